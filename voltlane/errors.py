@@ -1,0 +1,130 @@
+"""Every exception the package raises on purpose.
+
+    VoltlaneError
+    ├── ConfigError                 a value from file, environment or flag is wrong (also a ValueError)
+    ├── StartupError                the server cannot start or go on; carries the exit code
+    ├── ProtocolError               the peer broke the wire protocol; carries a CloseReason
+    │   ├── FrameTooLarge           a length prefix over the limit
+    │   ├── MalformedPacket         a handshake packet that cannot be decoded
+    │   ├── UnexpectedPacket        a well-formed handshake packet in the wrong place
+    │   ├── UnsupportedVersion      not protocol version 2
+    │   ├── BadPublicKey            not a point of secp256k1
+    │   ├── UnknownSession          a resume of an id that has no session
+    │   ├── SessionEnded            the session ended while its resume was under way
+    │   ├── BadProof                the challenge's answer does not prove the key
+    │   │   └── ReflectedProof      the answer is the challenge itself
+    │   ├── MalformedTag            a tagged packet shorter than its header
+    │   └── UnknownFlag             a tagged packet with a flag that is none of ours
+    └── ConnectionLost              for users of the libraries: the connection is gone (also a ConnectionError)
+        ├── SessionLost             the server does not know the session any more, or refuses to resume it
+        └── ServerKeyChanged        the server's key is not the one pinned at the first connection
+
+A `ProtocolError` is always the peer's fault: it closes that peer's connection and nothing else.
+"""
+
+from __future__ import annotations
+
+from .reasons import CloseReason
+
+
+class VoltlaneError(Exception):
+    """Base of everything below."""
+
+
+class ConfigError(VoltlaneError, ValueError):
+    """A configuration value is wrong: the message says where it stands, what was given and what is allowed."""
+
+
+class StartupError(VoltlaneError):
+    """The server cannot start, or cannot go on. `exit_code` is what the process should exit with."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ProtocolError(VoltlaneError):
+    """The peer broke the wire protocol. `reason` names how."""
+
+    reason = CloseReason.MALFORMED_PACKET
+
+
+class FrameTooLarge(ProtocolError):
+    """A length prefix announces more bytes than the limit allows."""
+
+    reason = CloseReason.FRAME_TOO_LARGE
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"a frame of {size} bytes was announced, at most {limit} are allowed")
+        self.size = size
+        self.limit = limit
+
+
+class MalformedPacket(ProtocolError):
+    """A handshake packet that cannot be decoded."""
+
+
+class UnexpectedPacket(ProtocolError):
+    """A well-formed handshake packet in the wrong place."""
+
+    reason = CloseReason.UNEXPECTED_PACKET
+
+
+class UnsupportedVersion(ProtocolError):
+    """The peer speaks another version of the protocol."""
+
+    reason = CloseReason.UNSUPPORTED_VERSION
+
+
+class BadPublicKey(ProtocolError):
+    """Bytes that are no SEC1 encoding of a point on secp256k1."""
+
+    reason = CloseReason.BAD_PUBLIC_KEY
+
+
+class UnknownSession(ProtocolError):
+    """A resume of an id that has no session."""
+
+    reason = CloseReason.UNKNOWN_SESSION
+
+
+class SessionEnded(ProtocolError):
+    """The session ended between the proof and the last packet of its resume."""
+
+    reason = CloseReason.SESSION_ENDED
+
+
+class BadProof(ProtocolError):
+    """The answer to the challenge does not prove possession of the key."""
+
+    reason = CloseReason.BAD_PROOF
+
+
+class ReflectedProof(BadProof):
+    """The answer is the challenge itself, or reuses its nonce: it proves nothing."""
+
+    reason = CloseReason.REFLECTED_PROOF
+
+
+class MalformedTag(ProtocolError):
+    """A tagged packet shorter than its nine-byte header."""
+
+    reason = CloseReason.MALFORMED_TAG
+
+
+class UnknownFlag(ProtocolError):
+    """A tagged packet whose flag is none of data, failure, kick, reconnection."""
+
+    reason = CloseReason.UNKNOWN_FLAG
+
+
+class ConnectionLost(VoltlaneError, ConnectionError):
+    """The connection is gone. A client may `reconnect()`; what it missed is kept for it by the server."""
+
+
+class SessionLost(ConnectionLost):
+    """The server does not know the session any more, or refused to resume it: only a new session can go on."""
+
+
+class ServerKeyChanged(ConnectionLost):
+    """The server presented another key than the one pinned at the first connection."""

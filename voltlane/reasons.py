@@ -1,0 +1,39 @@
+"""Why things end. One enum member = one counter = one test; the value is the name used in logs, counters and docs."""
+
+from __future__ import annotations
+
+import enum
+
+
+class CloseReason(enum.Enum):
+    """Why a connection (of a client, or to the master) was closed."""
+
+    PEER_CLOSED = "peer closed"
+    PEER_LOST = "connection lost"
+    HANDSHAKE_TIMEOUT = "handshake deadline passed"
+    FRAME_TOO_LARGE = "frame over the size limit"
+    MALFORMED_PACKET = "malformed handshake packet"
+    UNEXPECTED_PACKET = "handshake packet out of place"
+    UNSUPPORTED_VERSION = "unsupported protocol version"
+    BAD_PUBLIC_KEY = "bad public key"
+    UNKNOWN_SESSION = "no session with that id"
+    REFLECTED_PROOF = "challenge sent back as its own proof"
+    BAD_PROOF = "proof of the key failed"
+    TAKEN_OVER = "replaced by the same client's new connection"
+    SESSION_ENDED = "the session ended"
+    KICKED = "kicked by the master"
+    OUTBOX_FULL = "outbox over its byte limit"
+    TOO_SLOW = "outbox over its packet limit for too long"
+    MALFORMED_TAG = "tagged packet shorter than its header"
+    UNKNOWN_FLAG = "tagged packet with an unknown flag"
+    INTERNAL_ERROR = "error in the server itself"
+    SHUTDOWN = "server shutting down"
+
+
+class EndReason(enum.Enum):
+    """Why a session ended. The master is told by a Failure packet, except of a kick, which it asked for itself."""
+
+    EXPIRED = "stale for longer than the limit"
+    EVICTED = "oldest of too many stale sessions"
+    KICKED = "kicked by the master"
+    OVERFLOW = "outbox overflow"

@@ -1,0 +1,3 @@
+"""The version, in the one place that packaging, the command line and the start-up log read it from."""
+
+__version__ = "0.1.0"

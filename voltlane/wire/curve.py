@@ -1,0 +1,114 @@
+"""Points of secp256k1: check one, agree on one. The one place that knows which library does the arithmetic.
+
+`coincurve` (libsecp256k1) where it is installed and VOLTLANE_PURE_PYTHON is not set, `ecdsa` otherwise; both give the same
+bytes, which the golden vectors hold them to.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ecdsa import SECP256k1, SigningKey
+from ecdsa.ellipticcurve import PointJacobi
+from ecdsa.errors import MalformedPointError
+from ecdsa.numbertheory import jacobi
+
+from ..errors import BadPublicKey
+
+try:
+    if os.environ.get("VOLTLANE_PURE_PYTHON"):
+        raise ImportError
+    import coincurve
+except ImportError:
+    coincurve = None
+
+BACKEND = "coincurve" if coincurve else "ecdsa"
+
+_FIELD = SECP256k1.curve.p()
+_B = SECP256k1.curve.b()
+_COMPRESSED, _UNCOMPRESSED = 33, 65
+_ENCODINGS = ("compressed", "uncompressed")
+
+
+def _check_shape(point: bytes) -> None:
+    """SEC1: 02 or 03 and 32 bytes, or 04 and 64 bytes. Anything else is named before any arithmetic is done."""
+    prefixes = {_COMPRESSED: b"\x02\x03", _UNCOMPRESSED: b"\x04"}.get(len(point))
+    if prefixes is None:
+        raise BadPublicKey(f"a public key of {len(point)} bytes; SEC1 points have {_COMPRESSED} or {_UNCOMPRESSED}")
+    if point[0] not in prefixes:
+        raise BadPublicKey(f"a public key of {len(point)} bytes that begins with {point[0]:#04x}")
+
+
+def _check_point_ecdsa(point: bytes) -> None:
+    _check_shape(point)
+    if len(point) == _COMPRESSED:
+        # The curve's cofactor is 1, so being on it is all there is to check; whether x³ + 7 has a square root is
+        # told by the Jacobi symbol, four times faster than by taking the root.
+        x = int.from_bytes(point[1:], "big")
+        if x >= _FIELD or jacobi((x * x * x + _B) % _FIELD, _FIELD) != 1:
+            raise BadPublicKey("a public key that is not on secp256k1")
+    else:
+        _decode_ecdsa(point)
+
+
+def _decode_ecdsa(point: bytes) -> PointJacobi:
+    _check_shape(point)
+    if any(int.from_bytes(point[at : at + 32], "big") >= _FIELD for at in range(1, len(point), 32)):
+        raise BadPublicKey("a public key with a coordinate outside the field")
+    try:
+        return PointJacobi.from_bytes(SECP256k1.curve, point, valid_encodings=_ENCODINGS)
+    except MalformedPointError:
+        raise BadPublicKey("a public key that is not on secp256k1") from None
+
+
+class _PrivateKeyEcdsa:
+    """A secret scalar and its public point, by `ecdsa`."""
+
+    __slots__ = ("_scalar", "public")
+
+    def __init__(self, secret: bytes | None = None) -> None:
+        key = SigningKey.from_string(secret, SECP256k1) if secret else SigningKey.generate(SECP256k1)
+        self._scalar: int = key.privkey.secret_multiplier
+        self.public: bytes = key.verifying_key.to_string("compressed")
+        """SEC1, 33 bytes."""
+
+    def exchange(self, point: bytes) -> bytes:
+        """x coordinate (32 bytes, big-endian) of the shared point. Raises BadPublicKey."""
+        shared = _decode_ecdsa(point) * self._scalar
+        return int(shared.x()).to_bytes(32, "big")
+
+
+def _check_point_coincurve(point: bytes) -> None:
+    _check_shape(point)
+    try:
+        coincurve.PublicKey(point)
+    except ValueError:
+        raise BadPublicKey("a public key that is not on secp256k1") from None
+
+
+class _PrivateKeyCoincurve:
+    """A secret scalar and its public point, by libsecp256k1."""
+
+    __slots__ = ("_secret", "public")
+
+    def __init__(self, secret: bytes | None = None) -> None:
+        key = coincurve.PrivateKey(secret)
+        self._secret: bytes = key.secret
+        self.public: bytes = key.public_key.format(compressed=True)
+        """SEC1, 33 bytes."""
+
+    def exchange(self, point: bytes) -> bytes:
+        """x coordinate (32 bytes, big-endian) of the shared point. Raises BadPublicKey."""
+        _check_shape(point)
+        try:
+            shared: bytes = coincurve.PublicKey(point).multiply(self._secret).format(compressed=True)
+        except ValueError:
+            raise BadPublicKey("a public key that is not on secp256k1") from None
+        return shared[1:]
+
+
+check_point = _check_point_coincurve if coincurve else _check_point_ecdsa
+"""check_point(point): raises BadPublicKey unless the bytes are a SEC1 point of the curve."""
+
+PrivateKey = _PrivateKeyCoincurve if coincurve else _PrivateKeyEcdsa
+"""PrivateKey(secret=None): a key from 32 bytes, or a new random one."""

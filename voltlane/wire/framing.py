@@ -1,0 +1,109 @@
+"""Length-prefixed frames: u32 little-endian size, then that many bytes (SPEC 2). The size does not count itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import Union
+
+from ..errors import FrameTooLarge
+
+Buffer = Union[bytes, bytearray, memoryview]
+
+PREFIX = Struct("<I")
+PREFIX_SIZE = PREFIX.size
+
+MAX_TAGGED = 8 * 1024 * 1024
+"""Bytes of the largest frame v2 backends accept, header of the tagged packet included."""
+
+
+def frame(payload: Buffer) -> bytes:
+    """The payload with its size in front of it."""
+    return PREFIX.pack(len(payload)) + bytes(payload)
+
+
+def next_frame(buffer: Buffer, start: int, stop: int, limit: int) -> int:
+    """Where the frame that begins at `start` ends, or 0 while `buffer[start:stop]` does not hold all of it.
+
+    Raises FrameTooLarge as soon as the prefix is there and announces more than `limit` bytes.
+    """
+    if stop - start < PREFIX_SIZE:
+        return 0
+    (size,) = PREFIX.unpack_from(buffer, start)
+    if size > limit:
+        raise FrameTooLarge(size, limit)
+    end = start + PREFIX_SIZE + int(size)
+    return end if end <= stop else 0
+
+
+def count_frames(chunk: Buffer) -> int:
+    """How many frames stand in a chunk of whole frames. One pass; for places off the hot path."""
+    unpack, position, end, count = PREFIX.unpack_from, 0, len(chunk), 0
+    while position < end:
+        position += PREFIX_SIZE + unpack(chunk, position)[0]
+        count += 1
+    return count
+
+
+def frame_start(chunk: Buffer, offset: int) -> int:
+    """Where the frame begins that byte `offset` of a chunk of whole frames belongs to."""
+    unpack, position = PREFIX.unpack_from, 0
+    while True:
+        following: int = position + PREFIX_SIZE + unpack(chunk, position)[0]
+        if following > offset:
+            return position
+        position = following
+
+
+def skip_frames(chunk: Buffer, frames: int) -> int:
+    """Where in a chunk of whole frames the first `frames` of them end."""
+    unpack, position = PREFIX.unpack_from, 0
+    for _ in range(frames):
+        position += PREFIX_SIZE + unpack(chunk, position)[0]
+    return position
+
+
+class FrameBuffer:
+    """Collects received bytes and gives whole frames out: for the libraries, where one peer is all there is.
+
+    >>> received = FrameBuffer(limit=16)
+    >>> received.feed(bytes.fromhex("02000000 6869 0300"))
+    >>> [bytes(payload) for payload in received]
+    [b'hi']
+    """
+
+    __slots__ = ("_data", "_limit", "_position")
+
+    def __init__(self, limit: int) -> None:
+        self._data = bytearray()
+        self._position = 0
+        self._limit = limit
+
+    def feed(self, data: Buffer) -> None:
+        """Add received bytes."""
+        if self._position:
+            del self._data[: self._position]
+            self._position = 0
+        self._data += data
+
+    def pop(self) -> bytes | None:
+        """The next whole frame's payload, or None. Raises FrameTooLarge."""
+        start = self._position
+        end = next_frame(self._data, start, len(self._data), self._limit)
+        if not end:
+            return None
+        self._position = end
+        return bytes(memoryview(self._data)[start + PREFIX_SIZE : end])
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (payload := self.pop()) is not None:
+            yield payload
+
+    def __len__(self) -> int:
+        """Bytes held that were not given out yet."""
+        return len(self._data) - self._position
+
+    def clear(self) -> None:
+        """Forget everything, as a new connection does."""
+        self._data = bytearray()
+        self._position = 0
