@@ -1,0 +1,92 @@
+"""Addresses as people write them: `host:port`, `[::1]:port`, `*:port`, `unix:/path`. Pure: nothing is looked up."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from .errors import ConfigError
+
+FORMS = "127.0.0.1:42000, [::1]:42000 (or ::1:42000), host.name:42000, *:42000 (every interface) or unix:/path"
+
+_UNIX = "unix:"
+_UNIX_PATH_MAX = 107
+"""Bytes of the longest path that Linux binds, its closing NUL not counted."""
+_HOST_NAME = re.compile(r"[^\s:/\[\]*@]{1,253}")
+_LIKE_IPV4 = re.compile(r"[0-9.]+")
+
+
+class Address(NamedTuple):
+    """Where to listen, or to connect to. `str()` gives the canonical form, which parses back to an equal address."""
+
+    kind: str
+    """"tcp" or "unix"."""
+    host: str
+    """Name or IP address, without brackets; "" stands for every interface. "" for unix."""
+    port: int
+    """0 to 65535; 0 lets the system choose. 0 for unix."""
+    path: str
+    """The socket's path; "" for tcp."""
+
+    def __str__(self) -> str:
+        if self.kind == "unix":
+            return _UNIX + self.path
+        host = f"[{self.host}]" if ":" in self.host else self.host or "*"
+        return f"{host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """The address that a text names. Raises ConfigError: what was given, what is wrong, and the forms there are."""
+    if text.startswith(_UNIX):
+        return Address("unix", "", 0, _path(text, text[len(_UNIX) :]))
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise _wrong(text, "it has no port")
+    return Address("tcp", _host(text, host), _port(text, port), "")
+
+
+def _path(text: str, path: str) -> str:
+    if not path:
+        raise _wrong(text, "the path is empty")
+    if "\0" in path:
+        raise _wrong(text, "the path holds a NUL character")
+    if len(path.encode("utf-8", "surrogateescape")) > _UNIX_PATH_MAX:
+        raise _wrong(text, f"the path is longer than {_UNIX_PATH_MAX} bytes, the most that a unix socket can have")
+    return path
+
+
+def _host(text: str, host: str) -> str:
+    if host == "*":
+        return ""
+    if not host:
+        raise _wrong(text, "the host is empty; write * for every interface")
+    # The last colon is the port's, so `::1:42000` needs no brackets. It is an IPv6 address of its own, too, but one
+    # without a port, which would be of no use here.
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if ":" in host or bare != host:
+        try:
+            return str(IPv6Address(bare))
+        except ValueError:
+            raise _wrong(text, f"{bare!r} is no IPv6 address") from None
+    if _LIKE_IPV4.fullmatch(host):
+        try:
+            return str(IPv4Address(host))
+        except ValueError:
+            raise _wrong(text, f"{host!r} is no IPv4 address") from None
+    if not _HOST_NAME.fullmatch(host):
+        raise _wrong(text, f"{host!r} is no host name")
+    return host
+
+
+def _port(text: str, port: str) -> int:
+    if not (port.isascii() and port.isdigit()):
+        raise _wrong(text, f"the port is {port!r}, not a number" if port else "it has no port")
+    if len(port) > 5 or int(port) > 65535:
+        raise _wrong(text, f"the port is {port}, at most 65535 is allowed")
+    return int(port)
+
+
+def _wrong(text: str, why: str) -> ConfigError:
+    shown = text if len(text) <= 120 else text[:120] + "…"
+    return ConfigError(f"{shown!r} is no address: {why}. Write {FORMS}")
