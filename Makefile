@@ -1,0 +1,51 @@
+# Everything here needs python3 >= 3.9 with venv and pip, make and a shell; the rest is installed into .venv.
+#   make run                          the server with its bundled echo backend
+#   make run MASTER=host:port         the server with your backend
+#   make test PYTHON=python3.12       another interpreter (after `make clean`, when .venv was made by a different one)
+
+PYTHON ?= python3
+VENV ?= .venv
+MASTER ?=
+LISTEN ?=
+ARGS ?=
+
+bin := $(VENV)/bin
+installed := $(VENV)/.installed
+installed-dev := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all check clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(installed) ## start the server with its echo backend (MASTER=host:port: with yours; LISTEN=address)
+ifeq ($(strip $(MASTER)),)
+	@exec $(bin)/python voltlane.py demo $(if $(strip $(LISTEN)),--listen '$(strip $(LISTEN))')
+else
+	@exec $(bin)/python voltlane.py serve --master '$(strip $(MASTER))' $(if $(strip $(LISTEN)),--listen '$(strip $(LISTEN))')
+endif
+
+test: $(installed-dev) ## the whole test suite (ARGS='tests/wire -x': a part of it, or pytest's options)
+	@$(bin)/python -m pytest -q $(ARGS)
+
+test-all: ## the suite on each of CPython 3.9 to 3.13 and PyPy 3 that this machine has
+	@.ci/test-all $(ARGS)
+
+check: $(installed-dev) ## ruff, mypy --strict on the package, and the tests of the architecture
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy --strict voltlane
+	$(bin)/python -m pytest -q tests/test_architecture.py
+
+clean: ## remove the virtual environments, caches and whatever was built
+	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(installed): pyproject.toml .ci/install
+	@.ci/install $(VENV) '$(PYTHON)' .
+	@touch $@
+
+$(installed-dev): pyproject.toml .ci/install
+	@.ci/install $(VENV) '$(PYTHON)' '.[dev]'
+	@touch $@ $(installed)
