@@ -68,25 +68,28 @@ def _host(text: str, host: str) -> str:
         try:
             return str(IPv6Address(bare))
         except ValueError:
-            raise _wrong(text, f"{bare!r} is no IPv6 address") from None
+            raise _wrong(text, f"{_short(bare)} is no IPv6 address") from None
     if _LIKE_IPV4.fullmatch(host):
         try:
             return str(IPv4Address(host))
         except ValueError:
-            raise _wrong(text, f"{host!r} is no IPv4 address") from None
+            raise _wrong(text, f"{_short(host)} is no IPv4 address") from None
     if not _HOST_NAME.fullmatch(host):
-        raise _wrong(text, f"{host!r} is no host name")
+        raise _wrong(text, f"{_short(host)} is no host name")
     return host
 
 
 def _port(text: str, port: str) -> int:
     if not (port.isascii() and port.isdigit()):
-        raise _wrong(text, f"the port is {port!r}, not a number" if port else "it has no port")
+        raise _wrong(text, f"the port is {_short(port)}, not a number" if port else "it has no port")
     if len(port) > 5 or int(port) > 65535:
-        raise _wrong(text, f"the port is {port}, at most 65535 is allowed")
+        raise _wrong(text, "the port may be at most 65535")
     return int(port)
 
 
 def _wrong(text: str, why: str) -> ConfigError:
-    shown = text if len(text) <= 120 else text[:120] + "…"
-    return ConfigError(f"{shown!r} is no address: {why}. Write {FORMS}")
+    return ConfigError(f"{_short(text)} is no address: {why}. Write {FORMS}")
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 120 else text[:120] + "…")

@@ -246,7 +246,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{_origin(path, line)}: not UTF-8 text, which TOML has to be") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or an integer with thousands of digits
         message = str(error)
         place = re.search(r" \(at line (\d+), column \d+\)", message)
         line = int(place.group(1)) if place else 0
@@ -288,11 +288,12 @@ def _is_foreign(variable: str, environ: Mapping[str, str]) -> bool:
 
 
 def _unknown_section(section: str, value: object) -> str:
-    if not isinstance(value, dict):
-        homes = [row.section for row in SETTINGS.values() if row.key == section]
-        if homes:
-            return f"{section} stands outside its section; write it below [{homes[0]}]"
-    return f"unknown section [{section}]{_nearest(section, _SECTIONS)}"
+    if isinstance(value, dict):
+        return f"unknown section [{section}]{_nearest(f'[{section}]', [f'[{name}]' for name in _SECTIONS])}"
+    homes = [row.section for row in SETTINGS.values() if row.key == section]
+    if homes:
+        return f"{section} stands outside its section; write it below [{homes[0]}]"
+    return f"unknown key {section} outside any section{_nearest(section, [row.key for row in SETTINGS.values()])}"
 
 
 def _unknown_key(section: str, key: str) -> str:

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from voltlane import config
+from voltlane.config import SETTINGS, Clients, Config, General, Listener, Master
+from voltlane.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "connserver.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(path: Path | None = None, environ: dict[str, str] | None = None, **flags: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        config.load(path, environ or {}, {name.replace("__", "."): value for name, value in flags.items()})
+    return str(caught.value)
+
+
+class TestDefaults:
+    def test_are_the_documented_ones(self) -> None:
+        assert config.defaults() == Config(
+            General(log_level="Info"),
+            Listener(address="127.0.0.1:42000"),
+            Master(
+                address="127.0.0.1:42001",
+                channel_capacity=32768,
+                outbox_bytes=4194304,
+                reconnect_min_secs=0.1,
+                reconnect_max_secs=5.0,
+                give_up_secs=0.0,
+            ),
+            Clients(
+                channel_capacity=8192,
+                slow_secs=10.0,
+                outbox_bytes=8388608,
+                overflow_policy="disconnect",
+                handshake_secs=5.0,
+                packet_size_limit=8388599,
+                stale_timeout_secs=300.0,
+                max_stale_clients=65535,
+                stale_reap_interval_secs=15.0,
+                missed_packets_buffer_size=8192,
+                missed_packets_buffer_bytes=8388608,
+                keepalive_secs=60.0,
+            ),
+        )
+
+    def test_no_source_at_all_gives_them(self) -> None:
+        assert config.load() == config.load(None, {}, {}) == config.defaults()
+
+    def test_the_shipped_file_is_what_the_table_generates(self) -> None:
+        assert (ROOT / "connserver.toml").read_text(encoding="utf-8") == config.to_toml(config.defaults())
+
+    def test_are_allowed_by_their_own_rules(self) -> None:
+        for row in SETTINGS.values():
+            assert row.check(row.default) == row.default
+            assert type(row.check(row.default)) is type(row.default)
+
+    def test_every_setting_says_what_it_is_for(self) -> None:
+        for row in SETTINGS.values():
+            assert row.help.endswith(".")
+            assert row.choices or row.address or row.unit
+
+    def test_are_frozen(self) -> None:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            config.defaults().general.log_level = "Off"  # type: ignore[misc]
+
+
+class TestWrittenFile:
+    def test_reads_back_equal(self, tmp_path: Path) -> None:
+        path = written(tmp_path, config.to_toml(config.defaults()))
+        assert config.load(path) == config.defaults()
+
+    def test_reads_back_equal_with_nothing_at_its_default(self, tmp_path: Path) -> None:
+        changed = Config(
+            General(log_level="trace"),
+            Listener(address='unix:/tmp/a "quoted" \\ path\té'),
+            Master("[::1]:1", 1, 2, 0.25, 7.5, 3.0),
+            Clients(1, 0.5, 3, "block", 1.5, 4, 0.0, 0, 0.05, 0, 1, 0.0),
+        )
+        for row in SETTINGS.values():
+            assert getattr(getattr(changed, row.section), row.key) != row.default
+        assert config.load(written(tmp_path, config.to_toml(changed))) == changed
+
+    def test_tells_of_every_key_what_it_is_and_how_to_override_it(self) -> None:
+        text = config.to_toml(config.defaults())
+        for row in SETTINGS.values():
+            assert f"\n{row.key} = " in text
+            assert row.env in text
+            assert row.allowed in " ".join(text.replace("#", "").split())
+        assert max(map(len, text.splitlines())) <= 120
+
+
+class TestFile:
+    def test_may_hold_any_part_of_the_keys(self, tmp_path: Path) -> None:
+        path = written(tmp_path, '[clients]\nslow_secs = 3\n[general]\nlog_level = "WARN"\n')
+        loaded = config.load(path)
+        assert loaded.clients == Clients(slow_secs=3.0)
+        assert isinstance(loaded.clients.slow_secs, float)
+        assert loaded.general == General(log_level="Warn")
+        assert loaded.master == Master()
+
+    @pytest.mark.parametrize("text", ["", "\n# nothing\n", "[clients]\n", "\ufeff[clients]\nslow_secs = 10\n"])
+    def test_may_be_as_good_as_empty(self, tmp_path: Path, text: str) -> None:
+        assert config.load(written(tmp_path, text)) == config.defaults()
+
+    @pytest.mark.parametrize(
+        ("text", "line", "what"),
+        [
+            ("[clients]\n\nslow_secs = 'ten'\n", 3, "clients.slow_secs: 'ten' was given, a number of seconds"),
+            ("[clients]\nslow_secs = '10'\n", 2, "clients.slow_secs: '10' was given, a number of seconds"),
+            ("[clients]\nslow_secs = -1\n", 2, "-1 was given, a number of seconds, at least 0, at most 31536000"),
+            ("[clients]\nslow_secs = nan\n", 2, "nan was given"),
+            ("[clients]\nslow_secs = inf\n", 2, "inf was given"),
+            ("[clients]\nslow_secs = true\n", 2, "true was given"),
+            ("[clients]\nslow_secs = [1]\n", 2, "[1] was given"),
+            ("[clients]\nslow_secs = 1979-05-27\n", 2, "datetime.date(1979, 5, 27) was given"),
+            ("[clients]\nslow_secs.x = 1\n", 2, "{'x': 1} was given"),
+            ("[clients]\nchannel_capacity = 0\n", 2, "0 was given, a whole number of packets, at least 1 is needed"),
+            ("[clients]\nchannel_capacity = 1.0\n", 2, "1.0 was given, a whole number of packets"),
+            ("[clients]\nchannel_capacity = false\n", 2, "false was given, a whole number of packets"),
+            ("[clients]\npacket_size_limit = 8388600\n", 2, "8388600 was given, a whole number of bytes, at least 1"),
+            ("[clients]\noverflow_policy = 'drop'\n", 2, "'drop' was given, one of disconnect, block is needed"),
+            ("[clients]\noverflow_policy = 1\n", 2, "1 was given, one of disconnect, block is needed"),
+            ("[general]\nlog_level = 'loud'\n", 2, "'loud' was given, one of Off, Error, Warn, Info, Debug, Trace"),
+            ("[general]\nlog_level = '" + "x" * 500 + "'\n", 2, "xxx… was given"),
+            ("[listener]\naddress = 42000\n", 2, "listener.address: 42000 was given, host:port, [IPv6]:port, *:port"),
+            ("[listener]\naddress = '127.0.0.1'\n", 2, "listener.address: '127.0.0.1' is no address: it has no port"),
+            ("[master]\naddress = '*:42001'\n", 2, "one cannot connect to every interface (*)"),
+            ("[master]\naddress = 'localhost:0'\n", 2, "one cannot connect to port 0"),
+            ("# one\n[clients] # two\n  'slow_secs'=-1\n", 3, "clients.slow_secs: -1"),
+            ("[general]\n\nclients.slow_secs = 1\n", 3, "unknown key clients in [general]"),
+            ("clients.channel_capacity = 5\nclients.slow_secs = -1\n", 2, "clients.slow_secs: -1"),
+            ("\nclients = {slow_secs = -1}\n", 2, "clients.slow_secs: -1"),
+            ("# slow_secs = 1\n[ clients ]\n#slow_secs = 1\nslow_secs = -1\n", 4, "clients.slow_secs: -1"),
+            ("[client]\nslow_secs = 1\n", 1, "unknown section [client]; did you mean [clients]?"),
+            ("\n[LISTENER]\n", 2, "unknown section [LISTENER]; did you mean [listener]?"),
+            ("[zzz]\n", 1, "unknown section [zzz]; there are [general], [listener], [master], [clients]"),
+            ("[[clients]]\nslow_secs = 1\n", 1, "clients is a section: write [clients]"),
+            ("clients = 1\n", 1, "clients is a section: write [clients]"),
+            ("log_level = 'Info'\n", 1, "log_level stands outside its section; write it below [general]"),
+            ("slow_sec = 1\n", 1, "unknown key slow_sec outside any section; did you mean slow_secs?"),
+            ("[clients]\nslow_sec = 1\n", 2, "unknown key slow_sec in [clients]; did you mean slow_secs?"),
+            ("[clients]\nstale_timeout = 1\n", 2, "did you mean stale_timeout_secs?"),
+            ("[clients]\nlog_level = 'Info'\n", 2, "unknown key log_level in [clients]; it belongs into [general]"),
+            ("[listener]\nzzz = 1\n", 2, "unknown key zzz in [listener]; there are address"),
+            ("[clients]\nslow_secs =\n", 2, "not valid TOML: Invalid value"),
+            ("[clients\n", 1, "not valid TOML"),
+            ("[clients]\nslow_secs = 1\nslow_secs = 2\n", 3, "not valid TOML: Cannot overwrite a value"),
+            ("[master]\nreconnect_min_secs = 6\n", 2, "_min_secs = 6 is more than master.reconnect_max_secs = 5 (def"),
+            ("[master]\nreconnect_max_secs = 0.05\n", 2, "_secs = 0.1 is more than master.reconnect_max_secs = 0.05"),
+        ],
+    )  # fmt: skip
+    def test_mistake_is_named_with_its_line(self, tmp_path: Path, text: str, line: int, what: str) -> None:
+        path = written(tmp_path, text)
+        message = refusal(path)
+        assert message.startswith(f"{path}:{line}: "), message
+        assert what in message
+        assert len(message) < len(str(path)) + 400
+
+    def test_both_places_of_a_contradiction_are_named(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "[master]\nreconnect_max_secs = 2\n")
+        message = refusal(path, {"VOLTLANE_MASTER_RECONNECT_MIN_SECS": "3"})
+        assert message.startswith(f"VOLTLANE_MASTER_RECONNECT_MIN_SECS, {path}:2: ")
+        assert "(default)" not in message
+
+    def test_that_is_missing(self, tmp_path: Path) -> None:
+        path = tmp_path / "none.toml"
+        assert refusal(path) == f"{path}: cannot be read: No such file or directory"
+
+    def test_that_is_a_directory(self, tmp_path: Path) -> None:
+        assert refusal(tmp_path) == f"{tmp_path}: cannot be read: Is a directory"
+
+    def test_that_is_not_text(self, tmp_path: Path) -> None:
+        path = tmp_path / "connserver.toml"
+        path.write_bytes(b"[clients]\n# caf\xe9\n")
+        assert refusal(path) == f"{path}:2: not UTF-8 text, which TOML has to be"
+
+    def test_with_a_number_beyond_reason(self, tmp_path: Path) -> None:
+        assert "slow_secs" in refusal(written(tmp_path, "[clients]\nslow_secs = " + "9" * 400))
+        assert "connserver.toml" in refusal(written(tmp_path, "[clients]\nslow_secs = " + "9" * 5000))
+
+
+class TestEnvironment:
+    def test_has_a_variable_for_every_setting(self) -> None:
+        environ = {row.full_env: str(row.default) for row in SETTINGS.values()}
+        assert config.load(None, environ) == config.defaults()
+        for name in ("VOLTLANE_LISTENER_ADDRESS", "VOLTLANE_CLIENTS_STALE_TIMEOUT_SECS", "VOLTLANE_GENERAL_LOG_LEVEL"):
+            assert name in environ
+
+    @pytest.mark.parametrize(("text", "value"), [("7", 7.0), (" 7.5 ", 7.5), ("1e1", 10.0), ("1_000", 1000.0)])
+    def test_numbers_are_text_there(self, text: str, value: float) -> None:
+        assert config.load(None, {"VOLTLANE_CLIENTS_SLOW_SECS": text}).clients.slow_secs == value
+
+    def test_the_log_level_has_a_short_name_as_well(self) -> None:
+        assert config.load(None, {"VOLTLANE_LOG_LEVEL": "debug"}).general.log_level == "Debug"
+        both = {"VOLTLANE_GENERAL_LOG_LEVEL": "error", "VOLTLANE_LOG_LEVEL": "debug"}
+        assert config.load(None, both).general.log_level == "Error"
+
+    def test_an_empty_variable_is_none(self) -> None:
+        assert config.load(None, {"VOLTLANE_LOG_LEVEL": "", "VOLTLANE_MASTER_ADDRESS": " "}) == config.defaults()
+
+    @pytest.mark.parametrize(
+        ("variable", "text", "what"),
+        [
+            ("VOLTLANE_LOG_LEVEL", "loud", "VOLTLANE_LOG_LEVEL: general.log_level: 'loud' was given, one of Off"),
+            ("VOLTLANE_CLIENTS_SLOW_SECS", "ten", "VOLTLANE_CLIENTS_SLOW_SECS: clients.slow_secs: 'ten' was given"),
+            ("VOLTLANE_CLIENTS_SLOW_SECS", "nan", "nan was given"),
+            ("VOLTLANE_CLIENTS_CHANNEL_CAPACITY", "1.5", "1.5 was given, a whole number of packets"),
+            ("VOLTLANE_CLIENTS_CHANNEL_CAPACITY", "9" * 5000, "was given, a whole number of packets"),
+            ("VOLTLANE_MASTER_ADDRESS", "nowhere", "VOLTLANE_MASTER_ADDRESS: master.address: 'nowhere' is no address"),
+            ("VOLTLANE_MASTER_ADRESS", "x", "variable VOLTLANE_MASTER_ADRESS; did you mean VOLTLANE_MASTER_ADDRESS?"),
+            ("VOLTLANE_LOGLEVEL", "x", "did you mean VOLTLANE_LOG_LEVEL?"),
+            ("VOLTLANE_STALE_TIMEOUT_SECS", "1", "did you mean VOLTLANE_CLIENTS_STALE_TIMEOUT_SECS?"),
+            ("VOLTLANE_MASTER_PORT", "42001", "unknown environment variable VOLTLANE_MASTER_PORT"),
+            ("VOLTLANE_XYZZY", "1", "unknown environment variable VOLTLANE_XYZZY; there are VOLTLANE_LOG_LEVEL,"),
+        ],
+    )
+    def test_mistake_names_the_variable(self, variable: str, text: str, what: str) -> None:
+        assert what in refusal(None, {variable: text})
+
+    def test_what_is_not_ours_is_left_alone(self) -> None:
+        environ = {"PATH": "/bin", "VOLTLANE_PURE_PYTHON": "1", "voltlane_x": "1"}
+        kubernetes = {
+            "VOLTLANE_SERVICE_HOST": "10.0.0.1",
+            "VOLTLANE_SERVICE_PORT": "42000",
+            "VOLTLANE_SERVICE_PORT_CLIENTS": "42000",
+            "VOLTLANE_PORT": "tcp://10.0.0.1:42000",
+            "VOLTLANE_PORT_42000_TCP": "tcp://10.0.0.1:42000",
+            "VOLTLANE_PORT_42000_TCP_ADDR": "10.0.0.1",
+            "VOLTLANE_MASTER_PORT": "tcp://10.0.0.2:42001",
+            "VOLTLANE_MASTER_SERVICE_HOST": "10.0.0.2",
+        }
+        assert config.load(None, {**environ, **kubernetes}) == config.defaults()
+
+
+class TestFlags:
+    def test_take_text_and_values(self) -> None:
+        assert config.load(flags={"clients.slow_secs": "3"}).clients.slow_secs == 3.0
+        assert config.load(flags={"clients.slow_secs": 3}).clients.slow_secs == 3.0
+        assert config.load(flags={"listener.address": "::1:0"}).listener.address == "[::1]:0"
+
+    def test_mistake_names_the_flag(self) -> None:
+        assert refusal(listener__address="x").startswith("--listen: listener.address: 'x' is no address")
+        assert refusal(general__log_level="x").startswith("--log-level: general.log_level: 'x' was given")
+        assert "clients.slow_secs: -1 was given" in refusal(clients__slow_secs="-1")
+
+    def test_unknown_setting(self) -> None:
+        assert "unknown setting clients.slow; did you mean clients.slow_secs?" in refusal(clients__slow=1)
+
+
+def test_flags_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
+    path = written(tmp_path, "[clients]\nslow_secs = 1\nhandshake_secs = 1\nkeepalive_secs = 1\n")
+    environ = {"VOLTLANE_CLIENTS_SLOW_SECS": "2", "VOLTLANE_CLIENTS_HANDSHAKE_SECS": "2"}
+    clients = config.load(path, environ, {"clients.slow_secs": "3"}).clients
+    assert clients == Clients(slow_secs=3.0, handshake_secs=2.0, keepalive_secs=1.0)
+
+
+def test_a_wrong_value_is_refused_even_when_a_stronger_source_overrides_it(tmp_path: Path) -> None:
+    path = written(tmp_path, "[clients]\nslow_secs = -1\n")
+    assert f"{path}:2" in refusal(path, {}, clients__slow_secs=3)
+
+
+class TestMadeInCode:
+    def test_values_are_put_in_canonical_form(self) -> None:
+        assert General(log_level="OFF").log_level == "Off"
+        assert Clients(overflow_policy="Block").overflow_policy == "block"
+        assert Listener(address="::1:5").address == "[::1]:5"
+        assert isinstance(Clients(slow_secs=3).slow_secs, float)
+
+    def test_wrong_values_are_refused(self) -> None:
+        with pytest.raises(ConfigError, match=r"^clients\.slow_secs: -1 was given"):
+            Clients(slow_secs=-1)
+        with pytest.raises(ConfigError, match=r"^listener\.address: 'x' is no address"):
+            Listener(address="x")
+        with pytest.raises(ConfigError, match=r"^master\.reconnect_min_secs = 9 is more than"):
+            Config(master=Master(reconnect_min_secs=9))
