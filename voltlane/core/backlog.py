@@ -1,0 +1,63 @@
+"""Packets kept for a stale client, within a limit of packets and one of bytes; past either the oldest go first."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..wire.framing import count_frames, skip_frames
+from .outbox import Chunk
+
+
+class Backlog:
+    """A bounded FIFO of chunks (whole client frames, SPEC 7). Limits are the caller's, the same for all of them."""
+
+    __slots__ = ("_chunks", "dropped", "packets", "size")
+
+    def __init__(self) -> None:
+        self._chunks: deque[tuple[Chunk, int]] = deque()
+        self.packets = 0
+        self.size = 0
+        """Bytes, length prefixes included."""
+        self.dropped = 0
+        """Packets that were pushed out by later ones."""
+
+    def append(self, chunk: Chunk, packets: int, most_packets: int, most_bytes: int) -> int:
+        """Keep a chunk, at the cost of the oldest packets if need be. Returns how many packets that cost.
+
+        `packets` may be -1 where the caller does not know.
+        """
+        if packets < 0:
+            packets = count_frames(chunk)
+        self._chunks.append((chunk, packets))
+        self.packets += packets
+        self.size += len(chunk)
+        dropped = 0
+        while self.packets > most_packets or self.size > most_bytes:
+            dropped += self._drop_oldest(max(1, self.packets - most_packets), self.size - most_bytes)
+        self.dropped += dropped
+        return dropped
+
+    def _drop_oldest(self, packets: int, size: int) -> int:
+        """Drop from the first chunk: all of it if that is not enough, else the fewest packets that are."""
+        chunk, count = self._chunks.popleft()
+        if count <= packets or len(chunk) <= size:
+            self.packets -= count
+            self.size -= len(chunk)
+            return count
+        cut = skip_frames(chunk, packets)
+        dropped = packets
+        while cut < size:
+            cut += skip_frames(memoryview(chunk)[cut:], 1)
+            dropped += 1
+        if dropped < count:
+            self._chunks.appendleft((chunk[cut:], count - dropped))
+        self.packets -= dropped
+        self.size -= cut
+        return dropped
+
+    def take(self) -> list[tuple[Chunk, int]]:
+        """Everything, as (chunk, packets), out of the backlog."""
+        chunks = list(self._chunks)
+        self._chunks.clear()
+        self.packets = self.size = 0
+        return chunks

@@ -1,0 +1,48 @@
+"""What happened, as plain integers: the core and the edges count, `ops` shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ..reasons import CloseReason, EndReason
+
+
+class Counters:
+    """One process's totals since it started."""
+
+    __slots__ = (
+        "accepted",
+        "backlog_dropped",
+        "bytes_down",
+        "bytes_up",
+        "closed",
+        "ended",
+        "failures_from_master",
+        "internal_errors",
+        "master_connections",
+        "notices_dropped",
+        "packets_down",
+        "packets_up",
+        "replayed",
+        "resumed",
+        "sessions",
+        "unknown_client",
+    )
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.sessions = 0
+        self.resumed = 0
+        self.packets_up = 0
+        self.packets_down = 0
+        self.bytes_up = 0
+        self.bytes_down = 0
+        self.replayed = 0
+        self.backlog_dropped = 0
+        self.unknown_client = 0
+        self.failures_from_master = 0
+        self.notices_dropped = 0
+        self.master_connections = 0
+        self.internal_errors = 0
+        self.closed: Counter[CloseReason] = Counter()
+        self.ended: Counter[EndReason] = Counter()

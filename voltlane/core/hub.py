@@ -1,0 +1,163 @@
+"""Where both directions meet: which session a packet is for, what becomes of it, and what the master is told.
+
+The hub knows sessions by their `Link` and the master as the `Trunk`. It never waits: what cannot be written now is in an
+outbox (net), a backlog (a stale session) or refused with a notice.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from ..reasons import CloseReason, EndReason
+from ..wire.framing import count_frames, frame
+from ..wire.packets import ClientId, encode
+from ..wire.tagged import Flag, Tagged, frame_tagged
+from .backlog import Backlog
+from .counters import Counters
+from .handshake import PING_FRAME
+from .outbox import Chunk
+from .registry import Registry
+from .session import Link, Session
+
+CLIENT_NOT_FOUND = b"Client not found"
+_END_NOTICE = {
+    EndReason.EXPIRED: b"Client disconnected",
+    EndReason.EVICTED: b"Client disconnected",
+    EndReason.OVERFLOW: b"buffer overflow",
+    EndReason.KICKED: None,  # the master asked for it
+}
+
+
+class Trunk(Protocol):
+    """What the core needs of the master's side."""
+
+    congested: bool
+    """Whether the master takes so little that answers to its own mistakes are not worth keeping."""
+
+    def push(self, chunk: bytes, packets: int) -> None:
+        """Queue whole tagged frames for the master."""
+
+
+class BacklogLimits(NamedTuple):
+    """How much is kept for one stale client; 0 packets keeps nothing."""
+
+    packets: int
+    size: int
+
+
+class Hub:
+    """Routing and session policy."""
+
+    def __init__(self, trunk: Trunk, counters: Counters, backlog: BacklogLimits) -> None:
+        self._trunk = trunk
+        self._counters = counters
+        self._backlog = backlog
+        self.registry: Registry
+        """Set once by whoever makes both, since each needs the other."""
+
+    # ---- clients come and go
+
+    def open(self, point: bytes, link: Link) -> Session:
+        """A session for a new client, which `welcome` then tells of it."""
+        self._counters.sessions += 1
+        return self.registry.open(point, link)
+
+    def welcome(self, session: Session) -> None:
+        """Send a new client the packet it waits for."""
+        assert session.link is not None
+        session.link.try_send(frame(encode(ClientId(session.id))))
+
+    def resume(self, session: Session, link: Link) -> None:
+        """A client that proved its key is back: Ping, then all it missed, then what is new."""
+        missed: list[tuple[Chunk, int]] = []
+        if session.link is not None:
+            session.link.drain()  # what the old connection had delivered comes before what the new one brings
+            missed = session.link.detach(CloseReason.TAKEN_OVER)
+        elif session.backlog is not None:
+            missed = session.backlog.take()
+            session.backlog = None
+        self.registry.resume(session, link)
+        self._counters.resumed += 1
+        self._counters.replayed += sum(packets for _, packets in missed)
+        self._trunk.push(frame_tagged(session.id, Flag.RECONNECTION), 1)
+        link.replay([(PING_FRAME, 1), *missed])
+
+    def lost(self, session: Session, unwritten: list[tuple[Chunk, int]], now: float) -> None:
+        """A client's connection is gone; what it had not taken in full waits for it, as far as the backlog goes."""
+        for chunk, packets in unwritten:
+            self._keep(session, chunk, packets)
+        self.registry.lose(session, now)
+
+    def overflow(self, session: Session) -> None:
+        """A client did not read: its session ends. The caller closes the connection."""
+        self.registry.end(session)
+        self.ended(session, EndReason.OVERFLOW)
+
+    def ended(self, session: Session, reason: EndReason) -> None:
+        """Count a session's end and tell the master, if it does not know."""
+        self._counters.ended[reason] += 1
+        notice = _END_NOTICE[reason]
+        if notice is not None:
+            self._trunk.push(frame_tagged(session.id, Flag.FAILURE, notice), 1)
+
+    # ---- from the master
+
+    def deliver(self, chunks: dict[int, bytes]) -> None:
+        """Data for clients: one chunk of frames each."""
+        sessions = self.registry.sessions
+        for client_id, chunk in chunks.items():
+            session = sessions.get(client_id)
+            if session is None:
+                self._not_found(client_id, count_frames(chunk))
+            elif session.link is not None:
+                session.link.try_send(chunk)
+            else:
+                self._keep(session, chunk, -1)
+
+    def deliver_view(self, client_id: int, view: memoryview) -> None:
+        """One large frame for a client, in memory that is borrowed until this returns."""
+        session = self.registry.sessions.get(client_id)
+        if session is None:
+            self._not_found(client_id, 1)
+        elif session.link is not None:
+            session.link.try_send_view(view)
+        else:
+            self._keep(session, bytes(view), 1)
+
+    def control(self, packet: Tagged) -> None:
+        """A packet of the master's that is not data."""
+        session = self.registry.sessions.get(packet.client_id)
+        if session is None:
+            self._not_found(packet.client_id, 1)
+        elif packet.flag is Flag.KICK:
+            link = session.link
+            self.registry.end(session)
+            self.ended(session, EndReason.KICKED)
+            if link is not None:
+                link.detach(CloseReason.KICKED)
+        elif packet.flag is Flag.FAILURE:
+            self._counters.failures_from_master += 1
+        # A reconnection notice says nothing to a server: it is who sends them.
+
+    # ---- the master comes back
+
+    def announcements(self) -> tuple[bytes, int]:
+        """A reconnection notice for each live session, for a master that may have forgotten them, and their number."""
+        live = self.registry.live()
+        return b"".join([frame_tagged(session.id, Flag.RECONNECTION) for session in live]), len(live)
+
+    def _not_found(self, client_id: int, packets: int) -> None:
+        self._counters.unknown_client += packets
+        if self._trunk.congested:
+            self._counters.notices_dropped += packets
+            return
+        self._trunk.push(frame_tagged(client_id, Flag.FAILURE, CLIENT_NOT_FOUND) * packets, packets)
+
+    def _keep(self, session: Session, chunk: Chunk, packets: int) -> None:
+        limits = self._backlog
+        if not limits.packets:
+            self._counters.backlog_dropped += count_frames(chunk) if packets < 0 else packets
+            return
+        if session.backlog is None:
+            session.backlog = Backlog()
+        self._counters.backlog_dropped += session.backlog.append(chunk, packets, limits.packets, limits.size)

@@ -1,0 +1,129 @@
+"""Bytes on their way to one peer: what its socket would not take yet.
+
+A chunk is one or more whole frames. The outbox remembers how far into its first chunk the peer has got, so that what was
+written in part can be sent again whole elsewhere: to the client's next connection, or to the next connection of the master.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from typing import Union
+
+from ..wire.framing import count_frames, frame_start
+
+Chunk = Union[bytes, bytearray]
+MOST_VIEWS = 64
+"""Buffers given to one gathering write."""
+
+
+class Verdict(enum.Enum):
+    """What the limits say of an outbox."""
+
+    FINE = 0
+    SLOW = 1
+    FULL = 2
+
+
+class Outbox:
+    """A FIFO of chunks. Made when there is something to queue: most peers never need one."""
+
+    __slots__ = ("_chunks", "_exempt", "_offset", "_packets", "size")
+
+    def __init__(self) -> None:
+        self._chunks: deque[tuple[Chunk, int]] = deque()
+        self._offset = 0  # bytes of the first chunk that are written
+        self._packets = 0
+        self._exempt = 0  # bytes at the front that limits do not count: a replay is as long as it is
+        self.size = 0
+        """Bytes still to write."""
+
+    def append(self, chunk: Chunk, packets: int = -1, written: int = 0) -> None:
+        """Queue a chunk; `packets` where the caller knows their number. `written` bytes of a first chunk are out already."""
+        if packets < 0:
+            packets = count_frames(chunk)
+        self._chunks.append((chunk, packets))
+        self._packets += packets
+        self.size += len(chunk) - written
+        if written:
+            self._offset = written
+
+    def exempt(self) -> None:
+        """What is queued now is a replay: it does not count towards the limits."""
+        self._exempt = self.size
+
+    @property
+    def packets(self) -> int:
+        """Packets not yet written in full."""
+        if self._offset:
+            chunk, count = self._chunks[0]
+            return self._packets - count + count_frames(memoryview(chunk)[frame_start(chunk, self._offset) :])
+        return self._packets
+
+    @property
+    def packets_at_most(self) -> int:
+        """The same without looking into the first chunk: never less than `packets`."""
+        return self._packets
+
+    def judge(self, soft_packets: int, hard_bytes: int) -> Verdict:
+        """FULL over `hard_bytes`, SLOW over `soft_packets`; a replay's bytes and packets aside."""
+        if self.size - self._exempt > hard_bytes:
+            return Verdict.FULL
+        if self._packets <= soft_packets or self._exempt:
+            return Verdict.FINE
+        return Verdict.SLOW if self.packets > soft_packets else Verdict.FINE
+
+    def views(self) -> list[Chunk | memoryview]:
+        """The next buffers to write, in order."""
+        if len(self._chunks) == 1 and not self._offset:
+            return [self._chunks[0][0]]
+        views: list[Chunk | memoryview] = []
+        for chunk, _ in self._chunks:
+            views.append(chunk)
+            if len(views) == MOST_VIEWS:
+                break
+        if self._offset:
+            views[0] = memoryview(views[0])[self._offset :]
+        return views
+
+    def advance(self, written: int) -> None:
+        """`written` bytes went out."""
+        self.size -= written
+        if self._exempt:
+            self._exempt = max(0, self._exempt - written)
+        written += self._offset
+        chunks = self._chunks
+        while chunks and written >= len(chunks[0][0]):
+            chunk, packets = chunks.popleft()
+            written -= len(chunk)
+            self._packets -= packets
+        self._offset = written
+
+    def rewind(self) -> None:
+        """The peer is gone: cut the front back to the start of the frame that was written in part, to be sent again whole."""
+        if self._offset:
+            chunk, packets = self._chunks.popleft()
+            start = frame_start(chunk, self._offset)
+            whole = bytes(memoryview(chunk)[start:])
+            left = count_frames(whole)
+            self._chunks.appendleft((whole, left))
+            self._packets -= packets - left
+            self.size += self._offset - start
+            self._offset = 0
+
+    def prepend(self, chunk: Chunk, packets: int) -> None:
+        """Put a chunk in front of everything. Only while nothing is written in part."""
+        self._chunks.appendleft((chunk, packets))
+        self._packets += packets
+        self.size += len(chunk)
+
+    def take(self) -> list[tuple[Chunk, int]]:
+        """Everything not written in full, as (chunk, packets), out of the outbox."""
+        self.rewind()
+        chunks = list(self._chunks)
+        self._chunks.clear()
+        self._packets = self.size = self._exempt = 0
+        return chunks
+
+    def __bool__(self) -> bool:
+        return self.size > 0

@@ -1,0 +1,304 @@
+"""The master's side: the trunk, which outlives its connections, and the connection of the moment.
+
+Upwards, chunks of tagged frames are staged and written once a turn. Past `capacity` packets or `most_bytes` the trunk is full and
+the clients are not read until half of it is out. Downwards the firehose is read in large bites, each sorted by client and sent
+with one write a client.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Callable, NamedTuple
+
+from ..core.counters import Counters
+from ..core.hub import Hub
+from ..core.outbox import Outbox
+from ..errors import MalformedTag
+from ..net.reactor import Reactor
+from ..net.stream import Stream
+from ..ops.log import log
+from ..reasons import CloseReason
+from ..wire.batch import group
+from ..wire.framing import MAX_TAGGED, PREFIX, PREFIX_SIZE, next_frame
+from ..wire.tagged import HEADER, HEADER_SIZE, TAG_SIZE, Flag, decode_tagged
+
+LARGE = 4096
+"""Payload bytes from which on a frame is passed on where it stands instead of being copied into a chunk."""
+BITE = 1 << 20
+"""Bytes read from the master at once."""
+STAGE = 1 << 18
+"""Bytes staged for the master before they are written in the middle of a turn."""
+FEW_CHUNKS = 16
+"""Up to so many staged chunks go out with a gathering write; more are joined first."""
+
+
+class TrunkLimits(NamedTuple):
+    """How much may wait for the master: packets, and bytes."""
+
+    packets: int
+    size: int
+
+
+class Trunk:
+    """What is on its way to the master, whether or not there is one at the moment."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        counters: Counters,
+        limits: TrunkLimits,
+        *,
+        on_full: Callable[[], None],
+        on_room: Callable[[], None],
+        on_lost: Callable[[CloseReason, str], None],
+    ) -> None:
+        self.reactor = reactor
+        self.counters = counters
+        self.hub: Hub
+        """Set once by whoever makes both, since each needs the other."""
+        self._limits = limits
+        self._on_full = on_full
+        self._on_room = on_room
+        self._on_lost = on_lost
+        self.connection: MasterConnection | None = None
+        self._held: Outbox = Outbox()  # what waits while there is no connection
+        self._staged: list[bytes] = []
+        self._staged_bytes = 0
+        self._staged_packets = 0
+        self.full = False
+        """Whether clients must not be read."""
+        self.blocked = False
+        """Whether the firehose must not be read (overflow policy "block")."""
+
+    # ---- upwards
+
+    def push(self, chunk: bytes, packets: int) -> None:
+        """Queue whole tagged frames for the master; written at the end of the turn at the latest."""
+        if not self._staged:
+            self.reactor.mark_dirty(self)
+        self._staged.append(chunk)
+        self._staged_packets += packets
+        self._staged_bytes += len(chunk)
+        if self._staged_bytes >= STAGE:
+            self.on_flush()
+
+    def push_views(self, views: list[bytes | memoryview], packets: int) -> None:
+        """The same for a few large frames in borrowed memory: written, or copied, before this returns."""
+        self.on_flush()
+        if self.connection is not None:
+            self.connection.try_send_views(views, packets)
+        else:
+            self._held.append(b"".join(views), packets)
+        self._check_full()
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """What could not be written yet."""
+        return self.connection.outbox if self.connection is not None else self._held
+
+    @property
+    def congested(self) -> bool:
+        """Whether twice as much waits as clients may cause."""
+        outbox = self.outbox
+        return outbox is not None and outbox.size > 2 * self._limits.size
+
+    def on_event(self, mask: int) -> None:
+        """The trunk itself has no descriptor."""
+
+    def on_flush(self) -> None:
+        """Write what is staged."""
+        staged, packets = self._staged, self._staged_packets
+        if not staged:
+            return
+        self._staged, self._staged_bytes, self._staged_packets = [], 0, 0
+        connection = self.connection
+        if connection is None:
+            self._held.append(b"".join(staged), packets)
+        elif connection.outbox is None and 1 < len(staged) <= FEW_CHUNKS:
+            connection.try_send_views(staged, packets)  # type: ignore[arg-type]
+        else:
+            connection.try_send(staged[0] if len(staged) == 1 else b"".join(staged), packets)
+        self._check_full()
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """Give the connection up, if there is one."""
+        if self.connection is not None:
+            self.connection.close(reason, detail)
+
+    def shut(self) -> None:
+        """The server ends."""
+        self.on_flush()
+        self.close(CloseReason.SHUTDOWN)
+
+    def _check_full(self) -> None:
+        outbox = self.outbox
+        if outbox and not self.full and self._over(outbox, 1):
+            self.full = True
+            self._on_full()
+
+    def check_room(self) -> None:
+        """Some of the outbox was written: at half of its limits the clients are read again."""
+        outbox = self.outbox
+        if self.full and not (outbox and self._over(outbox, 2)):
+            self.full = False
+            self._on_room()
+
+    def _over(self, outbox: Outbox, part: int) -> bool:
+        return outbox.packets_at_most * part >= self._limits.packets or outbox.size * part >= self._limits.size
+
+    # ---- connections come and go
+
+    def connect(self, sock: socket.socket) -> None:
+        """Go on over this socket: first who is here, then what was not written in full."""
+        again = self.counters.master_connections > 0
+        self.counters.master_connections += 1
+        held, self._held = self._held, Outbox()
+        self.connection = connection = MasterConnection(self, sock)
+        if again:
+            notices, count = self.hub.announcements()
+            if count:
+                held.prepend(notices, count)
+        if held:
+            connection.outbox = held
+            connection.try_flush()
+        self.check_room()
+
+    def lost(self, connection: MasterConnection, reason: CloseReason, detail: str) -> None:
+        """The connection is gone. What it had not taken in full is kept, the packet that was cut from its first byte on."""
+        self.connection = None
+        self._held = connection.outbox or Outbox()
+        self._held.rewind()
+        self.counters.closed[reason] += 1
+        self._on_lost(reason, detail)
+
+    # ---- reading stops and goes on (overflow policy "block")
+
+    def block(self) -> None:
+        """Stop reading the firehose."""
+        self.blocked = True
+
+    def unblock(self) -> None:
+        """Go on reading it."""
+        self.blocked = False
+        if self.connection is not None:
+            self.reactor.call_soon(self.connection.go_on, self.connection)
+
+
+class MasterConnection(Stream):
+    """One connection to the master."""
+
+    __slots__ = ("_buffer", "_filled", "_pending", "_view", "trunk")
+
+    def __init__(self, trunk: Trunk, sock: socket.socket) -> None:
+        self.trunk = trunk
+        self._buffer = bytearray(BITE)
+        self._view = memoryview(self._buffer)
+        self._filled = 0
+        self._pending = False  # there is something to read that was left for later
+        super().__init__(trunk.reactor, sock)
+
+    def on_readable(self) -> None:
+        """Read one bite."""
+        sock, trunk = self.sock, self.trunk
+        if sock is None:
+            return
+        self._pending = trunk.blocked
+        if self._pending:
+            return
+        room = len(self._buffer) - self._filled
+        try:
+            received = sock.recv_into(self._view[self._filled :])
+        except BlockingIOError:
+            self._drained()
+            return
+        if not received:
+            self.close(CloseReason.PEER_CLOSED)
+            return
+        trunk.counters.bytes_down += received
+        self._take(self._filled + received)
+        if received == room:
+            self._pending = True
+            self.reactor.call_soon(self.go_on, self)
+        else:
+            self._drained()
+
+    def go_on(self) -> None:
+        """Read what was left for later."""
+        if self._pending:
+            self.on_readable()
+
+    def on_relief(self) -> None:
+        """See Stream."""
+        self.trunk.check_room()
+
+    def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
+        """See Stream."""
+        self.trunk.lost(self, reason, detail)
+
+    def _drained(self) -> None:
+        rearm = self.reactor.poller.rearm_read
+        if rearm is not None and self.sock is not None:
+            rearm(self.sock.fileno())
+
+    def _take(self, stop: int) -> None:
+        """Pass on the whole packets in `buffer[:stop]`, and keep the rest for the next bite."""
+        position, buffer, hub, counters = 0, self._buffer, self.trunk.hub, self.trunk.counters
+        while True:
+            chunks, position, packets = group(buffer, position, stop, LARGE)
+            if packets:
+                counters.packets_down += packets
+                hub.deliver(chunks)
+            end = self._next(position, stop)
+            if not end:
+                break
+            self._take_one(position, end)
+            position = end
+        self._keep(position, stop)
+
+    def _next(self, position: int, stop: int) -> int:
+        end = next_frame(self._buffer, position, stop, MAX_TAGGED)
+        if stop - position >= PREFIX_SIZE:
+            (size,) = PREFIX.unpack_from(self._buffer, position)
+            if size < TAG_SIZE:
+                raise MalformedTag(f"a tagged packet of {size} bytes; at least {TAG_SIZE} (u64 client id, u8 flag) are needed")
+        return end
+
+    def _take_one(self, position: int, end: int) -> None:
+        """A packet that is none of the many: large, or not data."""
+        hub, counters = self.trunk.hub, self.trunk.counters
+        size, client_id, flag = HEADER.unpack_from(self._buffer, position)
+        counters.packets_down += 1
+        if flag == Flag.DATA:
+            # The client's length prefix goes where the end of our header stood: the frame is ready where it is.
+            start = position + HEADER_SIZE - PREFIX_SIZE
+            PREFIX.pack_into(self._buffer, start, size - TAG_SIZE)
+            hub.deliver_view(client_id, self._view[start:end])
+            return
+        packet = decode_tagged(self._view[position + PREFIX_SIZE : end])
+        if packet.flag is Flag.FAILURE:
+            log.info("the master reports a failure of client %d: %.200r", client_id, packet.data)
+        elif packet.flag is Flag.KICK:
+            log.debug("the master kicks client %d", client_id)
+        hub.control(packet)
+
+    def _keep(self, position: int, stop: int) -> None:
+        kept = stop - position
+        if kept:
+            needed = PREFIX_SIZE
+            if kept >= PREFIX_SIZE:
+                needed += PREFIX.unpack_from(self._buffer, position)[0]
+            if needed > len(self._buffer):
+                self._resize(min(needed, 2 * len(self._buffer)), position, stop)
+            elif position:
+                self._buffer[:kept] = self._buffer[position:stop]
+        elif len(self._buffer) > BITE:
+            self._resize(BITE, position, stop)
+        self._filled = kept
+
+    def _resize(self, size: int, position: int, stop: int) -> None:
+        """Another buffer: larger as a large packet comes in, not as it is announced; the usual one when it is through."""
+        buffer = bytearray(size)
+        buffer[: stop - position] = self._view[position:stop]
+        self._view.release()
+        self._buffer = buffer
+        self._view = memoryview(buffer)

@@ -1,0 +1,436 @@
+"""Clients over TCP or a unix socket, protocol v2: from accepting to the session, and the data path of each connection.
+
+Who sends little is read at once. Who filled a whole read is loud, and waits its turn in `busy`, of which only so much is read each
+turn. When the trunk is full nobody is read; everybody with something to say then waits in `busy`, in order.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from typing import NamedTuple
+
+from ..core.counters import Counters
+from ..core.handshake import Grounds, Handshake, Step
+from ..core.hub import Hub
+from ..core.outbox import Chunk, Verdict
+from ..core.session import Session
+from ..core.timers import Timer
+from ..errors import ProtocolError
+from ..net.poller import WRITE
+from ..net.reactor import Reactor
+from ..net.stream import Stream
+from ..ops.log import PeerLog, log
+from ..reasons import CloseReason
+from ..wire.batch import retag
+from ..wire.framing import PREFIX_SIZE, next_frame
+from ..wire.packets import MAX_HANDSHAKE_FRAME
+from ..wire.tagged import HEADER, TAG_SIZE
+from .large import LargeFrame
+from .master import LARGE, Trunk
+
+QUANTUM = 1 << 16
+"""Bytes read from one client at once."""
+BUSY_BUDGET = 1 << 21
+"""Bytes read from loud clients each turn, before the quiet ones are looked at again."""
+HANDSHAKE_BUDGET = 64
+"""Handshake reads each turn."""
+KEY_AGREEMENT_COST = 16
+"""What one that made a key agreement counts for."""
+DRAIN_READS = 256
+
+_QUEUED, _LOUD, _PARKED = 1, 2, 4
+
+
+class ClientLimits(NamedTuple):
+    """What a client may do; names and units are those of the configuration's section `clients`."""
+
+    packet_size_limit: int
+    channel_capacity: int
+    outbox_bytes: int
+    slow_secs: float
+    handshake_secs: float
+    block: bool
+
+
+class ClientEdge:
+    """What all client connections share."""
+
+    def __init__(
+        self, reactor: Reactor, hub: Hub, trunk: Trunk, grounds: Grounds, counters: Counters, limits: ClientLimits
+    ) -> None:
+        self.reactor = reactor
+        self.hub = hub
+        self.trunk = trunk
+        self.grounds = grounds
+        self.counters = counters
+        self.limits = limits
+        self.small = min(LARGE, limits.packet_size_limit)
+        self.park_above = limits.outbox_bytes // 2
+        self.scratch = bytearray(2 * QUANTUM)  # a kept part, below a quantum, and a quantum read behind it
+        self.view = memoryview(self.scratch)
+        self.peers = PeerLog()
+        self.paused = False
+        self.connected = 0
+        self._busy: deque[ClientConnection] = deque()
+        self._greeting: deque[ClientConnection] = deque()
+        self._scheduled = False
+        self._blockers: set[ClientConnection] = set()
+
+    def accept(self, sock: socket.socket) -> None:
+        """A new connection."""
+        self.counters.accepted += 1
+        ClientConnection(self, sock)
+
+    @property
+    def connections(self) -> list[ClientConnection]:
+        """Everybody connected."""
+        return [handler for handler in self.reactor.handlers if isinstance(handler, ClientConnection)]
+
+    def unwritten(self) -> bool:
+        """Whether some client has yet to take what is queued for it."""
+        return any(connection.outbox for connection in self.connections)
+
+    def farewell(self) -> None:
+        """Close every connection: the server ends."""
+        for connection in self.connections:
+            connection.close(CloseReason.SHUTDOWN)
+
+    # ---- whose turn it is
+
+    def pause(self) -> None:
+        """Read nobody: the trunk is full."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Read again, first who waited longest."""
+        self.paused = False
+        if self._busy:
+            self._schedule()
+
+    def enqueue(self, connection: ClientConnection) -> None:
+        """Read this connection when its turn comes."""
+        if connection.flags & _QUEUED:
+            return
+        connection.flags |= _QUEUED
+        if connection.session is None:
+            self._greeting.append(connection)
+        else:
+            self._busy.append(connection)
+            if self.paused:
+                return
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.reactor.call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """One turn's share of the handshakes and of the loud."""
+        self._scheduled = False
+        guard, greeting, busy = self.reactor.guard, self._greeting, self._busy
+        budget = HANDSHAKE_BUDGET
+        while greeting and budget > 0:
+            connection = greeting.popleft()
+            connection.flags &= ~_QUEUED
+            handshake = connection.handshake
+            guard(connection, connection.on_readable)
+            budget -= KEY_AGREEMENT_COST if handshake is not None and handshake.derived else 1
+        budget = BUSY_BUDGET
+        while busy and budget > 0 and not self.paused:
+            connection = busy.popleft()
+            connection.flags &= ~_QUEUED
+            guard(connection, connection.on_readable)
+            budget -= QUANTUM
+        if greeting or (busy and not self.paused):
+            self._schedule()
+
+    # ---- overflow policy "block"
+
+    def block(self, connection: ClientConnection) -> None:
+        """This client must read before the firehose is read again."""
+        if not self._blockers:
+            self.trunk.block()
+        self._blockers.add(connection)
+
+    def unblock(self, connection: ClientConnection) -> None:
+        """It did, or is gone."""
+        if connection in self._blockers:
+            self._blockers.discard(connection)
+            if not self._blockers:
+                self.trunk.unblock()
+
+
+class ClientConnection(Stream):
+    """One client's connection, and the `Link` of its session once the handshake is done."""
+
+    __slots__ = ("edge", "flags", "handshake", "partial", "session", "timer")
+
+    def __init__(self, edge: ClientEdge, sock: socket.socket) -> None:
+        self.edge = edge
+        self.flags = 0
+        self.session: Session | None = None
+        self.handshake: Handshake | None = Handshake(edge.grounds)
+        self.partial: bytes | LargeFrame | None = None
+        """The received part of a frame that is not whole yet."""
+        super().__init__(edge.reactor, sock)
+        edge.connected += 1
+        self.timer: Timer | None = edge.reactor.call_later(edge.limits.handshake_secs, self._handshake_expired)
+        """The handshake's deadline; later the time a slow client has left."""
+
+    # ---- reading
+
+    def on_event(self, mask: int) -> None:
+        """See Stream: the same, but who is loud, greeting or paused is read when its turn comes."""
+        if self.outbox is not None and mask & WRITE:
+            self.try_flush()
+        if mask == WRITE or self.sock is None:
+            return
+        if self.flags or self.session is None or self.edge.paused:
+            if not self.flags & _PARKED:
+                self.edge.enqueue(self)
+        else:
+            self.on_readable()
+
+    def on_readable(self) -> None:
+        """Read one quantum; who filled it is loud and has its next turn after the others."""
+        edge = self.edge
+        if self.sock is None:
+            return
+        if self.outbox is not None and self.outbox.size > edge.park_above:
+            self.flags |= _PARKED  # it does not read what it is sent: it is not read either, until it does
+            return
+        received = self._receive()
+        if received == QUANTUM:
+            self.flags |= _LOUD
+            edge.enqueue(self)
+        elif received:
+            self.flags &= ~_LOUD
+            if self.sock is not None:
+                self._drained()
+        else:
+            self.close(CloseReason.PEER_CLOSED)
+
+    def _receive(self) -> int:
+        """One recv and what follows from it: the bytes received, 0 at the end of the stream, -1 when there was nothing."""
+        edge, sock, partial, kept = self.edge, self.sock, self.partial, 0
+        assert sock is not None
+        try:
+            if partial is None:
+                received = sock.recv_into(edge.scratch, QUANTUM)
+            elif type(partial) is bytes:
+                kept = len(partial)
+                edge.scratch[:kept] = partial
+                received = sock.recv_into(edge.view[kept : kept + QUANTUM])
+            else:
+                return self._receive_large(sock, partial)
+        except BlockingIOError:
+            return -1
+        if received:
+            edge.counters.bytes_up += received
+            if self.session is not None:
+                self._take(0, kept + received)
+            else:
+                self._greet(0, kept + received)
+        return received
+
+    def _drained(self) -> None:
+        rearm = self.reactor.poller.rearm_read
+        if rearm is not None and self.sock is not None:
+            rearm(self.sock.fileno())
+
+    def _take(self, start: int, stop: int) -> None:
+        """Pass on the whole frames in `scratch[start:stop]`, and keep the rest."""
+        edge, session = self.edge, self.session
+        assert session is not None
+        chunk, position, packets = retag(edge.scratch, start, stop, session.id, edge.small)
+        if packets:
+            edge.counters.packets_up += packets
+            edge.trunk.push(chunk, packets)
+        self.partial = None
+        if position != stop:
+            self._take_rest(position, stop, session.id)
+
+    def _take_rest(self, position: int, stop: int, client_id: int) -> None:
+        """What the batch loop left: large frames, which are passed on where they stand, and the part of a frame."""
+        edge = self.edge
+        scratch, view, trunk, limit = edge.scratch, edge.view, edge.trunk, edge.limits.packet_size_limit
+        while end := next_frame(scratch, position, stop, limit):
+            views: list[bytes | memoryview] = []
+            while end and end - position - PREFIX_SIZE > edge.small:
+                data = view[position + PREFIX_SIZE : end]
+                views += (HEADER.pack(len(data) + TAG_SIZE, client_id, 0), data)
+                position = end
+                end = next_frame(scratch, position, stop, limit)
+            edge.counters.packets_up += len(views) // 2
+            if views:
+                trunk.push_views(views, len(views) // 2)
+            chunk, position, packets = retag(scratch, position, stop, client_id, edge.small)
+            if packets:
+                edge.counters.packets_up += packets
+                trunk.push(chunk, packets)
+        if position != stop:
+            self.partial = LargeFrame.begin(view[position:stop], QUANTUM) or bytes(view[position:stop])
+
+    def _receive_large(self, sock: socket.socket, large: LargeFrame) -> int:
+        received = large.receive(sock, QUANTUM)
+        self.edge.counters.bytes_up += received
+        if not large.complete or self.session is None:
+            return received
+        self.partial = None
+        self.edge.counters.packets_up += 1
+        data = large.payload()
+        self.edge.trunk.push_views([HEADER.pack(len(data) + TAG_SIZE, self.session.id, 0), data], 1)
+        return QUANTUM  # the read ended with the frame, not with what there is to read
+
+    # ---- the handshake
+
+    def _greet(self, start: int, stop: int) -> None:
+        """Handshake packets, and behind the last of them data already."""
+        edge, handshake, position = self.edge, self.handshake, start
+        assert handshake is not None
+        self.partial = None
+        while end := next_frame(edge.scratch, position, stop, MAX_HANDSHAKE_FRAME):
+            answer = handshake.receive(edge.view[position + PREFIX_SIZE : end])
+            position = end
+            if handshake.step is Step.DONE:
+                self._establish(handshake, position, stop)
+                return
+            if answer:
+                self.try_send(answer, 1)
+                if self.sock is None:
+                    return
+        if position != stop:
+            self.partial = bytes(edge.view[position:stop])
+
+    def _establish(self, handshake: Handshake, position: int, stop: int) -> None:
+        edge = self.edge
+        self.handshake = None
+        self._stop_timer()
+        if handshake.session is None:
+            assert handshake.point is not None
+            # The session is set first: the connection may be lost while its first packet is sent.
+            self.session = edge.hub.open(handshake.point, self)
+            edge.hub.welcome(self.session)
+        else:
+            rest = bytes(edge.view[position:stop])  # a takeover reads the old connection, into the same buffer
+            self.session = handshake.session
+            edge.hub.resume(self.session, self)
+            position, stop = 0, len(rest)
+            edge.scratch[:stop] = rest
+        log.debug("client %d is here", self.session.id if self.session else -1)
+        if position != stop and self.session is not None:
+            self._take(position, stop)
+
+    def _handshake_expired(self, now: float) -> None:
+        self.timer = None
+        step = self.handshake.step.value if self.handshake else "nothing"
+        self.close(CloseReason.HANDSHAKE_TIMEOUT, f"waited for {step}")
+
+    # ---- the session's link
+
+    def replay(self, chunks: list[tuple[Chunk, int]]) -> None:
+        """See Link: limits do not count it."""
+        for chunk, packets in chunks:
+            self._queue(chunk, packets, 0)
+        if self.outbox is not None:
+            self.outbox.exempt()
+        self.try_flush()
+
+    def drain(self) -> None:
+        """See Link."""
+        try:
+            for _ in range(DRAIN_READS):
+                if self.sock is None or self._receive() <= 0:
+                    return
+        except (OSError, ProtocolError):
+            return
+
+    def detach(self, reason: CloseReason) -> list[tuple[Chunk, int]]:
+        """See Link."""
+        self.session = None
+        unwritten = self.outbox.take() if self.outbox is not None else []
+        self.close(reason)
+        return unwritten
+
+    # ---- pressure
+
+    def on_pressure(self) -> None:
+        """Judge what the socket would not take (limits as in the configuration)."""
+        edge, outbox, limits = self.edge, self.outbox, self.edge.limits
+        if outbox is None or self.session is None:
+            return
+        verdict = outbox.judge(limits.channel_capacity, limits.outbox_bytes)
+        if limits.block:
+            if verdict is not Verdict.FINE:
+                edge.block(self)
+        elif verdict is Verdict.FULL:
+            self._overflow(CloseReason.OUTBOX_FULL, f"{outbox.size} bytes were waiting")
+        elif verdict is Verdict.FINE:
+            self._stop_timer()
+        elif self.timer is None:
+            self.timer = self.reactor.call_later(limits.slow_secs, self._too_slow)
+
+    def on_relief(self) -> None:
+        """See Stream."""
+        outbox, limits = self.outbox, self.edge.limits
+        if outbox is None or outbox.judge(limits.channel_capacity, limits.outbox_bytes) is Verdict.FINE:
+            if self.session is not None:
+                self._stop_timer()
+            self.edge.unblock(self)
+        if self.flags & _PARKED and (outbox is None or outbox.size <= self.edge.park_above // 2):
+            self.flags &= ~_PARKED
+            self.edge.enqueue(self)
+
+    def _too_slow(self, now: float) -> None:
+        self.timer = None
+        if self.outbox is not None:
+            self._overflow(CloseReason.TOO_SLOW, f"{self.outbox.packets} packets were waiting")
+
+    def _overflow(self, reason: CloseReason, detail: str) -> None:
+        session, self.session = self.session, None
+        if session is not None:
+            self.edge.hub.overflow(session)
+            self.close(reason, f"client {session.id}: {detail}")
+
+    def _stop_timer(self) -> None:
+        if self.timer is not None:
+            self.reactor.cancel(self.timer)
+            self.timer = None
+
+    # ---- the end
+
+    def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
+        """Count it, say it, and leave the session to wait for the client."""
+        edge, session = self.edge, self.session
+        edge.connected -= 1
+        edge.counters.closed[reason] += 1
+        self._stop_timer()
+        edge.unblock(self)
+        if reason in _ORDINARY:
+            log.debug("client %s: %s %s", session.id if session else "(no session)", reason.value, detail)
+        else:
+            edge.peers.write(reason, f"client {session.id}" if session else _peer_name(sock), detail, self.reactor.now)
+        self.session = self.handshake = self.partial = None
+        if session is not None:
+            unwritten = self.outbox.take() if self.outbox is not None else []
+            edge.hub.lost(session, unwritten, self.reactor.now)
+        self.outbox = None
+
+
+_ORDINARY = {
+    CloseReason.PEER_CLOSED,
+    CloseReason.PEER_LOST,
+    CloseReason.TAKEN_OVER,
+    CloseReason.KICKED,
+    CloseReason.SHUTDOWN,
+}
+
+
+def _peer_name(sock: socket.socket) -> str:
+    try:
+        name = sock.getpeername()
+    except OSError:
+        return "a client"
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "a local client"

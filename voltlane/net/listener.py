@@ -1,0 +1,91 @@
+"""Accepting connections: a few each turn, and none for a while when descriptors run out."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Callable
+
+from ..core.timers import Timer
+from ..reasons import CloseReason
+from .poller import WRITE
+from .reactor import Reactor
+
+ACCEPTS_PER_TURN = 64
+FIRST_BACKOFF = 0.1
+LONGEST_BACKOFF = 2.0
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Listener:
+    """A listening socket in a reactor. `on_accept(sock)` gets each connection, non-blocking; it owns it from then on.
+
+    `on_pause(error, seconds)` is called when the system has no descriptors or memory for another one: connections then wait in
+    the kernel's queue and are tried again after that many seconds.
+    """
+
+    __slots__ = ("_backoff", "_on_accept", "_on_pause", "_reactor", "_sock", "_timer")
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        sock: socket.socket,
+        on_accept: Callable[[socket.socket], None],
+        on_pause: Callable[[OSError, float], None],
+    ) -> None:
+        self._reactor = reactor
+        self._sock: socket.socket | None = sock
+        self._on_accept = on_accept
+        self._on_pause = on_pause
+        self._backoff = FIRST_BACKOFF
+        self._timer: Timer | None = None
+        reactor.add(sock.fileno(), self)
+
+    def on_event(self, mask: int) -> None:
+        """Connections are waiting."""
+        if mask & ~WRITE and self._timer is None:
+            self._accept()
+
+    def on_flush(self) -> None:
+        """Nothing is ever queued here."""
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """Listen no more."""
+        sock, self._sock = self._sock, None
+        if self._timer is not None:
+            self._reactor.cancel(self._timer)
+        if sock is not None:
+            self._reactor.remove(sock)
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            if self._sock is None:
+                return
+            try:
+                sock, _ = self._sock.accept()
+            except BlockingIOError:
+                self._drained()
+                return
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    self._pause(error)
+                    return
+                continue  # that one connection was gone before we came to it (ECONNABORTED and its like)
+            self._backoff = FIRST_BACKOFF
+            sock.setblocking(False)
+            self._on_accept(sock)
+        self._reactor.call_soon(self._accept)
+
+    def _drained(self) -> None:
+        rearm = self._reactor.poller.rearm_read
+        if rearm is not None and self._sock is not None:
+            rearm(self._sock.fileno())
+
+    def _pause(self, error: OSError) -> None:
+        self._on_pause(error, self._backoff)
+        self._timer = self._reactor.call_later(self._backoff, self._resume)
+        self._backoff = min(self._backoff * 2, LONGEST_BACKOFF)
+
+    def _resume(self, now: float) -> None:
+        self._timer = None
+        self._accept()

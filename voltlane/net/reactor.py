@@ -1,0 +1,220 @@
+"""The event loop. One turn, in this order, always:
+
+    1. poll       wait for descriptors or the next timer; without either there is no wake-up at all
+    2. clock      read once; `reactor.now` is the time for everything below
+    3. dispatch   every ready descriptor's handler, once
+    4. tasks      what was left for later with `call_soon`; what these leave is for the next turn
+    5. timers     what is due
+    6. flush      the handlers that were marked dirty, once each
+    7. closes     sockets that were given up during the turn
+
+Closing last is what keeps a descriptor's number from being reused within a turn: an event of a connection that another
+handler closed finds nobody, instead of the stranger who got its number.
+
+Every callback is guarded. A peer's error (ProtocolError, OSError) ends in `on_peer_error`, anything else is a bug of ours and
+ends in `on_callback_error`; either closes the one handler it came from, and the loop lives on.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from typing import Callable, Protocol, Union
+
+from ..core.timers import Timer, TimerWheel
+from ..errors import ProtocolError
+from ..reasons import CloseReason
+from .poller import DefaultPoller, EpollPoller, SelectorPoller
+
+TICK = 0.05
+"""Seconds: how late a timer may be."""
+
+
+class Handler(Protocol):
+    """What the reactor calls for a descriptor."""
+
+    def on_event(self, mask: int) -> None:
+        """Something became ready; mask as in `poller`."""
+
+    def on_flush(self) -> None:
+        """Once at the end of a turn in which it was marked dirty."""
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """Give the peer up."""
+
+
+Task = Callable[[], None]
+
+
+class Reactor:
+    """A single-threaded event loop. `clock` is monotonic seconds."""
+
+    def __init__(
+        self,
+        poller: Union[EpollPoller, SelectorPoller, None] = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.poller = DefaultPoller() if poller is None else poller
+        self._clock = clock
+        self.now = clock()
+        self._handlers: dict[int, Handler] = {}
+        self._wheel = TimerWheel(TICK, self.now)
+        self._tasks: deque[tuple[Handler | None, Task]] = deque()
+        self._dirty: dict[Handler, None] = {}
+        self._closes: list[socket.socket] = []
+        self._running = False
+        self.on_peer_error: Callable[[Handler, Exception], None] = _close_peer
+        self.on_callback_error: Callable[[object, Exception], None] = _reraise
+
+    # ---- what is watched
+
+    def add(self, fd: int, handler: Handler) -> None:
+        """Call `handler.on_event` when the descriptor becomes ready."""
+        self.poller.add(fd)
+        self._handlers[fd] = handler
+
+    def remove(self, sock: socket.socket) -> None:
+        """Watch a socket no more, and close it at the end of the turn."""
+        self.release(sock)
+        self._closes.append(sock)
+
+    def release(self, sock: socket.socket) -> None:
+        """Watch a socket no more; it stays open, for another handler."""
+        fd = sock.fileno()
+        if self._handlers.pop(fd, None) is not None:
+            self.poller.remove(fd)
+
+    # ---- what is for later
+
+    def call_at(self, deadline: float, action: Callable[[float], None]) -> Timer:
+        """Call `action(now)` once the deadline has passed, at most one TICK late."""
+        return self._wheel.start(deadline, action)
+
+    def call_later(self, seconds: float, action: Callable[[float], None]) -> Timer:
+        """The same, counted from now."""
+        return self._wheel.start(self.now + seconds, action)
+
+    def cancel(self, timer: Timer) -> None:
+        """Stop a timer."""
+        self._wheel.stop(timer)
+
+    def call_soon(self, task: Task, handler: Handler | None = None) -> None:
+        """Run a task in this turn's task phase, or in the next turn's if that has begun. An error closes `handler`."""
+        self._tasks.append((handler, task))
+
+    def mark_dirty(self, handler: Handler) -> None:
+        """Call `handler.on_flush` at the end of the turn."""
+        self._dirty[handler] = None
+
+    @property
+    def timers(self) -> int:
+        """How many timers are running."""
+        return len(self._wheel)
+
+    @property
+    def handlers(self) -> list[Handler]:
+        """Everything that is watched."""
+        return list(self._handlers.values())
+
+    @property
+    def watched(self) -> int:
+        """How many descriptors are watched."""
+        return len(self._handlers)
+
+    # ---- turning
+
+    def run(self) -> None:
+        """Turn until `stop`."""
+        self._running = True
+        while self._running:
+            self.turn()
+
+    def stop(self) -> None:
+        """End `run` after this turn."""
+        self._running = False
+
+    def turn(self, timeout: float | None = None) -> None:
+        """One turn; waits at most `timeout` seconds."""
+        events = self.poller.poll(self._patience(timeout))
+        self.now = self._clock()
+        if events:
+            self._dispatch(events)
+        if self._tasks:
+            self._run_tasks()
+        for timer in self._wheel.advance(self.now):
+            self.guard(None, self._wheel.fire, timer, self.now)
+        while self._dirty:
+            self._flush()
+        for sock in self._closes:
+            sock.close()
+        self._closes.clear()
+
+    def close(self) -> None:
+        """Close the poller. The handlers' sockets are their owners' to close."""
+        for sock in self._closes:
+            sock.close()
+        self._closes.clear()
+        self.poller.close()
+
+    def _patience(self, timeout: float | None) -> float | None:
+        if self._tasks:
+            return 0
+        deadline = self._wheel.next_deadline()
+        if deadline is None:
+            return timeout
+        wait = max(0.0, deadline - self._clock())
+        return wait if timeout is None else min(wait, timeout)
+
+    def _dispatch(self, events: list[tuple[int, int]]) -> None:
+        get = self._handlers.get
+        for fd, mask in events:
+            handler = get(fd)
+            if handler is None:
+                continue
+            try:
+                handler.on_event(mask)
+            except (ProtocolError, OSError) as error:
+                self.on_peer_error(handler, error)
+            except Exception as error:
+                self._bug(handler, error)
+
+    def _run_tasks(self) -> None:
+        for _ in range(len(self._tasks)):
+            handler, task = self._tasks.popleft()
+            self.guard(handler, task)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        for handler in dirty:
+            self.guard(handler, handler.on_flush)
+
+    def guard(self, handler: Handler | None, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function the way callbacks are called: its errors end in the hooks and close `handler`."""
+        try:
+            function(*arguments)
+        except (ProtocolError, OSError) as error:
+            if handler is None:
+                self._bug(handler, error)
+            else:
+                self.on_peer_error(handler, error)
+        except Exception as error:
+            self._bug(handler, error)
+
+    def _bug(self, handler: Handler | None, error: Exception) -> None:
+        self.on_callback_error(handler, error)
+        if handler is not None:
+            handler.close(CloseReason.INTERNAL_ERROR, repr(error))
+
+
+def _close_peer(handler: Handler, error: Exception) -> None:
+    handler.close(reason_of(error), str(error))
+
+
+def _reraise(handler: object, error: Exception) -> None:
+    raise error
+
+
+def reason_of(error: Exception) -> CloseReason:
+    """The close reason of a peer's error."""
+    return error.reason if isinstance(error, ProtocolError) else CloseReason.PEER_LOST

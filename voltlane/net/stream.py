@@ -1,0 +1,196 @@
+"""One non-blocking socket with its outbox.
+
+Its face: `try_send`, `try_send_view`, `try_send_many`, `try_flush`, `close`, `closed`. None of them blocks, and none raises for
+a dead peer: that closes the stream. Each `try_` answers whether the socket took everything; what it did not take is in the
+outbox, and goes out when there is room.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..core.outbox import Chunk, Outbox
+from ..reasons import CloseReason
+from .poller import WRITE
+
+if TYPE_CHECKING:
+    from .reactor import Reactor
+
+WRITE_QUANTUM = 1 << 20
+"""Bytes written to one stream before the others have their turn."""
+
+_HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
+
+
+class Stream:
+    """A connected socket in a reactor. Subclasses say what to read and what to do about pressure and closing."""
+
+    __slots__ = ("outbox", "reactor", "sock")
+
+    def __init__(self, reactor: Reactor, sock: socket.socket) -> None:
+        self.reactor = reactor
+        self.sock: socket.socket | None = sock
+        self.outbox: Outbox | None = None
+        reactor.add(sock.fileno(), self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the stream was given up, by either side."""
+        return self.sock is None
+
+    # ---- for subclasses to fill in
+
+    def on_readable(self) -> None:
+        """There is something to read, or an end to be told of. Read until there is no more, or remember that there is."""
+        raise NotImplementedError
+
+    def on_pressure(self) -> None:
+        """The outbox holds something after an attempt to send: the moment to judge it."""
+
+    def on_relief(self) -> None:
+        """A flush made room in the outbox."""
+
+    def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
+        """The stream is closed, its socket (open until the end of the turn) out of the reactor. The outbox is as it was."""
+
+    # ---- called by the reactor
+
+    def on_event(self, mask: int) -> None:
+        """Write first: what is on its way out makes room for what comes in."""
+        if self.outbox is not None and mask & WRITE:
+            self.try_flush()
+        if mask & ~WRITE and self.sock is not None:
+            self.on_readable()
+
+    def on_flush(self) -> None:
+        """See `Handler`."""
+        self.try_flush()
+
+    # ---- sending
+
+    def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
+        """Send a chunk of whole frames, which must not change afterwards."""
+        sock, sent = self.sock, 0
+        if sock is None:
+            return False
+        if self.outbox is None:
+            try:
+                sent = sock.send(chunk)
+                if sent == len(chunk):
+                    return True
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._queue(chunk, packets, 0)
+                self.close(CloseReason.PEER_LOST, str(error))
+                return False
+        self._queue(chunk, packets, sent)
+        self.on_pressure()
+        return False
+
+    def try_send_view(self, view: memoryview) -> bool:
+        """Send one frame out of borrowed memory: what the socket does not take is copied before this returns."""
+        sock, sent = self.sock, 0
+        if sock is None:
+            return False
+        if self.outbox is None:
+            try:
+                sent = sock.send(view)
+                if sent == len(view):
+                    return True
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._queue(bytes(view), 1, 0)
+                self.close(CloseReason.PEER_LOST, str(error))
+                return False
+        self._queue(bytes(view), 1, sent)
+        self.on_pressure()
+        return False
+
+    def try_send_views(self, views: list[bytes | memoryview], packets: int) -> bool:
+        """Send a few whole frames that stand in several buffers, borrowed ones too, with one gathering write."""
+        sock, sent = self.sock, 0
+        if sock is None:
+            return False
+        total = sum(map(len, views))
+        if self.outbox is None:
+            try:
+                sent = _send_views(sock, views)
+                if sent == total:
+                    return True
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._queue(b"".join(views), packets, 0)
+                self.close(CloseReason.PEER_LOST, str(error))
+                return False
+        self._queue(b"".join(views), packets, sent)
+        self.on_pressure()
+        return False
+
+    def try_send_many(self, chunks: list[tuple[Chunk, int]]) -> bool:
+        """Queue (chunk, packets) pairs behind whatever is queued, and send what goes."""
+        for chunk, packets in chunks:
+            self._queue(chunk, packets, 0)
+        return self.try_flush()
+
+    def try_flush(self) -> bool:
+        """Send what is queued, as far as the socket takes it and a quantum allows."""
+        sock, outbox = self.sock, self.outbox
+        if sock is None or outbox is None:
+            return outbox is None
+        budget = WRITE_QUANTUM
+        try:
+            while outbox.size:
+                if budget <= 0:
+                    self.reactor.call_soon(self._go_on, self)
+                    break
+                sent = _send_views(sock, outbox.views())
+                outbox.advance(sent)
+                budget -= sent
+        except BlockingIOError:
+            rearm = self.reactor.poller.rearm_write
+            if rearm is not None:
+                rearm(sock.fileno())
+        except OSError as error:
+            self.close(CloseReason.PEER_LOST, str(error))
+            return False
+        if outbox.size:
+            self.on_pressure()
+        else:
+            self.outbox = None
+        if self.sock is not None:
+            self.on_relief()
+        return self.outbox is None
+
+    def _go_on(self) -> None:
+        if self.outbox is not None:
+            self.try_flush()
+
+    def _queue(self, chunk: Chunk, packets: int, sent: int) -> None:
+        if self.outbox is None:
+            self.outbox = Outbox()
+            rearm = self.reactor.poller.rearm_write
+            if rearm is not None and self.sock is not None:
+                rearm(self.sock.fileno())
+        self.outbox.append(chunk, packets, sent)
+
+    # ---- closing
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """Give the stream up; its socket closes at the end of the turn. Closing it again does nothing."""
+        sock, self.sock = self.sock, None
+        if sock is not None:
+            self.reactor.remove(sock)
+            self.on_closed(sock, reason, detail)
+
+
+def _send_views(sock: socket.socket, views: Sequence[Chunk | memoryview]) -> int:
+    if len(views) == 1:
+        return sock.send(views[0])
+    if _HAS_SENDMSG:
+        return sock.sendmsg(views)
+    return sock.send(b"".join(views))

@@ -1,0 +1,60 @@
+"""Logging: the standard library's, under the name "voltlane", one line an event to standard error.
+
+Failing peers are cheap to make and lines about them are not: `PeerLog` writes at most so many a second of each kind, and says
+how many it left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from ..reasons import CloseReason
+
+TRACE = 5
+LEVELS = {
+    "Off": logging.CRITICAL + 10,
+    "Error": logging.ERROR,
+    "Warn": logging.WARNING,
+    "Info": logging.INFO,
+    "Debug": logging.DEBUG,
+    "Trace": TRACE,
+}
+logging.addLevelName(TRACE, "TRACE")
+logging.addLevelName(logging.WARNING, "WARN")
+
+log = logging.getLogger("voltlane")
+"""The package's logger. A program that embeds Voltlane configures it like any other."""
+
+
+def setup(level_name: str) -> None:
+    """Log to standard error at this level (a `general.log_level`)."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-5s %(message)s"))
+    log.handlers[:] = [handler]
+    log.propagate = False
+    log.setLevel(LEVELS[level_name])
+
+
+class PeerLog:
+    """Lines about peers that failed, at most `most` of each reason in a second."""
+
+    def __init__(self, most: int = 20) -> None:
+        self._most = most
+        self._second = -1
+        self._written: dict[CloseReason, int] = {}
+        self._left_out: dict[CloseReason, int] = {}
+
+    def write(self, reason: CloseReason, who: str, detail: str, now: float) -> None:
+        """One line at level Info, unless there were enough of this reason in this second."""
+        if int(now) != self._second:
+            self._second = int(now)
+            self._written.clear()
+        written = self._written.get(reason, 0)
+        if written >= self._most:
+            self._left_out[reason] = self._left_out.get(reason, 0) + 1
+            return
+        self._written[reason] = written + 1
+        left_out = self._left_out.pop(reason, 0)
+        more = f" (and {left_out} more like it that were not logged)" if left_out else ""
+        log.info("%s: %s%s%s", who, reason.value, f": {detail}" if detail else "", more)

@@ -1,0 +1,253 @@
+"""The composition root: what a running Voltlane consists of, and how its parts are joined.
+
+    clients ⇄ ClientEdge ⇄ Hub ⇄ Trunk ⇄ MasterConnection ⇄ master
+                            │
+                         Registry (sessions)                       all of it on one Reactor
+"""
+
+from __future__ import annotations
+
+import platform
+import signal
+import socket
+
+from .address import Address, parse_address
+from .config import Config
+from .core.counters import Counters
+from .core.handshake import Grounds
+from .core.hub import BacklogLimits, Hub
+from .core.registry import Registry
+from .core.timers import Timer
+from .edges.master import Trunk, TrunkLimits
+from .edges.tcp import ClientEdge, ClientLimits
+from .errors import StartupError
+from .net.dialer import Backoff, Dialer
+from .net.listener import Listener
+from .net.reactor import Handler, Reactor
+from .net.sockets import (
+    listening_socket,
+    local_address,
+    raise_descriptor_limit,
+    remove_socket_file,
+    set_keepalive,
+    set_low_delay,
+)
+from .net.wakeup import Wakeup
+from .ops.log import log
+from .reasons import CloseReason
+from .version import __version__
+from .wire import batch, curve
+from .wire.crypto import KeyPair, generate_key
+
+EXIT_CANNOT_LISTEN = 3
+EXIT_NO_MASTER = 4
+FAREWELL_SECS = 2.0
+"""How long a server that was asked to stop goes on writing what is queued."""
+
+
+class Server:
+    """One connection server. `start` binds, `run` serves until `stop` or a signal, and returns the exit code."""
+
+    def __init__(self, config: Config, *, key: KeyPair | None = None, reactor: Reactor | None = None) -> None:
+        self.config = config
+        self.counters = Counters()
+        self.exit_code = 0
+        self.reactor = reactor or Reactor()
+        self.reactor.on_callback_error = self._on_bug
+        master, clients = config.master, config.clients
+        self.trunk = Trunk(
+            self.reactor,
+            self.counters,
+            TrunkLimits(master.channel_capacity, master.outbox_bytes),
+            on_full=self._on_trunk_full,
+            on_room=self._on_trunk_room,
+            on_lost=self._on_master_lost,
+        )
+        self.hub = Hub(
+            self.trunk,
+            self.counters,
+            BacklogLimits(clients.missed_packets_buffer_size, clients.missed_packets_buffer_bytes),
+        )
+        self.registry = Registry(
+            stale_timeout=clients.stale_timeout_secs,
+            reap_interval=clients.stale_reap_interval_secs,
+            max_stale=clients.max_stale_clients,
+            on_end=self.hub.ended,
+            on_stale=self._on_stale,
+            now=self.reactor.now,
+        )
+        self.trunk.hub = self.hub
+        self.hub.registry = self.registry
+        self.clients = ClientEdge(
+            self.reactor,
+            self.hub,
+            self.trunk,
+            Grounds.of(key or generate_key(), self.registry),
+            self.counters,
+            ClientLimits(
+                clients.packet_size_limit,
+                clients.channel_capacity,
+                clients.outbox_bytes,
+                clients.slow_secs,
+                clients.handshake_secs,
+                clients.overflow_policy == "block",
+            ),
+        )
+        self.dialer = Dialer(
+            self.reactor,
+            parse_address(master.address),
+            Backoff(master.reconnect_min_secs, master.reconnect_max_secs),
+            self._on_master,
+            self._on_dial_failure,
+        )
+        self.wakeup = Wakeup(self.reactor, self._farewell)
+        self._listening: socket.socket | None = None
+        self._listener: Listener | None = None
+        self._reaping: Timer | None = None
+        self._giving_up: Timer | None = None
+        self.listen_address: Address | None = None
+        """Where clients connect to, once `start` has bound it."""
+
+    # ---- life
+
+    def start(self) -> None:
+        """Bind the listening address. Raises StartupError.
+
+        Clients may connect from now on, but wait in the kernel's queue until there is a master.
+        """
+        raise_descriptor_limit()
+        address = parse_address(self.config.listener.address)
+        try:
+            self._listening = listening_socket(address)
+        except OSError as error:
+            raise StartupError(f"cannot listen on {address}: {error.strerror or error}", EXIT_CANNOT_LISTEN) from None
+        set_low_delay(self._listening)
+        set_keepalive(self._listening, int(self.config.clients.keepalive_secs))
+        self.listen_address = local_address(self._listening)
+
+    def run(self) -> int:
+        """Serve until `stop`, SIGTERM or SIGINT. The process's exit code."""
+        if self._listening is None:
+            self.start()
+        log.info(
+            "voltlane %s, %s %s, wire loops: %s, curve: %s",
+            __version__,
+            platform.python_implementation(),
+            platform.python_version(),
+            batch.BACKEND,
+            curve.BACKEND,
+        )
+        log.info("clients connect to %s", self.listen_address)
+        self._dial()
+        with self.wakeup.on_signals(signal.SIGTERM, signal.SIGINT):
+            self.reactor.run()
+        self._close()
+        return self.exit_code
+
+    def stop(self) -> None:
+        """Let `run` finish. May be called from another thread or a signal handler."""
+        self.wakeup.wake()
+
+    def _farewell(self) -> None:
+        """Take nothing more on, write what is queued, and end. A second signal ends at once."""
+        if self._listener is None and self._listening is None:
+            self.reactor.stop()
+            return
+        log.info("stopping")
+        self.dialer.stop()
+        self._stop_listening()
+        self.clients.pause()
+        self._until_written(self.reactor.now + FAREWELL_SECS)
+
+    def _until_written(self, deadline: float) -> None:
+        waiting = bool(self.trunk.connection and self.trunk.outbox) or self.clients.unwritten()
+        if not waiting or self.reactor.now >= deadline:
+            self.reactor.stop()
+        else:
+            self.reactor.call_later(0.05, lambda now: self._until_written(deadline))
+
+    def _close(self) -> None:
+        self._stop_listening()
+        self.dialer.stop()
+        self.clients.farewell()
+        self.trunk.shut()
+        for timer in (self._reaping, self._giving_up):
+            if timer is not None:
+                self.reactor.cancel(timer)
+        self.wakeup.close()
+        self.reactor.close()
+
+    def _stop_listening(self) -> None:
+        listening, self._listening = self._listening, None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close(CloseReason.SHUTDOWN)
+        elif listening is not None:
+            listening.close()
+        address = parse_address(self.config.listener.address)
+        if listening is not None and address.kind == "unix":
+            remove_socket_file(address.path)
+
+    # ---- the master
+
+    def _dial(self) -> None:
+        give_up = self.config.master.give_up_secs
+        if give_up:
+            self._giving_up = self.reactor.call_later(give_up, self._give_up)
+        self.dialer.start()
+
+    def _on_master(self, sock: socket.socket) -> None:
+        log.info("connected to the master at %s", self.config.master.address)
+        if self._giving_up is not None:
+            self.reactor.cancel(self._giving_up)
+            self._giving_up = None
+        set_low_delay(sock)
+        set_keepalive(sock, int(self.config.clients.keepalive_secs))
+        self.trunk.connect(sock)
+        if self._listener is None and self._listening is not None:
+            self._listener = Listener(self.reactor, self._listening, self.clients.accept, self._on_accept_pause)
+
+    def _on_dial_failure(self, why: str, wait: float) -> None:
+        log.warning("no master at %s: %s; trying again in %.1f s", self.config.master.address, why, wait)
+
+    def _on_master_lost(self, reason: CloseReason, detail: str) -> None:
+        if reason is CloseReason.SHUTDOWN:
+            return
+        log.warning("the master is gone: %s%s", reason.value, f": {detail}" if detail else "")
+        if self._listening is not None:
+            self._dial()
+
+    def _give_up(self, now: float) -> None:
+        self._giving_up = None
+        log.error("no master for %g s: giving up", self.config.master.give_up_secs)
+        self.exit_code = EXIT_NO_MASTER
+        self.reactor.stop()
+
+    def _on_trunk_full(self) -> None:
+        log.debug("the master's outbox is full: clients are not read")
+        self.clients.pause()
+
+    def _on_trunk_room(self) -> None:
+        self.clients.resume()
+
+    # ---- sessions
+
+    def _on_stale(self) -> None:
+        if self._reaping is None:
+            deadline = self.registry.next_reap()
+            if deadline is not None:
+                self._reaping = self.reactor.call_at(deadline, self._reap)
+
+    def _reap(self, now: float) -> None:
+        self._reaping = None
+        self.registry.reap(now)
+        self._on_stale()
+
+    # ---- trouble
+
+    def _on_accept_pause(self, error: OSError, wait: float) -> None:
+        log.warning("cannot accept connections: %s; trying again in %.1f s", error.strerror, wait)
+
+    def _on_bug(self, handler: Handler | None, error: Exception) -> None:
+        self.counters.internal_errors += 1
+        log.error("internal error, please report it", exc_info=error)
