@@ -1,8 +1,8 @@
 """The composition root: what a running Voltlane consists of, and how its parts are joined.
 
-    clients ⇄ ClientEdge ⇄ Hub ⇄ Trunk ⇄ MasterConnection ⇄ master
-                            │
-                         Registry (sessions)                       all of it on one Reactor
+clients ⇄ ClientEdge ⇄ Hub ⇄ Trunk ⇄ MasterConnection ⇄ master
+                        │
+                     Registry (sessions)                       all of it on one Reactor
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .edges.tcp import ClientEdge, ClientLimits
 from .errors import StartupError
 from .net.dialer import Backoff, Dialer
 from .net.listener import Listener
-from .net.reactor import Handler, Reactor
+from .net.reactor import Reactor
 from .net.sockets import (
     listening_socket,
     local_address,
@@ -248,6 +248,6 @@ class Server:
     def _on_accept_pause(self, error: OSError, wait: float) -> None:
         log.warning("cannot accept connections: %s; trying again in %.1f s", error.strerror, wait)
 
-    def _on_bug(self, handler: Handler | None, error: Exception) -> None:
+    def _on_bug(self, handler: object, error: Exception) -> None:
         self.counters.internal_errors += 1
         log.error("internal error, please report it", exc_info=error)

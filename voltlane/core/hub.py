@@ -1,7 +1,7 @@
 """Where both directions meet: which session a packet is for, what becomes of it, and what the master is told.
 
-The hub knows sessions by their `Link` and the master as the `Trunk`. It never waits: what cannot be written now is in an
-outbox (net), a backlog (a stale session) or refused with a notice.
+The hub knows sessions by their `Link` and the master as the `Trunk`. It never waits: what cannot be written now is in
+an outbox (net), a backlog (a stale session) or refused with a notice.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ _END_NOTICE = {
 class Trunk(Protocol):
     """What the core needs of the master's side."""
 
-    congested: bool
-    """Whether the master takes so little that answers to its own mistakes are not worth keeping."""
+    @property
+    def congested(self) -> bool:
+        """Whether the master takes so little that answers to its own mistakes are not worth keeping."""
+        ...
 
     def push(self, chunk: bytes, packets: int) -> None:
         """Queue whole tagged frames for the master."""

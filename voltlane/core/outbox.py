@@ -1,7 +1,8 @@
 """Bytes on their way to one peer: what its socket would not take yet.
 
-A chunk is one or more whole frames. The outbox remembers how far into its first chunk the peer has got, so that what was
-written in part can be sent again whole elsewhere: to the client's next connection, or to the next connection of the master.
+A chunk is one or more whole frames. The outbox remembers how far into its first chunk the peer has got, so that what
+was written in part can be sent again whole elsewhere: to the client's next connection, or to the next connection of the
+master.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Outbox:
         """Bytes still to write."""
 
     def append(self, chunk: Chunk, packets: int = -1, written: int = 0) -> None:
-        """Queue a chunk; `packets` where the caller knows their number. `written` bytes of a first chunk are out already."""
+        """Queue a chunk; `packets` if the caller knows their number. `written` bytes of a first chunk are out."""
         if packets < 0:
             packets = count_frames(chunk)
         self._chunks.append((chunk, packets))
@@ -100,7 +101,7 @@ class Outbox:
         self._offset = written
 
     def rewind(self) -> None:
-        """The peer is gone: cut the front back to the start of the frame that was written in part, to be sent again whole."""
+        """The peer is gone: go back to the start of the frame that was written in part, to send it again whole."""
         if self._offset:
             chunk, packets = self._chunks.popleft()
             start = frame_start(chunk, self._offset)

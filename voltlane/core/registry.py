@@ -1,4 +1,4 @@
-"""Every session: ids, look-ups, and the stale ones on a timer wheel of their own, whose tick is the reaping interval."""
+"""Every session: ids, look-ups, and the stale ones on a timer wheel whose tick is the reaping interval."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .timers import Timer, TimerWheel
 class Registry:
     """Sessions by client id. Ids count up from 1 and are never reused in a process's life.
 
-    `on_end(session, reason)` is called for each session that the registry itself ends: expired or evicted. `on_stale()` is
-    called when one more session is stale, so that somebody calls `reap` at `next_reap`.
+    `on_end(session, reason)` is called for each session that the registry itself ends: expired or evicted. `on_stale()`
+    is called when one more session is stale, so that somebody calls `reap` at `next_reap`.
     """
 
     def __init__(

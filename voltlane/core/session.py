@@ -1,8 +1,8 @@
 """A session: an identity, its key and its backlog. It outlives its connections.
 
-    LIVE ──lost──▶ STALE ──resumed──▶ LIVE
-      │              │
-      └──── ended ───┴──▶ ENDED
+LIVE ──lost──▶ STALE ──resumed──▶ LIVE
+  │              │
+  └──── ended ───┴──▶ ENDED
 """
 
 from __future__ import annotations

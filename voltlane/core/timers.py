@@ -1,8 +1,8 @@
 """A hashed timer wheel: starting, moving and stopping a timer cost the same however many there are.
 
-A timer goes off late by up to one tick, never early. Moving a timer to a later time only stores the new deadline; the wheel
-files it again when the slot it stands in comes round. Deadlines beyond one turn of the wheel wait in its farthest slot and
-are filed again from there.
+A timer goes off late by up to one tick, never early. Moving a timer to a later time only stores the new deadline; the
+wheel files it again when the slot it stands in comes round. Deadlines beyond one turn of the wheel wait in its farthest
+slot and are filed again from there.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class TimerWheel:
     def fire(self, timer: Timer, now: float) -> bool:
         """Run a due timer's action, or file the timer again if its time was moved. Whether it ran.
 
-        Apart from `advance` so that the caller can guard each action on its own: one that raises takes no other with it.
+        Apart from `advance` so that the caller can guard each action on its own.
         """
         action = timer.action
         if action is None or timer.slot >= 0:  # stopped, or started again, by an action that ran before it

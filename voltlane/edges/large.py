@@ -1,4 +1,5 @@
-"""A frame larger than one read: it gets memory of its own, which grows with what arrives and not with what was announced."""
+"""A frame larger than one read: it gets memory of its own, which grows with what arrives and not with what was
+announced."""
 
 from __future__ import annotations
 

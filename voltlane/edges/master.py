@@ -1,8 +1,8 @@
 """The master's side: the trunk, which outlives its connections, and the connection of the moment.
 
-Upwards, chunks of tagged frames are staged and written once a turn. Past `capacity` packets or `most_bytes` the trunk is full and
-the clients are not read until half of it is out. Downwards the firehose is read in large bites, each sorted by client and sent
-with one write a client.
+Upwards, chunks of tagged frames are staged and written once a turn. Past `capacity` packets or `most_bytes` the trunk
+is full and the clients are not read until half of it is out. Downwards the firehose is read in large bites, each sorted
+by client and sent with one write a client.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class Trunk:
         self.check_room()
 
     def lost(self, connection: MasterConnection, reason: CloseReason, detail: str) -> None:
-        """The connection is gone. What it had not taken in full is kept, the packet that was cut from its first byte on."""
+        """The connection is gone. What it had not taken is kept, the packet that was cut from its first byte on."""
         self.connection = None
         self._held = connection.outbox or Outbox()
         self._held.rewind()
@@ -260,7 +260,9 @@ class MasterConnection(Stream):
         if stop - position >= PREFIX_SIZE:
             (size,) = PREFIX.unpack_from(self._buffer, position)
             if size < TAG_SIZE:
-                raise MalformedTag(f"a tagged packet of {size} bytes; at least {TAG_SIZE} (u64 client id, u8 flag) are needed")
+                raise MalformedTag(
+                    f"a tagged packet of {size} bytes; at least {TAG_SIZE} (u64 client id, u8 flag) are needed"
+                )
         return end
 
     def _take_one(self, position: int, end: int) -> None:
@@ -296,7 +298,7 @@ class MasterConnection(Stream):
         self._filled = kept
 
     def _resize(self, size: int, position: int, stop: int) -> None:
-        """Another buffer: larger as a large packet comes in, not as it is announced; the usual one when it is through."""
+        """Another buffer: larger as a large packet comes in, not as it is announced; the usual one after it."""
         buffer = bytearray(size)
         buffer[: stop - position] = self._view[position:stop]
         self._view.release()

@@ -1,7 +1,8 @@
 """Clients over TCP or a unix socket, protocol v2: from accepting to the session, and the data path of each connection.
 
-Who sends little is read at once. Who filled a whole read is loud, and waits its turn in `busy`, of which only so much is read each
-turn. When the trunk is full nobody is read; everybody with something to say then waits in `busy`, in order.
+Who sends little is read at once. Who filled a whole read is loud, and waits its turn in `busy`, of which only so much
+is read each turn. When the trunk is full nobody is read; everybody with something to say then waits in `busy`, in
+order.
 """
 
 from __future__ import annotations
@@ -213,13 +214,13 @@ class ClientConnection(Stream):
             self.close(CloseReason.PEER_CLOSED)
 
     def _receive(self) -> int:
-        """One recv and what follows from it: the bytes received, 0 at the end of the stream, -1 when there was nothing."""
+        """One recv and what follows from it: bytes received, 0 at the end of the stream, -1 for nothing."""
         edge, sock, partial, kept = self.edge, self.sock, self.partial, 0
         assert sock is not None
         try:
             if partial is None:
                 received = sock.recv_into(edge.scratch, QUANTUM)
-            elif type(partial) is bytes:
+            elif isinstance(partial, bytes):
                 kept = len(partial)
                 edge.scratch[:kept] = partial
                 received = sock.recv_into(edge.view[kept : kept + QUANTUM])

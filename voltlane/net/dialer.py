@@ -28,13 +28,13 @@ class Backoff(NamedTuple):
 
     def wait(self, failures: int, fraction: Callable[[], float] = random.random) -> float:
         """How long to wait after so many failures in a row (1 or more)."""
-        wait = min(self.longest, self.shortest * 2 ** min(failures - 1, 32))
+        wait = min(self.longest, self.shortest * 2.0 ** min(failures - 1, 32))
         return wait * (1 - fraction() / 2)
 
 
 class Dialer:
-    """Keeps trying to connect. `on_connect(sock)` gets the socket, non-blocking; `on_failure(text, seconds)` hears of each
-    failed attempt and of the wait before the next."""
+    """Keeps trying to connect. `on_connect(sock)` gets the socket, non-blocking; `on_failure(text, seconds)` hears of
+    each failed attempt and of the wait before the next."""
 
     def __init__(
         self,

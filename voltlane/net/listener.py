@@ -20,8 +20,8 @@ _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class Listener:
     """A listening socket in a reactor. `on_accept(sock)` gets each connection, non-blocking; it owns it from then on.
 
-    `on_pause(error, seconds)` is called when the system has no descriptors or memory for another one: connections then wait in
-    the kernel's queue and are tried again after that many seconds.
+    `on_pause(error, seconds)` is called when the system has no descriptors or memory for another one: connections then
+    wait in the kernel's queue and are tried again after that many seconds.
     """
 
     __slots__ = ("_backoff", "_on_accept", "_on_pause", "_reactor", "_sock", "_timer")

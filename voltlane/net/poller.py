@@ -1,5 +1,5 @@
-"""Which descriptors became ready. Edge-triggered: a descriptor is reported when something new happens to it, and whoever is
-told reads until there is no more, or remembers that there is.
+"""Which descriptors became ready. Edge-triggered: a descriptor is reported when something new happens to it, and
+whoever is told reads until there is no more, or remembers that there is.
 
 That is what epoll does with EPOLLET, at one registration in a connection's life: pausing thousands of clients costs no
 system call, and neither does waiting for room to write. Elsewhere `selectors` is made to behave the same way.
@@ -44,7 +44,7 @@ class EpollPoller:
 
 
 class SelectorPoller:
-    """`selectors.DefaultSelector`, level-triggered underneath: what was reported is not watched until it is armed again."""
+    """`selectors.DefaultSelector`, level-triggered: what was reported is not watched until it is armed again."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()

@@ -11,8 +11,8 @@
 Closing last is what keeps a descriptor's number from being reused within a turn: an event of a connection that another
 handler closed finds nobody, instead of the stranger who got its number.
 
-Every callback is guarded. A peer's error (ProtocolError, OSError) ends in `on_peer_error`, anything else is a bug of ours and
-ends in `on_callback_error`; either closes the one handler it came from, and the loop lives on.
+Every callback is guarded. A peer's error (ProtocolError, OSError) ends in `on_peer_error`, anything else is a bug of
+ours and ends in `on_callback_error`; either closes the one handler it came from, and the loop lives on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
-from typing import Callable, Protocol, Union
+from typing import Callable, Protocol
 
 from ..core.timers import Timer, TimerWheel
 from ..errors import ProtocolError
@@ -52,7 +52,7 @@ class Reactor:
 
     def __init__(
         self,
-        poller: Union[EpollPoller, SelectorPoller, None] = None,
+        poller: EpollPoller | SelectorPoller | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.poller = DefaultPoller() if poller is None else poller

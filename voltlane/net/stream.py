@@ -1,8 +1,8 @@
 """One non-blocking socket with its outbox.
 
-Its face: `try_send`, `try_send_view`, `try_send_many`, `try_flush`, `close`, `closed`. None of them blocks, and none raises for
-a dead peer: that closes the stream. Each `try_` answers whether the socket took everything; what it did not take is in the
-outbox, and goes out when there is room.
+Its face: `try_send`, `try_send_view`, `try_send_many`, `try_flush`, `close`, `closed`. None of them blocks, and none
+raises for a dead peer: that closes the stream. Each `try_` answers whether the socket took everything; what it did not
+take is in the outbox, and goes out when there is room.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Stream:
     # ---- for subclasses to fill in
 
     def on_readable(self) -> None:
-        """There is something to read, or an end to be told of. Read until there is no more, or remember that there is."""
+        """There is something to read, or an end to be told of. Read all of it, or remember that there is more."""
         raise NotImplementedError
 
     def on_pressure(self) -> None:
@@ -53,7 +53,7 @@ class Stream:
         """A flush made room in the outbox."""
 
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
-        """The stream is closed, its socket (open until the end of the turn) out of the reactor. The outbox is as it was."""
+        """The stream is closed, its socket (open until the turn ends) is out of the reactor; the outbox is as it was."""
 
     # ---- called by the reactor
 

@@ -13,7 +13,7 @@ from .reactor import Reactor
 
 
 class Wakeup:
-    """A socket pair of which the reactor watches one end. `on_wake()` is called in the loop, once for any number of wakes."""
+    """A socket pair of which the reactor watches one end. `on_wake()` is called in the loop, once for many wakes."""
 
     def __init__(self, reactor: Reactor, on_wake: Callable[[], None]) -> None:
         self._reactor = reactor
@@ -33,7 +33,7 @@ class Wakeup:
 
     @contextmanager
     def on_signals(self, *signals: int) -> Iterator[None]:
-        """Wake on these signals instead of what they did before. Only a main thread can have signals; others go without."""
+        """Wake on these signals instead of what they did before. Only a main thread can have signals."""
         try:
             before = {number: signal.signal(number, lambda *_: None) for number in signals}
         except ValueError:

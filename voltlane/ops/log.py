@@ -1,7 +1,7 @@
 """Logging: the standard library's, under the name "voltlane", one line an event to standard error.
 
-Failing peers are cheap to make and lines about them are not: `PeerLog` writes at most so many a second of each kind, and says
-how many it left out.
+Failing peers are cheap to make and lines about them are not: `PeerLog` writes at most so many a second of each kind,
+and says how many it left out.
 """
 
 from __future__ import annotations

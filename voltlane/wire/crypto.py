@@ -1,7 +1,7 @@
 """Keys, key agreement and sealed blobs (SPEC 4).
 
-secp256k1 by the `ecdsa` package; by libsecp256k1 (`coincurve`, the extra `fast`) where it is installed. Everything here is
-a function of its arguments and of the system's random source.
+secp256k1 by the `ecdsa` package; by libsecp256k1 (`coincurve`, the extra `fast`) where it is installed. Everything here
+is a function of its arguments and of the system's random source.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Points of secp256k1: check one, agree on one. The one place that knows which library does the arithmetic.
 
-`coincurve` (libsecp256k1) where it is installed and VOLTLANE_PURE_PYTHON is not set, `ecdsa` otherwise; both give the same
-bytes, which the golden vectors hold them to.
+`coincurve` (libsecp256k1) where it is installed and VOLTLANE_PURE_PYTHON is not set, `ecdsa` otherwise; both give the
+same bytes, which the golden vectors hold them to.
 """
 
 from __future__ import annotations

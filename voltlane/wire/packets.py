@@ -1,7 +1,7 @@
 """Handshake packets: an enum in bincode-2 "standard" encoding (SPEC 3).
 
-A packet is its variant's number as a varint, then its field. Varint: below 251 one byte; 251 + u16, 252 + u32, 253 + u64,
-little-endian. Byte vector: varint length + bytes. Decoding takes one whole frame's payload, no more and no less.
+A packet is its variant's number as a varint, then its field. Varint: below 251 one byte; 251 + u16, 252 + u32, 253 +
+u64, little-endian. Byte vector: varint length + bytes. Decoding takes one whole frame's payload, no more and no less.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def encode(packet: Packet) -> bytes:
     variant = _VARIANT_OF[type(packet)]
     field = _VARIANTS[variant][1]
     head = encode_varint(variant)
-    return head + field.encode(packet[0]) if field else head
+    return head + field.encode(*packet) if field else head
 
 
 def decode(payload: Buffer) -> Packet:

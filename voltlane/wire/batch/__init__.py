@@ -5,8 +5,9 @@ Two functions, the same in every form (`plain` says exactly what they do):
     retag(buffer, start, stop, client_id, most)   client frames → one chunk of tagged frames for the firehose
     group(buffer, start, stop, most)              tagged frames → one chunk of client frames for each client
 
-Both stop where the loop's simple case ends: at a frame that is not whole yet, at one of more than `most` bytes, and `group`
-also at a frame that is not plain data. What stands there is for the caller to look at, once a batch instead of once a packet.
+Both stop where the loop's simple case ends: at a frame that is not whole yet, at one of more than `most` bytes, and
+`group` also at a frame that is not plain data. What stands there is for the caller to look at, once a batch instead of
+once a packet.
 """
 
 from __future__ import annotations

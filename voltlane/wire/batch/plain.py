@@ -39,9 +39,9 @@ def retag(buffer: bytearray, start: int, stop: int, client_id: int, most: int) -
 def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int, bytes], int, int]:
     """Sort the whole data packets in `buffer[start:stop]` by client.
 
-    Returns each client's packets as frames in one piece, in their order, the position behind the last packet taken, and the
-    number of packets. Stops in front of a packet that is not whole, that has more than `most` bytes, that is shorter than
-    its header, or whose flag is not 0.
+    Returns each client's packets as frames in one piece, in their order, the position behind the last packet taken, and
+    the number of packets. Stops in front of a packet that is not whole, that has more than `most` bytes, that is
+    shorter than its header, or whose flag is not 0.
     """
     data = bytes(memoryview(buffer)[start:stop])
     length, position, count = stop - start, 0, 0

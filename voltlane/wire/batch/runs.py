@@ -1,7 +1,7 @@
 """The same loops for CPython, where a run of frames of one size goes through `struct` at a quarter of the cost.
 
-Whether the frames have one size is told by four strided slices, one for each byte of the prefix, compared with what they
-would be; a compiled `Struct` then takes 32 frames at a call. Anything else goes through the plain loop.
+Whether the frames have one size is told by four strided slices, one for each byte of the prefix, compared with what
+they would be; a compiled `Struct` then takes 32 frames at a call. Anything else goes through the plain loop.
 """
 
 from __future__ import annotations
