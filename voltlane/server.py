@@ -156,7 +156,7 @@ class Server:
         log.info("stopping")
         self.dialer.stop()
         self._stop_listening()
-        self.clients.pause()
+        self.clients.turns.pause()
         self._until_written(self.reactor.now + FAREWELL_SECS)
 
     def _until_written(self, deadline: float) -> None:
@@ -225,10 +225,11 @@ class Server:
 
     def _on_trunk_full(self) -> None:
         log.debug("the master's outbox is full: clients are not read")
-        self.clients.pause()
+        self.clients.turns.pause()
 
     def _on_trunk_room(self) -> None:
-        self.clients.resume()
+        if self._listening is not None:  # a server that is stopping reads nobody any more
+            self.clients.turns.resume()
 
     # ---- sessions
 

@@ -67,7 +67,7 @@ class Hub:
     def welcome(self, session: Session) -> None:
         """Send a new client the packet it waits for."""
         assert session.link is not None
-        session.link.try_send(frame(encode(ClientId(session.id))))
+        session.link.try_send(frame(encode(ClientId(session.id))), 0)
 
     def resume(self, session: Session, link: Link) -> None:
         """A client that proved its key is back: Ping, then all it missed, then what is new."""
@@ -82,7 +82,7 @@ class Hub:
         self._counters.resumed += 1
         self._counters.replayed += sum(packets for _, packets in missed)
         self._trunk.push(frame_tagged(session.id, Flag.RECONNECTION), 1)
-        link.replay([(PING_FRAME, 1), *missed])
+        link.replay([(PING_FRAME, 0), *missed])
 
     def lost(self, session: Session, unwritten: list[tuple[Chunk, int]], now: float) -> None:
         """A client's connection is gone; what it had not taken in full waits for it, as far as the backlog goes."""

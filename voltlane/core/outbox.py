@@ -11,7 +11,7 @@ import enum
 from collections import deque
 from typing import Union
 
-from ..wire.framing import count_frames, frame_start
+from ..wire.framing import count_frames, frame_at
 
 Chunk = Union[bytes, bytearray]
 MOST_VIEWS = 64
@@ -29,18 +29,24 @@ class Verdict(enum.Enum):
 class Outbox:
     """A FIFO of chunks. Made when there is something to queue: most peers never need one."""
 
-    __slots__ = ("_chunks", "_exempt", "_offset", "_packets", "size")
+    __slots__ = ("_chunks", "_exempt", "_offset", "_packets", "_passed", "_start", "size")
 
     def __init__(self) -> None:
         self._chunks: deque[tuple[Chunk, int]] = deque()
         self._offset = 0  # bytes of the first chunk that are written
+        self._start = 0  # where a frame of the first chunk begins, at or before the offset: see `_locate`
+        self._passed = 0  # how many frames stand before it
         self._packets = 0
         self._exempt = 0  # bytes at the front that limits do not count: a replay is as long as it is
         self.size = 0
         """Bytes still to write."""
 
     def append(self, chunk: Chunk, packets: int = -1, written: int = 0) -> None:
-        """Queue a chunk; `packets` if the caller knows their number. `written` bytes of a first chunk are out."""
+        """Queue a chunk; `packets` if the caller knows their number. `written` bytes of a first chunk are out.
+
+        A chunk of 0 packets is a part of the conversation with this one peer, like a handshake's answer: `take` leaves
+        it out.
+        """
         if packets < 0:
             packets = count_frames(chunk)
         self._chunks.append((chunk, packets))
@@ -56,10 +62,8 @@ class Outbox:
     @property
     def packets(self) -> int:
         """Packets not yet written in full."""
-        if self._offset:
-            chunk, count = self._chunks[0]
-            return self._packets - count + count_frames(memoryview(chunk)[frame_start(chunk, self._offset) :])
-        return self._packets
+        self._locate()
+        return self._packets - self._passed
 
     @property
     def packets_at_most(self) -> int:
@@ -98,19 +102,22 @@ class Outbox:
             chunk, packets = chunks.popleft()
             written -= len(chunk)
             self._packets -= packets
+            self._start = self._passed = 0
         self._offset = written
 
     def rewind(self) -> None:
         """The peer is gone: go back to the start of the frame that was written in part, to send it again whole."""
-        if self._offset:
-            chunk, packets = self._chunks.popleft()
-            start = frame_start(chunk, self._offset)
-            whole = bytes(memoryview(chunk)[start:])
-            left = count_frames(whole)
-            self._chunks.appendleft((whole, left))
-            self._packets -= packets - left
-            self.size += self._offset - start
-            self._offset = 0
+        if not self._offset:
+            return
+        self._locate()
+        chunk, packets = self._chunks.popleft()
+        self.size += self._offset - self._start
+        if packets:
+            self._chunks.appendleft((bytes(memoryview(chunk)[self._start :]), packets - self._passed))
+        else:
+            self.size -= len(chunk) - self._start
+        self._packets -= self._passed
+        self._offset = self._start = self._passed = 0
 
     def prepend(self, chunk: Chunk, packets: int) -> None:
         """Put a chunk in front of everything. Only while nothing is written in part."""
@@ -121,10 +128,16 @@ class Outbox:
     def take(self) -> list[tuple[Chunk, int]]:
         """Everything not written in full, as (chunk, packets), out of the outbox."""
         self.rewind()
-        chunks = list(self._chunks)
+        chunks = [(chunk, packets) for chunk, packets in self._chunks if packets]
         self._chunks.clear()
         self._packets = self.size = self._exempt = 0
         return chunks
 
     def __bool__(self) -> bool:
         return self.size > 0
+
+    def _locate(self) -> None:
+        """Find the frame that is written in part, going on from the one that was found last."""
+        if self._start < self._offset and self._chunks[0][1]:
+            self._start, passed = frame_at(self._chunks[0][0], self._offset, self._start)
+            self._passed += passed

@@ -18,8 +18,8 @@ from .outbox import Chunk
 class Link(Protocol):
     """What the core needs of a client's connection. None of these blocks or raises for a dead peer."""
 
-    def try_send(self, chunk: Chunk) -> bool:
-        """Take a chunk of whole frames: to the socket (True), else to the outbox."""
+    def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
+        """Take a chunk of whole frames: to the socket (True), else to the outbox. 0 packets: it is no client's data."""
 
     def try_send_view(self, view: memoryview) -> bool:
         """The same for one frame in borrowed memory, which is the caller's again on return."""

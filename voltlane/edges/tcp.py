@@ -1,14 +1,8 @@
-"""Clients over TCP or a unix socket, protocol v2: from accepting to the session, and the data path of each connection.
-
-Who sends little is read at once. Who filled a whole read is loud, and waits its turn in `busy`, of which only so much
-is read each turn. When the trunk is full nobody is read; everybody with something to say then waits in `busy`, in
-order.
-"""
+"""Clients over TCP or a unix socket, protocol v2: from accepting to the session, and each connection's data path."""
 
 from __future__ import annotations
 
 import socket
-from collections import deque
 from typing import NamedTuple
 
 from ..core.counters import Counters
@@ -29,18 +23,10 @@ from ..wire.packets import MAX_HANDSHAKE_FRAME
 from ..wire.tagged import HEADER, TAG_SIZE
 from .large import LargeFrame
 from .master import LARGE, Trunk
+from .turns import LOUD, PARKED, QUANTUM, Turns
 
-QUANTUM = 1 << 16
-"""Bytes read from one client at once."""
-BUSY_BUDGET = 1 << 21
-"""Bytes read from loud clients each turn, before the quiet ones are looked at again."""
-HANDSHAKE_BUDGET = 64
-"""Handshake reads each turn."""
-KEY_AGREEMENT_COST = 16
-"""What one that made a key agreement counts for."""
 DRAIN_READS = 256
-
-_QUEUED, _LOUD, _PARKED = 1, 2, 4
+"""Reads of what a connection that is taken over had received: more than a socket's buffer holds."""
 
 
 class ClientLimits(NamedTuple):
@@ -71,11 +57,7 @@ class ClientEdge:
         self.scratch = bytearray(2 * QUANTUM)  # a kept part, below a quantum, and a quantum read behind it
         self.view = memoryview(self.scratch)
         self.peers = PeerLog()
-        self.paused = False
-        self.connected = 0
-        self._busy: deque[ClientConnection] = deque()
-        self._greeting: deque[ClientConnection] = deque()
-        self._scheduled = False
+        self.turns = Turns(reactor)
         self._blockers: set[ClientConnection] = set()
 
     def accept(self, sock: socket.socket) -> None:
@@ -96,56 +78,6 @@ class ClientEdge:
         """Close every connection: the server ends."""
         for connection in self.connections:
             connection.close(CloseReason.SHUTDOWN)
-
-    # ---- whose turn it is
-
-    def pause(self) -> None:
-        """Read nobody: the trunk is full."""
-        self.paused = True
-
-    def resume(self) -> None:
-        """Read again, first who waited longest."""
-        self.paused = False
-        if self._busy:
-            self._schedule()
-
-    def enqueue(self, connection: ClientConnection) -> None:
-        """Read this connection when its turn comes."""
-        if connection.flags & _QUEUED:
-            return
-        connection.flags |= _QUEUED
-        if connection.session is None:
-            self._greeting.append(connection)
-        else:
-            self._busy.append(connection)
-            if self.paused:
-                return
-        self._schedule()
-
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self.reactor.call_soon(self._serve)
-
-    def _serve(self) -> None:
-        """One turn's share of the handshakes and of the loud."""
-        self._scheduled = False
-        guard, greeting, busy = self.reactor.guard, self._greeting, self._busy
-        budget = HANDSHAKE_BUDGET
-        while greeting and budget > 0:
-            connection = greeting.popleft()
-            connection.flags &= ~_QUEUED
-            handshake = connection.handshake
-            guard(connection, connection.on_readable)
-            budget -= KEY_AGREEMENT_COST if handshake is not None and handshake.derived else 1
-        budget = BUSY_BUDGET
-        while busy and budget > 0 and not self.paused:
-            connection = busy.popleft()
-            connection.flags &= ~_QUEUED
-            guard(connection, connection.on_readable)
-            budget -= QUANTUM
-        if greeting or (busy and not self.paused):
-            self._schedule()
 
     # ---- overflow policy "block"
 
@@ -176,7 +108,6 @@ class ClientConnection(Stream):
         self.partial: bytes | LargeFrame | None = None
         """The received part of a frame that is not whole yet."""
         super().__init__(edge.reactor, sock)
-        edge.connected += 1
         self.timer: Timer | None = edge.reactor.call_later(edge.limits.handshake_secs, self._handshake_expired)
         """The handshake's deadline; later the time a slow client has left."""
 
@@ -188,9 +119,9 @@ class ClientConnection(Stream):
             self.try_flush()
         if mask == WRITE or self.sock is None:
             return
-        if self.flags or self.session is None or self.edge.paused:
-            if not self.flags & _PARKED:
-                self.edge.enqueue(self)
+        turns = self.edge.turns
+        if self.flags or turns.paused or self.session is None:
+            turns.enqueue(self, self.session is None)
         else:
             self.on_readable()
 
@@ -200,14 +131,14 @@ class ClientConnection(Stream):
         if self.sock is None:
             return
         if self.outbox is not None and self.outbox.size > edge.park_above:
-            self.flags |= _PARKED  # it does not read what it is sent: it is not read either, until it does
+            self.flags |= PARKED  # it does not read what it is sent: it is not read either, until it does
             return
         received = self._receive()
         if received == QUANTUM:
-            self.flags |= _LOUD
-            edge.enqueue(self)
+            self.flags |= LOUD
+            edge.turns.enqueue(self, self.session is None)
         elif received:
-            self.flags &= ~_LOUD
+            self.flags &= ~LOUD
             if self.sock is not None:
                 self._drained()
         else:
@@ -287,6 +218,11 @@ class ClientConnection(Stream):
 
     # ---- the handshake
 
+    @property
+    def derived(self) -> bool:
+        """See Reader."""
+        return self.handshake is not None and self.handshake.derived
+
     def _greet(self, start: int, stop: int) -> None:
         """Handshake packets, and behind the last of them data already."""
         edge, handshake, position = self.edge, self.handshake, start
@@ -299,7 +235,7 @@ class ClientConnection(Stream):
                 self._establish(handshake, position, stop)
                 return
             if answer:
-                self.try_send(answer, 1)
+                self.try_send(answer, 0)
                 if self.sock is None:
                     return
         if position != stop:
@@ -380,9 +316,9 @@ class ClientConnection(Stream):
             if self.session is not None:
                 self._stop_timer()
             self.edge.unblock(self)
-        if self.flags & _PARKED and (outbox is None or outbox.size <= self.edge.park_above // 2):
-            self.flags &= ~_PARKED
-            self.edge.enqueue(self)
+        if self.flags & PARKED and (outbox is None or outbox.size <= self.edge.park_above // 2):
+            self.flags &= ~PARKED
+            self.edge.turns.enqueue(self, False)
 
     def _too_slow(self, now: float) -> None:
         self.timer = None
@@ -405,7 +341,6 @@ class ClientConnection(Stream):
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
         """Count it, say it, and leave the session to wait for the client."""
         edge, session = self.edge, self.session
-        edge.connected -= 1
         edge.counters.closed[reason] += 1
         self._stop_timer()
         edge.unblock(self)

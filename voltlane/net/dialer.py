@@ -70,20 +70,27 @@ class Dialer:
     def _try(self, now: float) -> None:
         self._timer = None
         try:
-            candidates = resolve(self._address)
+            sock = self._begin()
         except OSError as error:
-            self._failed(f"cannot resolve {self._address.host}: {error.strerror or error}")
-            return
+            self._failed(error.strerror or str(error))
+        else:
+            self._attempt = _Attempt(self._reactor, sock, self._settled)
+
+    def _begin(self) -> socket.socket:
+        """A socket that is connecting. Raises OSError."""
+        candidates = resolve(self._address)
         # Names with several addresses are tried one address an attempt, in the resolver's order.
         family, where = candidates[self._failures % len(candidates)]
         sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        code = sock.connect_ex(where)  # type: ignore[arg-type]
-        if code and code not in _UNDER_WAY:
+        try:
+            sock.setblocking(False)
+            code = sock.connect_ex(where)  # type: ignore[arg-type]
+            if code and code not in _UNDER_WAY:
+                raise OSError(code, os.strerror(code))
+        except OSError:
             sock.close()
-            self._failed(os.strerror(code))
-            return
-        self._attempt = _Attempt(self._reactor, sock, self._settled)
+            raise
+        return sock
 
     def _settled(self, sock: socket.socket | None, why: str) -> None:
         self._attempt = None

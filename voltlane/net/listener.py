@@ -72,8 +72,12 @@ class Listener:
                     return
                 continue  # that one connection was gone before we came to it (ECONNABORTED and its like)
             self._backoff = FIRST_BACKOFF
-            sock.setblocking(False)
-            self._on_accept(sock)
+            try:
+                sock.setblocking(False)
+                self._on_accept(sock)
+            except Exception as error:  # a connection that cannot be taken in must not end the listening
+                sock.close()
+                self._reactor.on_callback_error(self, error)
         self._reactor.call_soon(self._accept)
 
     def _drained(self) -> None:

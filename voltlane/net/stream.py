@@ -53,7 +53,7 @@ class Stream:
         """A flush made room in the outbox."""
 
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
-        """The stream is closed, its socket (open until the turn ends) is out of the reactor; the outbox is as it was."""
+        """The stream is closed; its socket stays open until the turn ends, the outbox is as it was."""
 
     # ---- called by the reactor
 

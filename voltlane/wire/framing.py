@@ -45,14 +45,18 @@ def count_frames(chunk: Buffer) -> int:
     return count
 
 
-def frame_start(chunk: Buffer, offset: int) -> int:
-    """Where the frame begins that byte `offset` of a chunk of whole frames belongs to."""
-    unpack, position = PREFIX.unpack_from, 0
+def frame_at(chunk: Buffer, offset: int, start: int = 0) -> tuple[int, int]:
+    """Where the frame begins that byte `offset` belongs to, and how many frames stand between `start` and it.
+
+    `start` is the beginning of any frame at or before the offset.
+    """
+    unpack, count = PREFIX.unpack_from, 0
     while True:
-        following: int = position + PREFIX_SIZE + unpack(chunk, position)[0]
+        following: int = start + PREFIX_SIZE + unpack(chunk, start)[0]
         if following > offset:
-            return position
-        position = following
+            return start, count
+        start = following
+        count += 1
 
 
 def skip_frames(chunk: Buffer, frames: int) -> int:

@@ -1,0 +1,93 @@
+"""Whose turn it is to be read.
+
+Who sends little is read at once, without coming here. Who filled a whole read is loud, and waits in line for the next
+one, with so much read from the line each turn; who is still in its handshake waits in another line, since a handshake
+can cost a thousand times what a packet does. While the trunk is full nobody is read, and everybody with something to
+say gets in line.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from ..net.reactor import Handler, Reactor
+
+QUANTUM = 1 << 16
+"""Bytes read from one client at once."""
+READ_BUDGET = 1 << 21
+"""Bytes read from those in line each turn, before the quiet ones are looked at again."""
+HANDSHAKE_BUDGET = 64
+"""Handshake reads each turn."""
+KEY_AGREEMENT_COST = 16
+"""What one counts for that made a key agreement."""
+
+QUEUED, LOUD, PARKED = 1, 2, 4
+"""Flags of a reader: it stands in line; it filled its last read; it is not read until it has read itself."""
+
+
+class Reader(Handler, Protocol):
+    """What stands in line."""
+
+    flags: int
+
+    def on_readable(self) -> None:
+        """Read one quantum."""
+
+    @property
+    def derived(self) -> bool:
+        """Whether its handshake has made a key agreement."""
+        ...
+
+
+class Turns:
+    """The two lines."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._line: deque[Reader] = deque()
+        self._greeting: deque[Reader] = deque()
+        self._scheduled = False
+        self.paused = False
+        """Whether nobody may be read, because the trunk is full. Handshakes go on: nothing of theirs goes there."""
+
+    def pause(self) -> None:
+        """Read nobody."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Read again, first who waited longest."""
+        self.paused = False
+        self._schedule()
+
+    def enqueue(self, reader: Reader, greeting: bool) -> None:
+        """Read this one when its turn comes. Who stands in line already, or is parked, stays where it is."""
+        if reader.flags & (QUEUED | PARKED):
+            return
+        reader.flags |= QUEUED
+        (self._greeting if greeting else self._line).append(reader)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and (self._greeting or (self._line and not self.paused)):
+            self._scheduled = True
+            self._reactor.call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """One turn's share of either line."""
+        self._scheduled = False
+        budget = HANDSHAKE_BUDGET
+        while self._greeting and budget > 0:
+            reader = self._greeting.popleft()
+            before = reader.derived
+            self._read(reader)
+            budget -= KEY_AGREEMENT_COST if reader.derived and not before else 1
+        budget = READ_BUDGET
+        while self._line and budget > 0 and not self.paused:
+            self._read(self._line.popleft())
+            budget -= QUANTUM
+        self._schedule()
+
+    def _read(self, reader: Reader) -> None:
+        reader.flags &= ~QUEUED
+        self._reactor.guard(reader, reader.on_readable)
