@@ -206,7 +206,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Given]
     variables.update((row.full_env, row) for row in SETTINGS.values())
     for variable in environ:
         if variable.startswith(ENV_PREFIX) and variable not in variables and not _is_foreign(variable, environ):
-            raise ConfigError(f"unknown environment variable {variable}{_nearest(variable, variables)}")
+            raise ConfigError(f"unknown environment variable {variable}{nearest(variable, variables)}")
     for variable, row in variables.items():
         text = environ.get(variable, "").strip()
         if text:  # compose files set a variable they have no value for to the empty string
@@ -217,7 +217,7 @@ def _from_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, _Given]]:
     for name, value in flags.items():
         row = SETTINGS.get(name)
         if row is None:
-            raise ConfigError(f"unknown setting {name}{_nearest(name, SETTINGS)}")
+            raise ConfigError(f"unknown setting {name}{nearest(name, SETTINGS)}")
         origin = row.flag or name
         check = row.check_text if isinstance(value, str) else row.check
         yield name, (check(value, origin), origin)  # type: ignore[arg-type]
@@ -289,22 +289,22 @@ def _is_foreign(variable: str, environ: Mapping[str, str]) -> bool:
 
 def _unknown_section(section: str, value: object) -> str:
     if isinstance(value, dict):
-        return f"unknown section [{section}]{_nearest(f'[{section}]', [f'[{name}]' for name in _SECTIONS])}"
+        return f"unknown section [{section}]{nearest(f'[{section}]', [f'[{name}]' for name in _SECTIONS])}"
     homes = [row.section for row in SETTINGS.values() if row.key == section]
     if homes:
         return f"{section} stands outside its section; write it below [{homes[0]}]"
-    return f"unknown key {section} outside any section{_nearest(section, [row.key for row in SETTINGS.values()])}"
+    return f"unknown key {section} outside any section{nearest(section, [row.key for row in SETTINGS.values()])}"
 
 
 def _unknown_key(section: str, key: str) -> str:
     own = [row.key for row in SETTINGS.values() if row.section == section]
     homes = [row.section for row in SETTINGS.values() if row.key == key]
-    hint = f"; it belongs into [{homes[0]}]" if homes else _nearest(key, own)
+    hint = f"; it belongs into [{homes[0]}]" if homes else nearest(key, own)
     return f"unknown key {key} in [{section}]{hint}"
 
 
-def _nearest(given: str, names: Iterable[str]) -> str:
-    """A hint to end the message about an unknown name with."""
+def nearest(given: str, names: Iterable[str]) -> str:
+    """What to end the message about an unknown name with: the name that was probably meant, or all there are."""
     from difflib import get_close_matches  # only ever needed for a message
 
     # The prefix that all variables share would make any two of them look alike.

@@ -1,0 +1,29 @@
+"""Voltlane from a checkout: `python voltlane.py --help`. The program itself is the package of the same name."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+ENVIRONMENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), ".venv")
+"""What `make run` installs into."""
+NEEDED = ["nacl", "ecdsa", "tomli_w"] + (["tomli"] if sys.version_info < (3, 11) else [])
+
+
+def missing() -> list[str]:
+    """The modules that this interpreter lacks."""
+    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
+
+
+if __name__ == "__main__":
+    python = os.path.join(ENVIRONMENT, "bin", "python")
+    if missing() and os.path.exists(python) and os.environ.get("_VOLTLANE_RELAUNCHED") is None:
+        os.environ["_VOLTLANE_RELAUNCHED"] = "1"  # once is enough, should they be missing there as well
+        os.execv(python, [python, *sys.argv])
+    if "tomli" in missing():
+        sys.exit("voltlane: the package tomli is needed: pip install tomli, or make run, which installs it")
+
+    from voltlane.cli import main
+
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""The command line: reads the arguments, calls the command (`commands/`), turns errors into messages and exit codes.
+
+Exit codes: 0 ended as it should · 1 failed while running · 2 wrong usage or configuration · 3 cannot listen on the
+address · 4 the master could not be reached for `master.give_up_secs` · 130 `connect` ended by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import platform
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .address import Address, parse_address
+from .commands.console import say, show
+from .commands.serve import DEFAULT_FILE, check_config, print_config, serve
+from .config import SETTINGS, defaults, nearest
+from .errors import ConfigError, ConnectionLost, ProtocolError, StartupError
+from .setting import Setting
+from .version import __version__
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CANNOT_LISTEN = 3
+EXIT_INTERRUPTED = 130
+
+_DISTRIBUTIONS = {"nacl": "pynacl", "ecdsa": "ecdsa", "tomli_w": "tomli-w"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line, by default the process's own. The exit code; `--help` and wrong usage raise SystemExit."""
+    try:
+        try:
+            return _run(_parse(sys.argv[1:] if argv is None else argv))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has had enough. Python's own flush at exit must not complain either.
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
+        return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        return _dispatch(arguments)
+    except ConfigError as error:
+        say(str(error))
+        return EXIT_USAGE
+    except StartupError as error:
+        say(str(error))
+        if error.exit_code == EXIT_CANNOT_LISTEN:
+            say("is it running already? --listen ADDRESS chooses another address")
+        return error.exit_code
+    except (ConnectionLost, ProtocolError) as error:
+        say(str(error))
+        return EXIT_FAILED
+    except ModuleNotFoundError as error:
+        distribution = _DISTRIBUTIONS.get(error.name or "")
+        if distribution is None:
+            raise
+        say(f"the package {distribution} is needed: pip install {distribution}, or make run, which installs it")
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED if arguments.command == "connect" else 0
+
+
+def _dispatch(arguments: argparse.Namespace) -> int:
+    given = vars(arguments)
+    flags = {row.name: given[row.flag] for row in SETTINGS.values() if row.flag in given}
+    file = given.get("--config")
+    # Imported where called, so that no command waits for what only another one needs.
+    if arguments.command == "connect":
+        from .commands.connect import connect
+
+        return connect(_address(arguments.address, "connect"), given.get("--wait", _WAIT))
+    if arguments.command == "echo":
+        from .commands.echo import echo
+
+        return echo(_address(given.get("--listen", defaults().master.address), "--listen"))
+    if arguments.command == "demo":
+        from .commands.demo import demo
+
+        return demo(flags, file)
+    if "--version" in given:
+        return _version()
+    if "--check-config" in given:
+        return check_config(flags, file)
+    if "--print-config" in given:
+        return print_config(flags, file)
+    return serve(flags, file)
+
+
+def _version() -> int:
+    from .wire import batch, curve
+
+    show(f"voltlane {__version__}")
+    show(f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.machine()}")
+    show(f"wire loops: {batch.BACKEND}")
+    show(f"curve: {curve.BACKEND}")
+    return 0
+
+
+def _address(text: str, origin: str) -> Address:
+    try:
+        return parse_address(text)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+
+
+# ---- arguments
+
+_WAIT = 2.0
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} was given, a number of seconds, at least 0, is needed")
+    return value
+
+
+def _row_of(setting: Setting) -> dict[str, Any]:
+    metavar = "ADDRESS" if setting.address else "LEVEL"
+    return {"metavar": metavar, "help": f"{setting.help} Default: {setting.default}."}
+
+
+_FLAGS: dict[str, dict[str, Any]] = {
+    **{setting.flag: _row_of(setting) for setting in SETTINGS.values() if setting.flag},
+    "--config": {"metavar": "FILE", "type": Path, "help": f"The configuration file, instead of ./{DEFAULT_FILE}."},
+    "--check-config": {"action": "store_true", "help": "Say whether the configuration is right, and end."},
+    "--print-config": {"action": "store_true", "help": "Print the settings that all sources together give, and end."},
+    "--version": {"action": "store_true", "help": "Print the versions of what is used here, and end."},
+    "--wait": {
+        "metavar": "SECS",
+        "type": _seconds,
+        "help": f"How long to wait for another answer when the input has ended. Default: {_WAIT:g}.",
+    },
+}
+_ECHO_LISTEN = f"Where connection servers connect to. Default: {defaults().master.address}."
+_COMMANDS = {
+    "serve": (
+        "run the connection server; the default",
+        ("--listen", "--master", "--config", "--log-level", "--check-config", "--print-config", "--version"),
+    ),
+    "demo": ("run the server together with an echo backend, to try it out", ("--listen", "--config", "--log-level")),
+    "echo": ("run the echo backend alone: it sends every packet back", ("--listen",)),
+    "connect": ("talk to a server: each line becomes a packet, each packet a line", ("--wait",)),
+}
+"""What each is for, and the flags it takes."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        unknown = re.search(r"COMMAND: invalid choice: '(.*?)'", message)
+        if unknown:
+            message = f"unknown command {unknown[1]}{nearest(unknown[1], _COMMANDS)}"
+        say(f"{message} ({self.prog} --help tells more)")
+        raise SystemExit(EXIT_USAGE)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """What was given: each flag's value under the flag itself, beside `command`, and `address` for connect."""
+    parser = _parser()
+    _refuse_unknown_flags(parser, argv)
+    arguments, unexpected = parser.parse_known_args(argv)
+    command = arguments.command = arguments.command or "serve"
+    # Flags before the command's name are the server's, so it is told only now whether they were right.
+    unexpected += [name for name in vars(arguments) if name in _FLAGS and name not in _COMMANDS[command][1]]
+    if unexpected:
+        parser.error(f"{command} takes no {unexpected[0]}")
+    return arguments
+
+
+def _refuse_unknown_flags(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """With a suggestion, which argparse has none of; and it would take an unknown flag's value for a command."""
+    known = [*_FLAGS, "--help"]
+    for argument in argv:
+        flag = argument.partition("=")[0]
+        if flag == "--":
+            break
+        if flag.startswith("--") and flag not in known:
+            parser.error(f"unknown flag {flag}{nearest(flag, known)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="voltlane",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="A connection server: many TCP clients on one side, one tagged stream to a backend (the master)\n"
+        "on the other. Without a command it serves.",
+        epilog=f"Every setting of {DEFAULT_FILE} has an environment variable, VOLTLANE_<SECTION>_<KEY>. Flags are\n"
+        "stronger than the environment, which is stronger than the file.",
+    )
+    _add_flags(parser, "serve")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for command, (summary, _) in _COMMANDS.items():
+        sub = commands.add_parser(command, help=summary, description=f"Voltlane: {summary}.", allow_abbrev=False)
+        if command == "connect":
+            sub.add_argument("address", metavar="HOST:PORT", help="Where the server listens; unix:/path works as well.")
+        _add_flags(sub, command)
+    return parser
+
+
+def _add_flags(parser: argparse.ArgumentParser, command: str) -> None:
+    for flag in _COMMANDS[command][1]:
+        row = {**_FLAGS[flag], "help": _ECHO_LISTEN} if command == "echo" else _FLAGS[flag]
+        parser.add_argument(flag, dest=flag, default=argparse.SUPPRESS, **row)

@@ -1,0 +1,200 @@
+"""`voltlane connect`: lines from standard input become packets, packets become lines on standard output."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import sys
+import time
+from collections import deque
+
+from ..address import Address
+from ..client import Connection
+from ..errors import ConnectionLost, ServerKeyChanged, SessionLost
+from .console import say
+
+CHUNK = 65536
+"""Bytes read from standard input at a time."""
+BURST = 2048
+"""Bytes sent before answers are looked for again: little enough to have room in a socket that is writable."""
+PACKETS_AT_ONCE = 1000
+"""Packets written out before standard input is looked at again."""
+CONNECT_TIMEOUT = 10.0
+FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
+"""Seconds between attempts to reconnect: doubled from the first to the longest, with jitter."""
+
+_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+"""Control characters, with which a stranger could otherwise command the terminal."""
+
+
+def connect(address: Address, wait: float) -> int:
+    """Talk until standard input has ended and as many packets came as lines were sent, or none for `wait` seconds.
+
+    The exit code. Raises ConnectionLost when the server cannot be reached to begin with, and ProtocolError when who
+    answers there does not speak the protocol.
+    """
+    conversation = _Conversation(Connection(address, timeout=CONNECT_TIMEOUT), wait)
+    try:
+        return conversation.run()
+    finally:
+        conversation.connection.close()
+
+
+class _Conversation:
+    def __init__(self, connection: Connection, wait: float) -> None:
+        self.connection = connection
+        self._wait = wait
+        self._input = _Lines()
+        self._output = _Output()
+        self._sent = self._received = self._refused = 0
+        self._pause = FIRST_WAIT
+        self._quiet_since = time.monotonic()
+
+    def run(self) -> int:
+        end = "; Ctrl-D ends" if self._input.is_terminal else ""
+        say(f"connected to {self.connection.address} as client {self.connection.client_id}{end}")
+        while not self._is_over():
+            try:
+                self._turn()
+            except ConnectionLost as error:
+                if self._is_over():
+                    break
+                say(f"{error}; reconnecting")
+                if not self._reconnect():
+                    break
+        missing = self._sent + len(self._input.lines) - self._received
+        if missing > 0:
+            say(f"{missing} of {self._sent + len(self._input.lines)} lines had no answer")
+        return 1 if self._refused or self._input.lines else 0
+
+    def _is_over(self) -> bool:
+        if not self._input.ended:
+            return False
+        return self._patience() <= 0 or (not self._input.lines and self._received >= self._sent)
+
+    def _patience(self) -> float:
+        """Seconds left for something to happen, once standard input has ended."""
+        return self._quiet_since + self._wait - time.monotonic()
+
+    def _turn(self) -> None:
+        if self._receive():
+            timeout: float | None = 0.0
+        else:
+            timeout = max(0.0, self._patience()) if self._input.ended else None
+        # A send that waits for room would not read, while the server may be waiting for just that: so only when there
+        # is room. And no more lines are taken from standard input before those we have are sent.
+        descriptor, lines = self.connection.fileno(), self._input.lines
+        sources = [descriptor] if lines or self._input.ended else [descriptor, self._input.descriptor]
+        readable, writable, _ = select.select(sources, [descriptor] if lines else [], [], timeout)
+        if writable:
+            self._send()
+        elif len(sources) > 1 and self._input.descriptor in readable:
+            self._input.read()
+            self._quiet_since = time.monotonic()
+
+    def _receive(self) -> bool:
+        """Write out what has come. Whether there may be more of it: select tells nothing of what was read already."""
+        packets: list[bytes] = []
+        try:
+            while len(packets) < PACKETS_AT_ONCE:
+                packets.append(self.connection.recv(timeout=0))
+        except TimeoutError:
+            return False
+        finally:
+            if packets:
+                self._received += len(packets)
+                self._pause = FIRST_WAIT
+                self._quiet_since = time.monotonic()
+                self._output.write(packets)
+        return True
+
+    def _send(self) -> None:
+        lines, room = self._input.lines, BURST
+        while lines and room > 0:
+            try:
+                self.connection.send(lines[0])  # a line that could not be sent is the first after the reconnect
+                self._sent += 1
+            except ValueError as error:
+                say(f"a line was not sent: {error}")
+                self._refused += 1
+            room -= max(64, len(lines.popleft()))
+        self._quiet_since = time.monotonic()
+
+    def _reconnect(self) -> bool:
+        """Resume the session, or begin a new one; try until it works, or until patience ends."""
+        while True:
+            pause = self._pause * random.uniform(0.5, 1.0)
+            self._pause = min(2 * self._pause, LONGEST_WAIT)
+            timeout = CONNECT_TIMEOUT
+            if self._input.ended:
+                if self._patience() <= pause:
+                    return False
+                timeout = self._patience() - pause
+            time.sleep(pause)
+            try:
+                self._resume(timeout)
+                return True
+            except ConnectionLost as error:
+                say(f"{error}; trying again")
+
+    def _resume(self, timeout: float) -> None:
+        try:
+            self.connection.reconnect(timeout)
+            say(f"resumed as client {self.connection.client_id}")
+        except (SessionLost, ServerKeyChanged):  # a restarted server has another key, and no sessions
+            try:
+                while self._receive():
+                    pass
+            except ConnectionLost:
+                pass
+            self.connection.close()
+            self.connection = Connection(self.connection.address, timeout=timeout)
+            say(f"the session is gone: new session as client {self.connection.client_id}")
+
+
+class _Lines:
+    """Standard input, line by line."""
+
+    def __init__(self) -> None:
+        self.lines: deque[bytes] = deque()
+        """Read and not yet sent."""
+        self.ended = sys.stdin is None
+        self.descriptor = -1 if sys.stdin is None else sys.stdin.fileno()
+        self.is_terminal = not self.ended and sys.stdin.isatty()
+        self._begun: list[bytes] = []
+
+    def read(self) -> None:
+        """What is there, without waiting, when the descriptor is readable."""
+        try:
+            data = os.read(self.descriptor, CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:  # EIO: the terminal is gone
+            data = b""
+        first, *others = data.split(b"\n")
+        self._begun.append(first)
+        for line in others:
+            self.lines.append(b"".join(self._begun))
+            self._begun = [line]
+        if not data:
+            self.ended = True
+            if any(self._begun):
+                self.lines.append(b"".join(self._begun))
+
+
+class _Output:
+    """Standard output: raw in a pipe, as text on a terminal."""
+
+    def __init__(self) -> None:
+        self._file = sys.stdout
+
+    def write(self, packets: list[bytes]) -> None:
+        if self._file is None:
+            return
+        data = b"".join([packet + b"\n" for packet in packets])
+        if self._file.isatty():
+            text = data.decode("utf-8", "replace").translate(_VISIBLE)
+            data = text.encode(self._file.encoding, "replace")
+        self._file.buffer.write(data)
+        self._file.flush()

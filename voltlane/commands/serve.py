@@ -1,0 +1,71 @@
+"""`voltlane serve`, and the configuration that it and the demo start from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import config
+from ..config import Config
+from .console import reason, say, show
+
+if TYPE_CHECKING:
+    from ..server import Server
+
+DEFAULT_FILE = Path("connserver.toml")
+"""Read from the working directory when no other file is named."""
+
+
+def serve(flags: Mapping[str, str], file: Path | None) -> int:
+    """Run the connection server until a signal ends it. The exit code. Raises ConfigError, StartupError."""
+    path = file or find_file() or _write_file()
+    return start(config.load(path, os.environ, flags)).run()
+
+
+def check_config(flags: Mapping[str, str], file: Path | None) -> int:
+    """Say that the configuration is right. Raises ConfigError when it is not."""
+    path = file or find_file()
+    config.load(path, os.environ, flags)
+    show(f"{path}: ok" if path else f"ok: no {DEFAULT_FILE} here, so the defaults hold")
+    return 0
+
+
+def print_config(flags: Mapping[str, str], file: Path | None) -> int:
+    """Write the settings as they result from all sources, as TOML. Raises ConfigError."""
+    show(config.to_toml(config.load(file or find_file(), os.environ, flags)).rstrip("\n"))
+    return 0
+
+
+def find_file() -> Path | None:
+    """The configuration file in the working directory, if there is one."""
+    return DEFAULT_FILE if os.path.lexists(DEFAULT_FILE) else None
+
+
+def start(settings: Config) -> Server:
+    """A server that has bound its address. Raises StartupError."""
+    # Here, so that looking at the configuration does not wait for the cryptography to load.
+    from ..ops.log import setup
+    from ..server import Server
+
+    setup(settings.general.log_level)
+    server = Server(settings)
+    server.start()
+    return server
+
+
+def _write_file() -> Path | None:
+    """Write the defaults down for the next time. The file, or None where that is not possible."""
+    try:
+        text = config.to_toml(config.defaults())
+        with open(DEFAULT_FILE, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:  # made by another process just now
+        return DEFAULT_FILE
+    except (OSError, ModuleNotFoundError) as error:
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        say(f"cannot write {DEFAULT_FILE} ({why}); going on with the defaults")
+        return None
+    say(f"wrote {DEFAULT_FILE} with the defaults")
+    return DEFAULT_FILE
