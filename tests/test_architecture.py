@@ -1,0 +1,360 @@
+"""The house rules that an import can break, checked over the source of every module of the package.
+
+A rule is a function of a module's name ("voltlane.core.hub"; a package's own file ends in ".__init__") and its source,
+and yields what is wrong. Each is also shown a small source that breaks it, so that a rule that sees nothing fails here.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "voltlane"
+LONGEST_MODULE = 500
+
+LAYERS = {
+    "base": {"errors", "reasons", "version", "address", "setting", "config"},
+    "wire": {"wire"},
+    "core": {"core"},
+    "net": {"net"},
+    "ops": {"ops"},
+    "edges": {"edges"},
+    "server": {"server"},
+    "links": {"sockets", "links", "serverlink"},  # what the libraries stand on
+    "libraries": {"client", "backend"},
+    "cli": {"commands", "cli", "__main__"},
+    "package": {"__init__"},
+}
+"""The modules and packages of each layer, by the first part of their name below voltlane."""
+
+MAY_IMPORT = {
+    "base": set(),
+    "wire": {"base"},
+    "core": {"base", "wire"},
+    "net": {"base", "wire", "core"},
+    "ops": {"base"},
+    "edges": {"base", "wire", "core", "net", "ops"},
+    "server": {"base", "wire", "core", "net", "ops", "edges"},
+    "links": {"base", "wire"},
+    "libraries": {"base", "wire", "links"},
+    "cli": {"base", "wire", "core", "net", "ops", "edges", "server", "links", "libraries"},
+    "package": {"base"},
+}
+"""The layers that each may import, besides itself."""
+
+NET_TAKES_FROM_CORE = {"outbox", "timers"}
+PURE = {"base", "wire", "core"}
+"""Base modules are pure too: what wire and core import is part of them."""
+IMPURE_MODULES = {"socket", "select", "selectors", "time", "logging", "threading", "asyncio"}
+NOWHERE = {"asyncio", "threading", "_thread", "concurrent", "multiprocessing"}
+THIRD_PARTY = {"nacl", "ecdsa", "tomli", "tomli_w"}
+OPTIONAL = {"coincurve"}
+
+
+class Import(NamedTuple):
+    """One imported name: `from ..core.outbox import Outbox` in voltlane.net.stream is voltlane.core.outbox.Outbox."""
+
+    line: int
+    name: str
+    relative: bool
+    guarded: bool
+    """Whether it stands in a `try` that catches ImportError."""
+
+
+def imports_of(module: str, source: str) -> Iterator[Import]:
+    """Every import, wherever in the module it stands. One that leaves the package upwards has a name of dots."""
+    tree = ast.parse(source)
+    guarded = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try) and any("ImportError" in ast.dump(handler) for handler in node.handlers)
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(node.lineno, alias.name, False, node in guarded)
+        elif isinstance(node, ast.ImportFrom):
+            parents = module.split(".")[: -node.level] if node.level else []
+            base = ".".join(filter(None, [*parents, node.module])) if parents or not node.level else "." * node.level
+            for alias in node.names:
+                yield Import(node.lineno, f"{base}.{alias.name}", bool(node.level), node in guarded)
+
+
+def layer_of(module: str) -> str | None:
+    """The layer a name below voltlane belongs to: "voltlane.core.hub.Hub" → "core". None for one that has no place."""
+    first = module.split(".")[1]
+    return next((layer for layer, names in LAYERS.items() if first in names), None)
+
+
+def own_imports(module: str, source: str) -> Iterator[Import]:
+    """The imports of the package's own modules."""
+    return (found for found in imports_of(module, source) if found.relative and found.name.startswith("voltlane."))
+
+
+def has_a_place(module: str, source: str) -> Iterator[str]:
+    """Every module belongs to a layer."""
+    if layer_of(module) is None:
+        yield f"{module} belongs to no layer; give it a place in LAYERS"
+
+
+def layers_one_way(module: str, source: str) -> Iterator[str]:
+    """errors, config ← wire ← core ← net ← edges ← server ← cli; the libraries stand beside the server, on wire."""
+    own = layer_of(module)
+    if own is None:
+        return
+    for found in own_imports(module, source):
+        other = layer_of(found.name)
+        if other != own and other not in MAY_IMPORT[own]:
+            yield f"{module}:{found.line} ({own}) imports {found.name} ({other})"
+
+
+def net_takes_two_modules_of_core(module: str, source: str) -> Iterator[str]:
+    """The reactor and its streams know the outbox and the timers, and nothing of clients and sessions."""
+    if layer_of(module) == "net":
+        for found in own_imports(module, source):
+            _, package, *module_parts = found.name.split(".")
+            if package == "core" and not NET_TAKES_FROM_CORE.intersection(module_parts[:1]):
+                yield f"{module}:{found.line} imports {found.name}; of core, net takes outbox and timers only"
+
+
+def own_modules_relatively(module: str, source: str) -> Iterator[str]:
+    """By their relative names, and none from outside: so the package works under another name, as a vendored copy."""
+    for found in imports_of(module, source):
+        if found.name.split(".")[0] == "voltlane" and not found.relative:
+            yield f"{module}:{found.line} imports {found.name} by its absolute name"
+        elif found.name.startswith("."):
+            yield f"{module}:{found.line} leaves the package: {found.name}"
+
+
+def pure_wire_and_core(module: str, source: str) -> Iterator[str]:
+    """No socket, clock, log or thread in wire and core, or in what they stand on."""
+    if layer_of(module) in PURE:
+        yield from _absolute(module, source, IMPURE_MODULES, "which has no place in wire, core and below them")
+
+
+def no_threads_and_no_asyncio(module: str, source: str) -> Iterator[str]:
+    """One thread and a loop of our own, everywhere."""
+    return _absolute(module, source, NOWHERE, "which the package does without")
+
+
+def few_dependencies(module: str, source: str) -> Iterator[str]:
+    """Four packages; coincurve where it is installed."""
+    for found in imports_of(module, source):
+        top = found.name.split(".")[0]
+        if found.relative or top == "voltlane" or is_standard(top) or top in THIRD_PARTY:
+            continue
+        if top not in OPTIONAL:
+            yield f"{module}:{found.line} imports {top}, which is no dependency of ours"
+        elif not found.guarded:
+            yield f"{module}:{found.line} imports {top}, which is optional, outside a try that catches ImportError"
+
+
+def not_too_long(module: str, source: str) -> Iterator[str]:
+    """A module is one idea."""
+    lines = len(source.splitlines())
+    if lines > LONGEST_MODULE:
+        yield f"{module} has {lines} lines, at most {LONGEST_MODULE} are allowed"
+
+
+def parses_on_the_oldest_python(module: str, source: str) -> Iterator[str]:
+    """No syntax newer than Python 3.9, as far as the parser can tell."""
+    try:
+        ast.parse(source, feature_version=(3, 9))
+    except SyntaxError as error:
+        yield f"{module}:{error.lineno} {error.msg}"
+
+
+def _absolute(module: str, source: str, names: set[str], why: str) -> Iterator[str]:
+    for found in imports_of(module, source):
+        if not found.relative and found.name.split(".")[0] in names:
+            yield f"{module}:{found.line} imports {found.name.split('.')[0]}, {why}"
+
+
+def is_standard(top: str) -> bool:
+    """Whether a module belongs to the standard library, of this Python or of a newer one that we know of."""
+    if top == "tomllib":  # since 3.11
+        return True
+    if hasattr(sys, "stdlib_module_names"):  # since 3.10
+        return top in sys.stdlib_module_names
+    spec = importlib.util.find_spec(top)
+    if spec is None or spec.origin is None:
+        return False
+    origin = Path(spec.origin)
+    return not origin.is_absolute() or (
+        any(Path(sysconfig.get_path(key)) in origin.parents for key in ("stdlib", "platstdlib"))
+        and "site-packages" not in origin.parts
+    )
+
+
+Rule = Callable[[str, str], Iterator[str]]
+
+RULES: list[Rule] = [
+    has_a_place,
+    layers_one_way,
+    net_takes_two_modules_of_core,
+    own_modules_relatively,
+    pure_wire_and_core,
+    no_threads_and_no_asyncio,
+    few_dependencies,
+    not_too_long,
+    parses_on_the_oldest_python,
+]
+
+
+def module_name(path: Path) -> str:
+    """voltlane/core/hub.py → voltlane.core.hub"""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
+SOURCES = {module_name(path): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def test_there_is_something_to_check():
+    assert {"voltlane.__init__", "voltlane.errors", "voltlane.wire.framing"} <= set(SOURCES)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_package_keeps_the_rule(rule):
+    broken = [violation for module, source in SOURCES.items() for violation in rule(module, source)]
+    assert not broken, "\n" + "\n".join(broken)
+
+
+def test_every_folder_is_a_package():
+    """Without an __init__.py a folder would be left out of what is installed."""
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert not [str(folder) for folder in folders if not (folder / "__init__.py").exists()]
+
+
+BAD = [
+    (has_a_place, "voltlane.helpers", "", "belongs to no layer"),
+    (
+        layers_one_way,
+        "voltlane.errors",
+        "from .wire.framing import frame",
+        "(base) imports voltlane.wire.framing.frame",
+    ),
+    (layers_one_way, "voltlane.wire.framing", "from ..core import hub", "(wire) imports voltlane.core.hub (core)"),
+    (layers_one_way, "voltlane.wire.batch.plain", "from ...core import hub", "(wire) imports voltlane.core.hub (core)"),
+    (
+        layers_one_way,
+        "voltlane.core.hub",
+        "from ..net.stream import Stream",
+        "(core) imports voltlane.net.stream.Stream",
+    ),
+    (
+        layers_one_way,
+        "voltlane.core.hub",
+        "def f():\n    from ..net import stream",
+        "voltlane.core.hub:2 (core) imports",
+    ),
+    (layers_one_way, "voltlane.core.hub", "from ..ops.log import log", "(core) imports voltlane.ops.log.log (ops)"),
+    (layers_one_way, "voltlane.core.__init__", "from ..net import stream", "(core) imports voltlane.net.stream (net)"),
+    (layers_one_way, "voltlane.net.stream", "from ..edges import tcp", "(net) imports voltlane.edges.tcp (edges)"),
+    (layers_one_way, "voltlane.net.stream", "from ..ops import log", "(net) imports voltlane.ops.log (ops)"),
+    (layers_one_way, "voltlane.edges.tcp", "from .. import server", "(edges) imports voltlane.server (server)"),
+    (layers_one_way, "voltlane.ops.log", "from ..core.hub import Hub", "(ops) imports voltlane.core.hub.Hub (core)"),
+    (layers_one_way, "voltlane.server", "from .cli import main", "(server) imports voltlane.cli.main (cli)"),
+    (
+        layers_one_way,
+        "voltlane.server",
+        "from .client import Connection",
+        "(server) imports voltlane.client.Connection",
+    ),
+    (layers_one_way, "voltlane.client", "from .core.outbox import Outbox", "(libraries) imports voltlane.core.outbox"),
+    (layers_one_way, "voltlane.backend", "from .net import stream", "(libraries) imports voltlane.net.stream (net)"),
+    (layers_one_way, "voltlane.links", "from .net import sockets", "(links) imports voltlane.net.sockets (net)"),
+    (layers_one_way, "voltlane.__init__", "from .server import Server", "(package) imports voltlane.server.Server"),
+    (net_takes_two_modules_of_core, "voltlane.net.stream", "from ..core.hub import Hub", "outbox and timers only"),
+    (net_takes_two_modules_of_core, "voltlane.net.stream", "from ..core import session", "outbox and timers only"),
+    (net_takes_two_modules_of_core, "voltlane.net.stream", "from .. import core", "outbox and timers only"),
+    (own_modules_relatively, "voltlane.client", "import voltlane.errors", "by its absolute name"),
+    (own_modules_relatively, "voltlane.client", "from voltlane import errors", "by its absolute name"),
+    (own_modules_relatively, "voltlane.core.hub", "from ...other import x", "leaves the package"),
+    (own_modules_relatively, "voltlane.client", "from .. import x", "leaves the package"),
+    *(
+        (pure_wire_and_core, module, source.format(name), f"imports {name}, which has no place")
+        for module in ("voltlane.wire.framing", "voltlane.core.hub", "voltlane.errors")
+        for name in sorted(IMPURE_MODULES)
+        for source in ("import {}", "import os, {}", "from {} import x", "def f():\n    import {}")
+    ),
+    (pure_wire_and_core, "voltlane.core.hub", "import asyncio.events", "imports asyncio"),
+    *(
+        (no_threads_and_no_asyncio, module, source.format(name), f"imports {name}, which the package does without")
+        for module in ("voltlane.client", "voltlane.net.reactor", "voltlane.commands.demo")
+        for name in sorted(NOWHERE)
+        for source in ("import {}", "from {} import x")
+    ),
+    (no_threads_and_no_asyncio, "voltlane.client", "from concurrent.futures import ThreadPoolExecutor", "concurrent"),
+    (few_dependencies, "voltlane.client", "import requests", "imports requests, which is no dependency"),
+    (few_dependencies, "voltlane.client", "from pytest import fixture", "imports pytest, which is no dependency"),
+    (few_dependencies, "voltlane.client", "try:\n    import uvloop\nexcept ImportError:\n    pass", "imports uvloop"),
+    (few_dependencies, "voltlane.wire.curve", "import coincurve", "is optional, outside a try"),
+    (few_dependencies, "voltlane.wire.curve", "try:\n    import coincurve\nfinally:\n    pass", "outside a try"),
+    (
+        few_dependencies,
+        "voltlane.wire.curve",
+        "try:\n    f()\nexcept ImportError:\n    import coincurve",
+        "outside a try",
+    ),
+    (not_too_long, "voltlane.client", "\n" * (LONGEST_MODULE + 1), f"has {LONGEST_MODULE + 1} lines"),
+    (parses_on_the_oldest_python, "voltlane.client", "match x:\n    case 1: pass", "voltlane.client:"),
+]
+
+
+@pytest.mark.parametrize(("rule", "module", "source", "message"), BAD)
+def test_the_rule_catches_what_breaks_it(rule, module, source, message):
+    assert message in "\n".join(rule(module, source))
+
+
+GOOD = [
+    (has_a_place, "voltlane.core.anything", ""),
+    (layers_one_way, "voltlane.errors", "from .reasons import CloseReason"),
+    (layers_one_way, "voltlane.wire.framing", "from ..errors import FrameTooLarge"),
+    (layers_one_way, "voltlane.wire.batch.runs", "from ..framing import PREFIX\nfrom . import plain"),
+    (layers_one_way, "voltlane.edges.tcp", "from ..core.hub import Hub\nfrom ..net.stream import Stream"),
+    (layers_one_way, "voltlane.cli", "from .server import Server\nfrom .commands.demo import demo"),
+    (layers_one_way, "voltlane.__main__", "from .cli import main"),
+    (layers_one_way, "voltlane.__init__", "from .version import __version__"),
+    (
+        net_takes_two_modules_of_core,
+        "voltlane.net.stream",
+        "from ..core.outbox import Outbox\nfrom ..core import timers",
+    ),
+    (net_takes_two_modules_of_core, "voltlane.edges.tcp", "from ..core.hub import Hub"),
+    (
+        own_modules_relatively,
+        "voltlane.core.hub",
+        "from ..errors import X\nfrom . import session\nfrom .. import config",
+    ),
+    (pure_wire_and_core, "voltlane.net.reactor", "import socket, time, selectors"),
+    (pure_wire_and_core, "voltlane.core.hub", "import struct\nfrom .timers import Timer"),
+    (no_threads_and_no_asyncio, "voltlane.net.reactor", "import select\nimport concurrency_of_another_name"),
+    (few_dependencies, "voltlane.config", "import tomllib\nimport tomli\nimport tomli_w\nimport os.path"),
+    (few_dependencies, "voltlane.wire.crypto", "from nacl.bindings import x\nfrom ecdsa import SECP256k1"),
+    (few_dependencies, "voltlane.wire.curve", "try:\n    import coincurve\nexcept ImportError:\n    coincurve = None"),
+    (not_too_long, "voltlane.client", "\n" * LONGEST_MODULE),
+    (parses_on_the_oldest_python, "voltlane.client", "from __future__ import annotations\nx: int | None = None"),
+]
+
+
+@pytest.mark.parametrize(("rule", "module", "source"), GOOD)
+def test_the_rule_lets_the_rest_pass(rule, module, source):
+    assert list(rule(module, source)) == []
+
+
+def test_every_rule_is_shown_something_to_catch_and_something_to_let_pass():
+    assert {case[0] for case in BAD} == {case[0] for case in GOOD} == set(RULES)
+
+
+def test_what_belongs_to_the_standard_library():
+    assert all(map(is_standard, ["os", "sys", "time", "socket", "select", "dataclasses", "collections", "tomllib"]))
+    assert not any(map(is_standard, ["pytest", "nacl", "no_such_module"]))
