@@ -12,15 +12,31 @@ once a packet.
 
 from __future__ import annotations
 
+import os
 import platform
+from types import ModuleType
+from typing import Callable
 
-if platform.python_implementation() == "PyPy":
-    from .plain import group, retag
 
-    BACKEND = "plain loops"
-else:
-    from .runs import group, retag
+def _choose() -> tuple[ModuleType, str]:
+    if platform.python_implementation() == "PyPy":
+        from . import plain
 
-    BACKEND = "pure Python, runs"
+        return plain, "plain Python"  # its compiler makes more of a plain loop than of the other forms
+    if not os.environ.get("VOLTLANE_PURE_PYTHON"):
+        try:
+            from . import _native  # type: ignore[attr-defined]
+
+            return _native, "native"
+        except ImportError:
+            pass
+    from . import runs
+
+    return runs, "pure Python"
+
+
+_loops, BACKEND = _choose()
+retag: Callable[[bytearray, int, int, int, int], tuple[bytes, int, int]] = _loops.retag
+group: Callable[[bytearray, int, int, int], tuple[dict[int, bytes], int, int]] = _loops.group
 
 __all__ = ["BACKEND", "group", "retag"]

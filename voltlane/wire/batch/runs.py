@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import lru_cache
 from struct import Struct
+from typing import Any, Callable
 
 from ..framing import PREFIX, PREFIX_SIZE
 from ..tagged import HEADER, HEADER_SIZE, TAG_SIZE
@@ -29,11 +30,6 @@ def _ids_and_payloads(size: int, frames: int) -> Struct:
     return Struct("<" + f"{PREFIX_SIZE}xQx{size}s" * frames)
 
 
-def _same_size(buffer: bytearray, start: int, stop: int, stride: int, frames: int) -> bool:
-    """Whether each of the frames, assumed `stride` bytes apart, has the first one's prefix."""
-    return all(buffer[at:stop:stride] == buffer[at : at + 1] * frames for at in range(start, start + PREFIX_SIZE))
-
-
 def retag(buffer: bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
     """See `plain.retag`."""
     if stop - start < PREFIX_SIZE:
@@ -44,22 +40,15 @@ def retag(buffer: bytearray, start: int, stop: int, client_id: int, most: int) -
     if size > most or not frames:
         return b"", start, 0
     end = start + frames * stride
+    head = HEADER.pack(size + TAG_SIZE, client_id, 0)
     if frames == 1:
-        if stop - end < PREFIX_SIZE:
-            return HEADER.pack(size + TAG_SIZE, client_id, 0) + buffer[start + PREFIX_SIZE : end], end, 1
+        chunk = head + buffer[start + PREFIX_SIZE : end]
     elif frames >= SHORTEST_RUN and _same_size(buffer, start, end, stride, frames):
-        head = HEADER.pack(size + TAG_SIZE, client_id, 0)
-        if frames <= BLOCK:
-            return head + head.join(_payloads(size, frames).unpack_from(buffer, start)), end, frames
-        payloads: list[bytes] = []
-        rest = start + frames // BLOCK * BLOCK * stride
-        unpack = _payloads(size, BLOCK).unpack_from
-        for position in range(start, rest, BLOCK * stride):
-            payloads += unpack(buffer, position)
-        if rest < end:
-            payloads += _payloads(size, frames % BLOCK).unpack_from(buffer, rest)
-        return head + head.join(payloads), end, frames
-    return plain.retag(buffer, start, stop, client_id, most)
+        chunk = head + head.join(_run(_payloads, size, buffer, start, stride, frames))
+    else:
+        return plain.retag(buffer, start, stop, client_id, most)
+    rest, end, more = retag(buffer, end, stop, client_id, most)  # less than one stride is left: this does not go deep
+    return (chunk + rest if more else chunk), end, frames + more
 
 
 def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int, bytes], int, int]:
@@ -72,26 +61,43 @@ def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int
     if flag or size > most or size < TAG_SIZE or not frames:
         return {}, start, 0
     end = start + frames * stride
-    payload = size - TAG_SIZE
-    head = PREFIX.pack(payload)
+    head = PREFIX.pack(size - TAG_SIZE)
     if frames == 1:
-        if stop - end < PREFIX_SIZE:
-            return {client_id: head + buffer[start + HEADER_SIZE : end]}, end, 1
+        chunks = {client_id: head + buffer[start + HEADER_SIZE : end]}
     elif (
         frames >= SHORTEST_RUN
         and _same_size(buffer, start, end, stride, frames)
         and not any(buffer[start + HEADER_SIZE - 1 : end : stride])
     ):
-        unpack = _ids_and_payloads(payload, BLOCK).unpack_from
+        values = _run(_ids_and_payloads, size - TAG_SIZE, buffer, start, stride, frames)
         payloads: defaultdict[int, list[bytes]] = defaultdict(list)
-        rest = start + frames // BLOCK * BLOCK * stride
-        for position in range(start, rest, BLOCK * stride):
-            values = unpack(buffer, position)
-            for client_id, data in zip(values[::2], values[1::2]):
-                payloads[client_id].append(data)
-        if rest < end:
-            values = _ids_and_payloads(payload, frames % BLOCK).unpack_from(buffer, rest)
-            for client_id, data in zip(values[::2], values[1::2]):
-                payloads[client_id].append(data)
-        return {client_id: head + head.join(parts) for client_id, parts in payloads.items()}, end, frames
-    return plain.group(buffer, start, stop, most)
+        for client_id, payload in zip(values[::2], values[1::2]):
+            payloads[client_id].append(payload)
+        chunks = {client_id: head + head.join(parts) for client_id, parts in payloads.items()}
+    else:
+        return plain.group(buffer, start, stop, most)
+    rest, end, more = group(buffer, end, stop, most)
+    for client_id, chunk in rest.items():
+        chunks[client_id] = chunks.get(client_id, b"") + chunk
+    return chunks, end, frames + more
+
+
+def _same_size(buffer: bytearray, start: int, stop: int, stride: int, frames: int) -> bool:
+    """Whether each of the frames, assumed `stride` bytes apart, has the first one's prefix."""
+    return all(buffer[at:stop:stride] == buffer[at : at + 1] * frames for at in range(start, start + PREFIX_SIZE))
+
+
+def _run(
+    layout: Callable[[int, int], Struct], size: int, buffer: bytearray, start: int, stride: int, frames: int
+) -> Any:
+    """The fields of a run of frames, one after the other."""
+    if frames <= BLOCK:
+        return layout(size, frames).unpack_from(buffer, start)
+    fields: list[Any] = []
+    unpack, odd = layout(size, BLOCK).unpack_from, frames % BLOCK
+    rest = start + (frames - odd) * stride
+    for position in range(start, rest, BLOCK * stride):
+        fields += unpack(buffer, position)
+    if odd:
+        fields += layout(size, odd).unpack_from(buffer, rest)
+    return fields
