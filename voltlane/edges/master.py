@@ -14,6 +14,7 @@ from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.outbox import Outbox
 from ..errors import MalformedTag
+from ..net.poller import HANGUP
 from ..net.reactor import Reactor
 from ..net.stream import Stream
 from ..ops.log import log
@@ -187,7 +188,7 @@ class Trunk:
 class MasterConnection(Stream):
     """One connection to the master."""
 
-    __slots__ = ("_buffer", "_filled", "_pending", "_view", "trunk")
+    __slots__ = ("_buffer", "_ending", "_filled", "_pending", "_view", "trunk")
 
     def __init__(self, trunk: Trunk, sock: socket.socket) -> None:
         self.trunk = trunk
@@ -195,7 +196,14 @@ class MasterConnection(Stream):
         self._view = memoryview(self._buffer)
         self._filled = 0
         self._pending = False  # there is something to read that was left for later
+        self._ending = False  # an end was announced behind what there is to read, and will not be again
         super().__init__(trunk.reactor, sock)
+
+    def on_event(self, mask: int) -> None:
+        """See Stream."""
+        if mask & HANGUP:
+            self._ending = True
+        super().on_event(mask)
 
     def on_readable(self) -> None:
         """Read one bite."""
@@ -216,7 +224,7 @@ class MasterConnection(Stream):
             return
         trunk.counters.bytes_down += received
         self._take(self._filled + received)
-        if received == room:
+        if received == room or self._ending:
             self._pending = True
             self.reactor.call_soon(self.go_on, self)
         else:

@@ -12,7 +12,7 @@ from ..core.outbox import Chunk, Verdict
 from ..core.session import Session
 from ..core.timers import Timer
 from ..errors import ProtocolError
-from ..net.poller import WRITE
+from ..net.poller import HANGUP, WRITE
 from ..net.reactor import Reactor
 from ..net.stream import Stream
 from ..ops.log import PeerLog, log
@@ -23,7 +23,7 @@ from ..wire.packets import MAX_HANDSHAKE_FRAME
 from ..wire.tagged import HEADER, TAG_SIZE
 from .large import LargeFrame
 from .master import LARGE, Trunk
-from .turns import LOUD, PARKED, QUANTUM, Turns
+from .turns import ENDING, LOUD, PARKED, QUANTUM, Turns
 
 DRAIN_READS = 256
 """Reads of what a connection that is taken over had received: more than a socket's buffer holds."""
@@ -119,6 +119,8 @@ class ClientConnection(Stream):
             self.try_flush()
         if mask == WRITE or self.sock is None:
             return
+        if mask & HANGUP:
+            self.flags |= ENDING
         turns = self.edge.turns
         if self.flags or turns.paused or self.session is None:
             turns.enqueue(self, self.session is None)
@@ -136,6 +138,8 @@ class ClientConnection(Stream):
         received = self._receive()
         if received == QUANTUM:
             self.flags |= LOUD
+            edge.turns.enqueue(self, self.session is None)
+        elif received > 0 and self.flags & ENDING:
             edge.turns.enqueue(self, self.session is None)
         elif received:
             self.flags &= ~LOUD

@@ -22,8 +22,9 @@ HANDSHAKE_BUDGET = 64
 KEY_AGREEMENT_COST = 16
 """What one counts for that made a key agreement."""
 
-QUEUED, LOUD, PARKED = 1, 2, 4
-"""Flags of a reader: it stands in line; it filled its last read; it is not read until it has read itself."""
+QUEUED, LOUD, PARKED, ENDING = 1, 2, 4, 8
+"""Flags of a reader: it stands in line; it filled its last read; it is not read until it has read itself; an end was
+announced behind what there is to read, and will not be again."""
 
 
 class Reader(Handler, Protocol):
