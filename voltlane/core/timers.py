@@ -76,6 +76,8 @@ class TimerWheel:
     def advance(self, now: float) -> list[Timer]:
         """The timers whose slot has come round, out of the wheel; each is to be given to `fire`."""
         target = math.floor(now / self.tick) - 1  # a slot is looked at when its whole tick lies behind us: never early
+        if (target + 2) * self.tick <= now:  # the division was rounded down: without this, `next_deadline` would stand
+            target += 1
         if target - self._current > SLOTS:
             self._current = target - SLOTS
         due: list[Timer] = []
