@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import random
 import socket
@@ -17,7 +18,6 @@ from .sockets import resolve
 
 ATTEMPT_SECS = 5.0
 """How long one attempt may take."""
-_UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
 
 
 class Backoff(NamedTuple):
@@ -52,11 +52,18 @@ class Dialer:
         self._attempt: _Attempt | None = None
         self._timer: Timer | None = None
         self._failures = 0
+        self._connected = -math.inf  # when the last connection was made
+        self._brief = 0  # connections in a row that did not last
 
     def start(self) -> None:
-        """Try now."""
-        self._failures = 0
-        self._try(self._reactor.now)
+        """Try now; after a wait, if the last connection did not last for as long as the longest wait."""
+        if self._reactor.now - self._connected < self._backoff.longest:
+            self._failures = self._brief
+            self._brief += 1
+            self._failed("the connection did not last")
+        else:
+            self._failures = self._brief = 0
+            self._try(self._reactor.now)
 
     def stop(self) -> None:
         """Try no more."""
@@ -85,7 +92,7 @@ class Dialer:
         try:
             sock.setblocking(False)
             code = sock.connect_ex(where)  # type: ignore[arg-type]
-            if code and code not in _UNDER_WAY:
+            if code not in (0, errno.EINPROGRESS):  # EAGAIN: a unix socket's queue is full; nothing is under way
                 raise OSError(code, os.strerror(code))
         except OSError:
             sock.close()
@@ -97,6 +104,7 @@ class Dialer:
         if sock is None:
             self._failed(why)
         else:
+            self._connected = self._reactor.now
             self._on_connect(sock)
 
     def _failed(self, why: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -21,7 +22,10 @@ def resolve(address: Address) -> list[tuple[int, object]]:
     """(family, socket address) pairs to try in turn. Raises OSError when a name cannot be resolved."""
     if address.kind == "unix":
         return [(socket.AF_UNIX, address.path)]
-    found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError:  # a label that is empty or too long
+        raise OSError(errno.EINVAL, f"{address.host!r} is not a host name") from None
     return [(family, where) for family, _, _, _, where in found]
 
 
