@@ -24,7 +24,7 @@ class Listener:
     wait in the kernel's queue and are tried again after that many seconds.
     """
 
-    __slots__ = ("_backoff", "_on_accept", "_on_pause", "_reactor", "_sock", "_timer")
+    __slots__ = ("_backoff", "_going_on", "_on_accept", "_on_pause", "_reactor", "_sock", "_timer")
 
     def __init__(
         self,
@@ -39,11 +39,12 @@ class Listener:
         self._on_pause = on_pause
         self._backoff = FIRST_BACKOFF
         self._timer: Timer | None = None
+        self._going_on = False  # more will be accepted as a task
         reactor.add(sock.fileno(), self)
 
     def on_event(self, mask: int) -> None:
         """Connections are waiting."""
-        if mask & ~WRITE and self._timer is None:
+        if mask & ~WRITE and self._timer is None and not self._going_on:
             self._accept()
 
     def on_flush(self) -> None:
@@ -58,6 +59,7 @@ class Listener:
             self._reactor.remove(sock)
 
     def _accept(self) -> None:
+        self._going_on = False
         for _ in range(ACCEPTS_PER_TURN):
             if self._sock is None:
                 return
@@ -78,6 +80,7 @@ class Listener:
             except Exception as error:  # a connection that cannot be taken in must not end the listening
                 sock.close()
                 self._reactor.on_callback_error(self, error)
+        self._going_on = True
         self._reactor.call_soon(self._accept)
 
     def _drained(self) -> None:
