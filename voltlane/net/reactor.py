@@ -175,7 +175,7 @@ class Reactor:
             try:
                 handler.on_event(mask)
             except (ProtocolError, OSError) as error:
-                self.on_peer_error(handler, error)
+                self._peer_error(handler, error)
             except Exception as error:
                 self._bug(handler, error)
 
@@ -197,14 +197,23 @@ class Reactor:
             if handler is None:
                 self._bug(handler, error)
             else:
-                self.on_peer_error(handler, error)
+                self._peer_error(handler, error)
         except Exception as error:
             self._bug(handler, error)
+
+    def _peer_error(self, handler: Handler, error: Exception) -> None:
+        try:
+            self.on_peer_error(handler, error)
+        except Exception as bug:
+            self._bug(handler, bug)
 
     def _bug(self, handler: Handler | None, error: Exception) -> None:
         self.on_callback_error(handler, error)
         if handler is not None:
-            handler.close(CloseReason.INTERNAL_ERROR, repr(error))
+            try:
+                handler.close(CloseReason.INTERNAL_ERROR, repr(error))
+            except Exception as another:
+                self.on_callback_error(handler, another)
 
 
 def _close_peer(handler: Handler, error: Exception) -> None:

@@ -141,7 +141,7 @@ class Stream:
         """Send what is queued, as far as the socket takes it and a quantum allows."""
         sock, outbox = self.sock, self.outbox
         if sock is None or outbox is None:
-            return outbox is None
+            return sock is not None
         budget = WRITE_QUANTUM
         try:
             while outbox.size:
@@ -164,7 +164,7 @@ class Stream:
             self.outbox = None
         if self.sock is not None:
             self.on_relief()
-        return self.outbox is None
+        return self.sock is not None and self.outbox is None
 
     def _go_on(self) -> None:
         if self.outbox is not None:
