@@ -116,15 +116,17 @@ class Hub:
             else:
                 self._keep(session, chunk, -1)
 
-    def deliver_view(self, client_id: int, view: memoryview) -> None:
-        """One large frame for a client, in memory that is borrowed until this returns."""
-        session = self.registry.sessions.get(client_id)
-        if session is None:
-            self._not_found(client_id, 1)
-        elif session.link is not None:
-            session.link.try_send_view(view)
-        else:
-            self._keep(session, bytes(view), 1)
+    def deliver_views(self, frames: dict[int, list[memoryview]]) -> None:
+        """Large frames for clients, in memory that is borrowed until this returns."""
+        sessions = self.registry.sessions
+        for client_id, views in frames.items():
+            session = sessions.get(client_id)
+            if session is None:
+                self._not_found(client_id, len(views))
+            elif session.link is not None:
+                session.link.try_send_views(views, len(views))
+            else:
+                self._keep(session, b"".join(views), len(views))
 
     def control(self, packet: Tagged) -> None:
         """A packet of the master's that is not data."""

@@ -14,7 +14,7 @@ from typing import Union
 from ..wire.framing import count_frames, frame_at
 
 Chunk = Union[bytes, bytearray]
-MOST_VIEWS = 64
+MOST_VIEWS = 256
 """Buffers given to one gathering write."""
 
 

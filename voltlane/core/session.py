@@ -8,6 +8,7 @@ LIVE ──lost──▶ STALE ──resumed──▶ LIVE
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..reasons import CloseReason
@@ -21,8 +22,8 @@ class Link(Protocol):
     def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
         """Take a chunk of whole frames: to the socket (True), else to the outbox. 0 packets: it is no client's data."""
 
-    def try_send_view(self, view: memoryview) -> bool:
-        """The same for one frame in borrowed memory, which is the caller's again on return."""
+    def try_send_views(self, views: Sequence[memoryview], packets: int) -> bool:
+        """The same for whole frames in borrowed memory, which is the caller's again on return."""
 
     def replay(self, chunks: list[tuple[Chunk, int]]) -> None:
         """Take what was missed, in order, whatever its size."""

@@ -39,7 +39,7 @@ class TimerWheel:
         self.tick = tick
         self._slots: list[dict[Timer, None]] = [{} for _ in range(SLOTS)]
         self._occupied = 0  # bit n: slot n holds something; finding the next one is arithmetic on one integer
-        self._current = math.floor(now / tick)
+        self._current = math.floor(now / tick) - 1  # the slot looked at last, as `advance` counts
 
     def __len__(self) -> int:
         """Timers that are filed. Counted when asked, not kept."""

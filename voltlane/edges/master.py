@@ -13,20 +13,20 @@ from typing import Callable, NamedTuple
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.outbox import Outbox
-from ..errors import MalformedTag
 from ..net.poller import HANGUP
 from ..net.reactor import Reactor
 from ..net.stream import Stream
 from ..ops.log import log
 from ..reasons import CloseReason
 from ..wire.batch import group
+from ..wire.batch.views import group_views
 from ..wire.framing import MAX_TAGGED, PREFIX, PREFIX_SIZE, next_frame
-from ..wire.tagged import HEADER, HEADER_SIZE, TAG_SIZE, Flag, decode_tagged
+from ..wire.tagged import Flag, Tagged, decode_tagged
 
 LARGE = 4096
 """Payload bytes from which on a frame is passed on where it stands instead of being copied into a chunk."""
-BITE = 1 << 20
-"""Bytes read from the master at once."""
+BITE = 1 << 22
+"""Bytes read from the master at once: the more, the more packets go out with one write a client."""
 STAGE = 1 << 18
 """Bytes staged for the master before they are written in the middle of a turn."""
 FEW_CHUNKS = 16
@@ -116,7 +116,7 @@ class Trunk:
         if connection is None:
             self._held.append(b"".join(staged), packets)
         elif connection.outbox is None and 1 < len(staged) <= FEW_CHUNKS:
-            connection.try_send_views(staged, packets)  # type: ignore[arg-type]
+            connection.try_send_views(staged, packets)
         else:
             connection.try_send(staged[0] if len(staged) == 1 else b"".join(staged), packets)
         self._check_full()
@@ -250,46 +250,32 @@ class MasterConnection(Stream):
 
     def _take(self, stop: int) -> None:
         """Pass on the whole packets in `buffer[:stop]`, and keep the rest for the next bite."""
-        position, buffer, hub, counters = 0, self._buffer, self.trunk.hub, self.trunk.counters
+        position, buffer, view, hub, counters = 0, self._buffer, self._view, self.trunk.hub, self.trunk.counters
         while True:
             chunks, position, packets = group(buffer, position, stop, LARGE)
             if packets:
                 counters.packets_down += packets
                 hub.deliver(chunks)
-            end = self._next(position, stop)
+            frames, position, packets = group_views(buffer, view, position, stop, LARGE, MAX_TAGGED)
+            if packets:
+                counters.packets_down += packets
+                hub.deliver_views(frames)
+                continue
+            end = next_frame(buffer, position, stop, MAX_TAGGED)
             if not end:
                 break
-            self._take_one(position, end)
+            # Neither small nor large data, and whole: not data, or malformed.
+            self._control(decode_tagged(view[position + PREFIX_SIZE : end]))
             position = end
         self._keep(position, stop)
 
-    def _next(self, position: int, stop: int) -> int:
-        end = next_frame(self._buffer, position, stop, MAX_TAGGED)
-        if stop - position >= PREFIX_SIZE:
-            (size,) = PREFIX.unpack_from(self._buffer, position)
-            if size < TAG_SIZE:
-                raise MalformedTag(
-                    f"a tagged packet of {size} bytes; at least {TAG_SIZE} (u64 client id, u8 flag) are needed"
-                )
-        return end
-
-    def _take_one(self, position: int, end: int) -> None:
-        """A packet that is none of the many: large, or not data."""
-        hub, counters = self.trunk.hub, self.trunk.counters
-        size, client_id, flag = HEADER.unpack_from(self._buffer, position)
-        counters.packets_down += 1
-        if flag == Flag.DATA:
-            # The client's length prefix goes where the end of our header stood: the frame is ready where it is.
-            start = position + HEADER_SIZE - PREFIX_SIZE
-            PREFIX.pack_into(self._buffer, start, size - TAG_SIZE)
-            hub.deliver_view(client_id, self._view[start:end])
-            return
-        packet = decode_tagged(self._view[position + PREFIX_SIZE : end])
+    def _control(self, packet: Tagged) -> None:
+        self.trunk.counters.packets_down += 1
         if packet.flag is Flag.FAILURE:
-            log.info("the master reports a failure of client %d: %.200r", client_id, packet.data)
+            log.info("the master reports a failure of client %d: %.200r", packet.client_id, packet.data)
         elif packet.flag is Flag.KICK:
-            log.debug("the master kicks client %d", client_id)
-        hub.control(packet)
+            log.debug("the master kicks client %d", packet.client_id)
+        self.trunk.hub.control(packet)
 
     def _keep(self, position: int, stop: int) -> None:
         kept = stop - position

@@ -1,6 +1,6 @@
 """One non-blocking socket with its outbox.
 
-Its face: `try_send`, `try_send_view`, `try_send_many`, `try_flush`, `close`, `closed`. None of them blocks, and none
+Its face: `try_send`, `try_send_views`, `try_send_many`, `try_flush`, `close`, `closed`. None of them blocks, and none
 raises for a dead peer: that closes the stream. Each `try_` answers whether the socket took everything; what it did not
 take is in the outbox, and goes out when there is room.
 """
@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..core.outbox import Chunk, Outbox
+from ..core.outbox import MOST_VIEWS, Chunk, Outbox
 from ..reasons import CloseReason
 from .poller import WRITE
 
@@ -90,36 +90,17 @@ class Stream:
         self.on_pressure()
         return False
 
-    def try_send_view(self, view: memoryview) -> bool:
-        """Send one frame out of borrowed memory: what the socket does not take is copied before this returns."""
+    def try_send_views(self, views: Sequence[bytes | memoryview], packets: int) -> bool:
+        """Send whole frames out of borrowed memory: what the socket does not take is copied before this returns."""
         sock, sent = self.sock, 0
         if sock is None:
             return False
-        if self.outbox is None:
-            try:
-                sent = sock.send(view)
-                if sent == len(view):
-                    return True
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                self._queue(bytes(view), 1, 0)
-                self.close(CloseReason.PEER_LOST, str(error))
-                return False
-        self._queue(bytes(view), 1, sent)
-        self.on_pressure()
-        return False
-
-    def try_send_views(self, views: list[bytes | memoryview], packets: int) -> bool:
-        """Send a few whole frames that stand in several buffers, borrowed ones too, with one gathering write."""
-        sock, sent = self.sock, 0
-        if sock is None:
-            return False
-        total = sum(map(len, views))
+        if len(views) > MOST_VIEWS:
+            return self.try_send(b"".join(views), packets)
         if self.outbox is None:
             try:
                 sent = _send_views(sock, views)
-                if sent == total:
+                if sent == sum(map(len, views)):
                     return True
             except BlockingIOError:
                 pass
