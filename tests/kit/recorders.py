@@ -1,0 +1,66 @@
+"""Stand-ins for what the core talks to: they keep what they are given, and do as a test says."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional
+
+from kit.frames import split, split_tagged
+
+from voltlane.core.outbox import Chunk
+from voltlane.reasons import CloseReason
+from voltlane.wire.tagged import Tagged
+
+
+class RecorderLink:
+    """A client's connection, as the core sees it."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        """Payloads of data frames, in order."""
+        self.greetings: list[bytes] = []
+        """Payloads of frames that are no data (sent as 0 packets)."""
+        self.unwritten: list[tuple[Chunk, int]] = []
+        """What `detach` answers."""
+        self.detached: Optional[CloseReason] = None
+        self.on_drain: Callable[[], None] = lambda: None
+
+    def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
+        (self.sent if packets else self.greetings).extend(split(chunk))
+        return True
+
+    def try_send_view(self, view: memoryview) -> bool:
+        self.sent.extend(split(bytes(view)))
+        return True
+
+    def replay(self, chunks: list[tuple[Chunk, int]]) -> None:
+        for chunk, packets in chunks:
+            frames = split(chunk)
+            assert len(frames) == packets or not packets
+            (self.sent if packets else self.greetings).extend(frames)
+
+    def drain(self) -> None:
+        self.on_drain()
+
+    def detach(self, reason: CloseReason) -> list[tuple[Chunk, int]]:
+        assert self.detached is None
+        self.detached = reason
+        unwritten, self.unwritten = self.unwritten, []
+        return unwritten
+
+
+class RecorderTrunk:
+    """The master's side, as the core sees it."""
+
+    def __init__(self) -> None:
+        self.congested = False
+        self.pushed: list[Tagged] = []
+
+    def push(self, chunk: bytes, packets: int) -> None:
+        tagged = split_tagged(chunk)
+        assert len(tagged) == packets
+        self.pushed += tagged
+
+    def take(self) -> list[Tagged]:
+        """Everything pushed since the last time."""
+        pushed, self.pushed = self.pushed, []
+        return pushed
