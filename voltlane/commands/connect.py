@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import select
@@ -20,6 +21,8 @@ BURST = 2048
 """Bytes sent before answers are looked for again: little enough to have room in a socket that is writable."""
 PACKETS_AT_ONCE = 1000
 """Packets written out before standard input is looked at again."""
+LINES_AHEAD = 1000
+"""Lines taken in while there is no connection."""
 CONNECT_TIMEOUT = 10.0
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 """Seconds between attempts to reconnect: doubled from the first to the longest, with jitter."""
@@ -54,19 +57,19 @@ class _Conversation:
     def run(self) -> int:
         end = "; Ctrl-D ends" if self._input.is_terminal else ""
         say(f"connected to {self.connection.address} as client {self.connection.client_id}{end}")
-        while not self._is_over():
+        gone = False
+        while not gone and not self._is_over():
             try:
                 self._turn()
             except ConnectionLost as error:
                 if self._is_over():
                     break
                 say(f"{error}; reconnecting")
-                if not self._reconnect():
-                    break
+                gone = not self._reconnect()
         missing = self._sent + len(self._input.lines) - self._received
         if missing > 0:
             say(f"{missing} of {self._sent + len(self._input.lines)} lines had no answer")
-        return 1 if self._refused or self._input.lines else 0
+        return 1 if self._refused or self._input.lines or (gone and missing > 0) else 0
 
     def _is_over(self) -> bool:
         if not self._input.ended:
@@ -78,20 +81,23 @@ class _Conversation:
         return self._quiet_since + self._wait - time.monotonic()
 
     def _turn(self) -> None:
-        if self._receive():
-            timeout: float | None = 0.0
-        else:
-            timeout = max(0.0, self._patience()) if self._input.ended else None
+        more = self._receive()
+        if self._is_over():
+            return
+        timeout = max(0.0, self._patience()) if self._input.ended else None
+        if more:
+            timeout = 0.0
         # A send that waits for room would not read, while the server may be waiting for just that: so only when there
         # is room. And no more lines are taken from standard input before those we have are sent.
         descriptor, lines = self.connection.fileno(), self._input.lines
         sources = [descriptor] if lines or self._input.ended else [descriptor, self._input.descriptor]
         readable, writable, _ = select.select(sources, [descriptor] if lines else [], [], timeout)
+        if descriptor in readable:
+            self._quiet_since = time.monotonic()  # part of a large packet is an answer under way
         if writable:
             self._send()
         elif len(sources) > 1 and self._input.descriptor in readable:
-            self._input.read()
-            self._quiet_since = time.monotonic()
+            self._read()
 
     def _receive(self) -> bool:
         """Write out what has come. Whether there may be more of it: select tells nothing of what was read already."""
@@ -109,6 +115,10 @@ class _Conversation:
                 self._output.write(packets)
         return True
 
+    def _read(self) -> None:
+        self._input.read()
+        self._quiet_since = time.monotonic()
+
     def _send(self) -> None:
         lines, room = self._input.lines, BURST
         while lines and room > 0:
@@ -122,21 +132,25 @@ class _Conversation:
         self._quiet_since = time.monotonic()
 
     def _reconnect(self) -> bool:
-        """Resume the session, or begin a new one; try until it works, or until patience ends."""
+        """Resume the session, or begin a new one; try until it works, or until there is nothing left to wait for."""
         while True:
-            pause = self._pause * random.uniform(0.5, 1.0)
+            self._rest(self._pause * random.uniform(0.5, 1.0))
             self._pause = min(2 * self._pause, LONGEST_WAIT)
-            timeout = CONNECT_TIMEOUT
-            if self._input.ended:
-                if self._patience() <= pause:
-                    return False
-                timeout = self._patience() - pause
-            time.sleep(pause)
+            if self._is_over():
+                return False
             try:
-                self._resume(timeout)
+                self._resume(min(CONNECT_TIMEOUT, self._patience()) if self._input.ended else CONNECT_TIMEOUT)
                 return True
             except ConnectionLost as error:
                 say(f"{error}; trying again")
+
+    def _rest(self, seconds: float) -> None:
+        """Sleep, but take in what is typed meanwhile: where that ends, so may the trying."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            wanted = not self._input.ended and len(self._input.lines) < LINES_AHEAD
+            if select.select([self._input.descriptor] if wanted else [], [], [], left)[0]:
+                self._read()
 
     def _resume(self, timeout: float) -> None:
         try:
@@ -196,5 +210,10 @@ class _Output:
         if self._file.isatty():
             text = data.decode("utf-8", "replace").translate(_VISIBLE)
             data = text.encode(self._file.encoding, "replace")
-        self._file.buffer.write(data)
-        self._file.flush()
+        try:
+            self._file.buffer.write(data)
+            self._file.flush()
+        except OSError as error:
+            if error.errno == errno.EIO:  # the terminal is gone
+                raise BrokenPipeError from error
+            raise

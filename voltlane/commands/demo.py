@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import config
-from ..address import Address
+from ..address import Address, parse_address
 from ..backend import Firehose
 from ..errors import StartupError
 from .console import command_line, say, show
@@ -20,7 +20,7 @@ from .serve import find_file, start
 
 _ANY_PORT = Address("tcp", "127.0.0.1", 0, "")
 _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
-"""What to connect to when a server listens on every interface."""
+"""What to connect to from here, when a server listens on every interface."""
 
 
 def demo(flags: Mapping[str, str], file: Path | None) -> int:
@@ -30,7 +30,8 @@ def demo(flags: Mapping[str, str], file: Path | None) -> int:
         server = start(replace(settings, master=replace(settings.master, address=backend)))
         address = server.listen_address
         assert address is not None
-        nearby = address._replace(host=_LOOPBACK.get(address.host, address.host))
+        wanted = parse_address(settings.listener.address)
+        nearby = address._replace(host=_LOOPBACK.get(wanted.host, address.host))
         show(f"voltlane: clients connect to {address}")
         show(f"voltlane: echo backend at {backend}")
         show(f"voltlane: try it in a second terminal:  {command_line('connect', str(nearby))}")

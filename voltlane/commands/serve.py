@@ -20,8 +20,11 @@ DEFAULT_FILE = Path("connserver.toml")
 
 def serve(flags: Mapping[str, str], file: Path | None) -> int:
     """Run the connection server until a signal ends it. The exit code. Raises ConfigError, StartupError."""
-    path = file or find_file() or _write_file()
-    return start(config.load(path, os.environ, flags)).run()
+    path = file or find_file()
+    settings = config.load(path, os.environ, flags)
+    if path is None:
+        _write_file()
+    return start(settings).run()
 
 
 def check_config(flags: Mapping[str, str], file: Path | None) -> int:
@@ -55,17 +58,14 @@ def start(settings: Config) -> Server:
     return server
 
 
-def _write_file() -> Path | None:
-    """Write the defaults down for the next time. The file, or None where that is not possible."""
+def _write_file() -> None:
+    """Write the defaults down, to be changed for the next time. Where that is not possible it is no trouble either."""
     try:
         text = config.to_toml(config.defaults())
         with open(DEFAULT_FILE, "x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:  # made by another process just now
-        return DEFAULT_FILE
     except (OSError, ModuleNotFoundError) as error:
         why = reason(error) if isinstance(error, OSError) else str(error)
         say(f"cannot write {DEFAULT_FILE} ({why}); going on with the defaults")
-        return None
-    say(f"wrote {DEFAULT_FILE} with the defaults")
-    return DEFAULT_FILE
+    else:
+        say(f"wrote {DEFAULT_FILE} with the defaults")
