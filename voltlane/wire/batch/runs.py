@@ -35,9 +35,13 @@ def retag(buffer: bytearray, start: int, stop: int, client_id: int, most: int) -
     if stop - start < PREFIX_SIZE:
         return b"", start, 0
     (size,) = PREFIX.unpack_from(buffer, start)
+    if size > most:
+        return b"", start, 0
     stride = size + PREFIX_SIZE
+    if start + stride == stop:  # one packet and nothing else: what a quiet client sends
+        return HEADER.pack(size + TAG_SIZE, client_id, 0) + buffer[start + PREFIX_SIZE : stop], stop, 1
     frames = (stop - start) // stride
-    if size > most or not frames:
+    if not frames:
         return b"", start, 0
     end = start + frames * stride
     head = HEADER.pack(size + TAG_SIZE, client_id, 0)
