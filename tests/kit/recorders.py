@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from collections.abc import Sequence
+from typing import Callable
 
 from kit.frames import split, split_tagged
 
@@ -21,15 +22,17 @@ class RecorderLink:
         """Payloads of frames that are no data (sent as 0 packets)."""
         self.unwritten: list[tuple[Chunk, int]] = []
         """What `detach` answers."""
-        self.detached: Optional[CloseReason] = None
+        self.detached: CloseReason | None = None
         self.on_drain: Callable[[], None] = lambda: None
 
     def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
         (self.sent if packets else self.greetings).extend(split(chunk))
         return True
 
-    def try_send_view(self, view: memoryview) -> bool:
-        self.sent.extend(split(bytes(view)))
+    def try_send_views(self, views: Sequence[memoryview], packets: int) -> bool:
+        frames = split(b"".join(views))
+        assert len(frames) == packets
+        self.sent.extend(frames)
         return True
 
     def replay(self, chunks: list[tuple[Chunk, int]]) -> None:

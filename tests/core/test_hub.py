@@ -1,0 +1,225 @@
+"""The hub: what becomes of a packet, of a client that comes and goes, and what the master is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kit.frames import join
+from kit.recorders import RecorderLink, RecorderTrunk
+
+from voltlane.core.counters import Counters
+from voltlane.core.hub import CLIENT_NOT_FOUND, BacklogLimits, Hub
+from voltlane.core.registry import Registry
+from voltlane.core.session import Session, State
+from voltlane.reasons import CloseReason, EndReason
+from voltlane.wire.packets import ClientId, Ping, encode
+from voltlane.wire.tagged import Flag, Tagged
+
+
+class Home:
+    """A hub with everything around it."""
+
+    def __init__(self, packets: int = 100, size: int = 10_000, **registry: Any) -> None:
+        self.trunk = RecorderTrunk()
+        self.counters = Counters()
+        self.hub = Hub(self.trunk, self.counters, BacklogLimits(packets, size))
+        settings = {"stale_timeout": 300, "reap_interval": 15, "max_stale": 100, **registry}
+        self.registry = Registry(on_end=self.hub.ended, on_stale=lambda: None, now=0.0, **settings)
+        self.hub.registry = self.registry
+
+    def open(self) -> tuple[Session, RecorderLink]:
+        link = RecorderLink()
+        return self.hub.open(b"point", link), link
+
+    def lose(self, session: Session, *unwritten: tuple[bytes, int]) -> None:
+        self.hub.lost(session, list(unwritten), now=0.0)
+
+    def resume(self, session: Session) -> RecorderLink:
+        link = RecorderLink()
+        self.hub.resume(session, link)
+        return link
+
+    def deliver(self, session_id: int, *payloads: bytes) -> None:
+        self.hub.deliver({session_id: join(payloads)})
+
+    def deliver_views(self, session_id: int, *payloads: bytes) -> None:
+        borrowed = [bytearray(join([payload])) for payload in payloads]
+        self.hub.deliver_views({session_id: [memoryview(frame) for frame in borrowed]})
+        for frame in borrowed:
+            frame[:] = bytes(len(frame))  # it is ours again
+
+
+def notice(session: Session, flag: Flag = Flag.RECONNECTION, data: bytes = b"") -> Tagged:
+    return Tagged(session.id, flag, data)
+
+
+def test_a_new_client_is_told_its_id_and_the_master_nothing():
+    home = Home()
+    session, link = home.open()
+    home.hub.welcome(session)
+    assert link.greetings == [encode(ClientId(session.id))] and link.sent == []
+    assert home.trunk.pushed == [] and home.counters.sessions == 1
+
+
+def test_data_goes_to_its_client():
+    home = Home()
+    (first, first_link), (second, second_link) = home.open(), home.open()
+    home.hub.deliver({first.id: join([b"a", b""]), second.id: join([b"b"])})
+    home.deliver_views(second.id, b"large", b"larger")
+    assert first_link.sent == [b"a", b""] and second_link.sent == [b"b", b"large", b"larger"]
+
+
+def test_an_unknown_client_is_reported_once_a_packet():
+    home = Home()
+    home.deliver(77, b"a", b"b", b"")
+    home.deliver_views(78, b"large", b"larger")
+    home.hub.control(Tagged(79, Flag.KICK, b""))
+    not_found = [Tagged(number, Flag.FAILURE, CLIENT_NOT_FOUND) for number in (77, 77, 77, 78, 78, 79)]
+    assert home.trunk.pushed == not_found and home.counters.unknown_client == 6
+    assert CLIENT_NOT_FOUND == b"Client not found"
+
+
+def test_reports_are_dropped_while_the_master_does_not_read():
+    home = Home()
+    home.trunk.congested = True
+    home.deliver(77, b"a", b"b")
+    assert home.trunk.pushed == [] and home.counters.notices_dropped == home.counters.unknown_client == 2
+
+
+# ---- lost and found
+
+
+def test_everything_missed_once_in_order_before_anything_new():
+    home = Home()
+    session, _ = home.open()
+    home.lose(session, (join([b"1", b"2"]), 2), (join([b"3"]), 1))
+    home.deliver(session.id, b"4", b"5")
+    home.deliver_views(session.id, b"6")
+    link = home.resume(session)
+    home.deliver(session.id, b"7")
+    assert link.greetings == [encode(Ping())]
+    assert link.sent == [b"1", b"2", b"3", b"4", b"5", b"6", b"7"]
+    assert home.trunk.pushed == [notice(session)]
+    assert home.counters.resumed == 1 and home.counters.replayed == 6
+    assert session.backlog is None and session.state is State.LIVE
+
+
+def test_lost_again_before_it_was_written():
+    home = Home()
+    session, _ = home.open()
+    home.lose(session)
+    home.deliver(session.id, b"1", b"2")
+    home.resume(session)
+    home.lose(session, (join([b"2"]), 1))
+    home.deliver(session.id, b"3")
+    assert home.resume(session).sent == [b"2", b"3"]
+
+
+def test_the_backlog_keeps_the_newest():
+    home = Home(packets=3)
+    session, _ = home.open()
+    home.lose(session, (join([b"1"]), 1))
+    home.deliver(session.id, b"2", b"3", b"4", b"5")
+    assert home.resume(session).sent == [b"3", b"4", b"5"] and home.counters.backlog_dropped == 2
+
+
+def test_no_backlog_at_all():
+    home = Home(packets=0)
+    session, _ = home.open()
+    home.lose(session, (join([b"1", b"2"]), 2))
+    home.deliver(session.id, b"3", b"4")
+    home.deliver_views(session.id, b"5")
+    assert session.backlog is None and home.counters.backlog_dropped == 5
+    link = home.resume(session)
+    assert link.sent == [] and link.greetings == [encode(Ping())]
+
+
+def test_takeover():
+    """The old connection still counts as live: it is drained, its queue moves over, and it is closed."""
+    home = Home()
+    session, old = home.open()
+    old.unwritten = [(join([b"1", b"2"]), 2)]
+    drained: list[bool] = []
+    old.on_drain = lambda: drained.append(old.detached is None and home.trunk.pushed == [])
+    link = home.resume(session)
+    home.deliver(session.id, b"3")
+    assert drained == [True], "what had arrived goes up before the notice, and before the old connection is closed"
+    assert old.detached is CloseReason.TAKEN_OVER and old.sent == []
+    assert link.sent == [b"1", b"2", b"3"] and session.link is link
+    assert home.trunk.pushed == [notice(session)]
+
+
+# ---- ends
+
+
+def test_a_kick_ends_a_live_client_at_once():
+    home = Home()
+    session, link = home.open()
+    home.hub.control(notice(session, Flag.KICK))
+    assert link.detached is CloseReason.KICKED
+    assert session.state is State.ENDED and home.counters.ended[EndReason.KICKED] == 1
+    assert home.trunk.pushed == [], "the master asked for it"
+    home.deliver(session.id, b"late")
+    assert home.trunk.pushed == [notice(session, Flag.FAILURE, CLIENT_NOT_FOUND)]
+
+
+def test_a_kick_ends_a_stale_client():
+    home = Home()
+    session, _ = home.open()
+    home.lose(session, (join([b"1"]), 1))
+    home.hub.control(notice(session, Flag.KICK))
+    assert session.state is State.ENDED and session.backlog is None and not home.registry.sessions
+    assert home.trunk.pushed == [] and home.registry.next_reap() is None
+
+
+@pytest.mark.parametrize("flag", [Flag.FAILURE, Flag.RECONNECTION])
+def test_other_words_of_the_master_change_nothing(flag: Flag):
+    home = Home()
+    session, link = home.open()
+    home.hub.control(notice(session, flag, b"why"))
+    assert session.state is State.LIVE and link.detached is None and home.trunk.pushed == []
+    assert home.counters.failures_from_master == (flag is Flag.FAILURE)
+
+
+def test_an_overflow_is_reported():
+    home = Home()
+    session, _ = home.open()
+    home.hub.overflow(session)
+    assert home.trunk.pushed == [notice(session, Flag.FAILURE, b"buffer overflow")]
+    assert home.counters.ended[EndReason.OVERFLOW] == 1 and session.state is State.ENDED
+
+
+def test_a_reaped_client_is_reported():
+    home = Home()
+    session, _ = home.open()
+    home.lose(session, (join([b"1"]), 1))
+    home.registry.reap(now=1000.0)
+    assert home.trunk.pushed == [notice(session, Flag.FAILURE, b"Client disconnected")]
+    assert home.counters.ended[EndReason.EXPIRED] == 1 and session.backlog is None
+
+
+def test_an_evicted_client_is_reported():
+    home = Home(max_stale=1)
+    (first, _), (second, _) = home.open(), home.open()
+    home.lose(first)
+    home.lose(second)
+    assert home.trunk.pushed == [notice(first, Flag.FAILURE, b"Client disconnected")]
+    assert home.counters.ended[EndReason.EVICTED] == 1
+
+
+def test_without_a_stale_time_a_lost_client_is_reported_at_once():
+    home = Home(stale_timeout=0)
+    session, _ = home.open()
+    home.lose(session, (join([b"1"]), 1))
+    assert home.trunk.pushed == [notice(session, Flag.FAILURE, b"Client disconnected")] and session.backlog is None
+
+
+def test_each_live_client_is_announced():
+    home = Home()
+    assert home.hub.announcements() == (b"", 0)
+    (first, _), (second, _), (third, _) = home.open(), home.open(), home.open()
+    home.lose(second)
+    chunk, count = home.hub.announcements()
+    home.trunk.push(chunk, count)
+    assert home.trunk.pushed == [notice(first), notice(third)]
