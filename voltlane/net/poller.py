@@ -16,6 +16,8 @@ HANGUP = 0x2018
 """EPOLLERR, EPOLLHUP and EPOLLRDHUP: the peer is gone, or will send no more. Reported without being asked for."""
 
 MOST_EVENTS = 1024
+_WATCHED = 0x80002005
+"""EPOLLIN, EPOLLOUT, EPOLLRDHUP and EPOLLET, in numbers because PyPy's select has no name for the third."""
 
 
 class EpollPoller:
@@ -28,7 +30,7 @@ class EpollPoller:
 
     def add(self, fd: int) -> None:
         """Report this descriptor from now on, first what it is ready for already."""
-        self._epoll.register(fd, select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET)
+        self._epoll.register(fd, _WATCHED)
 
     def remove(self, fd: int) -> None:
         """Report it no more."""
