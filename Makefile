@@ -12,9 +12,10 @@ ARGS ?=
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
 installed-dev := $(VENV)/.installed-dev
+recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check clean
+.PHONY: help run test test-all check fast clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,14 +39,19 @@ check: $(installed-dev) ## ruff, mypy --strict on the package, and the tests of 
 	$(bin)/mypy --strict voltlane
 	$(bin)/python -m pytest -q tests/test_architecture.py
 
+fast: $(installed) ## libsecp256k1 into .venv, the C loops where there is a compiler; says what is in use
+	@.ci/install $(VENV) '$(PYTHON)' '.[fast]'
+	@$(bin)/python -c 'from voltlane.wire import batch, curve; print("wire loops:", batch.BACKEND); print("curve:", curve.BACKEND)'
+
 clean: ## remove the virtual environments, caches and whatever was built
 	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find voltlane -name '*.so' -delete
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
-$(installed): pyproject.toml .ci/install
+$(installed): $(recipe)
 	@.ci/install $(VENV) '$(PYTHON)' .
 	@touch $@
 
-$(installed-dev): pyproject.toml .ci/install
+$(installed-dev): $(recipe)
 	@.ci/install $(VENV) '$(PYTHON)' '.[dev]'
 	@touch $@ $(installed)
