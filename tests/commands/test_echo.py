@@ -19,7 +19,8 @@ def test_sends_data_back_until_a_signal(tmp_path: Path, number: signal.Signals) 
             sent = frame_tagged(7, Flag.DATA, b"seven") + frame_tagged(2**64 - 1, Flag.DATA)
             silent = frame_tagged(8, Flag.FAILURE, b"gone") + frame_tagged(9, Flag.RECONNECTION)
             server.sendall(silent + sent)
-            assert server.makefile("rb").read(len(sent)) == sent
+            with server.makefile("rb") as stream:
+                assert stream.read(len(sent)) == sent
         program.wait_err("is gone")
         program.signal(number)
         assert program.finish() == 0
