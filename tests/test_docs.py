@@ -1,0 +1,263 @@
+"""The documentation says what is so: settings, exit codes, reasons and log lines against the code, links and paths
+against the tree, commands against the Makefile and the command line; and what it tells people to run is run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kit.program import Program, environment
+from kit.wait import wait_until
+
+from voltlane import cli, server
+from voltlane.config import SETTINGS, load
+from voltlane.reasons import CloseReason, EndReason
+from voltlane.setting import Setting
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+OPERATIONS = ROOT / "docs" / "operations.md"
+DOCUMENTS = sorted([README, *(ROOT / "docs").glob("*.md")])
+NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+TIMEOUT = 20.0
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+_PATH = re.compile(r"`((?:voltlane|tests|docs|examples|deploy|\.ci)/[\w./-]+)`")
+_CODE = re.compile(r"`([^`\n]+)`")
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The contents of a document's fenced blocks in that language."""
+    return [body for name, body in _FENCE.findall(text_of(path)) if name == language]
+
+
+def table_below(path: Path, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its head."""
+    _, found, rest = text_of(path).partition(f"\n{heading}\n")
+    assert found, f"{path.name} has no heading {heading!r}"
+    rows = re.search(r"^\|.*\n\| --- .*\n((?:\|.*\n)*)", rest, re.MULTILINE)
+    assert rows, f"{path.name}: no table below {heading!r}"
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows.group(1).splitlines()]
+
+
+# ---- settings, exit codes, reasons
+
+
+def settings_row(row: Setting) -> str:
+    default = f"{row.default:.12g}" if isinstance(row.default, float) else row.default
+    cells = (f"`{row.name}`", f"`{default}`", row.unit, f"`{row.env}`", row.help)
+    return "| " + " | ".join(cells) + " |"
+
+
+def test_the_readme_has_every_setting_as_it_is():
+    wanted = "".join(settings_row(row) + "\n" for row in SETTINGS.values())
+    found = re.search(r"^\| Key \|.*\n\| --- .*\n((?:\|.*\n)*)", text_of(README), re.MULTILINE)
+    assert found, "no table of settings"
+    assert found.group(1) == wanted, "the table ought to be:\n" + wanted
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
+def test_settings_that_are_mentioned_exist(path: Path):
+    sections = {row.section for row in SETTINGS.values()}
+    mentioned = {name for name in _CODE.findall(text_of(path)) if re.fullmatch(rf"({'|'.join(sections)})\.[a-z_]+", name)}
+    variables = set(re.findall(r"VOLTLANE_[A-Z_]*[A-Z]", text_of(path))) - {"VOLTLANE_PURE_PYTHON"}
+    assert mentioned <= set(SETTINGS)
+    assert variables <= {row.env for row in SETTINGS.values()} | {row.full_env for row in SETTINGS.values()}
+
+
+@pytest.mark.parametrize("path", [README, OPERATIONS], ids=lambda path: path.name)
+def test_exit_codes_are_those_there_are(path: Path):
+    codes = {value for module in (cli, server) for name, value in vars(module).items() if name.startswith("EXIT_")}
+    heading = "## Command line" if path is README else "## Exit codes"
+    section = text_of(path).partition(f"\n{heading}\n")[2].partition("\n## ")[0]
+    listed = [int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)]
+    assert sorted(listed) == sorted({0} | codes)
+
+
+@pytest.mark.parametrize(
+    "heading, reasons",
+    [("### Why a connection was closed", CloseReason), ("### Why a session ended", EndReason)],
+    ids=["CloseReason", "EndReason"],
+)
+def test_every_reason_is_explained(heading: str, reasons: type[CloseReason] | type[EndReason]):
+    rows = table_below(OPERATIONS, heading)
+    assert [row[0].strip("`") for row in rows] == [reason.value for reason in reasons]
+    assert all(len(cell) > 5 for row in rows for cell in row[1:])
+
+
+# ---- log lines
+
+_LOGGERS = {"log": {"debug", "info", "warning", "error"}, "_log": {"debug", "info", "warning", "error"}}
+_PLACEHOLDER = re.compile(r"%(?:[.\d]*)[a-z]")
+
+
+def log_formats() -> Iterator[str]:
+    """The format of every line that the server or the backend library may log."""
+    for path in sorted((ROOT / "voltlane").rglob("*.py")):
+        for node in ast.walk(ast.parse(text_of(path))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and isinstance(node.func.value, ast.Name)
+                and node.func.attr in _LOGGERS.get(node.func.value.id, ())
+            ):
+                assert isinstance(node.args[0], ast.Constant), f"{path}:{node.lineno}: a log line without a fixed text"
+                yield str(node.args[0].value)
+
+
+def documented(pattern: str, lines: list[str]) -> bool:
+    """Whether one of the lines is of that log format, with anything (or, glued to other text, nothing) filled in."""
+    literal = [re.escape(part) for part in _PLACEHOLDER.split(pattern)]
+    return any(re.fullmatch(".*".join(literal), line) for line in lines)
+
+
+FORMATS = sorted(set(log_formats()))
+
+
+def test_the_log_formats_are_found():
+    assert "clients connect to %s" in FORMATS
+    assert len(FORMATS) > 10
+
+
+@pytest.mark.parametrize("pattern", FORMATS)
+def test_every_log_line_is_explained(pattern: str):
+    lines = [cell for row in table_below(OPERATIONS, "## Log lines") for cell in _CODE.findall(row[0])]
+    assert documented(pattern, lines), f"no line of the form {pattern!r} in docs/operations.md, below ## Log lines"
+
+
+def test_no_log_line_is_explained_that_there_is_not():
+    # A format without a word of its own, as that of lines about failed peers is, would fit everything.
+    formats = [pattern for pattern in FORMATS if re.search("[a-z]{3}", _PLACEHOLDER.sub("", pattern))]
+    for row in table_below(OPERATIONS, "## Log lines"):
+        for line in _CODE.findall(row[0]):
+            assert "REASON" in line or any(documented(pattern, [line]) for pattern in formats), f"nothing logs {line!r}"
+
+
+def test_a_log_line_that_is_missing_is_missed():
+    assert documented("no master at %s: trying again in %.1f s", ["no master at ADDRESS: trying again in N s"])
+    assert not documented("no master at %s", ["a master at ADDRESS"])
+
+
+# ---- links, paths, commands
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors that headings get."""
+    headings = re.findall(r"^#+ (.*)$", _FENCE.sub("", text_of(path)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
+def test_links_and_paths_lead_somewhere(path: Path):
+    text = text_of(path)
+    for target in _LINK.findall(text):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        assert file.exists(), f"{path.name} links to {target}"
+        assert not anchor or anchor in anchors(file), f"{path.name} links to {target}"
+    for name in _PATH.findall(text):
+        assert (ROOT / name).exists(), f"{path.name} names {name}"
+
+
+def test_links_are_found_at_all():
+    assert len(_LINK.findall(text_of(README))) > 10
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
+def test_make_targets_exist(path: Path):
+    targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
+    commands = [line for block in blocks(path, "sh") for line in block.splitlines()] + _CODE.findall(text_of(path))
+    for command in commands:
+        if command.startswith("make "):
+            named = [word for word in shlex.split(command, comments=True)[1:] if "=" not in word]
+            assert set(named) <= targets, command
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
+def test_commands_and_flags_exist(path: Path, capsys: pytest.CaptureFixture[str]):
+    """Every `python voltlane.py …` line is one that the command line takes."""
+    for block in blocks(path, "sh"):
+        for line in block.splitlines():
+            found = re.search(r"(?:voltlane\.py|-m voltlane|\bvoltlane) ((?:[a-z]+|--[a-z-]+)(?: .*)?)$", line)
+            if not found:
+                continue
+            words = shlex.split(found.group(1), comments=True)
+            command = next((word for word in words if not word.startswith("-")), "serve") if words[0][0] != "-" else ""
+            with pytest.raises(SystemExit) as ended:
+                cli.main([command, "--help"] if command else ["--help"])
+            assert ended.value.code == 0, line
+            known = capsys.readouterr().out
+            for word in words:
+                assert not word.startswith("--") or word.partition("=")[0] in known, line
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
+def test_example_configurations_are_right(path: Path, tmp_path: Path):
+    for block in blocks(path, "toml"):
+        file = tmp_path / "example.toml"
+        file.write_text(block, encoding="utf-8")
+        load(file)
+
+
+# ---- what people are told to run
+
+
+def snippet(beginning: str) -> str:
+    """The README's Python block that begins with this."""
+    (found,) = [block for block in blocks(README, "python") if block.startswith(beginning)]
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
+def test_python_blocks_compile(path: Path):
+    for block in blocks(path, "python"):
+        compile(block, path.name, "exec")
+
+
+def test_the_backend_and_the_client_of_the_readme_work(tmp_path: Path):
+    master = f"unix:{tmp_path}/master"
+    backend = snippet("# backend.py")
+    assert backend.count('"127.0.0.1:42001"') == 1
+    (tmp_path / "backend.py").write_text(backend.replace("127.0.0.1:42001", master), encoding="utf-8")
+    said = tmp_path / "said"
+    with Program("serve", "--listen", "127.0.0.1:0", "--master", master, cwd=tmp_path) as serving:
+        address = serving.wait_err(r"clients connect to (\S+)")[1]
+        client = snippet("# client.py")
+        assert client.count('"127.0.0.1:42000"') == 1
+        (tmp_path / "client.py").write_text(client.replace("127.0.0.1:42000", address), encoding="utf-8")
+        with open(said, "wb") as file:
+            running = subprocess.Popen([sys.executable, "backend.py"], cwd=tmp_path, env=environment(), stdout=file)
+        try:
+            ran = subprocess.run(
+                [sys.executable, "client.py"], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, timeout=TIMEOUT
+            )
+            assert (ran.returncode, ran.stdout) == (0, b"client 1\nb'HELLO'\nb'STILL ME'\n")
+            wait_until(lambda: said.read_bytes() == b"client 1 is back\n", "the backend to hear of the reconnection")
+        finally:
+            running.terminate()
+            running.wait(TIMEOUT)
+
+
+def test_the_embedded_server_of_the_readme_listens(tmp_path: Path):
+    ran = subprocess.run(
+        [sys.executable, "-c", snippet("from voltlane.config import load")],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        timeout=TIMEOUT,
+    )
+    assert ran.returncode == 0
+    assert re.fullmatch(rb"127\.0\.0\.1:\d+\n", ran.stdout)
