@@ -1,7 +1,8 @@
 """The same loops for CPython, where a run of frames of one size goes through `struct` at a quarter of the cost.
 
 Whether the frames have one size is told by four strided slices, one for each byte of the prefix, compared with what
-they would be; a compiled `Struct` then takes 32 frames at a call. Anything else goes through the plain loop.
+they would be; a compiled `Struct` then takes 32 frames at a call. Mixed sizes go through a loop that does without every
+test it can: it runs past the end, and takes back what was not whole.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import lru_cache
 from struct import Struct
+from struct import error as StructError
 from typing import Any, Callable
 
 from ..framing import PREFIX, PREFIX_SIZE
 from ..tagged import HEADER, HEADER_SIZE, TAG_SIZE
-from . import plain
 
 BLOCK = 32
 """Frames a compiled Struct takes at once."""
@@ -50,7 +51,7 @@ def retag(buffer: bytearray, start: int, stop: int, client_id: int, most: int) -
     elif frames >= SHORTEST_RUN and _same_size(buffer, start, end, stride, frames):
         chunk = head + head.join(_run(_payloads, size, buffer, start, stride, frames))
     else:
-        return plain.retag(buffer, start, stop, client_id, most)
+        return _retag_mixed(buffer, start, stop, client_id, most)
     rest, end, more = retag(buffer, end, stop, client_id, most)  # less than one stride is left: this does not go deep
     return (chunk + rest if more else chunk), end, frames + more
 
@@ -79,7 +80,7 @@ def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int
             payloads[client_id].append(payload)
         chunks = {client_id: head + head.join(parts) for client_id, parts in payloads.items()}
     else:
-        return plain.group(buffer, start, stop, most)
+        return _group_mixed(buffer, start, stop, most)
     rest, end, more = group(buffer, end, stop, most)
     for client_id, chunk in rest.items():
         chunks[client_id] = chunks.get(client_id, b"") + chunk
@@ -105,3 +106,64 @@ def _run(
     if odd:
         fields += layout(size, odd).unpack_from(buffer, rest)
     return fields
+
+
+def _retag_mixed(buffer: bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
+    data = bytes(memoryview(buffer)[start:stop])
+    unpack, position, size = PREFIX.unpack_from, 0, 0
+    heads: dict[int, bytes] = {}
+    pieces: list[bytes] = []
+    append = pieces.append
+    try:
+        while True:
+            (size,) = unpack(data, position)
+            begin = position + PREFIX_SIZE
+            end = begin + size
+            try:
+                append(heads[size])
+            except KeyError:
+                if size > most:
+                    break
+                head = heads[size] = HEADER.pack(size + TAG_SIZE, client_id, 0)
+                append(head)
+            append(data[begin:end])
+            position = end
+    except StructError:
+        pass
+    if position > len(data):
+        del pieces[-2:]
+        position -= PREFIX_SIZE + size
+    return b"".join(pieces), start + position, len(pieces) // 2
+
+
+def _group_mixed(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int, bytes], int, int]:
+    data = bytes(memoryview(buffer)[start:stop])
+    unpack, position, count = HEADER.unpack_from, 0, 0
+    heads: dict[int, bytes] = {}
+    pieces: defaultdict[int, list[bytes]] = defaultdict(list)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while True:
+            size, client_id, flag = unpack(data, position)
+            if flag:
+                break
+            try:
+                head = heads[size]
+            except KeyError:
+                if size > most or size < TAG_SIZE:
+                    break
+                head = heads[size] = PREFIX.pack(size - TAG_SIZE)
+            end = position + PREFIX_SIZE + size
+            parts = pieces[client_id]
+            parts.append(head)
+            parts.append(data[position + HEADER_SIZE : end])
+            position = end
+            count += 1
+    except StructError:
+        pass
+    if position > len(data):
+        del parts[-2:]
+        position -= PREFIX_SIZE + size
+        count -= 1
+    return {client_id: b"".join(parts) for client_id, parts in pieces.items() if parts}, start + position, count
