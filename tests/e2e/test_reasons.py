@@ -1,0 +1,269 @@
+"""A test for each reason why a connection is closed or a session ends: it is counted, logged, and hits nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Callable
+
+import pytest
+from kit.process import EmbeddedServer
+from kit.raw_client import PING, VERSION, RawClient, client_id, frame, public_key, response, version
+from kit.raw_master import KICK, RECONNECTION, tagged
+from kit.rig import Rig, running
+from kit.wait import wait_until
+
+from voltlane.reasons import CloseReason, EndReason
+
+LIMITS = {
+    "clients.outbox_bytes": 1 << 24,
+    "clients.channel_capacity": 20,
+    "clients.slow_secs": 0.05,
+    "clients.handshake_secs": 0.3,
+    "clients.stale_timeout_secs": 0.2,
+    "clients.stale_reap_interval_secs": 0.05,
+    "clients.max_stale_clients": 3,
+    "clients.packet_size_limit": 1000,
+}
+
+
+@pytest.fixture(scope="module")
+def _server() -> Iterator[Rig]:
+    with running(LIMITS, embedded=True) as rig:
+        yield rig
+
+
+@pytest.fixture
+def rig(_server: Rig) -> Iterator[Rig]:
+    yield _server
+    _server.close_clients()
+
+
+def said(rig: Rig, data: bytes) -> None:
+    stranger = rig.stranger()
+    stranger.send_raw(data)
+    for _ in stranger.rest():
+        pass
+
+
+def peer_closed(rig: Rig) -> None:
+    rig.new().leave()
+
+
+def peer_lost(rig: Rig) -> None:
+    rig.new().reset()
+
+
+def handshake_timeout(rig: Rig) -> None:
+    said(rig, VERSION)
+
+
+def frame_too_large(rig: Rig) -> None:
+    rig.new(behind=(1001).to_bytes(4, "little"))
+
+
+def unsupported_version(rig: Rig) -> None:
+    said(rig, version(1))
+
+
+def malformed_packet(rig: Rig) -> None:
+    said(rig, frame(b"\x06"))
+
+
+def unexpected_packet(rig: Rig) -> None:
+    said(rig, VERSION + VERSION)
+
+
+def bad_public_key(rig: Rig) -> None:
+    said(rig, VERSION + public_key(b"\x02" + bytes(31) + b"\x05"))
+
+
+def unknown_session(rig: Rig) -> None:
+    said(rig, VERSION + client_id(10**9))
+
+
+def reflected_proof(rig: Rig) -> None:
+    again, client = rig.stranger(), rig.new()
+    again.send_raw(response(again.begin_resume(client.client_id)))
+
+
+def bad_proof(rig: Rig) -> None:
+    again, client = rig.stranger(), rig.new()
+    again.begin_resume(client.client_id)
+    again.send_raw(response(bytes(72)))
+
+
+def taken_over(rig: Rig) -> None:
+    rig.back(rig.new())
+
+
+def session_ended(rig: Rig) -> None:
+    again, client = rig.stranger(), rig.new()
+    again.send_raw(response(again.answer(again.begin_resume(client.client_id))))
+    rig.master.kick(client.client_id)
+    rig.master.fence()
+    again.send_raw(PING)
+
+
+def kicked(rig: Rig) -> None:
+    rig.master.kick(rig.new().client_id)
+
+
+def outbox_full(rig: Rig) -> None:
+    rig.master.send(rig.new(receive_buffer=8192).client_id, *[bytes(2_000_000)] * 19)
+
+
+def too_slow(rig: Rig) -> None:
+    rig.master.send(rig.new(receive_buffer=8192).client_id, *[bytes(50_000)] * 220)
+
+
+PROVOCATIONS: dict[CloseReason, Callable[[Rig], None]] = {
+    CloseReason.PEER_CLOSED: peer_closed,
+    CloseReason.PEER_LOST: peer_lost,
+    CloseReason.HANDSHAKE_TIMEOUT: handshake_timeout,
+    CloseReason.FRAME_TOO_LARGE: frame_too_large,
+    CloseReason.MALFORMED_PACKET: malformed_packet,
+    CloseReason.UNEXPECTED_PACKET: unexpected_packet,
+    CloseReason.UNSUPPORTED_VERSION: unsupported_version,
+    CloseReason.BAD_PUBLIC_KEY: bad_public_key,
+    CloseReason.UNKNOWN_SESSION: unknown_session,
+    CloseReason.REFLECTED_PROOF: reflected_proof,
+    CloseReason.BAD_PROOF: bad_proof,
+    CloseReason.TAKEN_OVER: taken_over,
+    CloseReason.SESSION_ENDED: session_ended,
+    CloseReason.KICKED: kicked,
+    CloseReason.OUTBOX_FULL: outbox_full,
+    CloseReason.TOO_SLOW: too_slow,
+}
+THE_MASTERS = {
+    CloseReason.MALFORMED_TAG: frame(bytes(8)),
+    CloseReason.UNKNOWN_FLAG: tagged(1, b"", 4),
+}
+ON_THEIR_OWN = {CloseReason.INTERNAL_ERROR, CloseReason.SHUTDOWN}
+
+
+def test_every_reason_has_a_test() -> None:
+    assert {*PROVOCATIONS, *THE_MASTERS, *ON_THEIR_OWN} == set(CloseReason)
+    assert set(ENDS) == set(EndReason)
+
+
+@pytest.mark.parametrize("reason", PROVOCATIONS, ids=lambda reason: reason.name)
+def test_a_connection_closed_for_this_reason(rig: Rig, reason: CloseReason) -> None:
+    assert isinstance(rig.server, EmbeddedServer)
+    counters = rig.server.counters
+    bystander = rig.new()
+    before, logged = counters.closed[reason], rig.server.log.count(reason.value)
+    PROVOCATIONS[reason](rig)
+    wait_until(lambda: counters.closed[reason] > before, reason.value)
+    wait_until(lambda: rig.server.log.count(reason.value) > logged, f"{reason.value!r} in the log")
+    rig.master.send(bystander.client_id, b"still here?")
+    assert bystander.recv() == b"still here?"
+    assert counters.closed[reason] == before + 1
+    bystander.leave()
+
+
+@pytest.mark.parametrize("reason", THE_MASTERS, ids=lambda reason: reason.name)
+def test_the_masters_connection_closed_for_this_reason(reason: CloseReason) -> None:
+    with running(LIMITS, embedded=True) as rig:
+        assert isinstance(rig.server, EmbeddedServer)
+        client = rig.new()
+        rig.master.send_raw(THE_MASTERS[reason])
+        rig.master.await_end()
+        rig.master.accept()
+        assert rig.master.recv_for(client.client_id).flag == RECONNECTION
+        assert rig.server.counters.closed == {reason: 1}
+        assert f"the master is gone: {reason.value}" in rig.server.log
+
+
+def test_an_error_of_our_own_closes_the_one_connection_and_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(LIMITS, embedded=True) as rig:
+        server = rig.server
+        assert isinstance(server, EmbeddedServer)
+        victim, bystander = rig.new(), rig.new()
+        take = server.server.trunk.push
+
+        def push(chunk: bytes, packets: int) -> None:
+            if b"poison" in chunk:
+                raise RuntimeError("a bug")
+            take(chunk, packets)
+
+        monkeypatch.setattr(server.server.trunk, "push", push)
+        server.expected_bugs = 1
+        victim.send(b"poison")
+        assert list(victim.rest()) == []
+        assert server.counters.internal_errors == 1
+        assert server.counters.closed[CloseReason.INTERNAL_ERROR] == 1
+        assert "RuntimeError: a bug" in server.log
+        assert "Traceback" in server.log
+        bystander.send(b"on we go")
+        assert rig.master.recv_for(bystander.client_id).data == b"on we go"
+        assert rig.back(victim).client_id == victim.client_id
+
+
+def test_a_server_that_ends_closes_its_clients() -> None:
+    with running(LIMITS, embedded=True) as rig:
+        assert isinstance(rig.server, EmbeddedServer)
+        clients = [rig.new() for _ in range(3)]
+        rig.server.close()
+        for client in clients:
+            assert list(client.rest()) == []
+        # The master's connection is one of them.
+        assert rig.server.counters.closed[CloseReason.SHUTDOWN] == len(clients) + 1
+        assert rig.server.exit_code == 0
+
+
+# ---- why sessions end
+
+
+def expired(rig: Rig) -> RawClient:
+    return rig.stale()
+
+
+def evicted(rig: Rig) -> RawClient:
+    oldest, *_ = [rig.stale() for _ in range(4)]
+    return oldest
+
+
+def kicked_for_good(rig: Rig) -> RawClient:
+    client = rig.new()
+    rig.master.kick(client.client_id)
+    return client
+
+
+def overflown(rig: Rig) -> RawClient:
+    client = rig.new(receive_buffer=8192)
+    rig.master.send(client.client_id, *[bytes(2_000_000)] * 19)
+    return client
+
+
+ENDS: dict[EndReason, tuple[Callable[[Rig], RawClient], bytes]] = {
+    EndReason.EXPIRED: (expired, b"Client disconnected"),
+    EndReason.EVICTED: (evicted, b"Client disconnected"),
+    EndReason.KICKED: (kicked_for_good, b""),
+    EndReason.OVERFLOW: (overflown, b"buffer overflow"),
+}
+
+
+@pytest.mark.parametrize("reason", ENDS, ids=lambda reason: reason.name)
+def test_a_session_that_ends_for_this_reason(reason: EndReason) -> None:
+    settings = LIMITS if reason is EndReason.EXPIRED else {**LIMITS, "clients.stale_timeout_secs": 300}
+    provoke, notice = ENDS[reason]
+    with running(settings, embedded=True) as rig:
+        assert isinstance(rig.server, EmbeddedServer)
+        counters, registry = rig.server.counters, rig.server.server.registry
+        client = provoke(rig)
+        wait_until(lambda: counters.ended[reason], reason.value)
+        rig.master.fence()
+        told = [packet.data for packet in rig.master.waiting_for(client.client_id) if packet.flag == 1]
+        assert b"Client not found" not in told[:1]
+        assert told[:1] == ([notice] if notice else [])
+        assert client.client_id not in registry.sessions
+        assert counters.ended == {reason: 1}
+
+
+def test_a_kick_and_a_resume_are_told_apart_in_the_firehose(rig: Rig) -> None:
+    client = rig.new()
+    rig.back(client)
+    assert rig.master.recv_for(client.client_id) == (client.client_id, RECONNECTION, b"")
+    rig.master.send_raw(tagged(client.client_id, b"", KICK))
+    rig.master.fence()
+    assert rig.master.waiting_for(client.client_id) == []
