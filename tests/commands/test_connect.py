@@ -302,7 +302,8 @@ class TestEnd:
             address = f"127.0.0.1:{taken.getsockname()[1]}"
         with Program("connect", address, cwd=tmp_path) as program:
             assert program.finish() == 1
-        assert program.err == f"voltlane: cannot connect to {address}: Connection refused\n"
+        assert program.err.startswith(f"voltlane: cannot connect to {address}: Connection refused; is a server running")
+        assert program.err.count("\n") == 1
 
     def test_a_server_of_another_kind(self, server: FakeServer, tmp_path: Path) -> None:
         server.before["key"] = lambda sock: sock.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")

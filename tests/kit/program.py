@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def environment(**more: str) -> dict[str, str]:
     """This process's, without what would configure Voltlane."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("VOLTLANE_")}
-    return {**clean, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **more}
+    return {**clean, "PYTHONPATH": str(ROOT), **more}
 
 
 class Program:

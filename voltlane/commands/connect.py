@@ -37,7 +37,12 @@ def connect(address: Address, wait: float) -> int:
     The exit code. Raises ConnectionLost when the server cannot be reached to begin with, and ProtocolError when who
     answers there does not speak the protocol.
     """
-    conversation = _Conversation(Connection(address, timeout=CONNECT_TIMEOUT), wait)
+    try:
+        connection = Connection(address, timeout=CONNECT_TIMEOUT)
+    except ConnectionLost as error:
+        hint = "is a server running there? Until it has reached its master, it lets clients wait"
+        raise ConnectionLost(f"{error}; {hint}") from None
+    conversation = _Conversation(connection, wait)
     try:
         return conversation.run()
     finally:
