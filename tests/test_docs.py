@@ -17,13 +17,21 @@ from kit.wait import wait_until
 
 from voltlane import cli, server
 from voltlane.config import SETTINGS, load
+from voltlane.edges import master, turns
+from voltlane.net import reactor, sockets
+from voltlane.ops.log import PeerLog
 from voltlane.reasons import CloseReason, EndReason
 from voltlane.setting import Setting
+from voltlane.wire.framing import MAX_TAGGED
+from voltlane.wire.packets import MAX_HANDSHAKE_FRAME
+from voltlane.wire.tagged import TAG_SIZE
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
-DOCUMENTS = sorted([README, *(ROOT / "docs").glob("*.md")])
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+THREATS = ROOT / "docs" / "threat-model.md"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 TIMEOUT = 20.0
 
@@ -70,7 +78,9 @@ def test_the_readme_has_every_setting_as_it_is():
 @pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
 def test_settings_that_are_mentioned_exist(path: Path):
     sections = {row.section for row in SETTINGS.values()}
-    mentioned = {name for name in _CODE.findall(text_of(path)) if re.fullmatch(rf"({'|'.join(sections)})\.[a-z_]+", name)}
+    mentioned = {
+        name for name in _CODE.findall(text_of(path)) if re.fullmatch(rf"({'|'.join(sections)})\.[a-z_]+", name)
+    }
     variables = set(re.findall(r"VOLTLANE_[A-Z_]*[A-Z]", text_of(path))) - {"VOLTLANE_PURE_PYTHON"}
     assert mentioned <= set(SETTINGS)
     assert variables <= {row.env for row in SETTINGS.values()} | {row.full_env for row in SETTINGS.values()}
@@ -94,6 +104,30 @@ def test_every_reason_is_explained(heading: str, reasons: type[CloseReason] | ty
     rows = table_below(OPERATIONS, heading)
     assert [row[0].strip("`") for row in rows] == [reason.value for reason in reasons]
     assert all(len(cell) > 5 for row in rows for cell in row[1:])
+
+
+NUMBERS = [
+    (OPERATIONS, "up to two seconds", server.FAREWELL_SECS, 2),
+    (OPERATIONS, "20 a second of each reason", PeerLog.__init__.__defaults__, (20,)),
+    (OPERATIONS, "asks for 4096", sockets.BACKLOG, 4096),
+    (OPERATIONS, "(128 bytes during the handshake)", MAX_HANDSHAKE_FRAME, 128),
+    (OPERATIONS, "65535 × 8 MiB", SETTINGS["clients.max_stale_clients"].default, 65535),
+    (OPERATIONS, "65535 × 8 MiB", SETTINGS["clients.missed_packets_buffer_bytes"].default, 8 << 20),
+    (ARCHITECTURE, "reads up to 64 KiB", turns.QUANTUM, 64 << 10),
+    (ARCHITECTURE, "Reads of 64 KiB", turns.QUANTUM, 64 << 10),
+    (ARCHITECTURE, "Frames over 4 KiB", master.LARGE, 4 << 10),
+    (ARCHITECTURE, "once 256 KiB are there", master.STAGE, 256 << 10),
+    (ARCHITECTURE, "bites of up to 4 MiB", master.BITE, 4 << 20),
+    (ARCHITECTURE, "ticks of 50 ms", reactor.TICK, 0.05),
+    (THREATS, "8 MiB from the master", MAX_TAGGED, 8 << 20),
+    (THREATS, "8 MiB less the tag", SETTINGS["clients.packet_size_limit"].default, MAX_TAGGED - TAG_SIZE),
+]
+
+
+@pytest.mark.parametrize("path, phrase, value, said", NUMBERS, ids=[phrase for _, phrase, _, _ in NUMBERS])
+def test_numbers_are_the_codes(path: Path, phrase: str, value: object, said: object):
+    assert phrase in " ".join(text_of(path).split()), "the phrase has changed: see that its number is still checked"
+    assert value == said
 
 
 # ---- log lines
@@ -228,12 +262,12 @@ def test_python_blocks_compile(path: Path):
 
 
 def test_the_backend_and_the_client_of_the_readme_work(tmp_path: Path):
-    master = f"unix:{tmp_path}/master"
+    hose = f"unix:{tmp_path}/master"
     backend = snippet("# backend.py")
     assert backend.count('"127.0.0.1:42001"') == 1
-    (tmp_path / "backend.py").write_text(backend.replace("127.0.0.1:42001", master), encoding="utf-8")
+    (tmp_path / "backend.py").write_text(backend.replace("127.0.0.1:42001", hose), encoding="utf-8")
     said = tmp_path / "said"
-    with Program("serve", "--listen", "127.0.0.1:0", "--master", master, cwd=tmp_path) as serving:
+    with Program("serve", "--listen", "127.0.0.1:0", "--master", hose, cwd=tmp_path) as serving:
         address = serving.wait_err(r"clients connect to (\S+)")[1]
         client = snippet("# client.py")
         assert client.count('"127.0.0.1:42000"') == 1
