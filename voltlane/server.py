@@ -129,19 +129,21 @@ class Server:
         """Serve until `stop`, SIGTERM or SIGINT. The process's exit code."""
         if self._listening is None:
             self.start()
-        log.info(
-            "voltlane %s, %s %s, wire loops: %s, curve: %s",
-            __version__,
-            platform.python_implementation(),
-            platform.python_version(),
-            batch.BACKEND,
-            curve.BACKEND,
-        )
-        log.info("clients connect to %s", self.listen_address)
-        self._dial()
         with self.wakeup.on_signals(signal.SIGTERM, signal.SIGINT):
+            log.info(
+                "voltlane %s, %s %s, wire loops: %s, curve: %s",
+                __version__,
+                platform.python_implementation(),
+                platform.python_version(),
+                batch.BACKEND,
+                curve.BACKEND,
+            )
+            log.info("clients connect to %s", self.listen_address)
+            self._dial()
             self.reactor.run()
-        self._close()
+            self._close()
+        self.wakeup.close()
+        self.reactor.close()
         return self.exit_code
 
     def stop(self) -> None:
@@ -174,8 +176,6 @@ class Server:
         for timer in (self._reaping, self._giving_up):
             if timer is not None:
                 self.reactor.cancel(timer)
-        self.wakeup.close()
-        self.reactor.close()
 
     def _stop_listening(self) -> None:
         listening, self._listening = self._listening, None
