@@ -16,6 +16,8 @@ from ..wire.framing import count_frames, frame_at
 Chunk = Union[bytes, bytearray]
 MOST_VIEWS = 256
 """Buffers given to one gathering write."""
+GATHERED = 1 << 18
+"""Bytes worth one."""
 
 
 class Verdict(enum.Enum):
@@ -29,7 +31,7 @@ class Verdict(enum.Enum):
 class Outbox:
     """A FIFO of chunks. Made when there is something to queue: most peers never need one."""
 
-    __slots__ = ("_chunks", "_exempt", "_offset", "_packets", "_passed", "_start", "size")
+    __slots__ = ("_chunks", "_exempt", "_offset", "_packets", "_passed", "_start", "scheduled", "size")
 
     def __init__(self) -> None:
         self._chunks: deque[tuple[Chunk, int]] = deque()
@@ -40,6 +42,8 @@ class Outbox:
         self._exempt = 0  # bytes at the front that limits do not count: a replay is as long as it is
         self.size = 0
         """Bytes still to write."""
+        self.scheduled = False
+        """For the stream: whether a task will go on writing, where a quantum ended before the socket was full."""
 
     def append(self, chunk: Chunk, packets: int = -1, written: int = 0) -> None:
         """Queue a chunk; `packets` if the caller knows their number. `written` bytes of a first chunk are out.
@@ -83,9 +87,11 @@ class Outbox:
         if len(self._chunks) == 1 and not self._offset:
             return [self._chunks[0][0]]
         views: list[Chunk | memoryview] = []
+        size = 0
         for chunk, _ in self._chunks:
             views.append(chunk)
-            if len(views) == MOST_VIEWS:
+            size += len(chunk)
+            if len(views) == MOST_VIEWS or size >= GATHERED:
                 break
         if self._offset:
             views[0] = memoryview(views[0])[self._offset :]

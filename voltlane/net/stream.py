@@ -127,7 +127,9 @@ class Stream:
         try:
             while outbox.size:
                 if budget <= 0:
-                    self.reactor.call_soon(self._go_on, self)
+                    if not outbox.scheduled:
+                        outbox.scheduled = True
+                        self.reactor.call_soon(self._go_on, self)
                     break
                 sent = _send_views(sock, outbox.views())
                 outbox.advance(sent)
@@ -149,6 +151,7 @@ class Stream:
 
     def _go_on(self) -> None:
         if self.outbox is not None:
+            self.outbox.scheduled = False
             self.try_flush()
 
     def _queue(self, chunk: Chunk, packets: int, sent: int) -> None:
