@@ -118,6 +118,7 @@ class TestMalformed:
             ("03ff", "ClientId begins with byte 255; a varint begins with 0 to 253"),
             ("04", "Challenge's length is missing"),
             ("04050102", "Challenge has 2 of its 5 bytes"),
+            ("040301ff", "Challenge has 2 of its 3 bytes"),
             ("02fdffffffffffffffff00", f"PubKey has 1 of its {2**64 - 1} bytes"),
         ],
     )
