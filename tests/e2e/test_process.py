@@ -1,4 +1,4 @@
-"""The process as the system sees it: signals, exit codes, addresses, descriptors, and quiet when nothing is to be done."""
+"""The process as the system sees it: signals, exit codes, addresses, descriptors, and quiet when nothing is to do."""
 
 from __future__ import annotations
 

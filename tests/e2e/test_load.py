@@ -1,0 +1,152 @@
+"""Numbers: many packets, many clients, many that never finish.
+
+The suite's sizes take seconds. The issue's are run by hand:
+
+    E2E_CLIENTS=1000 E2E_PACKETS=1000 E2E_CUTS=100 E2E_UNFINISHED=30000 python -m pytest tests/e2e/test_load.py
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+from collections.abc import Iterator
+
+import pytest
+from kit.load import NumberedClient, drive
+from kit.process import HAS_PROC, BackendProcess, ServerProcess
+from kit.raw_client import VERSION, RawClient, client_id, connect, frame, public_key, shared_keys
+from kit.rig import Rig, running
+
+CLIENTS = int(os.environ.get("E2E_CLIENTS", "200"))
+PACKETS = int(os.environ.get("E2E_PACKETS", "500"))
+CUTS = int(os.environ.get("E2E_CUTS", "40"))
+UNFINISHED = int(os.environ.get("E2E_UNFINISHED", "3000"))
+PIPELINED = int(os.environ.get("E2E_PIPELINED", "200000"))
+
+
+@pytest.fixture(scope="module")
+def _echoing() -> Iterator[ServerProcess]:
+    with BackendProcess() as backend, ServerProcess(backend.address) as server:
+        assert server.address
+        yield server
+
+
+def test_one_client_that_pipelines_gets_every_packet_back(_echoing: ServerProcess) -> None:
+    stream = b"".join([frame(b"%08d" % number + b"x" * (number % 60)) for number in range(PIPELINED)])
+    with RawClient.new(_echoing.address) as client:
+        sender = threading.Thread(target=client.send_raw, args=[stream])
+        sender.start()
+        for number in range(PIPELINED):
+            assert client.recv() == b"%08d" % number + b"x" * (number % 60)
+        sender.join()
+
+
+def test_one_client_that_sends_everything_before_it_reads_gets_every_packet_back(_echoing: ServerProcess) -> None:
+    with RawClient.new(_echoing.address) as client:
+        client.send_raw(b"".join([frame(b"%08d" % number) for number in range(PIPELINED)]))
+        for number in range(PIPELINED):
+            assert client.recv() == b"%08d" % number
+
+
+def test_many_clients_and_some_that_are_cut_get_every_packet_once_and_in_order(_echoing: ServerProcess) -> None:
+    every = max(1, CLIENTS // CUTS)
+    with_room_for_descriptors(CLIENTS * 2 + 200)
+    clients = [
+        NumberedClient(
+            _echoing.address,
+            PACKETS,
+            cut_at=(number * 17 % max(1, PACKETS * 3 // 4)) if number % every == 0 and number // every < CUTS else -1,
+            takeover=number // every % 2 == 1,
+        )
+        for number in range(CLIENTS)
+    ]
+    try:
+        drive(clients)
+        assert sum(client.resumed for client in clients) == min(CUTS, CLIENTS)
+        for client in clients:
+            assert client.leave() == [], "a packet came twice"
+    finally:
+        for client in clients:
+            client.connection.close()
+
+
+# ---- those that never finish
+
+
+def unfinished(owner: int) -> list[bytes]:
+    """Handshakes broken off, one at each stage."""
+    key = public_key(shared_keys().public)
+    return [
+        b"",
+        VERSION[:3],
+        VERSION,
+        VERSION + key[:20],
+        VERSION + client_id(owner),
+        VERSION + client_id(owner) + b"\x4a",
+    ]
+
+
+def leave_unfinished(rig: Rig, count: int, owner: int) -> None:
+    """All open at once; the server closes them when their time is over."""
+    stages, sockets = unfinished(owner), []
+    try:
+        for number in range(count):
+            # Beyond some 28,000 connections the system runs out of ports for one address.
+            source = f"127.0.0.{2 + number // 20_000}" if count > 20_000 else ""
+            sockets.append(connect(rig.server.address, source=source))
+            sockets[-1].sendall(stages[number % len(stages)])
+        for sock in sockets:
+            while sock.recv(4096):
+                pass
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+@pytest.mark.skipif(not HAS_PROC, reason="needs /proc")
+def test_connections_that_never_finish_leave_nothing_behind() -> None:
+    with_room_for_descriptors(UNFINISHED + 200)
+    seconds = 0.5 + UNFINISHED / 5000  # all of them are open before the first is closed
+    with running({"clients.handshake_secs": seconds, "general.log_level": "Info"}) as rig:
+        assert isinstance(rig.server, ServerProcess)
+        owner = rig.stale()
+        leave_unfinished(rig, UNFINISHED, owner.client_id)  # the allocator's first round is not a leak
+        descriptors, memory = rig.server.descriptors(), rig.server.resident_bytes()
+        leave_unfinished(rig, UNFINISHED, owner.client_id)
+        assert rig.server.descriptors() == descriptors
+        grown = rig.server.resident_bytes() - memory
+        assert grown < 100 * UNFINISHED, f"{grown} bytes more for {UNFINISHED} connections that came to nothing"
+        assert "handshake deadline passed" in rig.server.log
+        assert rig.new().client_id == owner.client_id + 1, "an id was spent"
+        assert rig.back(owner).client_id == owner.client_id
+
+
+@pytest.mark.skipif(not HAS_PROC, reason="needs /proc")
+def test_sessions_that_come_and_go_leave_nothing_behind() -> None:
+    settings = {"clients.stale_timeout_secs": 0, "general.log_level": "Info"}
+    with running(settings) as rig:
+        assert isinstance(rig.server, ServerProcess)
+
+        def come_and_go(count: int) -> None:
+            for _ in range(count):
+                client = RawClient.new(rig.server.address, behind=frame(b"hello"))
+                rig.master.send(client.client_id, b"hello")
+                assert client.recv() == b"hello"
+                client.leave()
+            rig.master.fence()
+            rig.master.inbox.clear()
+
+        come_and_go(500)
+        descriptors, memory = rig.server.descriptors(), rig.server.resident_bytes()
+        come_and_go(500)
+        assert rig.server.descriptors() == descriptors
+        assert rig.server.resident_bytes() - memory < 200_000
+
+
+def with_room_for_descriptors(needed: int) -> None:
+    """Raise this process's limit of open files, or skip."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < needed:
+        pytest.skip(f"needs {needed} descriptors, {most} are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
