@@ -26,8 +26,8 @@ LAYERS = {
     "net": {"net"},
     "ops": {"ops"},
     "edges": {"edges"},
-    "server": {"server"},
-    "links": {"sockets", "links", "serverlink"},  # what the libraries stand on
+    "server": {"server", "farewell"},
+    "links": {"deadlines", "links", "serverlink"},  # what the libraries stand on
     "libraries": {"client", "backend"},
     "cli": {"commands", "cli", "__main__"},
     "package": {"__init__"},
@@ -42,14 +42,15 @@ MAY_IMPORT = {
     "ops": {"base"},
     "edges": {"base", "wire", "core", "net", "ops"},
     "server": {"base", "wire", "core", "net", "ops", "edges"},
-    "links": {"base", "wire"},
-    "libraries": {"base", "wire", "links"},
+    "links": {"base", "wire", "net"},
+    "libraries": {"base", "wire", "net", "links"},
     "cli": {"base", "wire", "core", "net", "ops", "edges", "server", "links", "libraries"},
     "package": {"base"},
 }
 """The layers that each may import, besides itself."""
 
 NET_TAKES_FROM_CORE = {"outbox", "timers"}
+LIBRARIES_TAKE_FROM_NET = {"sockets"}
 PURE = {"base", "wire", "core"}
 """Base modules are pure too: what wire and core import is part of them."""
 IMPURE_MODULES = {"socket", "select", "selectors", "time", "logging", "threading", "asyncio"}
@@ -124,6 +125,15 @@ def net_takes_two_modules_of_core(module: str, source: str) -> Iterator[str]:
             _, package, *module_parts = found.name.split(".")
             if package == "core" and not NET_TAKES_FROM_CORE.intersection(module_parts[:1]):
                 yield f"{module}:{found.line} imports {found.name}; of core, net takes outbox and timers only"
+
+
+def libraries_take_only_sockets_of_net(module: str, source: str) -> Iterator[str]:
+    """A client or a backend makes sockets as the server does, and has no use for its loop."""
+    if layer_of(module) in ("links", "libraries"):
+        for found in own_imports(module, source):
+            _, package, *module_parts = found.name.split(".")
+            if package == "net" and not LIBRARIES_TAKE_FROM_NET.intersection(module_parts[:1]):
+                yield f"{module}:{found.line} imports {found.name}; of net, the libraries take sockets only"
 
 
 def own_modules_relatively(module: str, source: str) -> Iterator[str]:
@@ -201,6 +211,7 @@ RULES: list[Rule] = [
     has_a_place,
     layers_one_way,
     net_takes_two_modules_of_core,
+    libraries_take_only_sockets_of_net,
     own_modules_relatively,
     pure_wire_and_core,
     no_threads_and_no_asyncio,
@@ -270,8 +281,9 @@ BAD = [
         "(server) imports voltlane.client.Connection",
     ),
     (layers_one_way, "voltlane.client", "from .core.outbox import Outbox", "(libraries) imports voltlane.core.outbox"),
-    (layers_one_way, "voltlane.backend", "from .net import stream", "(libraries) imports voltlane.net.stream (net)"),
-    (layers_one_way, "voltlane.links", "from .net import sockets", "(links) imports voltlane.net.sockets (net)"),
+    (layers_one_way, "voltlane.links", "from .edges import tcp", "(links) imports voltlane.edges.tcp (edges)"),
+    (libraries_take_only_sockets_of_net, "voltlane.backend", "from .net import stream", "take sockets only"),
+    (libraries_take_only_sockets_of_net, "voltlane.links", "from .net.reactor import Reactor", "take sockets only"),
     (layers_one_way, "voltlane.__init__", "from .server import Server", "(package) imports voltlane.server.Server"),
     (net_takes_two_modules_of_core, "voltlane.net.stream", "from ..core.hub import Hub", "outbox and timers only"),
     (net_takes_two_modules_of_core, "voltlane.net.stream", "from ..core import session", "outbox and timers only"),
@@ -323,6 +335,7 @@ GOOD = [
     (layers_one_way, "voltlane.edges.tcp", "from ..core.hub import Hub\nfrom ..net.stream import Stream"),
     (layers_one_way, "voltlane.cli", "from .server import Server\nfrom .commands.demo import demo"),
     (layers_one_way, "voltlane.__main__", "from .cli import main"),
+    (libraries_take_only_sockets_of_net, "voltlane.links", "from .net.sockets import resolve"),
     (layers_one_way, "voltlane.__init__", "from .version import __version__"),
     (
         net_takes_two_modules_of_core,

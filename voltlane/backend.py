@@ -25,8 +25,9 @@ from types import TracebackType
 from typing import Callable, Optional
 
 from .address import Address, parse_address
+from .deadlines import LONGEST_POLL, deadline_after, remaining
+from .net.sockets import listening_socket, local_address, remove_socket_file, set_keepalive, set_low_delay
 from .serverlink import Packet, ServerLink, Shared
-from .sockets import LONGEST_POLL, bound_address, deadline_after, listen, remaining, tune, unlink_socket
 from .wire.framing import MAX_TAGGED, Buffer
 from .wire.tagged import TAG_SIZE, Flag
 
@@ -39,6 +40,7 @@ SEEN_LIMIT = 1_000_000
 """Clients whose link is remembered. One that is kicked while packets of it are on the way is never reported gone."""
 ACCEPT_PAUSE_SECS = 0.5
 CLOSE_SECS = 1.0
+KEEPALIVE_SECS = 60
 
 LinkHook = Optional[Callable[[ServerLink], object]]
 
@@ -72,8 +74,8 @@ class Firehose:
         wanted = parse_address(address) if isinstance(address, str) else address
         self.on_link = on_link
         self.on_link_lost = on_link_lost
-        self._listener = listen(wanted)
-        self.address = bound_address(self._listener, wanted)
+        self._listener = listening_socket(wanted)
+        self.address = local_address(self._listener)
         """Where it listens, with the port that was chosen."""
         self._links: list[ServerLink] = []
         self._accept_again: float | None = None
@@ -175,7 +177,7 @@ class Firehose:
         self._selector.close()
         for sock in (self._listener, self._wake, self._woken):
             sock.close()
-        unlink_socket(self.address)
+        remove_socket_file(self.address)
 
     def __enter__(self) -> Firehose:
         return self
@@ -226,7 +228,9 @@ class Firehose:
             self._accept_again = time.monotonic() + ACCEPT_PAUSE_SECS
             return
         try:
-            tune(sock)
+            sock.setblocking(False)
+            set_low_delay(sock)
+            set_keepalive(sock, KEEPALIVE_SECS)
         except OSError:  # gone already
             sock.close()
             return

@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import TypeVar
 
 from .address import Address, parse_address
+from .deadlines import Deadline, deadline_after
 from .errors import BadProof, ConnectionLost, FrameTooLarge, ServerKeyChanged, SessionLost, UnexpectedPacket
-from .links import Link
-from .sockets import Deadline, connect, deadline_after
+from .links import Link, connect
 from .wire import crypto, packets
 from .wire.framing import MAX_TAGGED, PREFIX, PREFIX_SIZE, Buffer, frame
 from .wire.tagged import TAG_SIZE

@@ -134,7 +134,10 @@ class Clients(Section):
         8 * 1024 * 1024, "The same limit in bytes; whichever is reached first counts.", unit="bytes", at_least=0
     )
     keepalive_secs: float = seconds(
-        60.0, "TCP keepalive on client connections that were quiet for this long. 0 = off.", at_most=32767
+        60.0,
+        "A connection, of a client or to the master, whose other side has been silent for twice this long is lost. "
+        "0 = as the system has it.",
+        at_most=32767,
     )
 
 

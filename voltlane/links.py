@@ -1,4 +1,4 @@
-"""A blocking `Link` with deadlines, for the client library.
+"""Connecting, and a blocking `Link` with deadlines, for the client library. Deadlines are `time.monotonic()`'s.
 
 Its socket is non-blocking and waited for with poll, because a socket's own timeout is one for both directions: the
 reader's would be the writer's as well.
@@ -12,12 +12,63 @@ import select
 import socket
 import time
 
+from .address import Address
+from .deadlines import LONGEST_POLL, Deadline, remaining
 from .errors import ConnectionLost, FrameTooLarge
-from .sockets import LONGEST_POLL, NO_SIGNAL, RECEIVE_SIZE, Deadline, close_gently, remaining
+from .net.sockets import NO_SIGNAL, close_gently, resolve, set_keepalive, set_low_delay
 from .wire.framing import FrameBuffer
 
+RECEIVE_SIZE = 65536
+KEEPALIVE_SECS = 60
+"""So that who only reads notices a dead network."""
 FAREWELL_SECS = 0.5
 """How long a link that is given up waits for the server to close its side."""
+
+
+def connect(address: Address, deadline: Deadline) -> socket.socket:
+    """A connected, tuned socket: the first that answers of the addresses a name has; "*" is this machine.
+
+    The deadline holds for all of them together, though not for the look-up of the name. Raises ConnectionLost.
+    """
+    try:
+        found = resolve(address)
+    except OSError as error:
+        raise ConnectionLost(f"cannot look up {address.host}: {error.strerror or error}") from error
+    lost = ConnectionLost(f"{address.host} has no address")
+    for family, name in found:
+        try:
+            return _connect_one(address, family, name, deadline)
+        except ConnectionLost as error:
+            lost = error
+    raise lost
+
+
+def _connect_one(address: Address, family: int, name: object, deadline: Deadline) -> socket.socket:
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConnectionLost(f"cannot connect to {address}: {error.strerror or error}") from error
+    try:
+        left = remaining(deadline)
+        # 0 seconds would mean non-blocking here, not "now or never".
+        sock.settimeout(left if left is None or left > 0 else 1e-6)
+        sock.connect(name)  # type: ignore[arg-type]
+        if family != socket.AF_UNIX and sock.getsockname() == sock.getpeername():
+            # A port of the ephemeral range with nobody listening: TCP has connected the socket to itself.
+            raise ConnectionRefusedError(None, "Connection refused")
+        sock.setblocking(False)
+        set_low_delay(sock)
+        set_keepalive(sock, KEEPALIVE_SECS)
+    except socket.timeout:
+        sock.close()
+        raise ConnectionLost(f"cannot connect to {address}: no answer in time") from None
+    except OSError as error:
+        sock.close()
+        raise ConnectionLost(f"cannot connect to {address}: {error.strerror or error}") from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class Link:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import signal
 import socket
+from math import ceil
 
 from .address import Address, parse_address
 from .config import Config
@@ -20,7 +21,7 @@ from .core.registry import Registry
 from .core.timers import Timer
 from .edges.master import Trunk, TrunkLimits
 from .edges.tcp import ClientEdge, ClientLimits
-from .errors import StartupError
+from .farewell import Farewell
 from .net.dialer import Backoff, Dialer
 from .net.listener import Listener
 from .net.reactor import Reactor
@@ -39,10 +40,7 @@ from .version import __version__
 from .wire import batch, curve
 from .wire.crypto import KeyPair, generate_key
 
-EXIT_CANNOT_LISTEN = 3
 EXIT_NO_MASTER = 4
-FAREWELL_SECS = 2.0
-"""How long a server that was asked to stop goes on writing what is queued."""
 
 
 class Server:
@@ -100,7 +98,8 @@ class Server:
             self._on_master,
             self._on_dial_failure,
         )
-        self.wakeup = Wakeup(self.reactor, self._farewell)
+        self.wakeup = Wakeup(self.reactor, self._on_stop)
+        self._stopping = False
         self._listening: socket.socket | None = None
         self._listener: Listener | None = None
         self._reaping: Timer | None = None
@@ -116,13 +115,9 @@ class Server:
         Clients may connect from now on, but wait in the kernel's queue until there is a master.
         """
         raise_descriptor_limit()
-        address = parse_address(self.config.listener.address)
-        try:
-            self._listening = listening_socket(address)
-        except OSError as error:
-            raise StartupError(f"cannot listen on {address}: {error.strerror or error}", EXIT_CANNOT_LISTEN) from None
+        self._listening = listening_socket(parse_address(self.config.listener.address))
         set_low_delay(self._listening)
-        set_keepalive(self._listening, int(self.config.clients.keepalive_secs))
+        set_keepalive(self._listening, ceil(self.config.clients.keepalive_secs))
         self.listen_address = local_address(self._listening)
 
     def run(self) -> int:
@@ -150,29 +145,23 @@ class Server:
         """Let `run` finish. May be called from another thread or a signal handler."""
         self.wakeup.wake()
 
-    def _farewell(self) -> None:
-        """Take nothing more on, write what is queued, and end. A second signal ends at once."""
-        if self._listener is None and self._listening is None:
+    def _on_stop(self) -> None:
+        """Somebody asks us to stop; who asks twice does not want to wait."""
+        if self._stopping:
             self.reactor.stop()
             return
         log.info("stopping")
+        self._stopping = True
         self.dialer.stop()
         self._stop_listening()
         self.clients.turns.pause()
-        self._until_written(self.reactor.now + FAREWELL_SECS)
-
-    def _until_written(self, deadline: float) -> None:
-        waiting = bool(self.trunk.connection and self.trunk.outbox) or self.clients.unwritten()
-        if not waiting or self.reactor.now >= deadline:
-            self.reactor.stop()
-        else:
-            self.reactor.call_later(0.05, lambda now: self._until_written(deadline))
+        Farewell(self.reactor, self.clients, self.trunk, self.reactor.stop)
 
     def _close(self) -> None:
         self._stop_listening()
         self.dialer.stop()
         self.clients.farewell()
-        self.trunk.shut()
+        self.trunk.close(CloseReason.SHUTDOWN)
         for timer in (self._reaping, self._giving_up):
             if timer is not None:
                 self.reactor.cancel(timer)
@@ -184,9 +173,8 @@ class Server:
             listener.close(CloseReason.SHUTDOWN)
         elif listening is not None:
             listening.close()
-        address = parse_address(self.config.listener.address)
-        if listening is not None and address.kind == "unix":
-            remove_socket_file(address.path)
+        if self.listen_address is not None:
+            remove_socket_file(self.listen_address)
 
     # ---- the master
 
@@ -202,7 +190,7 @@ class Server:
             self.reactor.cancel(self._giving_up)
             self._giving_up = None
         set_low_delay(sock)
-        set_keepalive(sock, int(self.config.clients.keepalive_secs))
+        set_keepalive(sock, ceil(self.config.clients.keepalive_secs))
         self.trunk.connect(sock)
         if self._listener is None and self._listening is not None:
             self._listener = Listener(self.reactor, self._listening, self.clients.accept, self._on_accept_pause)
@@ -211,11 +199,10 @@ class Server:
         log.warning("no master at %s: %s; trying again in %.1f s", self.config.master.address, why, wait)
 
     def _on_master_lost(self, reason: CloseReason, detail: str) -> None:
-        if reason is CloseReason.SHUTDOWN:
+        if self._stopping or reason is CloseReason.SHUTDOWN:
             return
         log.warning("the master is gone: %s%s", reason.value, f": {detail}" if detail else "")
-        if self._listening is not None:
-            self._dial()
+        self._dial()
 
     def _give_up(self, now: float) -> None:
         self._giving_up = None
@@ -228,7 +215,7 @@ class Server:
         self.clients.turns.pause()
 
     def _on_trunk_room(self) -> None:
-        if self._listening is not None:  # a server that is stopping reads nobody any more
+        if not self._stopping:  # it reads nobody any more
             self.clients.turns.resume()
 
     # ---- sessions

@@ -9,7 +9,7 @@ from collections import deque
 from typing import NamedTuple
 
 from .errors import FrameTooLarge, MalformedTag, ProtocolError, UnknownFlag
-from .sockets import NO_SIGNAL, close_gently
+from .net.sockets import NO_SIGNAL, close_gently
 from .wire.framing import PREFIX, PREFIX_SIZE, Buffer
 from .wire.tagged import FLAGS, HEADER, HEADER_SIZE, TAG_SIZE, Flag
 

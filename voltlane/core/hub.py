@@ -71,13 +71,12 @@ class Hub:
 
     def resume(self, session: Session, link: Link) -> None:
         """A client that proved its key is back: Ping, then all it missed, then what is new."""
-        missed: list[tuple[Chunk, int]] = []
         if session.link is not None:
             session.link.drain()  # what the old connection had delivered comes before what the new one brings
-            missed = session.link.detach(CloseReason.TAKEN_OVER)
-        elif session.backlog is not None:
-            missed = session.backlog.take()
-            session.backlog = None
+            for chunk, packets in session.link.detach(CloseReason.TAKEN_OVER):
+                self._keep(session, chunk, packets)  # within the backlog's limits: who never reads gains nothing by it
+        missed = session.backlog.take() if session.backlog is not None else []
+        session.backlog = None
         self.registry.resume(session, link)
         self._counters.resumed += 1
         self._counters.replayed += sum(packets for _, packets in missed)

@@ -126,10 +126,19 @@ class Trunk:
         if self.connection is not None:
             self.connection.close(reason, detail)
 
-    def shut(self) -> None:
-        """The server ends."""
+    @property
+    def unwritten(self) -> bool:
+        """Whether there is a master that has yet to take what is queued for it."""
         self.on_flush()
-        self.close(CloseReason.SHUTDOWN)
+        return self.connection is not None and bool(self.connection.outbox)
+
+    def half_close(self) -> None:
+        """Tell the master that nothing more comes. It is still listened to, until it closes its side."""
+        if self.connection is not None and self.connection.sock is not None:
+            try:
+                self.connection.sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # it is gone, as its reader is about to find out
 
     def _check_full(self) -> None:
         outbox = self.outbox

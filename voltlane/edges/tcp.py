@@ -70,6 +70,7 @@ class ClientEdge:
         """Everybody connected."""
         return [handler for handler in self.reactor.handlers if isinstance(handler, ClientConnection)]
 
+    @property
     def unwritten(self) -> bool:
         """Whether some client has yet to take what is queued for it."""
         return any(connection.outbox for connection in self.connections)

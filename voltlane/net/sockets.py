@@ -1,42 +1,53 @@
-"""Addresses ↔ sockets."""
+"""Addresses ↔ sockets: listening, tuning, closing. For the server and for the two libraries."""
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import stat
 
 from ..address import Address
+from ..errors import StartupError
 
 try:
     import resource
 except ImportError:  # pragma: no cover (not a Unix)
     resource = None  # type: ignore[assignment]
 
+EXIT_CANNOT_LISTEN = 3
 BACKLOG = 4096
 """Connections the kernel may hold for us; it takes its own limit (somaxconn) if that is less."""
+NO_SIGNAL: int = getattr(socket, "MSG_NOSIGNAL", 0)
+"""For send: a program that embeds us may have given SIGPIPE its deadly default back."""
+_DRAIN_READS = 64
+_DRAIN_BYTES = 1 << 16
 
 
 def resolve(address: Address) -> list[tuple[int, object]]:
     """(family, socket address) pairs to try in turn. Raises OSError when a name cannot be resolved."""
     if address.kind == "unix":
         return [(socket.AF_UNIX, address.path)]
-    try:
-        found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except UnicodeError:  # a label that is empty or too long
-        raise OSError(errno.EINVAL, f"{address.host!r} is not a host name") from None
+    found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM)
     return [(family, where) for family, _, _, _, where in found]
 
 
 def listening_socket(address: Address) -> socket.socket:
-    """A bound, non-blocking socket that listens. `*` means every interface, IPv6 and IPv4. Raises OSError."""
-    if address.kind == "unix":
-        return _listen_unix(address.path)
-    if not address.host and socket.has_dualstack_ipv6():
-        return _listen(socket.AF_INET6, ("::", address.port), dual_stack=True)
-    family, where = resolve(address)[0]
-    return _listen(family, where)
+    """A bound, non-blocking socket that listens. `*` means every interface, IPv6 and IPv4.
+
+    A unix socket's file that nobody listens on any more is replaced. Raises StartupError, with the exit code.
+    """
+    try:
+        if address.kind == "unix":
+            _remove_abandoned(address.path)
+            return _listen(socket.AF_UNIX, address.path)
+        if not address.host and socket.has_dualstack_ipv6():
+            return _listen(socket.AF_INET6, ("::", address.port), dual_stack=True)
+        if not address.host:
+            return _listen(socket.AF_INET, ("0.0.0.0", address.port))
+        family, where = resolve(address)[0]
+        return _listen(family, where)
+    except OSError as error:
+        raise StartupError(f"cannot listen on {address}: {error.strerror or error}", EXIT_CANNOT_LISTEN) from None
 
 
 def _listen(family: int, where: object, dual_stack: bool = False) -> socket.socket:
@@ -55,18 +66,21 @@ def _listen(family: int, where: object, dual_stack: bool = False) -> socket.sock
     return sock
 
 
-def _listen_unix(path: str) -> socket.socket:
-    """A socket file left by a process that is gone is replaced; one that somebody listens on is not."""
+def _remove_abandoned(path: str) -> None:
+    """Remove the file of a unix socket whose process is gone."""
     try:
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            with socket.socket(socket.AF_UNIX) as probe:
-                try:
-                    probe.connect(path)
-                except ConnectionRefusedError:
-                    os.unlink(path)
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
     except FileNotFoundError:
-        pass
-    return _listen(socket.AF_UNIX, path)
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except BlockingIOError:
+            pass  # its owner is busy, so it has one
 
 
 def local_address(sock: socket.socket) -> Address:
@@ -77,6 +91,15 @@ def local_address(sock: socket.socket) -> Address:
     return Address("tcp", host, port, "")
 
 
+def remove_socket_file(address: Address) -> None:
+    """Take a unix socket's file away, if it is still there; nothing for TCP."""
+    if address.kind == "unix":
+        try:
+            os.unlink(address.path)
+        except OSError:
+            pass
+
+
 def set_low_delay(sock: socket.socket) -> None:
     """Send small packets at once. On Linux what a listening socket has set, its accepted sockets have too."""
     if sock.family != socket.AF_UNIX:
@@ -84,21 +107,39 @@ def set_low_delay(sock: socket.socket) -> None:
 
 
 def set_keepalive(sock: socket.socket, seconds: int) -> None:
-    """Find out within about twice `seconds` that a silent peer is gone; 0 leaves it alone."""
+    """Find out within about twice `seconds` that a peer is gone, silent or spoken to; 0 leaves it to the system."""
     if not seconds or sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", seconds), ("TCP_KEEPINTVL", max(1, seconds // 4)), ("TCP_KEEPCNT", 4)):
+    options = {
+        "TCP_KEEPIDLE": seconds,
+        "TCP_KEEPINTVL": max(1, seconds // 4),
+        "TCP_KEEPCNT": 4,
+        "TCP_USER_TIMEOUT": 2000 * seconds,  # milliseconds; for what nobody acknowledges
+    }
+    for name, value in options.items():
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def remove_socket_file(path: str) -> None:
-    """Take a unix socket's file away, if it is still there."""
+def half_close(sock: socket.socket) -> None:
+    """Say that we send no more, and throw away what a non-blocking socket has received.
+
+    A socket that is closed with bytes unread resets the connection, and the reset overtakes what the peer has not read.
+    """
     try:
-        os.unlink(path)
+        sock.shutdown(socket.SHUT_WR)
+        for _ in range(_DRAIN_READS):
+            if not sock.recv(_DRAIN_BYTES):
+                break
     except OSError:
         pass
+
+
+def close_gently(sock: socket.socket) -> None:
+    """Close a non-blocking socket so that what was sent still arrives."""
+    half_close(sock)
+    sock.close()
 
 
 def raise_descriptor_limit() -> None:

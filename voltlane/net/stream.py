@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..core.outbox import MOST_VIEWS, Chunk, Outbox
 from ..reasons import CloseReason
 from .poller import WRITE
+from .sockets import half_close
 
 if TYPE_CHECKING:
     from .reactor import Reactor
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 WRITE_QUANTUM = 1 << 20
 """Bytes written to one stream before the others have their turn."""
 
+_BY_PEER = {CloseReason.PEER_CLOSED, CloseReason.PEER_LOST}
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
 
 
@@ -170,6 +172,8 @@ class Stream:
         if sock is not None:
             self.reactor.remove(sock)
             self.on_closed(sock, reason, detail)
+            if reason not in _BY_PEER:
+                half_close(sock)
 
 
 def _send_views(sock: socket.socket, views: Sequence[Chunk | memoryview]) -> int:

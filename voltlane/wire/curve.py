@@ -10,7 +10,6 @@ import os
 
 from ecdsa import SECP256k1, SigningKey
 from ecdsa.ellipticcurve import PointJacobi
-from ecdsa.errors import MalformedPointError
 from ecdsa.numbertheory import jacobi
 
 from ..errors import BadPublicKey
@@ -40,25 +39,23 @@ def _check_shape(point: bytes) -> None:
 
 
 def _check_point_ecdsa(point: bytes) -> None:
+    """The curve's cofactor is 1, so being on it is all there is to check."""
     _check_shape(point)
+    x, y = int.from_bytes(point[1:33], "big"), int.from_bytes(point[33:], "big")
+    if x >= _FIELD or y >= _FIELD:
+        raise BadPublicKey("a public key with a coordinate outside the field")
     if len(point) == _COMPRESSED:
-        # The curve's cofactor is 1, so being on it is all there is to check; whether x³ + 7 has a square root is
-        # told by the Jacobi symbol, four times faster than by taking the root.
-        x = int.from_bytes(point[1:], "big")
-        if x >= _FIELD or jacobi((x * x * x + _B) % _FIELD, _FIELD) != 1:
-            raise BadPublicKey("a public key that is not on secp256k1")
+        # Whether x³ + 7 has a square root is told by the Jacobi symbol, four times faster than by taking the root.
+        on_curve = jacobi((x * x * x + _B) % _FIELD, _FIELD) == 1
     else:
-        _decode_ecdsa(point)
+        on_curve = SECP256k1.curve.contains_point(x, y)
+    if not on_curve:
+        raise BadPublicKey("a public key that is not on secp256k1")
 
 
 def _decode_ecdsa(point: bytes) -> PointJacobi:
-    _check_shape(point)
-    if any(int.from_bytes(point[at : at + 32], "big") >= _FIELD for at in range(1, len(point), 32)):
-        raise BadPublicKey("a public key with a coordinate outside the field")
-    try:
-        return PointJacobi.from_bytes(SECP256k1.curve, point, valid_encodings=_ENCODINGS)
-    except MalformedPointError:
-        raise BadPublicKey("a public key that is not on secp256k1") from None
+    _check_point_ecdsa(point)  # the package itself takes uncompressed coordinates as they come
+    return PointJacobi.from_bytes(SECP256k1.curve, point, valid_encodings=_ENCODINGS)
 
 
 class _PrivateKeyEcdsa:
