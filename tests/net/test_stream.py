@@ -324,7 +324,9 @@ def test_a_flush_stops_at_its_quantum_and_goes_on_in_the_next_turn(poller: type)
         before = sink.taken
         loop.turn(0)
         turns += 1
-        assert 0 < sink.taken - before <= 2 * (WRITE_QUANTUM + len(chunk)), "one flush for an event, one for what was left"
+        assert 0 < sink.taken - before <= 2 * (WRITE_QUANTUM + len(chunk)), (
+            "one flush for an event, one for what was left"
+        )
     stream.close(CloseReason.SHUTDOWN)
     loop.spin(1)
     loop.close()

@@ -1,0 +1,109 @@
+"""Waking the loop: from another thread, from a signal handler, and what is put back afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+from kit.handlers import POLLERS, Loop
+
+from voltlane.net.wakeup import Wakeup
+
+
+class Bed:
+    """A loop to be woken."""
+
+    def __init__(self, poller: type) -> None:
+        self.loop = Loop(poller)
+        self.woken = 0
+        self.wakeup = Wakeup(self.loop, self._on_wake)
+
+    def _on_wake(self) -> None:
+        self.woken += 1
+
+    def close(self) -> None:
+        self.wakeup.close()
+        self.wakeup.close()
+        self.loop.spin(1)
+        self.loop.close()
+        assert self.loop.bugs == [] and self.loop.watched == 0
+
+
+@pytest.fixture(params=POLLERS, ids=lambda poller: poller.__name__)
+def bed(request: pytest.FixtureRequest) -> Iterator[Bed]:
+    made = Bed(request.param)
+    made.loop.spin()
+    assert made.woken == 0
+    yield made
+    made.close()
+
+
+def test_once_for_any_number_of_wakes(bed: Bed):
+    for round_ in (1, 2, 3):
+        for _ in range(100):
+            bed.wakeup.wake()
+        bed.loop.spin()
+        assert bed.woken == round_
+
+
+def test_more_wakes_than_the_socket_holds(bed: Bed):
+    for _ in range(100_000):
+        bed.wakeup.wake()
+    bed.loop.spin()
+    assert bed.woken >= 1
+    before = bed.woken
+    bed.wakeup.wake()
+    bed.loop.spin()
+    assert bed.woken == before + 1
+
+
+def test_from_another_thread(bed: Bed):
+    thread = threading.Timer(0.05, bed.wakeup.wake)
+    thread.start()
+    bed.loop.turn(10.0)
+    thread.join()
+    assert bed.woken == 1
+
+
+def test_a_signal_wakes_a_loop_that_waits(bed: Bed):
+    before = signal.getsignal(signal.SIGUSR1)
+    with bed.wakeup.on_signals(signal.SIGUSR1):
+        thread = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1))
+        thread.start()
+        bed.loop.turn(10.0)
+        thread.join()
+    assert bed.woken == 1
+    assert signal.getsignal(signal.SIGUSR1) is before
+    previous = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(previous)
+    assert previous == -1, "the descriptor is not left behind"
+
+
+def test_a_signal_before_the_loop_waits_is_not_lost(bed: Bed):
+    with bed.wakeup.on_signals(signal.SIGUSR1):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        bed.loop.turn(10.0)
+    assert bed.woken == 1
+
+
+def test_other_threads_go_without_signals(bed: Bed):
+    entered: list[bool] = []
+
+    def run() -> None:
+        with bed.wakeup.on_signals(signal.SIGUSR1):
+            entered.append(True)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert entered == [True]
+
+
+def test_waking_what_is_closed_does_nothing(bed: Bed):
+    bed.wakeup.close()
+    bed.wakeup.wake()
+    bed.loop.spin()
+    assert bed.woken == 0
