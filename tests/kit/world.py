@@ -1,0 +1,352 @@
+"""The whole server on a clock that only the test moves, with peers on socket pairs: nothing happens by itself.
+
+world = World({"clients.slow_secs": 4})
+world.connect_master()
+client = world.new()
+client.send(b"up")
+world.settle()
+world.master.data == {client.id: [b"up"]}
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Callable
+
+from kit.clock import FakeClock
+from kit.frames import data, join
+from kit.handlers import Loop
+
+from voltlane import config
+from voltlane.net.poller import DefaultPoller
+from voltlane.server import Server
+from voltlane.wire.crypto import KeyPair, generate_key, open_sealed, seal, session_key
+from voltlane.wire.framing import FrameBuffer, frame
+from voltlane.wire.packets import (
+    Challenge,
+    ChallengeResponse,
+    ClientId,
+    Packet,
+    Ping,
+    ProtocolVersion,
+    PubKey,
+    decode,
+    encode,
+)
+from voltlane.wire.tagged import Flag, Tagged, decode_tagged
+
+SERVER_KEY, CLIENT_KEY = generate_key(), generate_key()
+SEND_BUFFER = 4096
+"""Bytes asked for the server's end of each pair (the system takes more): pressure comes soon."""
+
+
+class Peer:
+    """The other end of a connection of the server's."""
+
+    def __init__(self, world: World, send_buffer: int = SEND_BUFFER) -> None:
+        self.world = world
+        self.theirs, self.sock = socket.socketpair()
+        self.theirs.setblocking(False)
+        self.sock.setblocking(False)
+        self.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        self.reading = True
+        self.ended = False
+        """The server has closed, and everything it had written is read."""
+        self.received = FrameBuffer(1 << 24)
+        self._sending = b""
+        self._boundaries: list[tuple[int, Callable[[], object]]] = []
+        self._accepted = 0
+        self.closed = False
+
+    def write(self, chunk: bytes, when_whole: Callable[[], object] = lambda: None) -> None:
+        """Send, as fast as the server reads; `when_whole` is called once the kernel has all of it."""
+        self._sending += chunk
+        self._boundaries.append((self._accepted + len(self._sending), when_whole))
+        self.pump()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return len(self._sending)
+
+    def pump(self) -> int:
+        """Write what goes and read what is there. Bytes moved."""
+        moved = 0
+        if self.closed:
+            return 0
+        while self._sending:
+            try:
+                sent = self.sock.send(self._sending)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._sending = b""
+                break
+            self._sending = self._sending[sent:]
+            self._accepted += sent
+            moved += sent
+        while self._boundaries and self._boundaries[0][0] <= self._accepted:
+            self._boundaries.pop(0)[1]()
+        if self.reading:
+            moved += self.read()
+        return moved
+
+    def read(self) -> int:
+        """Read everything that is there."""
+        moved = 0
+        while not self.ended and not self.closed:
+            try:
+                received = self.sock.recv(1 << 16)
+            except BlockingIOError:
+                break
+            except ConnectionResetError:
+                received = b""
+            if not received:
+                self.ended = True
+                break
+            moved += len(received)
+            self.received.feed(received)
+        for payload in self.received:
+            self.on_frame(payload)
+        return moved
+
+    def on_frame(self, payload: bytes) -> None:
+        raise NotImplementedError
+
+    def cut(self) -> None:
+        """The connection dies. What the kernel had of the server's is read before: nothing whole is lost on the way."""
+        if not self.closed:
+            self.read()
+            self.closed = True
+            self.sock.close()
+
+
+class Client(Peer):
+    """A client's connection."""
+
+    def __init__(self, world: World, resumes: Client | None = None, send_buffer: int = SEND_BUFFER) -> None:
+        super().__init__(world, send_buffer)
+        self.resumes = resumes
+        self.id = resumes.id if resumes else 0
+        self.server_key = b""
+        self.challenge = b""
+        self.ready = False
+        """The handshake is done."""
+        self.got: list[bytes] = resumes.got if resumes else []
+        """Data, in order, over all connections of the session."""
+        self.sent: list[bytes] = []
+        """Data that the kernel took whole, on this connection."""
+        world.clients.append(self)
+        world.server.clients.accept(self.theirs)
+
+    def say(self, *packets: Packet) -> None:
+        self.write(b"".join(frame(encode(packet)) for packet in packets))
+
+    def send(self, *payloads: bytes) -> None:
+        """Data."""
+        for payload in payloads:
+            self.write(frame(payload), lambda payload=payload: self.sent.append(payload))
+
+    def greet(self) -> None:
+        """The whole handshake, as fast as the server answers."""
+        self.say(ProtocolVersion(2), ClientId(self.id) if self.resumes else PubKey(CLIENT_KEY.public))
+
+    def prove(self) -> None:
+        key = self.world.key
+        self.say(ChallengeResponse(seal(key, open_sealed(key, self.challenge))), Ping())
+
+    def on_frame(self, payload: bytes) -> None:
+        if self.ready:
+            self.got.append(payload)
+            return
+        packet = decode(payload)
+        if isinstance(packet, PubKey):
+            self.server_key = packet.point
+        elif isinstance(packet, Challenge):
+            self.challenge = packet.blob
+            self.on_challenge()
+        elif isinstance(packet, ClientId):
+            self.id, self.ready = packet.client_id, True
+        else:
+            assert isinstance(packet, Ping) and self.resumes
+            self.ready = True
+
+    def on_challenge(self) -> None:
+        """Answer it; a test may do something else."""
+        self.prove()
+
+
+class Master(Peer):
+    """One connection of the master's."""
+
+    def __init__(self, world: World, send_buffer: int = 1 << 16) -> None:
+        super().__init__(world, send_buffer)
+        self.log: list[Tagged] = []
+        self.data: defaultdict[int, list[bytes]] = defaultdict(list)
+        """Data by client, in order."""
+
+    def on_frame(self, payload: bytes) -> None:
+        tagged = decode_tagged(payload)
+        self.log.append(tagged)
+        if tagged.flag is Flag.DATA:
+            self.data[tagged.client_id].append(tagged.data)
+
+    def notices(self, flag: Flag) -> list[tuple[int, bytes]]:
+        """What is no data, as (client id, text)."""
+        return [(tagged.client_id, tagged.data) for tagged in self.log if tagged.flag is flag]
+
+    def send(self, client_id: int, *payloads: bytes) -> None:
+        """Data for a client; the server reads it as it comes."""
+        self.write(join(data(client_id, payload) for payload in payloads))
+
+    def kick(self, client_id: int) -> None:
+        self.write(join([client_id.to_bytes(8, "little") + bytes([Flag.KICK])]))
+
+
+class _Dialer:
+    """Says when the server would dial; the test connects."""
+
+    def __init__(self) -> None:
+        self.dials = 0
+
+    def start(self) -> None:
+        self.dials += 1
+
+    def stop(self) -> None:
+        """Nothing is under way."""
+
+
+class World:
+    """A server, its master and its clients."""
+
+    def __init__(self, settings: Mapping[str, object] | None = None, poller: Callable[[], Any] = DefaultPoller) -> None:
+        self.clock = FakeClock()
+        self.loop = Loop(poller, self.clock)
+        flags: dict[str, object] = {"clients.stale_timeout_secs": 20, "clients.stale_reap_interval_secs": 3}
+        key: KeyPair = SERVER_KEY
+        self.server = Server(config.load(None, {}, {**flags, **(settings or {})}), key=key, reactor=self.loop)
+        self.loop.on_callback_error = lambda handler, error: self.loop.bugs.append(error)
+        self.dialer = self.server.dialer = _Dialer()  # type: ignore[assignment]
+        self.key = session_key(CLIENT_KEY, SERVER_KEY.public)
+        self.clients: list[Client] = []
+        self.master: Master
+        self._plain = (self.loop.watched, self.loop.timers)
+
+    # ---- who comes and goes
+
+    def connect_master(self, send_buffer: int = 1 << 16) -> Master:
+        self.master = Master(self, send_buffer)
+        self.server._on_master(self.master.theirs)
+        return self.master
+
+    def start_new(self, **options: Any) -> Client:
+        """A new client whose handshake is under way."""
+        client = Client(self, **options)
+        client.greet()
+        return client
+
+    def new(self, **options: Any) -> Client:
+        """A new client that is there."""
+        client = self.start_new(**options)
+        self.settle()
+        assert client.ready and not client.ended
+        return client
+
+    def start_resume(self, old: Client, **options: Any) -> Client:
+        client = Client(self, resumes=old, **options)
+        client.greet()
+        return client
+
+    def resume(self, old: Client, **options: Any) -> Client:
+        """A second connection for a client. The first one, if it is still open, is read to its end before it."""
+        client = self.start_resume(old, **options)
+        self.settle()
+        assert client.ready and not client.ended
+        return client
+
+    # ---- time
+
+    def pump(self) -> int:
+        moved = sum([client.pump() for client in self.clients])
+        if hasattr(self, "master"):
+            moved += self.master.pump()
+        return moved
+
+    def settle(self) -> None:
+        """Turn until nobody has anything more to say. No time passes."""
+        quiet = 0
+        for _ in range(20_000):
+            self.loop.turn(0)
+            quiet = 0 if self.pump() or self.loop._tasks else quiet + 1
+            if quiet > 2:
+                return
+        raise AssertionError("the server spins")
+
+    def pass_(self, seconds: float, step: float = 0.5) -> None:
+        """Let time pass, with everybody going on."""
+        end = self.clock.now + seconds
+        while self.clock.now < end:
+            self.clock.now = min(end, self.clock.now + step)
+            self.settle()
+
+    # ---- what is inside
+
+    def connected(self) -> int:
+        return len(self.server.clients.connections)
+
+    def end(self) -> None:
+        """Everybody leaves, everything times out: nothing may be left."""
+        try:
+            for client in self.clients:
+                client.cut()
+            if hasattr(self, "master"):
+                self.master.reading = True
+            self.settle()
+            self.pass_(60)
+            assert self.loop.bugs == []
+            assert self.server.registry.sessions == {} and self.server.registry.stale_count == 0
+            assert self.connected() == 0
+            if hasattr(self, "master"):
+                self.master.cut()
+            self.settle()
+            assert (self.loop.watched, self.loop.timers) == self._plain
+            assert not self.loop._tasks and not self.loop._closes and not self.loop._dirty
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Give every descriptor back."""
+        for client in self.clients:
+            client.cut()
+        if hasattr(self, "master"):
+            self.master.cut()
+        self.server._close()
+        self.server.wakeup.close()
+        self.loop.close()
+
+
+@contextmanager
+def world(
+    settings: Mapping[str, object] | None = None, poller: Callable[[], Any] = DefaultPoller, *, master: bool = True
+) -> Iterator[World]:
+    """A world that must be found empty when everybody has left."""
+    made = World(settings, poller)
+    try:
+        if master:
+            made.connect_master()
+        yield made
+    except BaseException:
+        made.abandon()
+        raise
+    made.end()
+
+
+def numbered(count: int, size: int = 20, start: int = 0) -> list[bytes]:
+    """Payloads that can be told apart."""
+    return [(start + number).to_bytes(4, "big") + b"." * size for number in range(count)]
+
+
+MakeWorld = Callable[..., World]
