@@ -68,6 +68,7 @@ def test_a_server_that_waits_for_its_master_ends_on_a_signal() -> None:
 
 def test_a_signal_is_heeded_as_soon_as_the_server_says_that_it_is_there() -> None:
     with RawMaster() as master:
+        master.stop_listening()
         for _ in range(3):
             with ServerProcess(master.address) as server:
                 assert server.address
@@ -112,6 +113,7 @@ def test_a_port_in_use_ends_with_3_and_says_so() -> None:
 def test_two_servers_do_not_share_a_port() -> None:
     with RawMaster() as master, ServerProcess(master.address) as first:
         address = first.address
+        master.stop_listening()
         with ServerProcess(master.address, {"listener.address": address}) as second:
             assert second.wait() == 3
 
@@ -122,6 +124,7 @@ def test_the_port_is_free_again_at_once() -> None:
             master.accept()
             address = server.address
             with RawClient.new(address):
+                master.drop()
                 assert server.stop() == 0
         with ServerProcess(master.address, {"listener.address": address}) as server:
             master.accept()
@@ -154,6 +157,7 @@ def test_clients_and_master_over_unix_sockets() -> None:
 def test_a_socket_file_left_behind_is_replaced_and_one_in_use_is_not() -> None:
     with tempfile.TemporaryDirectory() as directory, RawMaster() as master:
         address = f"unix:{directory}/clients"
+        master.stop_listening()
         with ServerProcess(master.address, {"listener.address": address}) as killed:
             assert killed.address == address
             killed.kill()
@@ -163,8 +167,7 @@ def test_a_socket_file_left_behind_is_replaced_and_one_in_use_is_not() -> None:
             with ServerProcess(master.address, {"listener.address": address}) as second:
                 assert second.wait() == 3
             # The first one's file is still there and still its own.
-            with RawClient(address):
-                pass
+            RawClient(address).close()
 
 
 def test_clients_over_ipv6_and_ipv4_on_every_interface() -> None:

@@ -91,6 +91,8 @@ class RawMaster:
         self.drop()
         self.link, _ = self._listener.accept()
         self.link.settimeout(TIMEOUT)
+        if self.link.family != socket.AF_UNIX:
+            self.link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._data.clear()
 
     def drop(self) -> None:

@@ -58,5 +58,6 @@ def running(
         master.accept()
         assert server.address
         rig = Rig(server, master)
+        stack.callback(master.close)  # first: a server that ends gives a master a moment to read what it sent
         stack.callback(rig.close_clients)
         yield rig
