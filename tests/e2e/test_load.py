@@ -7,14 +7,17 @@ The suite's sizes take seconds. The issue's are run by hand:
 
 from __future__ import annotations
 
+import gc
 import os
+import platform
 import resource
 import threading
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 from kit.load import NumberedClient, drive
-from kit.process import HAS_PROC, BackendProcess, ServerProcess
+from kit.process import HAS_PROC, BackendProcess, EmbeddedServer, ServerProcess
 from kit.raw_client import VERSION, RawClient, client_id, connect, frame, public_key, shared_keys
 from kit.rig import Rig, running
 
@@ -22,6 +25,7 @@ CLIENTS = int(os.environ.get("E2E_CLIENTS", "200"))
 PACKETS = int(os.environ.get("E2E_PACKETS", "500"))
 CUTS = int(os.environ.get("E2E_CUTS", "40"))
 UNFINISHED = int(os.environ.get("E2E_UNFINISHED", "3000"))
+CPYTHON = platform.python_implementation() == "CPython"
 PIPELINED = int(os.environ.get("E2E_PIPELINED", "200000"))
 
 
@@ -116,17 +120,16 @@ def test_connections_that_never_finish_leave_nothing_behind() -> None:
         leave_unfinished(rig, UNFINISHED, owner.client_id)
         assert rig.server.descriptors() == descriptors
         grown = rig.server.resident_bytes() - memory
-        assert grown < 100 * UNFINISHED, f"{grown} bytes more for {UNFINISHED} connections that came to nothing"
+        if CPYTHON:  # elsewhere memory goes up and down as its collector pleases
+            assert grown < max(1 << 20, 100 * UNFINISHED), f"{grown} bytes for {UNFINISHED} that came to nothing"
         assert "handshake deadline passed" in rig.server.log
         assert rig.new().client_id == owner.client_id + 1, "an id was spent"
         assert rig.back(owner).client_id == owner.client_id
 
 
-@pytest.mark.skipif(not HAS_PROC, reason="needs /proc")
 def test_sessions_that_come_and_go_leave_nothing_behind() -> None:
-    settings = {"clients.stale_timeout_secs": 0, "general.log_level": "Info"}
-    with running(settings) as rig:
-        assert isinstance(rig.server, ServerProcess)
+    with running({"clients.stale_timeout_secs": 0}, embedded=True) as rig:
+        assert isinstance(rig.server, EmbeddedServer)
 
         def come_and_go(count: int) -> None:
             for _ in range(count):
@@ -137,11 +140,25 @@ def test_sessions_that_come_and_go_leave_nothing_behind() -> None:
             rig.master.fence()
             rig.master.inbox.clear()
 
-        come_and_go(500)
-        descriptors, memory = rig.server.descriptors(), rig.server.resident_bytes()
-        come_and_go(500)
-        assert rig.server.descriptors() == descriptors
-        assert rig.server.resident_bytes() - memory < 200_000
+        come_and_go(10)
+        before, watched = kinds_of_objects(), rig.server.server.reactor.watched
+        come_and_go(300)
+        assert rig.server.server.reactor.watched == watched
+        assert rig.server.server.reactor.timers == 0
+        after = kinds_of_objects()
+        assert {kind: after[kind] - before[kind] for kind in after if after[kind] > before[kind] + 50} == {}
+
+
+OTHERS = {"socket", "deque", "bytearray", "memoryview", "partial", "function"}
+
+
+def kinds_of_objects() -> Counter[str]:
+    """How many objects of the package's kinds, and of some that it makes, there are in this process."""
+    gc.collect()
+    kinds = map(type, gc.get_objects())
+    return Counter(
+        kind.__qualname__ for kind in kinds if kind.__module__.startswith("voltlane") or kind.__name__ in OTHERS
+    )
 
 
 def with_room_for_descriptors(needed: int) -> None:
