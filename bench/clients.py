@@ -25,6 +25,8 @@ UNDER_WAY_SECS = 0.5
 RECEIVE = 1 << 18
 SEND_BUFFER = 1 << 17
 LATENCIES = 1 << 20
+AHEAD = 1000
+"""Packets that may be under way, besides one per client, when a server does not keep up with a fixed rate."""
 IP_BIND_ADDRESS_NO_PORT = 24  # a name for it came with Python 3.12 only
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
@@ -271,7 +273,8 @@ class Clients:
             if phase[0] >= QUIT:
                 break
             if paced and not stopped:
-                for number in range(sent, int((now - begun) * rate)):
+                due = min(int((now - begun) * rate), taken + AHEAD + len(active))
+                for number in range(sent, due):
                     send(active[number % len(active)], 1, now)
             events = poller.poll(0.001 if paced else 0.02)
             measured = phase[0] == RUN and len(latencies) < LATENCIES

@@ -24,6 +24,8 @@ VOLTLANE = ("native", "pure", "pypy")
 RIVALS = ("zeromq", "asyncio", "uvloop")
 _CONFIG = '[general]\nlog_level = "Warn"\n\n[master]\ngive_up_secs = 30\n'
 _START_SECS = 20
+_COMPILER_SECS = 1.0
+"""PyPy compiles what has run for a while."""
 
 
 class Server(NamedTuple):
@@ -37,6 +39,8 @@ class Server(NamedTuple):
     command: Sequence[str]
     """{listen} and {master} stand for the ports, {config} for an empty configuration."""
     environment: dict[str, str]
+    warm: float = 0.0
+    """Seconds it takes, beyond the usual, until it runs as it will run."""
 
     @contextmanager
     def running(self, master: int) -> Iterator[Running]:
@@ -149,7 +153,8 @@ def _pypy(pypy: str | None) -> Server | str:
     python = pypy or shutil.which("pypy3")
     if not python:
         return "Voltlane on PyPy: no pypy3 in the path; --pypy PATH names one"
-    return _voltlane("pypy", "Voltlane on PyPy", python, {"_VOLTLANE_RELAUNCHED": "1"})
+    found = _voltlane("pypy", "Voltlane on PyPy", python, {"_VOLTLANE_RELAUNCHED": "1"})
+    return found._replace(warm=_COMPILER_SECS) if isinstance(found, Server) else found
 
 
 _VOLTLANE = {"native": _native, "pure": _pure, "pypy": _pypy}

@@ -1,0 +1,198 @@
+"""Charts as SVG, written by hand: readable in light and dark, nothing to install."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+from .report import Report, thousands
+from .workloads import Workload
+
+WIDTH = 980
+_MARGIN = 24
+_STYLE = """
+text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: #1f2328; }
+.title { font-size: 18px; font-weight: 600; } .head { font-weight: 600; } .dim { fill: #656d76; font-size: 11px; }
+.page { fill: #ffffff; stroke: #d0d7de; } .grid { stroke: #d8dee4; } .line { fill: none; stroke-width: 2; }
+.native { fill: #1f6feb; stroke: #1f6feb; } .pure { fill: #58a6ff; stroke: #58a6ff; }
+.pypy { fill: #8957e5; stroke: #8957e5; } .zeromq { fill: #d4772a; stroke: #d4772a; }
+.asyncio { fill: #8b949e; stroke: #8b949e; } .uvloop { fill: #6a8f5f; stroke: #6a8f5f; } .line { fill: none; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6edf3; } .dim { fill: #9198a1; } .page { fill: #0d1117; stroke: #30363d; } .grid { stroke: #262c36; }
+}
+"""
+
+
+def _text(x: float, y: float, content: str, kind: str = "", anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(content)}</text>'
+
+
+def _document(title: str, subtitle: str, body: Sequence[str], bottom: float, report: Report) -> str:
+    machine = report.machine
+    foot = [
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['kernel']}; {report.made[:10]}; "
+        + ", ".join(f"{key} {value}" for key, value in report.options.items()),
+        *(f"{server.label}: {server.detail}" for server in report.servers),
+    ]
+    height = bottom + 20 + 15 * len(foot) + _MARGIN / 2
+    return "\n".join(
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0f}" '
+            f'viewBox="0 0 {WIDTH} {height:.0f}" role="img">',
+            f"<title>{escape(title)}</title>",
+            f"<style>{_STYLE}</style>",
+            f'<rect class="page" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1:.0f}" rx="8"/>',
+            _text(_MARGIN, 36, title, "title"),
+            _text(_MARGIN, 56, subtitle, "dim"),
+            *body,
+            *(_text(_MARGIN, bottom + 24 + 15 * number, line, "dim") for number, line in enumerate(foot)),
+            "</svg>\n",
+        )
+    )
+
+
+# ---- bars
+
+_COLUMNS = 3
+_LABEL, _VALUE = 126, 58
+_BAR, _BAR_STEP = 13, 18
+
+
+def bars(report: Report, workloads: Sequence[Workload]) -> str:
+    """A panel for each workload, in it a bar for each server."""
+    wide = (WIDTH - 2 * _MARGIN) / _COLUMNS
+    high = 46 + _BAR_STEP * len(report.servers) + 18
+    body = []
+    for number, workload in enumerate(workloads):
+        left, top = _MARGIN + number % _COLUMNS * wide, 74 + number // _COLUMNS * high
+        body += _panel(report, workload, left, top, wide - 18)
+    bottom = 74 + math.ceil(len(workloads) / _COLUMNS) * high
+    title = "Thousands a second, for each second of the server’s CPU time"
+    subtitle = "Longer is better, but for memory. Each panel has its own scale. Everything sent was verified."
+    return _document(title, subtitle, body, bottom, report)
+
+
+_UNITS = {"echo": "k round trips", "connect": "k connections", "idle": "KiB; shorter is better"}
+
+
+def _panel(report: Report, workload: Workload, left: float, top: float, wide: float) -> list[str]:
+    rows = [report.find(workload.name, server.key) for server in report.servers]
+    idle = workload.mode == "idle"
+    values = [(row["bytes_per_client"] if idle else row["per_cpu_second"]) if row else 0.0 for row in rows]
+    most = max([*values, 1e-9])
+    counts = {row["clients"] for row in rows if row}
+    clients = f", {counts.pop():,} clients" if len(counts) == 1 and workload.mode != "connect" else ""
+    out = [
+        _text(left, top + 14, workload.title, "head"),
+        _text(left, top + 30, _UNITS.get(workload.mode, "k packets") + clients, "dim"),
+    ]
+    for number, (server, row, value) in enumerate(zip(report.servers, rows, values)):
+        y = top + 40 + number * _BAR_STEP
+        length = max(1.0, (wide - _LABEL - _VALUE) * max(0.0, value) / most)
+        shown = ("no figure" if row is None else f"{value / 1024:.2f}") if idle or row is None else thousands(value)
+        out.append(_text(left, y + 11, server.label))
+        if row is not None:
+            out.append(
+                f'<rect class="{server.key}" x="{left + _LABEL:.1f}" y="{y:.1f}" width="{length:.1f}" '
+                f'height="{_BAR}" rx="2" stroke="none"/>'
+            )
+        out.append(_text(left + _LABEL + (length + 6 if row else 0), y + 11, shown, "" if row else "dim"))
+    return out
+
+
+# ---- lines
+
+
+class Line(NamedTuple):
+    """Points of one server, in one style."""
+
+    key: str
+    label: str
+    points: Sequence[tuple[float, float]]
+    dashed: bool = False
+
+
+class Plot(NamedTuple):
+    """A panel with lines. The x axis is logarithmic, with a tick at each value that occurs, 0 at its left end."""
+
+    title: str
+    unit: str
+    lines: Sequence[Line]
+    logarithmic: bool
+    """The y axis; otherwise it begins at 0."""
+    name_of: dict[float, str]
+    """The ticks of the x axis."""
+
+
+_PLOT_HEIGHT = 250
+
+
+def lines(report: Report, title: str, subtitle: str, plots: Sequence[Plot]) -> str:
+    """The plots side by side, what the lines are below them."""
+    wide = (WIDTH - 2 * _MARGIN) / len(plots)
+    body: list[str] = []
+    for number, plot in enumerate(plots):
+        body += _plot(plot, _MARGIN + number * wide, 74, wide - 22)
+    top = 74 + _PLOT_HEIGHT + 70
+    names: dict[tuple[str, bool], str] = {}
+    for plot in plots:
+        names.update({(line.key, line.dashed): line.label for line in plot.lines})
+    for number, ((key, dashed), label) in enumerate(names.items()):
+        x, y = _MARGIN + number % 4 * 236, top + number // 4 * 18
+        body += [_path(key, [(x, y - 4), (x + 26, y - 4)], dashed), _text(x + 32, y, label)]
+    return _document(title, subtitle, body, top + math.ceil(len(names) / 4) * 18, report)
+
+
+def _plot(plot: Plot, left: float, top: float, wide: float) -> list[str]:
+    out = [_text(left, top + 14, plot.title, "head"), _text(left, top + 30, plot.unit, "dim")]
+    values = [y for line in plot.lines for _, y in line.points if y > 0]
+    if not values:
+        return [*out, _text(left, top + 60, "no figures", "dim")]
+    ticks = _ticks(min(values), max(values), plot.logarithmic)
+    low, high = ticks[0], ticks[-1]
+    begin, bottom, high_px = left + 46, top + 46 + _PLOT_HEIGHT - 20, _PLOT_HEIGHT - 20
+
+    def height(value: float) -> float:
+        if plot.logarithmic:
+            return bottom - high_px * math.log(value / low) / math.log(high / low)
+        return bottom - high_px * value / high
+
+    places = sorted(plot.name_of)
+    across = dict(zip(places, _spread(places, begin + 8, left + wide - 14)))
+    for tick in ticks:
+        y = height(tick)
+        out.append(f'<line class="grid" x1="{begin:.1f}" x2="{left + wide:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        out.append(_text(begin - 6, y + 4, f"{tick:,.10g}", "dim", "end"))
+    for number, place in enumerate(places):
+        lower = 12 * (number % 2) if len(places) > 5 else 0
+        out.append(_text(across[place], bottom + 18 + lower, plot.name_of[place], "dim", "middle"))
+    for line in plot.lines:
+        points = [(across[x], height(y)) for x, y in line.points if y > 0]
+        out.append(_path(line.key, points, line.dashed))
+        out += [f'<circle class="{line.key}" cx="{x:.1f}" cy="{y:.1f}" r="3" stroke="none"/>' for x, y in points]
+    return out
+
+
+def _path(key: str, points: Sequence[tuple[float, float]], dashed: bool) -> str:
+    steps = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    dashes = ' stroke-dasharray="5 4"' if dashed else ""
+    return f'<polyline class="{key} line" points="{steps}"{dashes}/>'
+
+
+def _spread(places: Sequence[float], begin: float, end: float) -> list[float]:
+    """Where each value of a logarithmic axis stands; 0, which has no logarithm, a decade left of the next."""
+    logs = [math.log10(place) if place else math.log10(places[1]) - 1 if len(places) > 1 else 0.0 for place in places]
+    span = (logs[-1] - logs[0]) or 1.0
+    return [begin + (end - begin) * (log - logs[0]) / span for log in logs]
+
+
+def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
+    if logarithmic:
+        first, last = math.floor(math.log10(low)), math.ceil(math.log10(high * 1.0001))
+        return [10.0**power for power in range(first, max(last, first + 1) + 1)]
+    raw = high / 4
+    unit = 10.0 ** math.floor(math.log10(raw))
+    step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= raw)
+    return [step * number for number in range(math.ceil(high / step - 1e-9) + 1)]
