@@ -5,10 +5,11 @@ from __future__ import annotations
 import select
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 from kit.process import BackendProcess, ServerProcess
-from kit.raw_client import RawClient, frame
+from kit.raw_client import VERSION, RawClient, frame, public_key
 from kit.raw_master import DATA, RECONNECTION, RawMaster, Tagged, tagged
 from kit.rig import running
 from kit.vectors import VECTORS, cuts, unhex, why
@@ -23,7 +24,9 @@ def test_what_was_cut_is_sent_again_whole_behind_a_notice_for_each_live_session(
         sender = threading.Thread(target=lambda: loud.send(*sent))
         sender.start()  # blocks once the master's queue is full
         rig.server.wait_for_log("clients are not read")
-        cut = master.hang_up()
+        master.no_more_to_say()
+        rig.server.wait_for_log("the master is gone")
+        cut = master.rest()
         assert cut, "a packet was to be cut"
         before = [packet.data for packet in master.inbox]
         master.inbox.clear()
@@ -163,6 +166,29 @@ def test_clients_wait_in_the_listen_backlog_until_there_is_a_master() -> None:
             master.listen_again()
             master.accept()
             assert len(client.recv_packet(2)) == 33
+
+
+def test_who_waited_in_the_listen_backlog_and_has_left_is_heard_and_let_go() -> None:
+    """All there is to read is there at the first look, its end included; there is no second event for that."""
+    with RawMaster() as master, ExitStack() as stack:
+        master.stop_listening()
+        server = stack.enter_context(ServerProcess(master.address))
+        patient, half, gone = (stack.enter_context(RawClient(server.address)) for _ in range(3))
+        patient.send_raw(VERSION + public_key(patient.keys.public) + frame(b"patient") + frame(b"to the end"))
+        patient.no_more_to_say()
+        half.send_raw(VERSION)
+        half.no_more_to_say()
+        gone.send_raw(VERSION + public_key(gone.keys.public))
+        gone.close()
+        server.wait_for_log("trying again", 2)
+        master.listen_again()
+        master.accept()
+        patient.finish_new()
+        assert list(patient.rest()) == []
+        assert master.recv_data(patient.client_id, 2) == [b"patient", b"to the end"]
+        assert len(list(half.rest())) == 1
+        master.fence()
+        assert not master.inbox
 
 
 def test_the_first_master_hears_of_nobody() -> None:

@@ -107,13 +107,13 @@ class RawMaster:
         self.link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.drop()
 
-    def hang_up(self) -> bytes:
-        """End our half of the connection and read the rest of what the server had sent: the bytes of a cut packet.
-
-        The whole packets are in the inbox. Nothing is lost on the way: the server's kernel delivers what it has.
-        """
+    def no_more_to_say(self) -> None:
+        """End our half of the connection: the server gives it up, and its kernel goes on delivering what it has."""
         assert self.link is not None
         self.link.shutdown(socket.SHUT_WR)
+
+    def rest(self) -> bytes:
+        """Read to the end and close. The bytes of a cut packet; the whole ones are in the inbox."""
         self.await_end()
         rest = bytes(self._data)
         self.drop()
