@@ -90,6 +90,7 @@ class Server:
                 clients.handshake_secs,
                 clients.overflow_policy == "block",
             ),
+            self._on_crowd,
         )
         self.dialer = Dialer(
             self.reactor,
@@ -232,6 +233,10 @@ class Server:
         self._on_stale()
 
     # ---- trouble
+
+    def _on_crowd(self, crowded: bool) -> None:
+        if self._listener is not None:
+            self._listener.hold(crowded)
 
     def _on_accept_pause(self, error: OSError, wait: float) -> None:
         log.warning("cannot accept connections: %s; trying again in %.1f s", error.strerror, wait)

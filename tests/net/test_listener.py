@@ -200,3 +200,25 @@ def test_closing_while_paused(door: Door):
     assert door.loop.timers == 0
     door.loop.pass_(5)
     assert door.accepted == []
+
+
+def test_who_is_held_waits_in_the_kernel_and_comes_in_afterwards(door: Door):
+    door.loop.spin()
+    door.listener.hold(True)
+    door.knock(3)
+    door.loop.spin()
+    assert door.accepted == []
+    door.listener.hold(False)
+    door.until_accepted(3)
+    door.loop.spin()
+    door.knock()
+    door.until_accepted(4)
+
+
+def test_holding_ends_the_accepting_of_this_turn(door: Door):
+    door.loop.spin()
+    take = door._accept
+    door.listener._on_accept = lambda sock: (take(sock), door.listener.hold(True))  # type: ignore[method-assign]
+    door.knock(3)
+    door.loop.spin()
+    assert len(door.accepted) == 1

@@ -174,3 +174,16 @@ def test_which_library_is_used(pure):
         pure = True
     name = "ecdsa" if pure else "coincurve"
     assert done.stdout.decode().split() == [name, f"_PrivateKey{name.capitalize()}", f"_check_point_{name}"]
+
+
+ORDER = int("FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141", 16)
+
+
+@pytest.mark.parametrize("scalar", [1, 2, 3, 2**127, 2**128, 2**128 + 1, 2**255, ORDER // 2, ORDER - 2, ORDER - 1])
+@pytest.mark.parametrize("point", [SERVER_POINT, CLIENT_POINT, UNCOMPRESSED], ids=["02", "03", "04"])
+def test_the_split_multiplication_is_the_plain_one(scalar: int, point: bytes):
+    """The two halves of the secret, of either sign, give what multiplying by the whole gives."""
+    key = curve._PrivateKeyEcdsa(scalar.to_bytes(32, "big"))
+    plain = curve.PointJacobi.from_bytes(curve.SECP256k1.curve, point) * scalar
+    assert int.from_bytes(key.exchange(point), "big") == plain.x()
+    assert max(abs(half).bit_length() for half in curve._halves(scalar)) <= 129

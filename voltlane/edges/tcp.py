@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from ..core.counters import Counters
 from ..core.handshake import Grounds, Handshake, Step
@@ -41,10 +41,17 @@ class ClientLimits(NamedTuple):
 
 
 class ClientEdge:
-    """What all client connections share."""
+    """What all client connections share. `on_crowd` as for Turns."""
 
     def __init__(
-        self, reactor: Reactor, hub: Hub, trunk: Trunk, grounds: Grounds, counters: Counters, limits: ClientLimits
+        self,
+        reactor: Reactor,
+        hub: Hub,
+        trunk: Trunk,
+        grounds: Grounds,
+        counters: Counters,
+        limits: ClientLimits,
+        on_crowd: Callable[[bool], None],
     ) -> None:
         self.reactor = reactor
         self.hub = hub
@@ -57,7 +64,7 @@ class ClientEdge:
         self.scratch = bytearray(2 * QUANTUM)  # a kept part, below a quantum, and a quantum read behind it
         self.view = memoryview(self.scratch)
         self.peers = PeerLog()
-        self.turns = Turns(reactor)
+        self.turns = Turns(reactor, on_crowd)
         self._blockers: set[ClientConnection] = set()
 
     def accept(self, sock: socket.socket) -> None:

@@ -9,7 +9,7 @@ say gets in line.
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from typing import Callable, Protocol
 
 from ..net.reactor import Handler, Reactor
 
@@ -21,6 +21,10 @@ HANDSHAKE_BUDGET = 64
 """Handshake reads each turn."""
 KEY_AGREEMENT_COST = 16
 """What one counts for that made a key agreement."""
+
+CROWD = 256
+"""Handshakes in line from which on no new connections are accepted, until half of them have had their turn. Whoever
+waits in the kernel's queue meanwhile is not running out of time; an accepted connection is."""
 
 QUEUED, LOUD, PARKED, ENDING = 1, 2, 4, 8
 """Flags of a reader: it stands in line; it filled its last read; it is not read until it has read itself; an end was
@@ -42,10 +46,12 @@ class Reader(Handler, Protocol):
 
 
 class Turns:
-    """The two lines."""
+    """The two lines. `on_crowd(True)` is called when that of the handshakes is long, `on_crowd(False)` after it."""
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Reactor, on_crowd: Callable[[bool], None]) -> None:
         self._reactor = reactor
+        self._on_crowd = on_crowd
+        self._crowded = False
         self._line: deque[Reader] = deque()
         self._greeting: deque[Reader] = deque()
         self._scheduled = False
@@ -68,6 +74,9 @@ class Turns:
         reader.flags |= QUEUED
         (self._greeting if greeting else self._line).append(reader)
         self._schedule()
+        if not self._crowded and len(self._greeting) >= CROWD:
+            self._crowded = True
+            self._on_crowd(True)
 
     def _schedule(self) -> None:
         if not self._scheduled and (self._greeting or (self._line and not self.paused)):
@@ -83,6 +92,9 @@ class Turns:
             before = reader.derived
             self._read(reader)
             budget -= KEY_AGREEMENT_COST if reader.derived and not before else 1
+        if self._crowded and len(self._greeting) <= CROWD // 2:
+            self._crowded = False
+            self._on_crowd(False)
         budget = READ_BUDGET
         while self._line and budget > 0 and not self.paused:
             self._read(self._line.popleft())

@@ -24,7 +24,7 @@ class Listener:
     wait in the kernel's queue and are tried again after that many seconds.
     """
 
-    __slots__ = ("_backoff", "_going_on", "_on_accept", "_on_pause", "_reactor", "_sock", "_timer")
+    __slots__ = ("_backoff", "_going_on", "_held", "_on_accept", "_on_pause", "_reactor", "_sock", "_timer")
 
     def __init__(
         self,
@@ -40,12 +40,19 @@ class Listener:
         self._backoff = FIRST_BACKOFF
         self._timer: Timer | None = None
         self._going_on = False  # more will be accepted as a task
+        self._held = False
         reactor.add(sock.fileno(), self)
 
     def on_event(self, mask: int) -> None:
         """Connections are waiting."""
         if mask & ~WRITE and self._timer is None and not self._going_on:
             self._accept()
+
+    def hold(self, held: bool) -> None:
+        """Leave connections where they are, in the kernel's queue; or accept again."""
+        self._held = held
+        if not held and self._timer is None and not self._going_on:
+            self._accept_soon()
 
     def on_flush(self) -> None:
         """Nothing is ever queued here."""
@@ -61,7 +68,7 @@ class Listener:
     def _accept(self) -> None:
         self._going_on = False
         for _ in range(ACCEPTS_PER_TURN):
-            if self._sock is None:
+            if self._sock is None or self._held:
                 return
             try:
                 sock, _ = self._sock.accept()
@@ -80,6 +87,9 @@ class Listener:
             except Exception as error:  # a connection that cannot be taken in must not end the listening
                 sock.close()
                 self._reactor.on_callback_error(self, error)
+        self._accept_soon()
+
+    def _accept_soon(self) -> None:
         self._going_on = True
         self._reactor.call_soon(self._accept)
 

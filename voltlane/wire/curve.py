@@ -26,7 +26,6 @@ BACKEND = "coincurve" if coincurve else "ecdsa"
 _FIELD = SECP256k1.curve.p()
 _B = SECP256k1.curve.b()
 _COMPRESSED, _UNCOMPRESSED = 33, 65
-_ENCODINGS = ("compressed", "uncompressed")
 
 
 def _check_shape(point: bytes) -> None:
@@ -53,26 +52,43 @@ def _check_point_ecdsa(point: bytes) -> None:
         raise BadPublicKey("a public key that is not on secp256k1")
 
 
-def _decode_ecdsa(point: bytes) -> PointJacobi:
-    _check_point_ecdsa(point)  # the package itself takes uncompressed coordinates as they come
-    return PointJacobi.from_bytes(SECP256k1.curve, point, valid_encodings=_ENCODINGS)
-
-
 class _PrivateKeyEcdsa:
     """A secret scalar and its public point, by `ecdsa`."""
 
-    __slots__ = ("_scalar", "public")
+    __slots__ = ("_halves", "public")
 
     def __init__(self, secret: bytes | None = None) -> None:
         key = SigningKey.from_string(secret, SECP256k1) if secret else SigningKey.generate(SECP256k1)
-        self._scalar: int = key.privkey.secret_multiplier
+        self._halves = _halves(key.privkey.secret_multiplier)
         self.public: bytes = key.verifying_key.to_string("compressed")
         """SEC1, 33 bytes."""
 
     def exchange(self, point: bytes) -> bytes:
         """x coordinate (32 bytes, big-endian) of the shared point. Raises BadPublicKey."""
-        shared = _decode_ecdsa(point) * self._scalar
-        return int(shared.x()).to_bytes(32, "big")
+        _check_point_ecdsa(point)
+        x = int.from_bytes(point[1:33], "big")
+        # Of the two points with this x either will do: the shared x is the same.
+        y = int.from_bytes(point[33:], "big") or pow(x * x * x + _B, (_FIELD + 1) // 4, _FIELD)
+        low, high = self._halves
+        # secret · P = low · P + high · λP, where λP is (βx, y): two multiplications at once, each half as long.
+        one = PointJacobi(SECP256k1.curve, x, y if low >= 0 else _FIELD - y, 1)
+        two = PointJacobi(SECP256k1.curve, _BETA * x % _FIELD, y if high >= 0 else _FIELD - y, 1)
+        return int(one.mul_add(abs(low), two, abs(high)).x()).to_bytes(32, "big")
+
+
+# The curve's endomorphism (Gallant, Lambert, Vanstone 2001): β³ = 1 in the field, λ³ = 1 modulo the order, two short
+# vectors (a, b) with a + b·λ = 0 modulo the order.
+_BETA = 0x7AE96A2B657C07106E64479EAC3434E99CF0497512F58995C1396C28719501EE
+_A1, _B1 = 0x3086D221A7D46BCDE86C90E49284EB15, -0xE4437ED6010E88286F547FA90ABFE4C3
+_A2, _B2 = 0x114CA50F7A8E2F3F657C1108D9D44CFD8, _A1
+
+
+def _halves(scalar: int) -> tuple[int, int]:
+    """(low, high), each of half the length, with low + high · λ = scalar modulo the order."""
+    order = SECP256k1.order
+    one = (2 * _B2 * scalar + order) // (2 * order)
+    two = (-2 * _B1 * scalar + order) // (2 * order)
+    return scalar - one * _A1 - two * _A2, -one * _B1 - two * _B2
 
 
 def _check_point_coincurve(point: bytes) -> None:
