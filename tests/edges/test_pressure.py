@@ -54,9 +54,10 @@ def test_at_the_soft_limit_for_ever(make: MakeWorld):
     assert home.loop.timers == 0
 
 
-def test_a_break_starts_the_count_again(make: MakeWorld):
+@pytest.mark.parametrize("send_buffer", [1 << 17, 4096], ids=["all out at once", "bit by bit"])
+def test_a_break_starts_the_count_again(make: MakeWorld, send_buffer: int):
     home = make(SLOW)
-    slow = home.new()
+    slow = home.new(send_buffer=send_buffer)
     for _ in range(5):
         stuff(home, slow, 60)
         home.pass_(3.5)
