@@ -12,13 +12,14 @@ ARGS ?=
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
 installed-dev := $(VENV)/.installed-dev
+installed-bench := $(VENV)/.installed-bench
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check fast clean
+.PHONY: help run test test-all check fast bench bench-scaling clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(installed) ## start the server with its echo backend (MASTER=host:port: with yours; LISTEN=address)
 ifeq ($(strip $(MASTER)),)
@@ -43,6 +44,12 @@ fast: $(installed) ## libsecp256k1 into .venv, the C loops where there is a comp
 	@.ci/install $(VENV) '$(PYTHON)' '.[fast]'
 	@$(bin)/python -c 'from voltlane.wire import batch, curve; print("wire loops:", batch.BACKEND); print("curve:", curve.BACKEND)'
 
+bench: $(installed-bench) ## the server beside what people would use instead (ARGS=--quick; bench/README.md has the rest)
+	@$(bin)/python -m bench $(ARGS)
+
+bench-scaling: $(installed-bench) ## how the cost of a packet grows with clients, idle clients and size
+	@$(bin)/python -m bench.scaling $(ARGS)
+
 clean: ## remove the virtual environments, caches and whatever was built
 	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find voltlane -name '*.so' -delete
@@ -55,3 +62,8 @@ $(installed): $(recipe)
 $(installed-dev): $(recipe)
 	@.ci/install $(VENV) '$(PYTHON)' '.[dev]'
 	@touch $@ $(installed)
+
+# What cannot be had on this machine is left out of the comparison.
+$(installed-bench): $(installed)
+	@for extra in fast bench; do .ci/install $(VENV) '$(PYTHON)' ".[$$extra]" || echo "going on without all of [$$extra]"; done
+	@touch $@

@@ -12,21 +12,34 @@ from .workloads import Workload
 
 WIDTH = 980
 _MARGIN = 24
+_INK, _DIM, _PAPER, _EDGE, _GRID = "#1f2328", "#656d76", "#ffffff", "#d0d7de", "#d8dee4"
+_COLOURS = {
+    "native": "#1f6feb",
+    "pure": "#58a6ff",
+    "pypy": "#8957e5",
+    "zeromq": "#d4772a",
+    "asyncio": "#8b949e",
+    "uvloop": "#6a8f5f",
+}
+# Light colours stand in the elements, for whatever shows SVG without style sheets; only the dark ones need one.
 _STYLE = """
-text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: #1f2328; }
-.title { font-size: 18px; font-weight: 600; } .head { font-weight: 600; } .dim { fill: #656d76; font-size: 11px; }
-.page { fill: #ffffff; stroke: #d0d7de; } .grid { stroke: #d8dee4; } .line { fill: none; stroke-width: 2; }
-.native { fill: #1f6feb; stroke: #1f6feb; } .pure { fill: #58a6ff; stroke: #58a6ff; }
-.pypy { fill: #8957e5; stroke: #8957e5; } .zeromq { fill: #d4772a; stroke: #d4772a; }
-.asyncio { fill: #8b949e; stroke: #8b949e; } .uvloop { fill: #6a8f5f; stroke: #6a8f5f; } .line { fill: none; }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3; } .dim { fill: #9198a1; } .page { fill: #0d1117; stroke: #30363d; } .grid { stroke: #262c36; }
+  .ink { fill: #e6edf3; } .dim { fill: #9198a1; } .grid { stroke: #262c36; }
+  .page { fill: #0d1117; stroke: #30363d; }
 }
 """
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 
 def _text(x: float, y: float, content: str, kind: str = "", anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(content)}</text>'
+    """Kinds: title, head, dim, or just text."""
+    size = {"title": 18, "dim": 11}.get(kind, 12)
+    weight = ' font-weight="600"' if kind in ("title", "head") else ""
+    shade, colour = ("dim", _DIM) if kind == "dim" else ("ink", _INK)
+    return (
+        f'<text class="{shade}" x="{x:.1f}" y="{y:.1f}" fill="{colour}" font-size="{size}"{weight} '
+        f'text-anchor="{anchor}">{escape(content)}</text>'
+    )
 
 
 def _document(title: str, subtitle: str, body: Sequence[str], bottom: float, report: Report) -> str:
@@ -40,10 +53,11 @@ def _document(title: str, subtitle: str, body: Sequence[str], bottom: float, rep
     return "\n".join(
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0f}" '
-            f'viewBox="0 0 {WIDTH} {height:.0f}" role="img">',
+            f'viewBox="0 0 {WIDTH} {height:.0f}" font-family="{_FONT}" role="img">',
             f"<title>{escape(title)}</title>",
             f"<style>{_STYLE}</style>",
-            f'<rect class="page" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1:.0f}" rx="8"/>',
+            f'<rect class="page" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1:.0f}" rx="8" '
+            f'fill="{_PAPER}" stroke="{_EDGE}"/>',
             _text(_MARGIN, 36, title, "title"),
             _text(_MARGIN, 56, subtitle, "dim"),
             *body,
@@ -95,8 +109,8 @@ def _panel(report: Report, workload: Workload, left: float, top: float, wide: fl
         out.append(_text(left, y + 11, server.label))
         if row is not None:
             out.append(
-                f'<rect class="{server.key}" x="{left + _LABEL:.1f}" y="{y:.1f}" width="{length:.1f}" '
-                f'height="{_BAR}" rx="2" stroke="none"/>'
+                f'<rect x="{left + _LABEL:.1f}" y="{y:.1f}" width="{length:.1f}" height="{_BAR}" rx="2" '
+                f'fill="{_COLOURS[server.key]}"/>'
             )
         out.append(_text(left + _LABEL + (length + 6 if row else 0), y + 11, shown, "" if row else "dim"))
     return out
@@ -135,7 +149,7 @@ def lines(report: Report, title: str, subtitle: str, plots: Sequence[Plot]) -> s
     body: list[str] = []
     for number, plot in enumerate(plots):
         body += _plot(plot, _MARGIN + number * wide, 74, wide - 22)
-    top = 74 + _PLOT_HEIGHT + 70
+    top = 74 + _PLOT_HEIGHT + 84
     names: dict[tuple[str, bool], str] = {}
     for plot in plots:
         names.update({(line.key, line.dashed): line.label for line in plot.lines})
@@ -163,7 +177,8 @@ def _plot(plot: Plot, left: float, top: float, wide: float) -> list[str]:
     across = dict(zip(places, _spread(places, begin + 8, left + wide - 14)))
     for tick in ticks:
         y = height(tick)
-        out.append(f'<line class="grid" x1="{begin:.1f}" x2="{left + wide:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        ends = f'x1="{begin:.1f}" x2="{left + wide:.1f}" y1="{y:.1f}" y2="{y:.1f}"'
+        out.append(f'<line class="grid" stroke="{_GRID}" {ends}/>')
         out.append(_text(begin - 6, y + 4, f"{tick:,.10g}", "dim", "end"))
     for number, place in enumerate(places):
         lower = 12 * (number % 2) if len(places) > 5 else 0
@@ -171,14 +186,14 @@ def _plot(plot: Plot, left: float, top: float, wide: float) -> list[str]:
     for line in plot.lines:
         points = [(across[x], height(y)) for x, y in line.points if y > 0]
         out.append(_path(line.key, points, line.dashed))
-        out += [f'<circle class="{line.key}" cx="{x:.1f}" cy="{y:.1f}" r="3" stroke="none"/>' for x, y in points]
+        out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{_COLOURS[line.key]}"/>' for x, y in points]
     return out
 
 
 def _path(key: str, points: Sequence[tuple[float, float]], dashed: bool) -> str:
     steps = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dashes = ' stroke-dasharray="5 4"' if dashed else ""
-    return f'<polyline class="{key} line" points="{steps}"{dashes}/>'
+    return f'<polyline fill="none" stroke="{_COLOURS[key]}" stroke-width="2" points="{steps}"{dashes}/>'
 
 
 def _spread(places: Sequence[float], begin: float, end: float) -> list[float]:

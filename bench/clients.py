@@ -25,6 +25,8 @@ UNDER_WAY_SECS = 0.5
 RECEIVE = 1 << 18
 SEND_BUFFER = 1 << 17
 LATENCIES = 1 << 20
+BURST_SECS = 0.01
+"""At a fixed rate, so much of it is sent at once, for a server to have the same to do each time it wakes up."""
 AHEAD = 1000
 """Packets that may be under way, besides one per client, when a server does not keep up with a fixed rate."""
 IP_BIND_ADDRESS_NO_PORT = 24  # a name for it came with Python 3.12 only
@@ -273,7 +275,7 @@ class Clients:
             if phase[0] >= QUIT:
                 break
             if paced and not stopped:
-                due = min(int((now - begun) * rate), taken + AHEAD + len(active))
+                due = min(int((now - begun) // BURST_SECS * BURST_SECS * rate), taken + AHEAD + len(active))
                 for number in range(sent, due):
                     send(active[number % len(active)], 1, now)
             events = poller.poll(0.001 if paced else 0.02)

@@ -88,9 +88,9 @@ def _by_idle(report: Report, server: Server) -> list[tuple[float, float]]:
 
 
 def _by_size(report: Report, server: Server, mode: str) -> list[tuple[float, float]]:
-    """Sizes and the server's ns of CPU for a packet."""
+    """Sizes and the server's µs of CPU for a packet."""
     rows = (row for row in _good(report, server) if row["workload"].startswith(mode))
-    return [(row["size"], 1e9 / row["per_cpu_second"]) for row in rows]
+    return [(row["size"], 1e6 / row["per_cpu_second"]) for row in rows]
 
 
 def _tell(report: Report) -> None:
@@ -110,7 +110,7 @@ def _tell(report: Report) -> None:
     table(f"The same with {BESIDE} clients, by idle clients beside them:", IDLE, names, by_idle)
     sizes = {float(size): _size_name(size) for size in SIZES}
     for mode, arrow in (("ingest", "clients → backend"), ("fanout", "backend → clients")):
-        by_size = [{x: y / 1000 for x, y in _by_size(report, server, mode)} for server in servers]
+        by_size = [dict(_by_size(report, server, mode)) for server in servers]
         table(f"µs of the server's CPU for a packet, {arrow}, {SIZED_CLIENTS} clients, by size:", SIZES, sizes, by_size)
     paced = [row for row in report.rows if row.get("server_cpu_secs") and row["workload"] == "paced"]
     slow = [row for row in paced if row["per_second"] < 0.95 * report.options["rate"]]
@@ -134,7 +134,7 @@ def _chart(report: Report) -> str:
     plots = [
         chart.Plot("By clients", trip, by_clients, False, counts),
         chart.Plot(f"{BESIDE} clients beside idle ones", trip, by_idle, False, idle),
-        chart.Plot("By size", f"ns for a packet, {SIZED_CLIENTS} clients", [*up, *down], True, sizes),
+        chart.Plot("By size", f"µs for a packet, {SIZED_CLIENTS} clients", [*up, *down], True, sizes),
     ]
     return chart.lines(report, "What a packet costs the server: CPU time", "Lower is better.", plots)
 
