@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -27,7 +28,10 @@ def resolve(address: Address) -> list[tuple[int, object]]:
     """(family, socket address) pairs to try in turn. Raises OSError when a name cannot be resolved."""
     if address.kind == "unix":
         return [(socket.AF_UNIX, address.path)]
-    found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # a part of the name is empty, or too long
+        raise OSError(errno.EINVAL, "that is no host name") from None
     return [(family, where) for family, _, _, _, where in found]
 
 

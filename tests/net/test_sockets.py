@@ -1,0 +1,138 @@
+"""Addresses ↔ sockets: listening on every kind, abandoned and busy files, and closing so that everything arrives."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from kit.handlers import tcp_pair
+
+from voltlane.address import Address, parse_address
+from voltlane.errors import StartupError
+from voltlane.net.sockets import (
+    EXIT_CANNOT_LISTEN,
+    close_gently,
+    half_close,
+    listening_socket,
+    local_address,
+    remove_socket_file,
+    resolve,
+    set_keepalive,
+    set_low_delay,
+)
+
+IPV6 = socket.has_dualstack_ipv6()
+
+
+def connect(address: Address) -> None:
+    """Somebody can, and is accepted."""
+    family, where = resolve(address)[0]
+    with socket.socket(family) as client:
+        client.settimeout(5.0)
+        client.connect(where)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.1:0",
+        "localhost:0",
+        pytest.param("[::1]:0", marks=pytest.mark.skipif(not IPV6, reason="needs IPv6")),
+    ],
+)
+def test_listening_on_tcp(text: str):
+    with listening_socket(parse_address(text)) as sock:
+        assert sock.gettimeout() == 0.0
+        address = local_address(sock)
+        assert address.kind == "tcp" and address.port
+        connect(address)
+
+
+def test_listening_on_every_interface():
+    with listening_socket(parse_address("*:0")) as sock:
+        port = local_address(sock).port
+        connect(Address("tcp", "127.0.0.1", port, ""))
+        if IPV6:
+            connect(Address("tcp", "::1", port, ""))
+
+
+def test_a_port_in_use():
+    with listening_socket(parse_address("127.0.0.1:0")) as sock:
+        with pytest.raises(StartupError, match="in use") as caught:
+            listening_socket(local_address(sock))
+    assert caught.value.exit_code == EXIT_CANNOT_LISTEN == 3
+
+
+def test_a_unix_socket_and_its_file(tmp_path: Path):
+    address = parse_address(f"unix:{tmp_path / 'listen'}")
+    with listening_socket(address) as sock:
+        assert local_address(sock) == address
+        connect(address)
+        with pytest.raises(StartupError, match="in use"):
+            listening_socket(address)
+        connect(address)
+    # Its process is gone, its file is still there.
+    with listening_socket(address):
+        connect(address)
+    remove_socket_file(address)
+    remove_socket_file(address)
+    assert not Path(address.path).exists()
+
+
+def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path):
+    path = tmp_path / "precious"
+    path.write_text("data")
+    with pytest.raises(StartupError, match="precious"):
+        listening_socket(parse_address(f"unix:{path}"))
+    assert path.read_text() == "data"
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example", "bücher..example"])
+def test_a_name_that_cannot_be_one_is_an_error_like_every_other(host: str):
+    """Python says UnicodeError; who dials again and again must not fall over it."""
+    with pytest.raises(OSError, match="no host name"):
+        resolve(Address("tcp", host, 80, ""))
+    with pytest.raises(StartupError, match="no host name"):
+        listening_socket(Address("tcp", host, 80, ""))
+
+
+def test_options_of_connections():
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        set_low_delay(ours)
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        set_keepalive(ours, 0)
+        assert not ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        for seconds in (1, 60, 32767):
+            set_keepalive(ours, seconds)
+            assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+def test_options_are_for_tcp(tmp_path: Path):
+    with listening_socket(parse_address(f"unix:{tmp_path / 'listen'}")) as sock:
+        set_low_delay(sock)
+        set_keepalive(sock, 60)
+
+
+def test_closing_gently_lets_everything_arrive():
+    """Closed with bytes unread, a connection is reset, and the reset overtakes what was sent."""
+    ours, theirs = tcp_pair()
+    with theirs:
+        theirs.send(b"unread" * 1000)
+        ours.send(b"last words")
+        close_gently(ours)
+        assert ours.fileno() == -1
+        received = b""
+        while data := theirs.recv(100):
+            received += data
+        assert received == b"last words"
+
+
+def test_half_closing_what_is_gone_does_nothing():
+    ours, theirs = tcp_pair()
+    theirs.close()
+    half_close(ours)
+    half_close(ours)
+    ours.close()
+    half_close(ours)
