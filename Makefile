@@ -16,7 +16,7 @@ installed-bench := $(VENV)/.installed-bench
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check fast bench bench-scaling clean
+.PHONY: help run test test-all check check-native fast bench bench-scaling clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ check: $(installed-dev) ## ruff, mypy --strict on the package, and the tests of 
 	$(bin)/ruff format --check .
 	$(bin)/mypy --strict voltlane
 	$(bin)/python -m pytest -q tests/test_architecture.py
+
+check-native: $(installed-dev) ## the C loops against the plain ones, under the address and undefined-behaviour sanitizers
+	@.ci/check-native $(bin)/python
 
 fast: $(installed) ## libsecp256k1 into .venv, the C loops where there is a compiler; says what is in use
 	@.ci/install $(VENV) '$(PYTHON)' '.[fast]'

@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 import random
 import sys
-import tracemalloc
 from collections.abc import Iterator
 from typing import Any, Callable
 
@@ -176,6 +175,8 @@ def test_calls_of_functions(road: Road, loops: str, way: str, kind: str) -> None
 @pytest.mark.parametrize("way", ["up", "down"])
 def test_memory(road: Road, loops: str, way: str) -> None:
     """A few times what is under way at the most, and nothing that stays."""
+    import tracemalloc  # PyPy has none
+
     chunks, payloads = client_chunks("mixed"), [bytes(size) for size in sizes("mixed")]
     under_way = sum(sizes("mixed")) + 13 * TOTAL
     run = (lambda: road.up(chunks, measured)) if way == "up" else (lambda: road.down(payloads, measured))
