@@ -58,7 +58,7 @@ FORGERIES: dict[str, Forgery] = {
     "shorter than a nonce": lambda blob, key: bytes(23),
     "shorter than nonce and tag": lambda blob, key: bytes(39),
     "the blob under another nonce": lambda blob, key: blob[:-NONCE] + os.urandom(NONCE),
-    "a flipped bit": lambda blob, key: bytes([_proof(blob, key)[0] ^ 1]) + _proof(blob, key)[1:],
+    "a flipped bit": lambda blob, key: _flipped(seal(key, unseal(key, blob))),
     "another key": lambda blob, key: seal(os.urandom(32), unseal(key, blob)),
     "the right key, other bytes": lambda blob, key: seal(key, os.urandom(32)),
     "the right key, bytes left out": lambda blob, key: seal(key, unseal(key, blob)[:-1]),
@@ -67,8 +67,8 @@ FORGERIES: dict[str, Forgery] = {
 }
 
 
-def _proof(blob: bytes, key: bytes) -> bytes:
-    return seal(key, unseal(key, blob))
+def _flipped(proof: bytes) -> bytes:
+    return bytes([proof[0] ^ 1]) + proof[1:]
 
 
 def attempt(rig: Rig, number: int, forge: Forgery) -> None:
