@@ -164,6 +164,26 @@ def test_no_answer_in_time(poller: type):
         caller.close()
 
 
+def test_a_socket_that_was_connected_to_itself_is_no_connection(caller: Caller, monkeypatch: pytest.MonkeyPatch):
+    """While nobody listens on a port of the ephemeral range, a dialer is given that very port sooner or later."""
+    begin = caller.dialer._begin
+
+    def begin_with_our_own_port() -> socket.socket:
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        sock.setblocking(False)
+        sock.connect_ex(sock.getsockname())
+        return sock
+
+    monkeypatch.setattr(caller.dialer, "_begin", begin_with_our_own_port)
+    caller.dialer.start()
+    caller.until_failed()
+    assert caller.connected == [] and caller.failures[0][0] == "nobody listens there but ourselves"
+    monkeypatch.setattr(caller.dialer, "_begin", begin)
+    caller.loop.clock.pass_(1)
+    caller.until_connected()
+
+
 def test_stopping(refused: Caller, caller: Caller):
     refused.dialer.start()
     refused.until_failed()

@@ -135,6 +135,8 @@ class _Attempt:
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._fail(os.strerror(code))
+        elif mask & WRITE and _answers_itself(sock):
+            self._fail("nobody listens there but ourselves")
         elif mask & WRITE:
             self._reactor.cancel(self._timer)
             self._reactor.release(sock)
@@ -157,3 +159,11 @@ class _Attempt:
     def _fail(self, why: str) -> None:
         self.close(CloseReason.PEER_LOST)
         self._settled(None, why)
+
+
+def _answers_itself(sock: socket.socket) -> bool:
+    """Whether the system gave us the very port we dial: TCP then connects a socket to itself, which echoes."""
+    try:
+        return sock.family != socket.AF_UNIX and sock.getsockname() == sock.getpeername()
+    except OSError:  # it is gone already, which its owner will notice
+        return False
