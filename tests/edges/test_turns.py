@@ -1,4 +1,4 @@
-"""Whose turn it is: the two lines, what is served of each in a turn, the pause, and the crowd."""
+"""Whose turn it is: the order in each line, what a turn may cost, pausing, and the crowd at the door."""
 
 from __future__ import annotations
 
@@ -7,147 +7,180 @@ from collections.abc import Iterator
 import pytest
 from kit.handlers import Loop
 
-from voltlane.edges.turns import CROWD, HANDSHAKE_BUDGET, KEY_AGREEMENT_COST, PARKED, QUANTUM, READ_BUDGET, Turns
+from voltlane.edges.turns import (
+    CROWD,
+    HANDSHAKE_BUDGET,
+    KEY_AGREEMENT_COST,
+    PARKED,
+    QUANTUM,
+    READ_BUDGET,
+    Turns,
+)
 from voltlane.reasons import CloseReason
 
 
 class Reader:
-    """Counts its reads; may come again, derive a key, or fail."""
+    """Stands in line as often as it is told to."""
 
-    def __init__(self, hall: Hall, *, again: bool = False, derives: bool = False, fails: bool = False) -> None:
-        self.flags = 0
+    def __init__(self, hall: Hall, name: object, times: int = 1, greeting: bool = False, dear: bool = False) -> None:
+        self.hall = hall
+        self.name = name
+        self.times = times
+        self.greeting = greeting
+        self.dear = dear
         self.derived = False
-        self.reads = 0
-        self.closed: CloseReason | None = None
-        self._hall, self._again, self._derives, self._fails = hall, again, derives, fails
+        self.flags = 0
+        self.closed = False
+        self.error: Exception | None = None
+
+    def stand(self) -> None:
+        self.hall.turns.enqueue(self, self.greeting)
 
     def on_readable(self) -> None:
-        self.reads += 1
-        self._hall.order.append(self)
-        self.derived = self.derived or self._derives
-        if self._fails:
-            raise ConnectionResetError
-        if self._again:
-            self._hall.turns.enqueue(self, False)
+        self.hall.log.append(self.name)
+        if self.error is not None:
+            raise self.error
+        self.derived = self.derived or self.dear
+        self.times -= 1
+        if self.times:
+            self.stand()
 
     def on_event(self, mask: int) -> None:
-        raise AssertionError
+        """None come."""
 
     def on_flush(self) -> None:
-        raise AssertionError
+        """Nothing is queued."""
 
     def close(self, reason: CloseReason, detail: str = "") -> None:
-        self.closed = reason
+        self.closed = True
 
 
 class Hall:
-    """The lines on a loop of their own."""
+    """The two lines in a loop."""
 
     def __init__(self) -> None:
         self.loop = Loop()
+        self.log: list[object] = []
         self.crowds: list[bool] = []
-        self.order: list[Reader] = []
         self.turns = Turns(self.loop, self.crowds.append)
 
-    def line_up(self, readers: list[Reader], greeting: bool = False) -> None:
-        for reader in readers:
-            self.turns.enqueue(reader, greeting)
+    def turn(self) -> list[object]:
+        """One turn: who was read in it."""
+        self.log.clear()
+        self.loop.turn(0)
+        return list(self.log)
 
 
 @pytest.fixture
 def hall() -> Iterator[Hall]:
     made = Hall()
     yield made
-    made.loop.expect_clean()
+    made.loop.close()
 
 
-def test_the_loud_are_read_in_turn_and_only_so_much_at_once(hall: Hall):
+def stand(hall: Hall, count: int, **options: object) -> list[Reader]:
+    readers = [Reader(hall, number, **options) for number in range(count)]  # type: ignore[arg-type]
+    for reader in readers:
+        reader.stand()
+    return readers
+
+
+def test_first_come_first_served(hall: Hall):
+    stand(hall, 5)
+    assert hall.turn() == [0, 1, 2, 3, 4]
+    assert hall.turn() == [] and not hall.loop._tasks, "an empty line costs nothing"
+
+
+def test_nobody_stands_twice_in_a_line(hall: Hall):
+    (reader,) = stand(hall, 1)
+    reader.stand()
+    assert hall.turn() == [0]
+    reader.times = 1
+    reader.stand()
+    assert hall.turn() == [0]
+
+
+def test_who_is_parked_does_not_stand_in_line(hall: Hall):
+    reader = Reader(hall, "parked")
+    reader.flags |= PARKED
+    reader.stand()
+    assert hall.turn() == []
+
+
+def test_the_loud_go_round_and_a_turn_has_its_end(hall: Hall):
     share = READ_BUDGET // QUANTUM
-    readers = [Reader(hall) for _ in range(2 * share + 1)]
-    hall.line_up(readers)
-    for expected in (share, 2 * share, 2 * share + 1):
-        hall.loop.turn(0)
-        assert hall.order == readers[:expected]
+    stand(hall, 3, times=share)
+    served = hall.turn()
+    assert served == [0, 1, 2] * (share // 3) + [0, 1, 2][: share % 3]
+    assert len(hall.turn()) == share
 
 
-def test_who_comes_again_comes_behind_the_others(hall: Hall):
-    loud, other = Reader(hall, again=True), Reader(hall)
-    hall.line_up([loud, other])
-    hall.loop.turn(0)
-    assert hall.order[:3] == [loud, other, loud]
-    loud._again = False
-    hall.loop.spin()
+def test_handshakes_have_a_budget_and_key_agreements_are_dear(hall: Hall):
+    stand(hall, HANDSHAKE_BUDGET + 10, greeting=True)
+    assert len(hall.turn()) == HANDSHAKE_BUDGET
+    assert len(hall.turn()) == 10
+    stand(hall, 10, greeting=True, dear=True)
+    assert len(hall.turn()) == HANDSHAKE_BUDGET // KEY_AGREEMENT_COST
+    assert len(hall.turn()) == HANDSHAKE_BUDGET // KEY_AGREEMENT_COST
 
 
-def test_nobody_stands_in_line_twice(hall: Hall):
-    reader = Reader(hall)
-    hall.line_up([reader, reader])
-    hall.loop.spin()
-    assert reader.reads == 1
+def test_a_key_agreement_is_paid_for_once(hall: Hall):
+    stand(hall, 2, greeting=True, dear=True, times=5)
+    assert len(hall.turn()) == 10
 
 
-def test_who_is_parked_is_not_read(hall: Hall):
-    reader = Reader(hall)
-    reader.flags = PARKED
-    hall.line_up([reader])
-    hall.loop.spin()
-    assert reader.reads == 0
+def test_neither_line_holds_the_other_up(hall: Hall):
+    stand(hall, 1000, greeting=True, dear=True)
+    quiet = Reader(hall, "quiet")
+    quiet.stand()
+    assert "quiet" in hall.turn()
 
 
-def test_while_paused_only_handshakes_are_served(hall: Hall):
-    loud, guest = Reader(hall), Reader(hall)
+def test_while_paused_only_handshakes_go_on(hall: Hall):
     hall.turns.pause()
-    hall.line_up([loud])
-    hall.line_up([guest], greeting=True)
-    hall.loop.spin()
-    assert hall.order == [guest]
+    stand(hall, 3)
+    stand(hall, 2, greeting=True)
+    assert hall.turn() == [0, 1] and hall.turn() == [] and not hall.loop._tasks, "no spinning while paused"
     hall.turns.resume()
-    hall.loop.spin()
-    assert hall.order == [guest, loud]
-
-
-def test_a_pause_in_the_middle_of_a_turn_stops_it_there(hall: Hall):
-    first, second = Reader(hall), Reader(hall)
-    first.on_readable = lambda: (Reader.on_readable(first), hall.turns.pause())  # type: ignore[method-assign]
-    hall.line_up([first, second])
-    hall.loop.spin()
-    assert hall.order == [first]
+    assert hall.turn() == [0, 1, 2]
     hall.turns.resume()
-    hall.loop.spin()
-    assert hall.order == [first, second]
+    assert hall.turn() == []
 
 
-def test_key_agreements_use_a_turn_up_sooner(hall: Hall):
-    count = HANDSHAKE_BUDGET // KEY_AGREEMENT_COST
-    hall.line_up([Reader(hall, derives=True) for _ in range(3 * count)], greeting=True)
-    hall.loop.turn(0)
-    assert len(hall.order) == count
-    hall.loop.spin()
+def test_pausing_in_the_middle_keeps_the_order(hall: Hall):
+    readers = stand(hall, 4, times=2)
+    read = readers[1].on_readable
+    readers[1].on_readable = lambda: (read(), hall.turns.pause())  # type: ignore[method-assign,assignment]
+    assert hall.turn() == [0, 1]
+    readers[1].on_readable = read  # type: ignore[method-assign]
+    hall.turns.resume()
+    assert hall.turn() == [2, 3, 0, 1, 2, 3]
 
 
-def test_one_that_fails_is_closed_alone(hall: Hall):
-    bad, good = Reader(hall, fails=True), Reader(hall)
-    hall.line_up([bad, good])
-    hall.loop.spin()
-    assert bad.closed is CloseReason.PEER_LOST and good.closed is None
-    assert good.reads == 1
+def test_an_error_closes_one_and_the_line_goes_on(hall: Hall):
+    readers = stand(hall, 3)
+    readers[1].error = ConnectionResetError()
+    assert hall.turn() == [0, 1, 2]
+    assert [reader.closed for reader in readers] == [False, True, False]
 
 
-def test_a_crowd_of_handshakes_is_announced_and_so_is_its_end(hall: Hall):
-    hall.line_up([Reader(hall) for _ in range(CROWD - 1)], greeting=True)
+def test_the_crowd(hall: Hall):
+    """Told once when the line is long, and once when half of it is through."""
+    stand(hall, CROWD - 1, greeting=True)
     assert hall.crowds == []
-    hall.line_up([Reader(hall)], greeting=True)
+    stand(hall, 20, greeting=True)
     assert hall.crowds == [True]
-    hall.line_up([Reader(hall) for _ in range(10)], greeting=True)
-    while len(hall.turns._greeting) > CROWD // 2:
+    waiting = CROWD + 19
+    while waiting > CROWD // 2:
         assert hall.crowds == [True]
-        hall.loop.turn(0)
+        waiting -= len(hall.turn())
     assert hall.crowds == [True, False]
-    hall.loop.spin()
+    while hall.turn():
+        pass
+    stand(hall, CROWD, greeting=True)
+    assert hall.crowds == [True, False, True]
 
 
-def test_an_idle_line_asks_for_no_turn(hall: Hall):
-    hall.turns.pause()
-    hall.line_up([Reader(hall)])
-    hall.loop.spin()
-    assert not hall.loop._tasks
+def test_the_loud_are_no_crowd(hall: Hall):
+    stand(hall, 2 * CROWD)
+    assert hall.crowds == []

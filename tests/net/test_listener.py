@@ -222,3 +222,50 @@ def test_holding_ends_the_accepting_of_this_turn(door: Door):
     door.knock(3)
     door.loop.spin()
     assert len(door.accepted) == 1
+
+
+def test_holding_leaves_them_in_the_queue(door: Door):
+    door.loop.spin()
+    door.listener.hold(True)
+    door.knock(3)
+    door.loop.spin()
+    assert door.accepted == [] and door.sock.accepts <= 1
+    door.listener.hold(False)
+    door.until_accepted(3)
+    door.knock()
+    door.until_accepted(4)
+
+
+def test_holding_while_accepting_stops_at_once(door: Door):
+    def accept(sock: socket.socket) -> None:
+        door.accepted.append(sock)
+        if len(door.accepted) == 2:
+            door.listener.hold(True)
+
+    door.listener._on_accept = accept
+    door.knock(5)
+    door.loop.spin()
+    assert len(door.accepted) == 2
+    door.listener.hold(False)
+    door.until_accepted(5)
+
+
+@pytest.mark.parametrize("order", ["hold first", "pause first"])
+def test_holding_and_pausing(door: Door, order: str):
+    door.loop.spin()
+    door.sock.always = errno.EMFILE
+    door.knock(2)
+    door.loop.until(lambda: door.pauses, "the pause")
+    door.listener.hold(True)
+    door.sock.always = None
+    if order == "hold first":
+        door.listener.hold(False)
+        door.loop.spin()
+        assert door.accepted == [], "the pause is not over"
+        door.loop.pass_(1)
+    else:
+        door.loop.pass_(1)
+        assert door.accepted == [], "it is still held"
+        door.listener.hold(False)
+    door.until_accepted(2)
+    assert door.loop.timers == 0

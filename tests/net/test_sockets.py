@@ -58,9 +58,8 @@ def test_listening_on_every_interface():
 
 
 def test_a_port_in_use():
-    with listening_socket(parse_address("127.0.0.1:0")) as sock:
-        with pytest.raises(StartupError, match="in use") as caught:
-            listening_socket(local_address(sock))
+    with listening_socket(parse_address("127.0.0.1:0")) as sock, pytest.raises(StartupError, match="in use") as caught:
+        listening_socket(local_address(sock))
     assert caught.value.exit_code == EXIT_CANNOT_LISTEN == 3
 
 
