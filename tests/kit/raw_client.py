@@ -95,7 +95,7 @@ def unseal(key: bytes, blob: bytes) -> bytes:
     return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(blob[:-NONCE], None, blob[-NONCE:], key)
 
 
-def connect(address: str, receive_buffer: int = 0, source: str = "") -> socket.socket:
+def connect(address: str, receive_buffer: int = 0) -> socket.socket:
     """A connected socket; `receive_buffer` bytes keep the kernel from taking much for a client that does not read."""
     if address.startswith("unix:"):
         sock, where = socket.socket(socket.AF_UNIX), address[len("unix:") :]
@@ -106,8 +106,6 @@ def connect(address: str, receive_buffer: int = 0, source: str = "") -> socket.s
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if source:
-            sock.bind((source, 0))
     sock.settimeout(TIMEOUT)
     try:
         sock.connect(where)
