@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import socket
 import time
@@ -17,7 +16,7 @@ from . import board
 from .backend import Backend
 from .board import Board
 from .clients import Clients
-from .machine import cpu_seconds, resident_bytes
+from .machine import cores, cpu_seconds, resident_bytes
 from .servers import Running, Server
 from .wires import Fault
 from .workloads import Job, Workload, job
@@ -120,7 +119,7 @@ def _play(make: Callable[[], Backend | Clients], pipe: Connection) -> None:
 def run(server: Server, workload: Workload, clients: int, timing: Timing, **particulars: Any) -> dict[str, Any]:
     """Measure. Raises Fault when the server fails, or anything did not arrive as it should."""
     work = job(server.wire, workload, clients, **particulars)
-    crew = Crew(work, min(clients, max(1, len(os.sched_getaffinity(0)) - 2)))
+    crew = Crew(work, min(clients, max(1, cores() - 2)))
     with _closing(crew), server.running(crew.port) as running, _blame(running):
         lead = _Lead(crew, running)
         crew.start_backend()
@@ -210,7 +209,7 @@ class _Lead:
 
 def _figures(first: _Snapshot, last: _Snapshot) -> dict[str, Any]:
     secs, packets, cpu = last.at - first.at, last.packets - first.packets, last.server - first.server
-    cores = [(after - before) / secs for before, after in zip(first.workers, last.workers)]
+    used = [(after - before) / secs for before, after in zip(first.workers, last.workers)]
     return {
         "seconds": secs,
         "packets": packets,
@@ -218,9 +217,9 @@ def _figures(first: _Snapshot, last: _Snapshot) -> dict[str, Any]:
         "server_cpu_secs": cpu,
         "server_cores": cpu / secs,
         "per_cpu_second": packets / cpu if cpu > 0 else 0.0,
-        "backend_cores": cores[0],
-        "client_cores": cores[1:],
-        "generator_bound": max(cores) > BUSY and cpu / secs < BUSY,
+        "backend_cores": used[0],
+        "client_cores": used[1:],
+        "generator_bound": max(used) > BUSY and cpu / secs < BUSY,
     }
 
 

@@ -126,7 +126,7 @@ def _voltlane(key: str, label: str, python: str, environment: dict[str, str]) ->
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{label}: {python} does not run: {error}"
     if asked.returncode:
-        return f"{label}: {asked.stderr.strip() or 'it does not start'}"
+        return f"{label}: with {python}: {asked.stderr.strip() or 'it does not start'}"
     said = asked.stdout.strip().splitlines()
     detail = ", ".join([*said[:1], said[1].partition(",")[0], *said[2:]]) if len(said) > 1 else asked.stdout.strip()
     command = [python, launcher, "serve", "--listen", "127.0.0.1:{listen}", "--master", "127.0.0.1:{master}"]
