@@ -122,8 +122,8 @@ def test_connections_that_never_finish_leave_nothing_behind() -> None:
         leave_unfinished(rig, UNFINISHED, owner.client_id)
         assert rig.server.descriptors() == descriptors
         grown = rig.server.resident_bytes() - memory
-        if CPYTHON:  # elsewhere memory goes up and down as its collector pleases
-            assert grown < max(1 << 20, 100 * UNFINISHED), f"{grown} bytes for {UNFINISHED} that came to nothing"
+        if CPYTHON:  # elsewhere memory goes up and down as its collector pleases; a connection is three times that
+            assert grown < 350 * UNFINISHED, f"{grown} bytes for {UNFINISHED} that came to nothing"
         assert "handshake deadline passed" in rig.server.log
         assert rig.new().client_id == owner.client_id + 1, "an id was spent"
         assert rig.back(owner).client_id == owner.client_id
