@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from kit.frames import join
+from kit.frames import data, join
 from kit.world import MakeWorld, numbered
 
+from voltlane.edges import master
 from voltlane.reasons import CloseReason
+from voltlane.wire.batch import plain
 from voltlane.wire.tagged import Flag
 
 FULL = {"master.channel_capacity": 100, "master.outbox_bytes": 50_000}
@@ -102,3 +104,38 @@ def test_reports_do_not_pile_up_for_a_master_that_does_not_read(make: MakeWorld)
     home.master.reading = True
     home.settle()
     assert len(home.master.notices(Flag.FAILURE)) == 8000 - counters.notices_dropped
+
+
+def test_small_packets_between_others_are_not_looked_for_everywhere(make: MakeWorld, monkeypatch: pytest.MonkeyPatch):
+    """A form of `group` may copy what it is shown: all of a bite for each packet of it would take seconds."""
+    shown: list[int] = []
+
+    def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int, bytes], int, int]:
+        shown.append(stop - start)
+        return plain.group(buffer, start, stop, most)
+
+    monkeypatch.setattr(master, "group", group)
+    home = make()
+    client = home.new()
+    other = (99).to_bytes(8, "little") + bytes([Flag.RECONNECTION])
+    payloads, stream, size = numbered(3000, 10), [], 0
+    for number, payload in enumerate(payloads):
+        stream += [data(client.id, payload), other if number % 3 else data(client.id, b"L" * 5000)]
+        size += 5000 if number % 3 == 0 else 0
+    home.master.write(join(stream))
+    home.settle()
+    assert [got for got in client.got if got[:1] != b"L"] == payloads and len(client.got) == 4000
+    assert sum(shown) < len(payloads) * 3 * master.LARGE + 10 * size
+
+
+@pytest.mark.parametrize("count", [10, 400, 3000])
+def test_a_run_of_small_packets_behind_another_is_found_whole(make: MakeWorld, count: int):
+    home = make({"clients.outbox_bytes": 1 << 26})
+    client = home.new()
+    other = (99).to_bytes(8, "little") + bytes([Flag.RECONNECTION])
+    for sizes in ((30,), (0, 1, 700, 4087, 5), (4086, 4087)):
+        before = len(client.got)
+        payloads = [b"s" * sizes[number % len(sizes)] for number in range(count)]
+        home.master.write(join([other, *(data(client.id, payload) for payload in payloads)]))
+        home.settle()
+        assert client.got[before:] == payloads

@@ -13,6 +13,7 @@ from typing import Callable, NamedTuple
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.outbox import Outbox
+from ..net.memory import receive_buffer
 from ..net.poller import HANGUP
 from ..net.reactor import Reactor
 from ..net.stream import Stream
@@ -25,6 +26,8 @@ from ..wire.tagged import Flag, Tagged, decode_tagged
 
 LARGE = 4096
 """Payload bytes from which on a frame is passed on where it stands instead of being copied into a chunk."""
+SHORT_SPAN = 2 * LARGE
+"""Bytes looked at for small packets behind one that was not; twice as many each time they are all small."""
 BITE = 1 << 22
 """Bytes read from the master at once: the more, the more packets go out with one write a client."""
 STAGE = 1 << 18
@@ -201,7 +204,7 @@ class MasterConnection(Stream):
 
     def __init__(self, trunk: Trunk, sock: socket.socket) -> None:
         self.trunk = trunk
-        self._buffer = bytearray(BITE)
+        self._buffer = receive_buffer(BITE)
         self._view = memoryview(self._buffer)
         self._filled = 0
         self._pending = False  # there is something to read that was left for later
@@ -260,11 +263,17 @@ class MasterConnection(Stream):
     def _take(self, stop: int) -> None:
         """Pass on the whole packets in `buffer[:stop]`, and keep the rest for the next bite."""
         position, buffer, view, hub, counters = 0, self._buffer, self._view, self.trunk.hub, self.trunk.counters
+        span = stop  # how far to look for small packets: `group` may copy all of that, in vain where they are few
         while True:
-            chunks, position, packets = group(buffer, position, stop, LARGE)
+            until = min(stop, position + span)
+            chunks, position, packets = group(buffer, position, until, LARGE)
             if packets:
                 counters.packets_down += packets
                 hub.deliver(chunks)
+                if until < stop and position > until - LARGE - PREFIX_SIZE:
+                    span *= 2
+                    continue
+            span = SHORT_SPAN
             frames, position, packets = group_views(buffer, view, position, stop, LARGE, MAX_TAGGED)
             if packets:
                 counters.packets_down += packets
@@ -295,15 +304,15 @@ class MasterConnection(Stream):
             if needed > len(self._buffer):
                 self._resize(min(needed, 2 * len(self._buffer)), position, stop)
             elif position:
-                self._buffer[:kept] = self._buffer[position:stop]
+                self._buffer[:kept] = bytes(self._view[position:stop])
         elif len(self._buffer) > BITE:
             self._resize(BITE, position, stop)
         self._filled = kept
 
     def _resize(self, size: int, position: int, stop: int) -> None:
         """Another buffer: larger as a large packet comes in, not as it is announced; the usual one after it."""
-        buffer = bytearray(size)
-        buffer[: stop - position] = self._view[position:stop]
+        buffer = receive_buffer(size)
+        buffer[: stop - position] = bytes(self._view[position:stop])
         self._view.release()
         self._buffer = buffer
         self._view = memoryview(buffer)
