@@ -203,4 +203,4 @@ class Backend:
         stop = self._receive(timeout)
         if stop > self.held:
             packet = self.job.wire.untag(self.buffer, 0, stop)
-            raise Fault(f"the backend got what nobody sent: {packet or bytes(self.view[:stop][:60])}")
+            raise Fault(f"the backend got what nobody sent: {packet or bytes(self.view[: min(stop, 60)])!r}")

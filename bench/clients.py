@@ -39,6 +39,11 @@ class Client:
 
     __slots__ = ("cycle", "follower", "got", "index", "marked", "marked_at", "said", "sent", "sock", "view")
 
+    sock: socket.socket
+    cycle: bytes
+    follower: Follower
+    view: memoryview
+
     def __init__(self, index: int) -> None:
         self.index = index
         self.said = False

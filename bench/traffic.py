@@ -12,6 +12,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import NoReturn
 
 from .wires import Fault, Wire
 
@@ -192,7 +193,7 @@ class Ledger:
             self.packets += packets
         return position
 
-    def _fail(self, buffer: bytearray, position: int, stop: int, what: str) -> None:
+    def _fail(self, buffer: bytearray, position: int, stop: int, what: str) -> NoReturn:
         packet = self._wire.untag(buffer, position, stop)
         if packet is not None and packet.kind:
             what = f"instead of data, flag {packet.kind} for client id {packet.client_id}: {packet.data[:60]!r}"
