@@ -13,6 +13,7 @@ from typing import Callable, NamedTuple
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.outbox import Outbox
+from ..net.memory import receive_buffer
 from ..net.poller import HANGUP
 from ..net.reactor import Reactor
 from ..net.stream import Stream
@@ -203,7 +204,7 @@ class MasterConnection(Stream):
 
     def __init__(self, trunk: Trunk, sock: socket.socket) -> None:
         self.trunk = trunk
-        self._buffer = bytearray(BITE)
+        self._buffer = receive_buffer(BITE)
         self._view = memoryview(self._buffer)
         self._filled = 0
         self._pending = False  # there is something to read that was left for later
@@ -303,15 +304,15 @@ class MasterConnection(Stream):
             if needed > len(self._buffer):
                 self._resize(min(needed, 2 * len(self._buffer)), position, stop)
             elif position:
-                self._buffer[:kept] = self._buffer[position:stop]
+                self._buffer[:kept] = bytes(self._view[position:stop])
         elif len(self._buffer) > BITE:
             self._resize(BITE, position, stop)
         self._filled = kept
 
     def _resize(self, size: int, position: int, stop: int) -> None:
         """Another buffer: larger as a large packet comes in, not as it is announced; the usual one after it."""
-        buffer = bytearray(size)
-        buffer[: stop - position] = self._view[position:stop]
+        buffer = receive_buffer(size)
+        buffer[: stop - position] = bytes(self._view[position:stop])
         self._view.release()
         self._buffer = buffer
         self._view = memoryview(buffer)

@@ -9,9 +9,10 @@ from ..core.counters import Counters
 from ..core.handshake import Grounds, Handshake, Step
 from ..core.hub import Hub
 from ..core.outbox import Chunk, Verdict
-from ..core.session import Session
+from ..core.session import Session, State
 from ..core.timers import Timer
 from ..errors import ProtocolError
+from ..net.memory import receive_buffer
 from ..net.poller import HANGUP, WRITE
 from ..net.reactor import Reactor
 from ..net.stream import Stream
@@ -27,6 +28,9 @@ from .turns import ENDING, LOUD, PARKED, QUANTUM, Turns
 
 DRAIN_READS = 256
 """Reads of what a connection that is taken over had received: more than a socket's buffer holds."""
+PARK_SHARE = 32
+"""The part of its outbox limit from which on a client is not read itself: early, because what it has sent may still
+come back to it from every buffer between here and the master's answer."""
 
 
 class ClientLimits(NamedTuple):
@@ -60,8 +64,8 @@ class ClientEdge:
         self.counters = counters
         self.limits = limits
         self.small = min(LARGE, limits.packet_size_limit)
-        self.park_above = limits.outbox_bytes // 2
-        self.scratch = bytearray(2 * QUANTUM)  # a kept part, below a quantum, and a quantum read behind it
+        self.park_above = limits.outbox_bytes // PARK_SHARE
+        self.scratch = receive_buffer(2 * QUANTUM)  # a kept part, below a quantum, and a quantum read behind it
         self.view = memoryview(self.scratch)
         self.peers = PeerLog()
         self.turns = Turns(reactor, on_crowd)
@@ -86,6 +90,7 @@ class ClientEdge:
         """Close every connection: the server ends."""
         for connection in self.connections:
             connection.close(CloseReason.SHUTDOWN)
+        self.peers.sum_up()
 
     # ---- overflow policy "block"
 
@@ -174,7 +179,7 @@ class ClientConnection(Stream):
         if received:
             edge.counters.bytes_up += received
             if self.session is not None:
-                self._take(0, kept + received)
+                self._take(0, kept + received, self.session.id)
             else:
                 self._greet(0, kept + received)
         return received
@@ -184,17 +189,16 @@ class ClientConnection(Stream):
         if rearm is not None and self.sock is not None:
             rearm(self.sock.fileno())
 
-    def _take(self, start: int, stop: int) -> None:
+    def _take(self, start: int, stop: int, client_id: int) -> None:
         """Pass on the whole frames in `scratch[start:stop]`, and keep the rest."""
-        edge, session = self.edge, self.session
-        assert session is not None
-        chunk, position, packets = retag(edge.scratch, start, stop, session.id, edge.small)
+        edge = self.edge
+        chunk, position, packets = retag(edge.scratch, start, stop, client_id, edge.small)
         if packets:
             edge.counters.packets_up += packets
             edge.trunk.push(chunk, packets)
         self.partial = None
         if position != stop:
-            self._take_rest(position, stop, session.id)
+            self._take_rest(position, stop, client_id)
 
     def _take_rest(self, position: int, stop: int, client_id: int) -> None:
         """What the batch loop left: large frames, which are passed on where they stand, and the part of a frame."""
@@ -260,17 +264,17 @@ class ClientConnection(Stream):
         if handshake.session is None:
             assert handshake.point is not None
             # The session is set first: the connection may be lost while its first packet is sent.
-            self.session = edge.hub.open(handshake.point, self)
-            edge.hub.welcome(self.session)
+            session = self.session = edge.hub.open(handshake.point, self)
+            edge.hub.welcome(session)
         else:
             rest = bytes(edge.view[position:stop])  # a takeover reads the old connection, into the same buffer
-            self.session = handshake.session
-            edge.hub.resume(self.session, self)
+            session = self.session = handshake.session
+            edge.hub.resume(session, self)
             position, stop = 0, len(rest)
             edge.scratch[:stop] = rest
-        log.debug("client %d is here", self.session.id if self.session else -1)
-        if position != stop and self.session is not None:
-            self._take(position, stop)
+        log.debug("client %d is here", session.id)
+        if position != stop and session.state is not State.ENDED:  # even if the client has left again by now
+            self._take(position, stop, session.id)
 
     def _handshake_expired(self, now: float) -> None:
         self.timer = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 
 from ..reasons import CloseReason
 
@@ -37,24 +38,25 @@ def setup(level_name: str) -> None:
 
 
 class PeerLog:
-    """Lines about peers that failed, at most `most` of each reason in a second."""
+    """Lines about peers that failed, at most `most` of each reason in a second; the others are told as a number."""
 
     def __init__(self, most: int = 20) -> None:
         self._most = most
         self._second = -1
-        self._written: dict[CloseReason, int] = {}
-        self._left_out: dict[CloseReason, int] = {}
+        self._seen: Counter[CloseReason] = Counter()
 
     def write(self, reason: CloseReason, who: str, detail: str, now: float) -> None:
         """One line at level Info, unless there were enough of this reason in this second."""
         if int(now) != self._second:
+            self.sum_up()
             self._second = int(now)
-            self._written.clear()
-        written = self._written.get(reason, 0)
-        if written >= self._most:
-            self._left_out[reason] = self._left_out.get(reason, 0) + 1
-            return
-        self._written[reason] = written + 1
-        left_out = self._left_out.pop(reason, 0)
-        more = f" (and {left_out} more like it that were not logged)" if left_out else ""
-        log.info("%s: %s%s%s", who, reason.value, f": {detail}" if detail else "", more)
+        self._seen[reason] += 1
+        if self._seen[reason] <= self._most:
+            log.info("%s: %s%s", who, reason.value, f": {detail}" if detail else "")
+
+    def sum_up(self) -> None:
+        """One line for each reason of which there were too many."""
+        for reason, count in self._seen.items():
+            if count > self._most:
+                log.info("%d more: %s", count - self._most, reason.value)
+        self._seen.clear()
