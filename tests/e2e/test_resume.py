@@ -12,7 +12,7 @@ from kit.raw_master import DATA, RECONNECTION, Tagged
 from kit.rig import Rig, running
 
 MISSED = [b"missed %d" % number for number in range(10)]
-BIG = {"clients.outbox_bytes": 1 << 27, "clients.missed_packets_buffer_bytes": 1 << 27}
+BIG = {"clients.outbox_bytes": 1 << 30, "clients.missed_packets_buffer_bytes": 1 << 27}
 """Limits that let much be unwritten."""
 
 
@@ -277,7 +277,7 @@ def test_queued_packets_come_after_the_resume_the_one_that_was_cut_whole() -> No
 def test_a_client_that_leaves_again_in_the_middle_of_its_replay_misses_nothing() -> None:
     with running(BIG) as rig:
         client = rig.stale()
-        sent = numbered(120, 50_000)  # over what the kernel takes, below where it would not be read
+        sent = numbered(400, 50_000)
         rig.master.send(client.client_id, *sent)
         rig.master.fence()
         got = rig.back(client, receive_buffer=16384).leave()
