@@ -229,8 +229,10 @@ class Server:
 
     def _reap(self, now: float) -> None:
         self._reaping = None
-        self.registry.reap(now)
-        self._on_stale()
+        try:
+            self.registry.reap(now)
+        finally:
+            self._on_stale()
 
     # ---- trouble
 

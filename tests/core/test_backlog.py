@@ -52,3 +52,25 @@ def test_it_goes_on_after_having_been_taken():
     assert kept(backlog) == [b"a", b"b"]
     backlog.append(join([b"c"]), 1, 10, 100)
     assert kept(backlog) == [b"c"]
+
+
+def test_dropping_one_by_one_copies_next_to_nothing(monkeypatch):
+    """One large chunk, then many small ones, each of which pushes one packet out."""
+
+    class Chunk(bytes):
+        copied = 0
+
+        def __getitem__(self, key):
+            found = super().__getitem__(key)
+            if isinstance(key, slice):
+                Chunk.copied += len(found)
+                return Chunk(found)
+            return found
+
+    backlog = Backlog()
+    payloads = [bytes([n % 256]) * 20 for n in range(3000)]
+    backlog.append(Chunk(join(payloads[:2000])), 2000, 2000, 1 << 20)
+    for payload in payloads[2000:]:
+        assert backlog.append(join([payload]), 1, 2000, 1 << 20) == 1
+    assert Chunk.copied < 2 * 24 * 2000
+    assert split(b"".join(bytes(chunk) for chunk, _ in backlog.take())) == payloads[1000:]

@@ -217,9 +217,8 @@ def test_without_a_stale_time_a_lost_client_is_reported_at_once():
 
 def test_each_live_client_is_announced():
     home = Home()
-    assert home.hub.announcements() == (b"", 0)
+    assert home.hub.announcements() == b""
     (first, _), (second, _), (third, _) = home.open(), home.open(), home.open()
     home.lose(second)
-    chunk, count = home.hub.announcements()
-    home.trunk.push(chunk, count)
+    home.trunk.push(home.hub.announcements(), 2)
     assert home.trunk.pushed == [notice(first), notice(third)]

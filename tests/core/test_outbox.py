@@ -175,3 +175,18 @@ def test_a_replay_is_as_long_as_it_is():
     outbox.advance(1)
     assert outbox.judge(3, 400) is Verdict.SLOW
     assert outbox.judge(4, 399) is Verdict.FULL
+
+
+def test_rewind_drops_what_was_for_this_peer_alone():
+    """Notices that a master did not take are not kept for the next one, which gets its own."""
+    outbox = Outbox()
+    outbox.append(join([b"data"]), 1)
+    outbox.prepend(join([b"notice", b"notice"]), 0)
+    for written in (0, 3, 10, 17):
+        outbox.advance(written)
+        outbox.rewind()
+        assert outbox.size == len(join([b"data"])) and outbox.packets == 1
+        outbox.prepend(join([b"notice", b"notice"]), 0)
+    outbox.rewind()
+    outbox.prepend(b"", 0)
+    assert outbox.take() == [(join([b"data"]), 1)]

@@ -11,10 +11,11 @@ from .outbox import Chunk
 class Backlog:
     """A bounded FIFO of chunks (whole client frames, SPEC 7). Limits are the caller's, the same for all of them."""
 
-    __slots__ = ("_chunks", "dropped", "packets", "size")
+    __slots__ = ("_chunks", "_cut", "dropped", "packets", "size")
 
     def __init__(self) -> None:
         self._chunks: deque[tuple[Chunk, int]] = deque()
+        self._cut = 0  # bytes of the first chunk that are dropped
         self.packets = 0
         self.size = 0
         """Bytes, length prefixes included."""
@@ -39,25 +40,40 @@ class Backlog:
 
     def _drop_oldest(self, packets: int, size: int) -> int:
         """Drop from the first chunk: all of it if that is not enough, else the fewest packets that are."""
-        chunk, count = self._chunks.popleft()
-        if count <= packets or len(chunk) <= size:
+        chunk, count = self._chunks[0]
+        start = self._cut
+        if count <= packets or len(chunk) - start <= size:
+            self._pop_first()
             self.packets -= count
-            self.size -= len(chunk)
+            self.size -= len(chunk) - start
             return count
-        cut = skip_frames(chunk, packets)
-        dropped = packets
-        while cut < size:
+        cut, dropped = start + skip_frames(memoryview(chunk)[start:], packets), packets
+        while cut - start < size:
             cut += skip_frames(memoryview(chunk)[cut:], 1)
             dropped += 1
-        if dropped < count:
-            self._chunks.appendleft((chunk[cut:], count - dropped))
+        if dropped == count:
+            self._pop_first()
+        else:
+            # Copied each time, what is left would make dropping one by one quadratic; never, it would hold the memory.
+            if cut > len(chunk) // 2:
+                chunk, self._cut = chunk[cut:], 0
+            else:
+                self._cut = cut
+            self._chunks[0] = (chunk, count - dropped)
         self.packets -= dropped
-        self.size -= cut
+        self.size -= cut - start
         return dropped
+
+    def _pop_first(self) -> None:
+        self._chunks.popleft()
+        self._cut = 0
 
     def take(self) -> list[tuple[Chunk, int]]:
         """Everything, as (chunk, packets), out of the backlog."""
         chunks = list(self._chunks)
+        if self._cut:
+            chunk, packets = chunks[0]
+            chunks[0] = (chunk[self._cut :], packets)
         self._chunks.clear()
-        self.packets = self.size = 0
+        self._cut = self.packets = self.size = 0
         return chunks

@@ -144,10 +144,9 @@ class Hub:
 
     # ---- the master comes back
 
-    def announcements(self) -> tuple[bytes, int]:
-        """A reconnection notice for each live session, for a master that may have forgotten them, and their number."""
-        live = self.registry.live()
-        return b"".join([frame_tagged(session.id, Flag.RECONNECTION) for session in live]), len(live)
+    def announcements(self) -> bytes:
+        """A reconnection notice for each live session, for a master that may have forgotten them."""
+        return b"".join([frame_tagged(session.id, Flag.RECONNECTION) for session in self.registry.live()])
 
     def _not_found(self, client_id: int, packets: int) -> None:
         self._counters.unknown_client += packets

@@ -112,29 +112,27 @@ class Outbox:
         self._offset = written
 
     def rewind(self) -> None:
-        """The peer is gone: go back to the start of the frame that was written in part, to send it again whole."""
-        if not self._offset:
-            return
-        self._locate()
-        chunk, packets = self._chunks.popleft()
-        self.size += self._offset - self._start
-        if packets:
-            self._chunks.appendleft((bytes(memoryview(chunk)[self._start :]), packets - self._passed))
-        else:
-            self.size -= len(chunk) - self._start
-        self._packets -= self._passed
-        self._offset = self._start = self._passed = 0
+        """The peer is gone: drop what was said to it alone, and go back to the start of a frame written in part."""
+        if self._offset:
+            self._locate()
+            chunk, packets = self._chunks.popleft()
+            self._chunks.appendleft((bytes(memoryview(chunk)[self._start :]), packets and packets - self._passed))
+            self._packets -= self._passed
+            self._offset = self._start = self._passed = 0
+        self._chunks = deque((chunk, packets) for chunk, packets in self._chunks if packets)
+        self.size = sum(len(chunk) for chunk, _ in self._chunks)
 
     def prepend(self, chunk: Chunk, packets: int) -> None:
         """Put a chunk in front of everything. Only while nothing is written in part."""
-        self._chunks.appendleft((chunk, packets))
-        self._packets += packets
-        self.size += len(chunk)
+        if chunk:
+            self._chunks.appendleft((chunk, packets))
+            self._packets += packets
+            self.size += len(chunk)
 
     def take(self) -> list[tuple[Chunk, int]]:
         """Everything not written in full, as (chunk, packets), out of the outbox."""
         self.rewind()
-        chunks = [(chunk, packets) for chunk, packets in self._chunks if packets]
+        chunks = list(self._chunks)
         self._chunks.clear()
         self._packets = self.size = self._exempt = 0
         return chunks

@@ -163,14 +163,12 @@ class Trunk:
 
     def connect(self, sock: socket.socket) -> None:
         """Go on over this socket: first who is here, then what was not written in full."""
-        again = self.counters.master_connections > 0
-        self.counters.master_connections += 1
-        held, self._held = self._held, Outbox()
         self.connection = connection = MasterConnection(self, sock)
-        if again:
-            notices, count = self.hub.announcements()
-            if count:
-                held.prepend(notices, count)
+        held, self._held = self._held, Outbox()
+        if self.counters.master_connections:
+            # Of no packets: what this master does not hear of it the next one is told anew.
+            held.prepend(self.hub.announcements(), 0)
+        self.counters.master_connections += 1
         if held:
             connection.outbox = held
             connection.try_flush()

@@ -105,7 +105,11 @@ class Dialer:
             self._failed(why)
         else:
             self._connected = self._reactor.now
-            self._on_connect(sock)
+            try:
+                self._on_connect(sock)
+            except OSError as error:
+                sock.close()
+                self._failed(error.strerror or str(error))
 
     def _failed(self, why: str) -> None:
         self._failures += 1
