@@ -253,11 +253,6 @@ class MasterConnection(Stream):
         """See Stream."""
         self.trunk.lost(self, reason, detail)
 
-    def _drained(self) -> None:
-        rearm = self.reactor.poller.rearm_read
-        if rearm is not None and self.sock is not None:
-            rearm(self.sock.fileno())
-
     def _take(self, stop: int) -> None:
         """Pass on the whole packets in `buffer[:stop]`, and keep the rest for the next bite."""
         position, buffer, view, hub, counters = 0, self._buffer, self._view, self.trunk.hub, self.trunk.counters

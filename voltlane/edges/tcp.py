@@ -156,49 +156,42 @@ class ClientConnection(Stream):
             edge.turns.enqueue(self, self.session is None)
         elif received:
             self.flags &= ~LOUD
-            if self.sock is not None:
-                self._drained()
+            self._drained()
         else:
             self.close(CloseReason.PEER_CLOSED)
 
     def _receive(self) -> int:
         """One recv and what follows from it: bytes received, 0 at the end of the stream, -1 for nothing."""
-        edge, sock, partial, kept = self.edge, self.sock, self.partial, 0
+        edge, sock, partial, stop = self.edge, self.sock, self.partial, 0
         assert sock is not None
         try:
             if partial is None:
                 received = sock.recv_into(edge.scratch, QUANTUM)
             elif isinstance(partial, bytes):
-                kept = len(partial)
-                edge.scratch[:kept] = partial
-                received = sock.recv_into(edge.view[kept : kept + QUANTUM])
+                stop = len(partial)
+                edge.scratch[:stop] = partial
+                received = sock.recv_into(edge.view[stop : stop + QUANTUM])
             else:
                 return self._receive_large(sock, partial)
         except BlockingIOError:
             return -1
-        if received:
-            edge.counters.bytes_up += received
-            if self.session is not None:
-                self._take(0, kept + received, self.session.id)
-            else:
-                self._greet(0, kept + received)
-        return received
-
-    def _drained(self) -> None:
-        rearm = self.reactor.poller.rearm_read
-        if rearm is not None and self.sock is not None:
-            rearm(self.sock.fileno())
-
-    def _take(self, start: int, stop: int, client_id: int) -> None:
-        """Pass on the whole frames in `scratch[start:stop]`, and keep the rest."""
-        edge = self.edge
-        chunk, position, packets = retag(edge.scratch, start, stop, client_id, edge.small)
+        if not received:
+            return 0
+        edge.counters.bytes_up += received
+        stop += received
+        session = self.session
+        if session is None:
+            self._greet(0, stop)
+            return received
+        chunk, position, packets = retag(edge.scratch, 0, stop, session.id, edge.small)
         if packets:
             edge.counters.packets_up += packets
             edge.trunk.push(chunk, packets)
-        self.partial = None
         if position != stop:
-            self._take_rest(position, stop, client_id)
+            self._take_rest(position, stop, session.id)
+        elif partial is not None:
+            self.partial = None
+        return received
 
     def _take_rest(self, position: int, stop: int, client_id: int) -> None:
         """What the batch loop left: large frames, which are passed on where they stand, and the part of a frame."""
@@ -218,8 +211,8 @@ class ClientConnection(Stream):
             if packets:
                 edge.counters.packets_up += packets
                 trunk.push(chunk, packets)
-        if position != stop:
-            self.partial = LargeFrame.begin(view[position:stop], QUANTUM) or bytes(view[position:stop])
+        rest = view[position:stop]
+        self.partial = (LargeFrame.begin(rest, QUANTUM) or bytes(rest)) if rest else None
 
     def _receive_large(self, sock: socket.socket, large: LargeFrame) -> int:
         received = large.receive(sock, QUANTUM)
@@ -274,7 +267,7 @@ class ClientConnection(Stream):
             edge.scratch[:stop] = rest
         log.debug("client %d is here", session.id)
         if position != stop and session.state is not State.ENDED:  # even if the client has left again by now
-            self._take(position, stop, session.id)
+            self._take_rest(position, stop, session.id)
 
     def _handshake_expired(self, now: float) -> None:
         self.timer = None
