@@ -83,7 +83,7 @@ def connect(address):
 def cut(connection):
     """Behind the library's back: the server sees the end of our stream, and takes the client for gone.
 
-    What it had sent still arrives. A line cut more brutally also loses what stands in the kernels' buffers (SPEC 5).
+    What it had sent still arrives. A line cut more brutally also loses what stands in the kernels' buffers (SPEC 7).
     """
     with socket.socket(fileno=os.dup(connection.fileno())) as line:
         line.shutdown(socket.SHUT_WR)

@@ -7,7 +7,7 @@
 What arrives is what the backend sent, packet by packet, in order. When the connection is lost the server keeps what it
 missed, for as long as it was configured to; `reconnect()` proves who we are, and the missed packets come out of `recv`
 before anything new. Not covered is what was in flight: packets that a kernel had taken and the dead connection never
-delivered are known to nobody (SPEC 5).
+delivered are known to nobody (SPEC 7).
 """
 
 from __future__ import annotations
