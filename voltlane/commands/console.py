@@ -6,16 +6,23 @@ import os
 import shlex
 import shutil
 import sys
+from typing import TextIO
 
 
 def say(message: str) -> None:
     """One line for the person at the terminal."""
-    print(f"voltlane: {message}", file=sys.stderr, flush=True)
+    _line(sys.stderr, f"voltlane: {message}")
 
 
 def show(text: str) -> None:
     """A result that was asked for, to standard output, at once also where that is a pipe."""
-    print(text, flush=True)
+    _line(sys.stdout, text)
+
+
+def _line(stream: TextIO, text: str) -> None:
+    """In one write, as `print` does not: a Ctrl-C that comes in between would leave the line without its end."""
+    stream.write(text + "\n")
+    stream.flush()
 
 
 def reason(error: OSError) -> str:
