@@ -36,18 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     runs = [_run(server, row, given.clients, given.seconds, most) for row in workloads for server in servers]
     report = Report(servers, notes, {"clients": given.clients, "seconds": given.seconds})
     report.print_head(runs)
-    given.out.mkdir(parents=True, exist_ok=True)
-    code = 0
-    try:
-        report.carry_out(runs)
-    except KeyboardInterrupt:
-        print("\ninterrupted; what has been measured so far:")
-        code = 130
-    tell(report, workloads)
-    report.write_json(given.out / "results.json")
-    (given.out / "chart.svg").write_text(chart.bars(report, workloads), encoding="utf-8")
-    print(f"\n{given.out / 'results.json'}\n{given.out / 'chart.svg'}")
-    return code or (1 if report.faults else 0)
+    return report.measure(
+        runs,
+        given.out / "results.json",
+        given.out / "chart.svg",
+        tell=lambda: tell(report, workloads),
+        draw=lambda: chart.bars(report, workloads),
+    )
 
 
 def _run(server: Server, workload: Workload, clients: int, seconds: float, most: int) -> Run:

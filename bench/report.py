@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from .generator import Timing, run
 from .machine import describe
@@ -62,6 +62,28 @@ class Report:
             print(f"  this machine is busy (load {machine['load']:.1f}): do not trust the figures")
         estimate = sum(this.seconds + _warm(this) + _AROUND_SECS + this.clients / _AROUND_CLIENTS for this in runs)
         print(f"{len(runs)} runs, about {estimate:.0f} s\n", flush=True)
+
+    def measure(
+        self,
+        runs: Sequence[Run],
+        results: Path,
+        picture: Path,
+        tell: Callable[[], None],
+        draw: Callable[[], str],
+    ) -> int:
+        """Carry the runs out, print the tables and write both files, even if interrupted. The exit code."""
+        results.parent.mkdir(parents=True, exist_ok=True)
+        code = 0
+        try:
+            self.carry_out(runs)
+        except KeyboardInterrupt:
+            print("\ninterrupted; what has been measured so far:")
+            code = 130
+        tell()
+        self.write_json(results)
+        picture.write_text(draw(), encoding="utf-8")
+        print(f"\n{results}\n{picture}")
+        return code or (1 if self.faults else 0)
 
     def carry_out(self, runs: Sequence[Run]) -> None:
         """All of them, one after the other. A fault is a row as well."""

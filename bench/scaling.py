@@ -41,18 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     runs.sort(key=lambda run: (run.workload.mode, run.workload.size, run.particulars.get("active", 0), run.clients))
     report = Report(servers, notes, {"rate": given.rate, "seconds": given.seconds})
     report.print_head(runs)
-    given.out.mkdir(parents=True, exist_ok=True)
-    code = 0
-    try:
-        report.carry_out(runs)
-    except KeyboardInterrupt:
-        print("\ninterrupted; what has been measured so far:")
-        code = 130
-    _tell(report)
-    report.write_json(given.out / "scaling.json")
-    (given.out / "scaling.svg").write_text(_chart(report), encoding="utf-8")
-    print(f"\n{given.out / 'scaling.json'}\n{given.out / 'scaling.svg'}")
-    return code or (1 if report.faults else 0)
+    return report.measure(
+        runs,
+        given.out / "scaling.json",
+        given.out / "scaling.svg",
+        tell=lambda: _tell(report),
+        draw=lambda: _chart(report),
+    )
 
 
 def _runs(server: Server, most: int, rate: int, seconds: float) -> list[Run]:

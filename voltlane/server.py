@@ -187,11 +187,11 @@ class Server:
 
     def _on_master(self, sock: socket.socket) -> None:
         log.info("connected to the master at %s", self.config.master.address)
-        if self._giving_up is not None:
-            self.reactor.cancel(self._giving_up)
-            self._giving_up = None
         set_low_delay(sock)
         set_keepalive(sock, ceil(self.config.clients.keepalive_secs))
+        if self._giving_up is not None:  # not before: a socket that fails there was no connection
+            self.reactor.cancel(self._giving_up)
+            self._giving_up = None
         self.trunk.connect(sock)
         if self._listener is None and self._listening is not None:
             self._listener = Listener(self.reactor, self._listening, self.clients.accept, self._on_accept_pause)
