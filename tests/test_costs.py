@@ -172,6 +172,24 @@ def test_calls_of_functions(road: Road, loops: str, way: str, kind: str) -> None
 
 
 @on_cpython
+@pytest.mark.parametrize(("way", "most"), [("up", 11), ("down", 9)])
+def test_calls_for_a_quiet_client(road: Road, way: str, most: int) -> None:
+    """A packet that comes alone, to or from one of many: each is an event, or a write, of its own."""
+    calls = Calls()
+    log = road.world.master.log
+    road.world.settle()
+    log.clear()
+    if way == "up":
+        for client in road.clients:
+            client.write(join([bytes(64)]))
+        road.pump(lambda: len(log) == CLIENTS, calls)
+    else:
+        road.world.master.write(join(data(client.id, bytes(64)) for client in road.clients))
+        road.pump(lambda: all(client.got for client in road.clients), calls)
+    assert calls.count / CLIENTS < most
+
+
+@on_cpython
 @pytest.mark.parametrize("way", ["up", "down"])
 def test_memory(road: Road, loops: str, way: str) -> None:
     """A few times what is under way at the most, and nothing that stays."""

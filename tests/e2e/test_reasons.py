@@ -179,14 +179,14 @@ def test_an_error_of_our_own_closes_the_one_connection_and_is_logged(monkeypatch
         server = rig.server
         assert isinstance(server, EmbeddedServer)
         victim, bystander = rig.new(), rig.new()
-        take = server.server.trunk.push
+        take = server.server.trunk.push_one
 
-        def push(chunk: bytes, packets: int) -> None:
-            if b"poison" in chunk:
+        def push_one(frame: bytes) -> None:
+            if b"poison" in frame:
                 raise RuntimeError("a bug")
-            take(chunk, packets)
+            take(frame)
 
-        monkeypatch.setattr(server.server.trunk, "push", push)
+        monkeypatch.setattr(server.server.trunk, "push_one", push_one)
         server.expected_bugs = 1
         victim.send(b"poison")
         assert list(victim.rest()) == []

@@ -33,6 +33,7 @@ class Counters:
         self.accepted = 0
         self.sessions = 0
         self.resumed = 0
+        # On the firehose, with all that stands in front of the data.
         self.packets_up = 0
         self.packets_down = 0
         self.bytes_up = 0

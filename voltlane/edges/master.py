@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple
 
 from ..core.counters import Counters
 from ..core.hub import Hub
-from ..core.outbox import Outbox
+from ..core.outbox import Chunk, Outbox
 from ..net.memory import receive_buffer
 from ..net.poller import HANGUP
 from ..net.reactor import Reactor
@@ -66,9 +66,9 @@ class Trunk:
         self._on_lost = on_lost
         self.connection: MasterConnection | None = None
         self._held: Outbox = Outbox()  # what waits while there is no connection
-        self._staged: list[bytes] = []
-        self._staged_bytes = 0
-        self._staged_packets = 0
+        self._staged: list[Chunk] = []
+        self._staged_more = 0  # packets beyond one for each chunk
+        self._staged_bytes = 0  # but for those that came one by one
         self.full = False
         """Whether clients must not be read."""
         self.blocked = False
@@ -76,12 +76,16 @@ class Trunk:
 
     # ---- upwards
 
-    def push(self, chunk: bytes, packets: int) -> None:
-        """Queue whole tagged frames for the master; written at the end of the turn at the latest."""
+    def push_one(self, frame: bytes | bytearray) -> None:
+        """Queue one small tagged frame for the master: no more than one for each event of a turn."""
         if not self._staged:
             self.reactor.mark_dirty(self)
-        self._staged.append(chunk)
-        self._staged_packets += packets
+        self._staged.append(frame)
+
+    def push(self, chunk: bytes, packets: int) -> None:
+        """Queue whole tagged frames for the master; written at the end of the turn at the latest."""
+        self.push_one(chunk)
+        self._staged_more += packets - 1
         self._staged_bytes += len(chunk)
         if self._staged_bytes >= STAGE:
             self.on_flush()
@@ -89,6 +93,8 @@ class Trunk:
     def push_views(self, views: list[bytes | memoryview], packets: int) -> None:
         """The same for a few large frames in borrowed memory: written, or copied, before this returns."""
         self.on_flush()
+        self.counters.packets_up += packets
+        self.counters.bytes_up += sum(map(len, views))
         if self.connection is not None:
             self.connection.try_send_views(views, packets)
         else:
@@ -111,10 +117,12 @@ class Trunk:
 
     def on_flush(self) -> None:
         """Write what is staged."""
-        staged, packets = self._staged, self._staged_packets
+        staged, packets = self._staged, len(self._staged) + self._staged_more
         if not staged:
             return
-        self._staged, self._staged_bytes, self._staged_packets = [], 0, 0
+        self._staged, self._staged_more, self._staged_bytes = [], 0, 0
+        self.counters.packets_up += packets
+        self.counters.bytes_up += sum(map(len, staged))
         connection = self.connection
         if connection is None:
             self._held.append(b"".join(staged), packets)

@@ -13,24 +13,29 @@ from ..core.session import Session, State
 from ..core.timers import Timer
 from ..errors import ProtocolError
 from ..net.memory import receive_buffer
-from ..net.poller import HANGUP, WRITE
+from ..net.poller import HANGUP, READ, WRITE
 from ..net.reactor import Reactor
 from ..net.stream import Stream
 from ..ops.log import PeerLog, log
 from ..reasons import CloseReason
 from ..wire.batch import retag
-from ..wire.framing import PREFIX_SIZE, next_frame
+from ..wire.framing import PREFIX, PREFIX_SIZE, next_frame
 from ..wire.packets import MAX_HANDSHAKE_FRAME
 from ..wire.tagged import HEADER, TAG_SIZE
 from .large import LargeFrame
 from .master import LARGE, Trunk
 from .turns import ENDING, LOUD, PARKED, QUANTUM, Turns
 
+QUIET = 1024
+"""Payload bytes up to which a packet that comes alone is tagged where it was received."""
 DRAIN_READS = 256
 """Reads of what a connection that is taken over had received: more than a socket's buffer holds."""
 PARK_SHARE = 32
 """The part of its outbox limit from which on a client is not read itself: early, because what it has sent may still
 come back to it from every buffer between here and the master's answer."""
+
+_size_at = PREFIX.unpack_from
+_put_header = HEADER.pack_into
 
 
 class ClientLimits(NamedTuple):
@@ -64,9 +69,13 @@ class ClientEdge:
         self.counters = counters
         self.limits = limits
         self.small = min(LARGE, limits.packet_size_limit)
+        self.quiet = min(QUIET, limits.packet_size_limit)
+        self.level_triggered = reactor.poller.rearm_read is not None
         self.park_above = limits.outbox_bytes // PARK_SHARE
-        self.scratch = receive_buffer(2 * QUANTUM)  # a kept part, below a quantum, and a quantum read behind it
+        # Room for a tag, a kept part of less than a quantum, and a quantum read behind it.
+        self.scratch = receive_buffer(TAG_SIZE + 2 * QUANTUM)
         self.view = memoryview(self.scratch)
+        self.behind_tag = self.view[TAG_SIZE:]
         self.peers = PeerLog()
         self.turns = Turns(reactor, on_crowd)
         self._blockers: set[ClientConnection] = set()
@@ -127,33 +136,66 @@ class ClientConnection(Stream):
     # ---- reading
 
     def on_event(self, mask: int) -> None:
-        """See Stream: the same, but who is loud, greeting or paused is read when its turn comes."""
+        """Read at once from who is quiet; who is loud, greeting or paused is read when its turn comes.
+
+        What a quiet client sends is one small packet, most of the time, and an event for each: this much is one
+        function, and everything that is not ordinary leaves it.
+        """
+        edge, sock, session = self.edge, self.sock, self.session
+        if (
+            session is None
+            or sock is None
+            or self.flags
+            or mask & (READ | HANGUP) != READ
+            or self.partial is not None
+            or self.outbox is not None
+            or edge.turns.paused
+        ):
+            self._on_other_event(mask)
+            return
+        try:
+            received = sock.recv_into(edge.behind_tag, QUANTUM)
+        except BlockingIOError:
+            received = -1
+        scratch, size = edge.scratch, received - PREFIX_SIZE
+        if 0 <= size <= edge.quiet and _size_at(scratch, TAG_SIZE)[0] == size:
+            _put_header(scratch, 0, size + TAG_SIZE, session.id, 0)
+            edge.trunk.push_one(scratch[: received + TAG_SIZE])
+            if edge.level_triggered:
+                self._drained()
+        else:
+            if received > 0:
+                self._take(TAG_SIZE + received)
+            self._after(received)
+
+    def _on_other_event(self, mask: int) -> None:
         if self.outbox is not None and mask & WRITE:
             self.try_flush()
         if mask == WRITE or self.sock is None:
             return
         if mask & HANGUP:
             self.flags |= ENDING
-        turns = self.edge.turns
-        if self.flags or turns.paused or self.session is None:
-            turns.enqueue(self, self.session is None)
+        if self.flags or self.session is None or self.edge.turns.paused:
+            self.edge.turns.enqueue(self, self.session is None)
         else:
             self.on_readable()
 
     def on_readable(self) -> None:
-        """Read one quantum; who filled it is loud and has its next turn after the others."""
-        edge = self.edge
+        """Read one quantum."""
         if self.sock is None:
             return
-        if self.outbox is not None and self.outbox.size > edge.park_above:
+        if self.outbox is not None and self.outbox.size > self.edge.park_above:
             self.flags |= PARKED  # it does not read what it is sent: it is not read either, until it does
             return
-        received = self._receive()
+        self._after(self._receive())
+
+    def _after(self, received: int) -> None:
+        """Who filled a quantum is loud and has its next turn after the others."""
         if received == QUANTUM:
             self.flags |= LOUD
-            edge.turns.enqueue(self, self.session is None)
+            self.edge.turns.enqueue(self, self.session is None)
         elif received > 0 and self.flags & ENDING:
-            edge.turns.enqueue(self, self.session is None)
+            self.edge.turns.enqueue(self, self.session is None)
         elif received:
             self.flags &= ~LOUD
             self._drained()
@@ -162,36 +204,36 @@ class ClientConnection(Stream):
 
     def _receive(self) -> int:
         """One recv and what follows from it: bytes received, 0 at the end of the stream, -1 for nothing."""
-        edge, sock, partial, stop = self.edge, self.sock, self.partial, 0
+        edge, sock, partial, stop = self.edge, self.sock, self.partial, TAG_SIZE
         assert sock is not None
         try:
             if partial is None:
-                received = sock.recv_into(edge.scratch, QUANTUM)
+                received = sock.recv_into(edge.behind_tag, QUANTUM)
             elif isinstance(partial, bytes):
-                stop = len(partial)
-                edge.scratch[:stop] = partial
+                stop += len(partial)
+                edge.scratch[TAG_SIZE:stop] = partial
                 received = sock.recv_into(edge.view[stop : stop + QUANTUM])
             else:
                 return self._receive_large(sock, partial)
         except BlockingIOError:
             return -1
-        if not received:
-            return 0
-        edge.counters.bytes_up += received
-        stop += received
-        session = self.session
+        if received:
+            self._take(stop + received)
+        return received
+
+    def _take(self, stop: int) -> None:
+        """Pass on the whole frames in the scratch buffer, and keep the part of one."""
+        edge, session = self.edge, self.session
         if session is None:
-            self._greet(0, stop)
-            return received
-        chunk, position, packets = retag(edge.scratch, 0, stop, session.id, edge.small)
+            self._greet(TAG_SIZE, stop)
+            return
+        chunk, position, packets = retag(edge.scratch, TAG_SIZE, stop, session.id, edge.small)
         if packets:
-            edge.counters.packets_up += packets
             edge.trunk.push(chunk, packets)
         if position != stop:
             self._take_rest(position, stop, session.id)
-        elif partial is not None:
+        else:
             self.partial = None
-        return received
 
     def _take_rest(self, position: int, stop: int, client_id: int) -> None:
         """What the batch loop left: large frames, which are passed on where they stand, and the part of a frame."""
@@ -204,23 +246,19 @@ class ClientConnection(Stream):
                 views += (HEADER.pack(len(data) + TAG_SIZE, client_id, 0), data)
                 position = end
                 end = next_frame(scratch, position, stop, limit)
-            edge.counters.packets_up += len(views) // 2
             if views:
                 trunk.push_views(views, len(views) // 2)
             chunk, position, packets = retag(scratch, position, stop, client_id, edge.small)
             if packets:
-                edge.counters.packets_up += packets
                 trunk.push(chunk, packets)
         rest = view[position:stop]
         self.partial = (LargeFrame.begin(rest, QUANTUM) or bytes(rest)) if rest else None
 
     def _receive_large(self, sock: socket.socket, large: LargeFrame) -> int:
         received = large.receive(sock, QUANTUM)
-        self.edge.counters.bytes_up += received
         if not large.complete or self.session is None:
             return received
         self.partial = None
-        self.edge.counters.packets_up += 1
         data = large.payload()
         self.edge.trunk.push_views([HEADER.pack(len(data) + TAG_SIZE, self.session.id, 0), data], 1)
         return QUANTUM  # the read ended with the frame, not with what there is to read

@@ -58,7 +58,7 @@ class Reactor:
         self.poller = DefaultPoller() if poller is None else poller
         self._clock = clock
         self.now = clock()
-        self._handlers: dict[int, Handler] = {}
+        self._handlers: list[Handler | None] = []  # by descriptor: the kernel gives out the lowest that is free
         self._wheel = TimerWheel(TICK, self.now)
         self._tasks: deque[tuple[Handler | None, Task]] = deque()
         self._dirty: dict[Handler, None] = {}
@@ -72,6 +72,9 @@ class Reactor:
     def add(self, fd: int, handler: Handler) -> None:
         """Call `handler.on_event` when the descriptor becomes ready."""
         self.poller.add(fd)
+        missing = fd + 1 - len(self._handlers)
+        if missing > 0:
+            self._handlers.extend([None] * missing)
         self._handlers[fd] = handler
 
     def remove(self, sock: socket.socket) -> None:
@@ -82,7 +85,8 @@ class Reactor:
     def release(self, sock: socket.socket) -> None:
         """Watch a socket no more; it stays open, for another handler."""
         fd = sock.fileno()
-        if self._handlers.pop(fd, None) is not None:
+        if 0 <= fd < len(self._handlers) and self._handlers[fd] is not None:
+            self._handlers[fd] = None
             self.poller.remove(fd)
 
     # ---- what is for later
@@ -115,12 +119,12 @@ class Reactor:
     @property
     def handlers(self) -> list[Handler]:
         """Everything that is watched."""
-        return list(self._handlers.values())
+        return [handler for handler in self._handlers if handler is not None]
 
     @property
     def watched(self) -> int:
         """How many descriptors are watched."""
-        return len(self._handlers)
+        return len(self.handlers)
 
     # ---- turning
 
@@ -167,9 +171,9 @@ class Reactor:
         return wait if timeout is None else min(wait, timeout)
 
     def _dispatch(self, events: list[tuple[int, int]]) -> None:
-        get = self._handlers.get
+        handlers = self._handlers
         for fd, mask in events:
-            handler = get(fd)
+            handler = handlers[fd]
             if handler is None:
                 continue
             try:

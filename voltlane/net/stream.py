@@ -98,7 +98,7 @@ class Stream:
         self.on_pressure()
         return False
 
-    def try_send_views(self, views: Sequence[bytes | memoryview], packets: int) -> bool:
+    def try_send_views(self, views: Sequence[Chunk | memoryview], packets: int) -> bool:
         """Send whole frames out of borrowed memory: what the socket does not take is copied before this returns."""
         sock, sent = self.sock, 0
         if sock is None:

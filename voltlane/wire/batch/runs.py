@@ -75,10 +75,14 @@ def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int
         and not any(buffer[start + HEADER_SIZE - 1 : end : stride])
     ):
         values = _run(_ids_and_payloads, size - TAG_SIZE, buffer, start, stride, frames)
-        payloads: defaultdict[int, list[bytes]] = defaultdict(list)
-        for client_id, payload in zip(values[::2], values[1::2]):
-            payloads[client_id].append(payload)
-        chunks = {client_id: head + head.join(parts) for client_id, parts in payloads.items()}
+        ids, payloads = values[::2], values[1::2]
+        if len(set(ids)) == frames:  # one each: nothing to sort
+            chunks = dict(zip(ids, map(head.__add__, payloads)))
+        else:
+            parts: defaultdict[int, list[bytes]] = defaultdict(list)
+            for client_id, payload in zip(ids, payloads):
+                parts[client_id].append(payload)
+            chunks = {client_id: head + head.join(part) for client_id, part in parts.items()}
     else:
         return _group_mixed(buffer, start, stop, most)
     rest, end, more = group(buffer, end, stop, most)
