@@ -148,9 +148,9 @@ class Calls:
 BOUNDS = {
     # loops, direction, sizes: calls a packet
     ("pure Python", "up", "same"): 0.2,
-    ("pure Python", "up", "mixed"): 4.2,
+    ("pure Python", "up", "mixed"): 6.5,
     ("pure Python", "down", "same"): 1.4,
-    ("pure Python", "down", "mixed"): 4.0,
+    ("pure Python", "down", "mixed"): 6.5,
     ("native", "up", "same"): 0.1,
     ("native", "up", "mixed"): 0.1,
     ("native", "down", "same"): 0.1,

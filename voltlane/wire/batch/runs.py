@@ -1,20 +1,21 @@
 """The same loops for CPython, where a run of frames of one size goes through `struct` at a quarter of the cost.
 
 Whether the frames have one size is told by four strided slices, one for each byte of the prefix, compared with what
-they would be; a compiled `Struct` then takes 32 frames at a call. Mixed sizes go through a loop that does without every
-test it can: it runs past the end, and takes back what was not whole.
+they would be; a compiled `Struct` then takes 32 frames at a call. Mixed sizes are read like a file, which keeps the
+position without arithmetic here, and what the bytes in front of a payload mean is looked up by those bytes. That loop
+runs past the end, and takes back what was not whole.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from functools import lru_cache
+from io import BytesIO
 from struct import Struct
-from struct import error as StructError
 from typing import Any, Callable
 
 from ..framing import PREFIX, PREFIX_SIZE
-from ..tagged import HEADER, HEADER_SIZE, TAG_SIZE
+from ..tagged import HEADER, HEADER_SIZE, TAG, TAG_SIZE
 
 BLOCK = 32
 """Frames a compiled Struct takes at once."""
@@ -113,61 +114,62 @@ def _run(
 
 
 def _retag_mixed(buffer: bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
-    data = bytes(memoryview(buffer)[start:stop])
-    unpack, position, size = PREFIX.unpack_from, 0, 0
-    heads: dict[int, bytes] = {}
+    stream = BytesIO(memoryview(buffer)[start:stop])
+    read, size = stream.read, 0
+    known: dict[bytes, tuple[bytes, int]] = {}  # by the prefix as it stands there: sizes repeat
     pieces: list[bytes] = []
     append = pieces.append
-    try:
-        while True:
-            (size,) = unpack(data, position)
-            begin = position + PREFIX_SIZE
-            end = begin + size
-            try:
-                append(heads[size])
-            except KeyError:
-                if size > most:
-                    break
-                head = heads[size] = HEADER.pack(size + TAG_SIZE, client_id, 0)
-                append(head)
-            append(data[begin:end])
-            position = end
-    except StructError:
-        pass
-    if position > len(data):
+    while True:
+        prefix = read(PREFIX_SIZE)
+        try:
+            head, size = known[prefix]
+        except KeyError:
+            if len(prefix) < PREFIX_SIZE:
+                break
+            (length,) = PREFIX.unpack(prefix)
+            if length > most:
+                break
+            head, size = known[prefix] = HEADER.pack(length + TAG_SIZE, client_id, 0), length
+        append(head)
+        append(read(size))
+    position = start + stream.tell() - len(prefix)
+    if not prefix and pieces and len(pieces[-1]) < size:
+        position -= PREFIX_SIZE + len(pieces[-1])
         del pieces[-2:]
-        position -= PREFIX_SIZE + size
-    return b"".join(pieces), start + position, len(pieces) // 2
+    return b"".join(pieces), position, len(pieces) // 2
 
 
 def _group_mixed(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int, bytes], int, int]:
-    data = bytes(memoryview(buffer)[start:stop])
-    unpack, position, count = HEADER.unpack_from, 0, 0
-    heads: dict[int, bytes] = {}
-    pieces: defaultdict[int, list[bytes]] = defaultdict(list)
+    stream = BytesIO(memoryview(buffer)[start:stop])
+    read, size, count = stream.read, 0, 0
+    known: dict[bytes, tuple[bytes, int]] = {}
+    pieces: dict[bytes, list[bytes]] = {}  # by the tag as it stands there
     parts: list[bytes] = []
-    size = 0
-    try:
-        while True:
-            size, client_id, flag = unpack(data, position)
-            if flag:
+    while True:
+        header = read(PREFIX_SIZE)
+        try:
+            head, size = known[header]
+        except KeyError:
+            if len(header) < PREFIX_SIZE:
                 break
-            try:
-                head = heads[size]
-            except KeyError:
-                if size > most or size < TAG_SIZE:
-                    break
-                head = heads[size] = PREFIX.pack(size - TAG_SIZE)
-            end = position + PREFIX_SIZE + size
-            parts = pieces[client_id]
-            parts.append(head)
-            parts.append(data[position + HEADER_SIZE : end])
-            position = end
-            count += 1
-    except StructError:
-        pass
-    if position > len(data):
+            (length,) = PREFIX.unpack(header)
+            if not TAG_SIZE <= length <= most:
+                break
+            head, size = known[header] = PREFIX.pack(length - TAG_SIZE), length - TAG_SIZE
+        tag = read(TAG_SIZE)
+        try:
+            parts = pieces[tag]
+        except KeyError:
+            if len(tag) < TAG_SIZE or tag[-1]:
+                header += tag
+                break
+            parts = pieces[tag] = []
+        parts.append(head)
+        parts.append(read(size))
+        count += 1
+    position = start + stream.tell() - len(header)
+    if not header and parts and len(parts[-1]) < size:
+        position -= HEADER_SIZE + len(parts[-1])
         del parts[-2:]
-        position -= PREFIX_SIZE + size
         count -= 1
-    return {client_id: b"".join(parts) for client_id, parts in pieces.items() if parts}, start + position, count
+    return {TAG.unpack(tag)[0]: b"".join(parts) for tag, parts in pieces.items() if parts}, position, count
