@@ -50,7 +50,7 @@ def retag(buffer: bytearray, start: int, stop: int, client_id: int, most: int) -
     if frames == 1:
         chunk = head + buffer[start + PREFIX_SIZE : end]
     elif frames >= SHORTEST_RUN and _same_size(buffer, start, end, stride, frames):
-        chunk = head + head.join(_run(_payloads, size, buffer, start, stride, frames))
+        chunk = head.join([b"", *_run(_payloads, size, buffer, start, stride, frames)])
     else:
         return _retag_mixed(buffer, start, stop, client_id, most)
     rest, end, more = retag(buffer, end, stop, client_id, most)  # less than one stride is left: this does not go deep
