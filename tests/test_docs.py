@@ -110,6 +110,7 @@ NUMBERS = [
     (OPERATIONS, "65535 × 8 MiB", "config.Clients.max_stale_clients", 65535),
     (OPERATIONS, "65535 × 8 MiB", "config.Clients.missed_packets_buffer_bytes", 8 << 20),
     (ARCHITECTURE, "reads up to 64 KiB", "edges.turns.QUANTUM", 64 << 10),
+    (ARCHITECTURE, "one whole packet of up to 1 KiB", "edges.tcp.QUIET", 1 << 10),
     (ARCHITECTURE, "Reads of 64 KiB", "edges.turns.QUANTUM", 64 << 10),
     (ARCHITECTURE, "Frames over 4 KiB", "edges.master.LARGE", 4 << 10),
     (ARCHITECTURE, "once 256 KiB are there", "edges.master.STAGE", 256 << 10),
