@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parent.parent / "voltlane"
 LONGEST_MODULE = 500
 
 LAYERS = {
-    "base": {"errors", "reasons", "version", "address", "setting", "config"},
+    "base": {"errors", "reasons", "version", "address", "config"},
     "wire": {"wire"},
     "core": {"core"},
     "net": {"net"},
@@ -351,7 +351,7 @@ GOOD = [
     (pure_wire_and_core, "voltlane.net.reactor", "import socket, time, selectors"),
     (pure_wire_and_core, "voltlane.core.hub", "import struct\nfrom .timers import Timer"),
     (no_threads_and_no_asyncio, "voltlane.net.reactor", "import select\nimport concurrency_of_another_name"),
-    (few_dependencies, "voltlane.config", "import tomllib\nimport tomli\nimport tomli_w\nimport os.path"),
+    (few_dependencies, "voltlane.config.sources", "import tomllib\nimport tomli\nimport tomli_w\nimport os.path"),
     (few_dependencies, "voltlane.wire.crypto", "from nacl.bindings import x\nfrom ecdsa import SECP256k1"),
     (few_dependencies, "voltlane.wire.curve", "try:\n    import coincurve\nexcept ImportError:\n    coincurve = None"),
     (not_too_long, "voltlane.client", "\n" * LONGEST_MODULE),

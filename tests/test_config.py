@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from voltlane import config
-from voltlane.config import SETTINGS, Clients, Config, General, Listener, Master
+from voltlane.config import SETTINGS, Clients, Config, General, Listener, Master, Setting
+from voltlane.config.forms import NETWORK
 from voltlane.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,7 +68,7 @@ class TestDefaults:
     def test_every_setting_says_what_it_is_for(self) -> None:
         for row in SETTINGS.values():
             assert row.help.endswith(".")
-            assert row.choices or row.address or row.unit
+            assert row.form or row.unit or isinstance(row.default, bool)
 
     def test_are_frozen(self) -> None:
         with pytest.raises(dataclasses.FrozenInstanceError):
@@ -283,3 +284,34 @@ class TestMadeInCode:
             Listener(address="x")
         with pytest.raises(ConfigError, match=r"^master\.reconnect_min_secs = 9 is more than"):
             Config(master=Master(reconnect_min_secs=9))
+
+
+class TestKindsOfSettings:
+    NETWORKS = Setting("limits", "deny", (), "", None, None, NETWORK, "", "Who may not come.")
+    SWITCH = Setting("clients", "nodelay", True, "", None, None, None, "", "Whether.")
+
+    def test_a_list_may_be_one_text_or_several(self) -> None:
+        assert self.NETWORKS.check("10.0.0.0/8") == ("10.0.0.0/8",)
+        assert self.NETWORKS.check(["10.0.0.0/8", "::1"]) == ("10.0.0.0/8", "::1/128")
+        assert self.NETWORKS.check_text(" 10.0.0.0/8, ::1 ,") == ("10.0.0.0/8", "::1/128")
+        assert self.NETWORKS.check_text("") == self.NETWORKS.check([]) == ()
+
+    @pytest.mark.parametrize("value", [3, ["10.0.0.0/8", 3], ["10.0.0.1/8"], "ten", {"a": 1}, True])
+    def test_what_is_no_list_of_networks_is_refused(self, value: object) -> None:
+        with pytest.raises(ConfigError, match=r"limits\.deny: .* was given, .*an IP address or a network"):
+            self.NETWORKS.check(value)
+
+    @pytest.mark.parametrize(("text", "value"), [("true", True), ("On", True), ("0", False), ("no", False)])
+    def test_a_switch(self, text: str, value: bool) -> None:
+        assert self.SWITCH.check_text(text) is value
+        assert self.SWITCH.check(value) is value
+
+    @pytest.mark.parametrize("value", [1, 0, "true", 1.0, None, []])
+    def test_what_is_no_switch_is_refused(self, value: object) -> None:
+        with pytest.raises(ConfigError, match=r"clients\.nodelay: .* was given, true or false is needed"):
+            self.SWITCH.check(value)
+
+    def test_defaults_as_one_would_write_them(self) -> None:
+        assert self.NETWORKS.default_text == "none"
+        assert self.SWITCH.default_text == "true"
+        assert self.NETWORKS._replace(default=("a", "b")).default_text == "a, b"

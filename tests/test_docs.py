@@ -17,9 +17,8 @@ from kit.program import Program, environment
 from kit.wait import wait_until
 
 from voltlane import cli, server
-from voltlane.config import SETTINGS, load
+from voltlane.config import SETTINGS, Setting, load
 from voltlane.reasons import CloseReason, EndReason
-from voltlane.setting import Setting
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -58,8 +57,7 @@ def table_below(path: Path, heading: str) -> list[list[str]]:
 
 
 def settings_row(row: Setting) -> str:
-    default = f"{row.default:.12g}" if isinstance(row.default, float) else row.default
-    cells = (f"`{row.name}`", f"`{default}`", row.unit, f"`{row.env}`", row.help)
+    cells = (f"`{row.name}`", f"`{row.default_text}`", row.unit, f"`{row.env}`", row.help)
     return "| " + " | ".join(cells) + " |"
 
 

@@ -19,9 +19,8 @@ from typing import Any, NoReturn
 from .address import Address, parse_address
 from .commands.console import say, show
 from .commands.serve import DEFAULT_FILE, check_config, print_config, serve
-from .config import SETTINGS, defaults, nearest
+from .config import SETTINGS, Setting, defaults, nearest
 from .errors import ConfigError, ConnectionLost, ProtocolError, StartupError
-from .setting import Setting
 from .version import __version__
 
 EXIT_FAILED = 1
@@ -131,8 +130,8 @@ def _seconds(text: str) -> float:
 
 
 def _row_of(setting: Setting) -> dict[str, Any]:
-    metavar = "ADDRESS" if setting.address else "LEVEL"
-    return {"metavar": metavar, "help": f"{setting.help} Default: {setting.default}."}
+    metavar = setting.form.metavar if setting.form else "NUMBER"
+    return {"metavar": metavar, "help": f"{setting.help} Default: {setting.default_text}."}
 
 
 _FLAGS: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""What is known about one setting, and how a value given for it is checked. The settings stand in `config`."""
+"""What is known about one setting, and how a value given for it is checked. The settings stand in `sections`."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import math
 from dataclasses import Field, field, fields
 from typing import Any, NamedTuple, TypeVar, Union
 
-from .address import parse_address
-from .errors import ConfigError
+from ..errors import ConfigError
+from .forms import Form, shown
 
-Value = Union[str, int, float]
+Value = Union[str, int, float, "tuple[str, ...]"]
 T = TypeVar("T", bound=Value)
 
 ENV_PREFIX = "VOLTLANE_"
 
 _YEAR = 365 * 86400
 _SHORT_NAMES = {"general.log_level": "VOLTLANE_LOG_LEVEL"}
-_ADDRESS_FORMS = {
-    "listen": "host:port, [IPv6]:port, *:port (every interface) or unix:/path",
-    "dial": "host:port, [IPv6]:port or unix:/path",
-}
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 def setting(
@@ -29,12 +26,11 @@ def setting(
     unit: str = "",
     at_least: float | None = None,
     at_most: float | None = None,
-    choices: tuple[str, ...] = (),
-    address: str = "",
+    form: Form | None = None,
     flag: str = "",
 ) -> T:
     """A dataclass field that is one row of the table; see `Setting` for the arguments."""
-    row = (default, unit, at_least, at_most, choices, address, flag, help)
+    row = (default, unit, at_least, at_most, form, flag, help)
     value: T = field(default=default, metadata={"row": row})
     return value
 
@@ -50,14 +46,13 @@ class Setting(NamedTuple):
     section: str
     key: str
     default: Value
-    """Its type is the setting's type."""
+    """Its type is the setting's type: text, a whole number, a number, true or false, or a tuple of texts."""
     unit: str
+    """Of numbers."""
     at_least: float | None
     at_most: float | None
-    choices: tuple[str, ...]
-    """The words allowed, in any case; empty for other settings."""
-    address: str
-    """"listen" or "dial" where the value is an address, to be used that way; else ""."""
+    form: Form | None
+    """Of texts, and of each text of a tuple."""
     flag: str
     """The command line's flag for it, or ""."""
     help: str
@@ -80,10 +75,10 @@ class Setting(NamedTuple):
     @property
     def allowed(self) -> str:
         """What may be given, in words."""
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        if self.address:
-            return _ADDRESS_FORMS[self.address]
+        if self.form is not None:
+            return f"{self.form.allowed}; several in a list" if self.is_list else self.form.allowed
+        if isinstance(self.default, bool):
+            return "true or false"
         words = "a whole number of " if isinstance(self.default, int) else "a number of "
         words += self.unit
         if self.at_least is not None:
@@ -92,39 +87,62 @@ class Setting(NamedTuple):
             words += f", at most {self.at_most:.12g}"
         return words
 
+    @property
+    def default_text(self) -> str:
+        """The default as one would write it."""
+        if self.is_list:
+            return ", ".join(self.default) or "none"  # type: ignore[arg-type]
+        if isinstance(self.default, bool):
+            return str(self.default).lower()
+        return f"{self.default:.12g}" if isinstance(self.default, float) else str(self.default) or '""'
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it takes several texts: a list in the file, commas between them elsewhere."""
+        return isinstance(self.default, tuple)
+
     def check(self, value: object, origin: str = "") -> Value:
         """The value in its canonical form. Raises ConfigError; `origin` says where the value was given."""
         where = f"{origin}: {self.name}" if origin else self.name
-        if self.address and isinstance(value, str):
-            return self._check_address(value, where)
-        if self.choices and isinstance(value, str):
-            for choice in self.choices:
-                if choice.lower() == value.strip().lower():
-                    return choice
-        if isinstance(value, (int, float)) and self._is_allowed(value):
+        if self.is_list and isinstance(value, (str, list, tuple)):
+            texts = [value] if isinstance(value, str) else value
+            return tuple([self._text(text, where) for text in texts])
+        if self.form is not None:
+            return self._text(value, where)
+        if isinstance(self.default, bool):
+            if isinstance(value, bool):
+                return value
+        elif isinstance(value, (int, float)) and self._is_allowed(value):
             return float(value) if isinstance(self.default, float) else value
-        raise ConfigError(f"{where}: {_shown(value)} was given, {self.allowed} is needed")
+        raise self._refusal(value, where)
 
     def check_text(self, text: str, origin: str = "") -> Value:
         """`check` for a source that has only text: the environment and the command line."""
-        return self.check(text if isinstance(self.default, str) else _number(text), origin)
+        if self.is_list:
+            return self.check([part for part in map(str.strip, text.split(",")) if part], origin)
+        if isinstance(self.default, str):
+            return self.check(text, origin)
+        if isinstance(self.default, bool):
+            return self.check(_BOOLEANS.get(text.strip().lower(), text), origin)
+        return self.check(_number(text), origin)
+
+    def _text(self, value: object, where: str) -> str:
+        if not isinstance(value, str) or self.form is None:
+            raise self._refusal(value, where)
+        try:
+            return self.form.canonical(value.strip())
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+
+    def _refusal(self, value: object, where: str) -> ConfigError:
+        return ConfigError(f"{where}: {shown(value)} was given, {self.allowed} is needed")
 
     def _is_allowed(self, value: float) -> bool:
-        if isinstance(value, bool) or isinstance(self.default, str):
+        if isinstance(value, bool):
             return False
         if isinstance(value, float) and (isinstance(self.default, int) or not math.isfinite(value)):
             return False
         return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
-
-    def _check_address(self, text: str, where: str) -> str:
-        try:
-            address = parse_address(text.strip())
-        except ConfigError as error:
-            raise ConfigError(f"{where}: {error}") from None
-        if self.address == "dial" and address.kind == "tcp" and not (address.host and address.port):
-            nowhere = "port 0" if address.host else "every interface (*)"
-            raise ConfigError(f"{where}: {text!r} was given, but one cannot connect to {nowhere}")
-        return str(address)
 
 
 class Section:
@@ -152,11 +170,3 @@ def _number(text: str) -> int | float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def _shown(value: object) -> str:
-    try:
-        text = str(value).lower() if isinstance(value, bool) else repr(value)
-    except ValueError:  # Python refuses to write out an integer of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= 80 else text[:80] + "…"

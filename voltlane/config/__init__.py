@@ -1,0 +1,42 @@
+"""The settings: one table, from which file, environment, flags, validation and documentation are made.
+
+sections    the table: each section a dataclass, each setting a field
+setting     what is known about one of them, and how a value for it is checked
+forms       what the texts among them may look like
+sources     `load`: flags over environment over file over defaults
+document    `to_toml`: the commented file
+
+Every mistake is a ConfigError that says where it stands (file and line, variable or flag), the key, what was given and
+what is allowed.
+"""
+
+from .document import to_toml
+from .sections import (
+    LOG_LEVELS,
+    PACKET_SIZE_MAX,
+    SETTINGS,
+    Clients,
+    Config,
+    General,
+    Listener,
+    Master,
+    defaults,
+)
+from .setting import Setting
+from .sources import load, nearest
+
+__all__ = [
+    "LOG_LEVELS",
+    "PACKET_SIZE_MAX",
+    "SETTINGS",
+    "Clients",
+    "Config",
+    "General",
+    "Listener",
+    "Master",
+    "Setting",
+    "defaults",
+    "load",
+    "nearest",
+    "to_toml",
+]

@@ -1,0 +1,67 @@
+"""The texts that settings are made of: what each kind may look like, and its canonical form."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Callable, NamedTuple
+
+from ..address import parse_address
+from ..errors import ConfigError
+
+
+class Form(NamedTuple):
+    """One kind of text."""
+
+    allowed: str
+    """What may be given, in words."""
+    metavar: str
+    """What stands for it in the command line's help."""
+    canonical: Callable[[str], str]
+    """The text as it is kept. Raises ConfigError, whose message says what is wrong with it."""
+
+
+def one_of(*words: str, metavar: str = "WORD") -> Form:
+    """One of these words, in any case."""
+    allowed = "one of " + ", ".join(words)
+
+    def canonical(text: str) -> str:
+        for word in words:
+            if word.lower() == text.lower():
+                return word
+        raise ConfigError(f"{shown(text)} was given, {allowed} is needed")
+
+    return Form(allowed, metavar, canonical)
+
+
+def _dial(text: str) -> str:
+    address = parse_address(text)
+    if address.kind == "tcp" and not (address.host and address.port):
+        nowhere = "port 0" if address.host else "every interface (*)"
+        raise ConfigError(f"{shown(text)} was given, but one cannot connect to {nowhere}")
+    return str(address)
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise ConfigError(f"{shown(text)} was given, {error}; {NETWORK.allowed} is needed") from None
+
+
+LISTEN = Form(
+    "host:port, [IPv6]:port, *:port (every interface) or unix:/path",
+    "ADDRESS",
+    lambda text: str(parse_address(text)),
+)
+DIAL = Form("host:port, [IPv6]:port or unix:/path", "ADDRESS", _dial)
+NETWORK = Form("an IP address or a network like 10.0.0.0/8 or 2001:db8::/32", "NETWORK", _network)
+PATH = Form('a path, or "" for none', "PATH", lambda text: text)
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: never longer than a line."""
+    try:
+        text = str(value).lower() if isinstance(value, bool) else repr(value)
+    except ValueError:  # Python refuses to write out an integer of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else text[:80] + "…"

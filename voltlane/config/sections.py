@@ -1,0 +1,168 @@
+"""The table of the settings: the fields of the dataclasses below. Everything else about them is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import ConfigError
+from .forms import DIAL, LISTEN, one_of
+from .setting import Section, Setting, seconds, setting, settings_of
+
+LOG_LEVELS = ("Off", "Error", "Warn", "Info", "Debug", "Trace")
+PACKET_SIZE_MAX = 8 * 1024 * 1024 - 9
+"""Bytes of the largest client packet: with the tag's nine in front, backends take at most 8 MiB."""
+
+_SHORTEST = 0.01
+"""Seconds of the shortest interval or deadline: less would only keep the processor busy."""
+
+
+@dataclass(frozen=True)
+class General(Section):
+    """What concerns the whole process."""
+
+    log_level: str = setting(
+        "Info",
+        "How much is logged, to standard error.",
+        form=one_of(*LOG_LEVELS, metavar="LEVEL"),
+        flag="--log-level",
+    )
+
+
+@dataclass(frozen=True)
+class Listener(Section):
+    """Where clients connect."""
+
+    address: str = setting("127.0.0.1:42000", "Where clients connect to.", form=LISTEN, flag="--listen")
+
+
+@dataclass(frozen=True)
+class Master(Section):
+    """The connection to the backend."""
+
+    address: str = setting(
+        "127.0.0.1:42001",
+        "Where the master (the backend) listens; the server connects to it.",
+        form=DIAL,
+        flag="--master",
+    )
+    channel_capacity: int = setting(
+        32768,
+        "Packets that may wait for the master; past that, clients are not read until it has caught up.",
+        unit="packets",
+        at_least=1,
+    )
+    outbox_bytes: int = setting(
+        4 * 1024 * 1024, "The same limit in bytes; whichever is reached first counts.", unit="bytes", at_least=1
+    )
+    reconnect_min_secs: float = seconds(
+        0.1,
+        "Wait before the first attempt to reconnect to a lost master; doubled with each attempt, with jitter.",
+        at_least=_SHORTEST,
+    )
+    reconnect_max_secs: float = seconds(5.0, "The longest wait between two attempts.", at_least=_SHORTEST)
+    give_up_secs: float = seconds(
+        0.0, "End the process (exit code 4) when the master could not be reached for this long. 0 = never."
+    )
+
+
+@dataclass(frozen=True)
+class Clients(Section):
+    """What one client may use, and how long it is remembered."""
+
+    channel_capacity: int = setting(
+        8192,
+        "Packets that may wait for one client; past that for slow_secs without a break it counts as too slow.",
+        unit="packets",
+        at_least=1,
+    )
+    slow_secs: float = seconds(10.0, "How long a client may stay over channel_capacity.")
+    outbox_bytes: int = setting(
+        8 * 1024 * 1024,
+        "Bytes that may wait for one client; past that it counts as too slow at once.",
+        unit="bytes",
+        at_least=1,
+    )
+    overflow_policy: str = setting(
+        "disconnect",
+        'What happens to a client that is too slow. "disconnect": it is closed and the master is told. "block": the '
+        "master is not read until there is room; then one client that does not read can stall all others.",
+        form=one_of("disconnect", "block"),
+    )
+    handshake_secs: float = seconds(
+        5.0, "A client that has not finished its handshake by then is closed.", at_least=_SHORTEST
+    )
+    packet_size_limit: int = setting(
+        PACKET_SIZE_MAX,
+        "The largest packet a client may send; 8 MiB less the 9 bytes of the tag that the master gets.",
+        unit="bytes",
+        at_least=1,
+        at_most=PACKET_SIZE_MAX,
+    )
+    stale_timeout_secs: float = seconds(
+        300.0, "How long a client that lost its connection can come back. 0 = it is gone at once."
+    )
+    max_stale_clients: int = setting(
+        65535, "How many lost clients are remembered; the oldest go first.", unit="clients", at_least=0
+    )
+    stale_reap_interval_secs: float = seconds(
+        15.0, "How often clients that stayed away too long are removed.", at_least=_SHORTEST
+    )
+    missed_packets_buffer_size: int = setting(
+        8192, "Packets kept for one lost client until it is back. 0 = none are kept.", unit="packets", at_least=0
+    )
+    missed_packets_buffer_bytes: int = setting(
+        8 * 1024 * 1024, "The same limit in bytes; whichever is reached first counts.", unit="bytes", at_least=0
+    )
+    keepalive_secs: float = seconds(
+        60.0,
+        "A connection, of a client or to the master, whose other side has been silent for twice this long is lost. "
+        "0 = as the system has it.",
+        at_most=32767,
+    )
+
+
+SECTIONS: dict[str, type[Section]] = {"general": General, "listener": Listener, "master": Master, "clients": Clients}
+
+
+SETTINGS: dict[str, Setting] = {row.name: row for section in SECTIONS.values() for row in settings_of(section)}
+"""The table, by "section.key", in the file's order."""
+
+_IN_ORDER = (("master.reconnect_min_secs", "master.reconnect_max_secs"),)
+"""Numbers of which the first must not be more than the second."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings; immutable. Wrong values are refused with ConfigError however it is made."""
+
+    general: General = field(default_factory=General)
+    listener: Listener = field(default_factory=Listener)
+    master: Master = field(default_factory=Master)
+    clients: Clients = field(default_factory=Clients)
+
+    def __post_init__(self) -> None:
+        check_together({name: getattr(self, name) for name in SECTIONS}, {})
+
+
+def check_together(sections: Mapping[str, Section], origins: Mapping[str, str]) -> None:
+    """What no single key can tell. `origins`: where each key was given, of those that were. Raises ConfigError."""
+    for least, most in _IN_ORDER:
+        smaller, larger = _value(sections, least), _value(sections, most)
+        if smaller > larger:
+            places = [origins[name] for name in (least, most) if name in origins]
+            raise ConfigError(
+                f"{', '.join(places)}{': ' if places else ''}{least} = {smaller:g} is more than "
+                f"{most} = {larger:g}{'' if most in origins else ' (default)'}"
+            )
+
+
+def _value(sections: Mapping[str, Section], name: str) -> float:
+    section, _, key = name.partition(".")
+    value: float = getattr(sections[section], key)
+    return value
+
+
+def defaults() -> Config:
+    """Every setting at its default."""
+    return Config()
