@@ -20,13 +20,13 @@ PACKAGE = Path(__file__).parent.parent / "voltlane"
 LONGEST_MODULE = 500
 
 LAYERS = {
-    "base": {"errors", "reasons", "version", "address", "config"},
+    "base": {"errors", "reasons", "version", "address", "config", "readiness"},
     "wire": {"wire"},
     "core": {"core"},
     "net": {"net"},
     "ops": {"ops"},
     "edges": {"edges"},
-    "server": {"server", "farewell"},
+    "server": {"server", "farewell", "state"},
     "links": {"deadlines", "links", "serverlink"},  # what the libraries stand on
     "libraries": {"client", "backend"},
     "cli": {"commands", "cli", "__main__"},

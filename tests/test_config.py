@@ -28,7 +28,7 @@ def refusal(path: Path | None = None, environ: dict[str, str] | None = None, **f
 class TestDefaults:
     def test_are_the_documented_ones(self) -> None:
         assert config.defaults() == Config(
-            General(log_level="Info"),
+            General(log_level="Info", shutdown_secs=5.0),
             Listener(address="127.0.0.1:42000"),
             Master(
                 address="127.0.0.1:42001",
@@ -82,7 +82,7 @@ class TestWrittenFile:
 
     def test_reads_back_equal_with_nothing_at_its_default(self, tmp_path: Path) -> None:
         changed = Config(
-            General(log_level="trace"),
+            General(log_level="trace", shutdown_secs=2.5),
             Listener(address='unix:/tmp/a "quoted" \\ path\té'),
             Master("[::1]:1", 1, 2, 0.25, 7.5, 3.0),
             Clients(1, 0.5, 3, "block", 1.5, 4, 0.0, 0, 0.05, 0, 1, 0.0),

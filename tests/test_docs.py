@@ -100,8 +100,8 @@ def test_every_reason_is_explained(heading: str, reasons: type[CloseReason] | ty
 
 
 NUMBERS = [
-    (OPERATIONS, "goes on for up to two seconds", "farewell.WRITING_SECS", 2),
-    (OPERATIONS, "another half second", "farewell.HEARD_SECS", 0.5),
+    (OPERATIONS, "nine tenths of `general.shutdown_secs`", "farewell.Step.WRITING.value", 0.9),
+    (OPERATIONS, "the last tenth", "farewell.Step.HEARD.value", 0.1),
     (OPERATIONS, "20 a second of each reason", "ops.log.PeerLog.__init__.__defaults__", (20,)),
     (OPERATIONS, "asks for 4096", "net.sockets.BACKLOG", 4096),
     (OPERATIONS, "(128 bytes during the handshake)", "wire.packets.MAX_HANDSHAKE_FRAME", 128),

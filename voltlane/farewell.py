@@ -4,7 +4,7 @@
     HEARD      the master is told that we send no more, and has a moment to read it all and close its side
     DONE
 
-Each step ends when its condition holds, or when its time is over.
+Each step ends when its condition holds, or when its share of `general.shutdown_secs` is over.
 """
 
 from __future__ import annotations
@@ -16,32 +16,33 @@ from .edges.master import Trunk
 from .edges.tcp import ClientEdge
 from .net.reactor import Reactor
 
-WRITING_SECS = 2.0
-HEARD_SECS = 0.5
 _LOOK_SECS = 0.05
 
 
 class Step(enum.Enum):
-    """Where the ending is."""
+    """Where the ending is, and the part of the time that it may take."""
 
-    WRITING = WRITING_SECS
-    HEARD = HEARD_SECS
+    WRITING = 0.9
+    HEARD = 0.1
     DONE = 0.0
 
 
 class Farewell:
-    """One server's ending; `on_done()` is called once, behind it."""
+    """One server's ending within `seconds`; `on_done()` is called once, behind it."""
 
-    def __init__(self, reactor: Reactor, clients: ClientEdge, trunk: Trunk, on_done: Callable[[], None]) -> None:
+    def __init__(
+        self, reactor: Reactor, clients: ClientEdge, trunk: Trunk, seconds: float, on_done: Callable[[], None]
+    ) -> None:
         self._reactor = reactor
         self._clients = clients
         self._trunk = trunk
+        self._seconds = seconds
         self._on_done = on_done
         self._enter(Step.WRITING)
 
     def _enter(self, step: Step) -> None:
         self._step = step
-        self._deadline = self._reactor.now + step.value
+        self._deadline = self._reactor.now + step.value * self._seconds
         if step is Step.HEARD:
             self._trunk.half_close()
         if step is Step.DONE:
@@ -53,7 +54,7 @@ class Farewell:
         if not self._waiting() or now >= self._deadline:
             self._enter(Step.HEARD if self._step is Step.WRITING else Step.DONE)
         else:
-            self._reactor.call_later(_LOOK_SECS, self._look)
+            self._reactor.call_at(min(now + _LOOK_SECS, self._deadline), self._look)
 
     def _waiting(self) -> bool:
         if self._step is Step.WRITING:

@@ -11,6 +11,7 @@ import platform
 import signal
 import socket
 from math import ceil
+from typing import Callable
 
 from .address import Address, parse_address
 from .config import Config
@@ -35,7 +36,9 @@ from .net.sockets import (
 )
 from .net.wakeup import Wakeup
 from .ops.log import log
+from .readiness import Event, Readiness
 from .reasons import CloseReason
+from .state import state_lines
 from .version import __version__
 from .wire import batch, curve
 from .wire.crypto import KeyPair, generate_key
@@ -49,6 +52,7 @@ class Server:
     def __init__(self, config: Config, *, key: KeyPair | None = None, reactor: Reactor | None = None) -> None:
         self.config = config
         self.counters = Counters()
+        self.readiness = Readiness()
         self.exit_code = 0
         self.reactor = reactor or Reactor()
         self.reactor.on_callback_error = self._on_bug
@@ -125,7 +129,8 @@ class Server:
         """Serve until `stop`, SIGTERM or SIGINT. The process's exit code."""
         if self._listening is None:
             self.start()
-        with self.wakeup.on_signals(signal.SIGTERM, signal.SIGINT):
+        self.readiness.move(Event.LISTENING)
+        with self.wakeup.on_signals(self._signals()):
             log.info(
                 "voltlane %s, %s %s, wire loops: %s, curve: %s",
                 __version__,
@@ -146,6 +151,9 @@ class Server:
         """Let `run` finish. May be called from another thread or a signal handler."""
         self.wakeup.wake()
 
+    def _signals(self) -> dict[int, Callable[[], None]]:
+        return {signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop, signal.SIGUSR1: self.log_state}
+
     def _on_stop(self) -> None:
         """Somebody asks us to stop; who asks twice does not want to wait."""
         if self._stopping:
@@ -153,10 +161,16 @@ class Server:
             return
         log.info("stopping")
         self._stopping = True
+        self.readiness.move(Event.LEAVING)
         self.dialer.stop()
         self._stop_listening()
         self.clients.turns.pause()
-        Farewell(self.reactor, self.clients, self.trunk, self.reactor.stop)
+        Farewell(self.reactor, self.clients, self.trunk, self.config.general.shutdown_secs, self.reactor.stop)
+
+    def log_state(self) -> None:
+        """Write what the server is doing to the log."""
+        for line in state_lines(self):
+            log.info("state: %s", line)
 
     def _close(self) -> None:
         self._stop_listening()
@@ -192,6 +206,7 @@ class Server:
         if self._giving_up is not None:  # not before: a socket that fails there was no connection
             self.reactor.cancel(self._giving_up)
             self._giving_up = None
+        self.readiness.move(Event.MASTER_UP)
         self.trunk.connect(sock)
         if self._listener is None and self._listening is not None:
             self._listener = Listener(self.reactor, self._listening, self.clients.accept, self._on_accept_pause)
@@ -202,6 +217,7 @@ class Server:
     def _on_master_lost(self, reason: CloseReason, detail: str) -> None:
         if self._stopping or reason is CloseReason.SHUTDOWN:
             return
+        self.readiness.move(Event.MASTER_LOST)
         log.warning("the master is gone: %s%s", reason.value, f": {detail}" if detail else "")
         self._dial()
 

@@ -50,7 +50,7 @@ def test_a_second_signal_ends_at_once_and_with_0_whenever_it_comes() -> None:
 
 
 def test_a_peer_that_does_not_read_does_not_keep_the_server_from_ending() -> None:
-    with running({"clients.outbox_bytes": 1 << 26}) as rig:
+    with running({"clients.outbox_bytes": 1 << 26, "general.shutdown_secs": 0.5}) as rig:
         assert isinstance(rig.server, ServerProcess)
         client = rig.new(receive_buffer=8192)
         rig.master.send(client.client_id, *[bytes(50_000)] * 400)
@@ -73,6 +73,20 @@ def test_a_signal_is_heeded_as_soon_as_the_server_says_that_it_is_there() -> Non
             with ServerProcess(master.address) as server:
                 assert server.address
                 assert server.stop() == 0
+
+
+def test_a_signal_writes_the_state_to_the_log_and_changes_nothing() -> None:
+    with running() as rig:
+        assert isinstance(rig.server, ServerProcess)
+        client, gone = rig.new(), rig.stale()
+        for times in (1, 2):
+            rig.server.process.send_signal(signal.SIGUSR1)
+            rig.server.wait_for_log("state: sessions ended: none", times)
+        assert "state: ready; descriptors=" in rig.server.log
+        assert "live=1 stale=1" in rig.server.log
+        client.send(b"still here")
+        assert rig.master.recv_data(client.client_id, 1) == [b"still here"]
+        assert gone.client_id == 2
 
 
 def test_no_more_clients_are_taken_while_it_ends() -> None:

@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Callable
 
 import pytest
 from kit.handlers import POLLERS, Loop
@@ -19,10 +21,19 @@ class Bed:
     def __init__(self, poller: type) -> None:
         self.loop = Loop(poller)
         self.woken = 0
+        self.signalled: list[str] = []
         self.wakeup = Wakeup(self.loop, self._on_wake)
 
     def _on_wake(self) -> None:
         self.woken += 1
+
+    def on(self, **names: int) -> AbstractContextManager[None]:
+        """Note these signals' names as they come."""
+
+        def note(name: str) -> Callable[[], None]:
+            return lambda: self.signalled.append(name)
+
+        return self.wakeup.on_signals({number: note(name) for name, number in names.items()})
 
     def close(self) -> None:
         self.wakeup.close()
@@ -70,12 +81,12 @@ def test_from_another_thread(bed: Bed):
 
 def test_a_signal_wakes_a_loop_that_waits(bed: Bed):
     before = signal.getsignal(signal.SIGUSR1)
-    with bed.wakeup.on_signals(signal.SIGUSR1):
+    with bed.on(one=signal.SIGUSR1):
         thread = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1))
         thread.start()
         bed.loop.turn(10.0)
         thread.join()
-    assert bed.woken == 1
+    assert (bed.signalled, bed.woken) == (["one"], 0)
     assert signal.getsignal(signal.SIGUSR1) is before
     previous = signal.set_wakeup_fd(-1)
     signal.set_wakeup_fd(previous)
@@ -83,17 +94,40 @@ def test_a_signal_wakes_a_loop_that_waits(bed: Bed):
 
 
 def test_a_signal_before_the_loop_waits_is_not_lost(bed: Bed):
-    with bed.wakeup.on_signals(signal.SIGUSR1):
+    with bed.on(one=signal.SIGUSR1):
         os.kill(os.getpid(), signal.SIGUSR1)
         bed.loop.turn(10.0)
-    assert bed.woken == 1
+    assert bed.signalled == ["one"]
+
+
+def test_each_signal_has_its_own_action(bed: Bed):
+    with bed.on(one=signal.SIGUSR1, two=signal.SIGUSR2):
+        for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(os.getpid(), number)
+        bed.wakeup.wake()
+        bed.loop.spin()
+    assert (bed.signalled, bed.woken) == (["two", "one"], 1)
+
+
+def test_an_action_that_fails_leaves_the_others_and_the_ear_for_signals(bed: Bed):
+    def fail() -> None:
+        raise RuntimeError("of the action")
+
+    with bed.wakeup.on_signals({signal.SIGUSR1: fail, signal.SIGUSR2: lambda: bed.signalled.append("two")}):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGUSR2)
+            bed.loop.spin()
+    assert bed.signalled == ["two", "two"]
+    assert [str(bug) for bug in bed.loop.bugs] == ["of the action"] * 2
+    bed.loop.bugs.clear()
 
 
 def test_other_threads_go_without_signals(bed: Bed):
     entered: list[bool] = []
 
     def run() -> None:
-        with bed.wakeup.on_signals(signal.SIGUSR1):
+        with bed.on(one=signal.SIGUSR1):
             entered.append(True)
 
     thread = threading.Thread(target=run)

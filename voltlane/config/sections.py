@@ -27,6 +27,12 @@ class General(Section):
         form=one_of(*LOG_LEVELS, metavar="LEVEL"),
         flag="--log-level",
     )
+    shutdown_secs: float = seconds(
+        5.0,
+        "How long a server that was asked to stop may take to write what is queued for clients and master. "
+        "0 = none of it is waited for.",
+        at_most=3600,
+    )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Callable
 
@@ -20,12 +20,11 @@ class Wakeup:
 
     def __init__(self, reactor: Reactor, on_wake: Callable[[], None]) -> None:
         self._reactor = reactor
-        self._on_wake = on_wake
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
         self._theirs.setblocking(False)
         self._open = True
-        self._meant = {_WAKE}
+        self._actions: Mapping[int, Callable[[], None]] = {_WAKE: on_wake}
         reactor.add(self._ours.fileno(), self)
 
     def wake(self) -> None:
@@ -36,8 +35,12 @@ class Wakeup:
             pass  # full: it will wake anyway; closed: there is no loop left to wake
 
     @contextmanager
-    def on_signals(self, *signals: int) -> Iterator[None]:
-        """Wake on these signals instead of what they did before. Only a main thread can have signals."""
+    def on_signals(self, actions: Mapping[int, Callable[[], None]]) -> Iterator[None]:
+        """Call these in the loop when their signals come, instead of what those did before.
+
+        A signal that comes several times in one turn is one. Only a main thread can have signals; in another thread
+        this does nothing.
+        """
         try:
             # Python writes each signal's number there, at once; a handler of its own would only run behind the poll,
             # which a signal that comes just before it does not interrupt.
@@ -45,11 +48,13 @@ class Wakeup:
         except ValueError:
             yield
             return
-        self._meant = {_WAKE, *signals}
-        before = {number: signal.signal(number, lambda *_: None) for number in signals}
+        woken = self._actions
+        self._actions = {**woken, **actions}
+        before = {number: signal.signal(number, lambda *_: None) for number in actions}
         try:
             yield
         finally:
+            self._actions = woken
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(descriptor)
@@ -65,8 +70,11 @@ class Wakeup:
         rearm = self._reactor.poller.rearm_read
         if rearm is not None:
             rearm(self._ours.fileno())
-        if not self._meant.isdisjoint(received):
-            self._on_wake()
+        for number in dict.fromkeys(received):
+            action = self._actions.get(number)
+            if action is not None:
+                # Not as this handler's own: an error must not cost the server its ear for signals.
+                self._reactor.guard(None, action)
 
     def on_flush(self) -> None:
         """Nothing is queued here."""

@@ -1,0 +1,44 @@
+"""What the log tells on SIGUSR1, of a server whose every number is known."""
+
+from __future__ import annotations
+
+from kit.world import Client, world
+
+from voltlane.state import state_lines
+
+
+def test_a_server_with_nobody() -> None:
+    with world(master=False) as made:
+        lines = list(state_lines(made.server))
+        assert lines[0] == "starting; descriptors=1 timers=0"
+        assert "connections=0 in_handshake=0 live=0 stale=0 read=yes outboxes=0" in lines[1]
+        assert lines[2] == "master: connected=no outbox_bytes=0 full=no read=yes"
+        assert lines[4:] == ["connections closed: none", "sessions ended: none"]
+
+
+def test_sessions_queues_and_reasons() -> None:
+    with world() as made:
+        client, slow, gone = made.new(), made.new(), made.new()
+        client.send(b"up")
+        gone.cut()
+        slow.reading = False
+        made.settle()
+        made.master.send(gone.id, b"missed", b"and this")
+        made.master.send(slow.id, *[bytes(10_000)] * 20)
+        Client(made)  # it says nothing
+        made.settle()
+        (outbox,) = [connection.outbox for connection in made.server.clients.connections if connection.outbox]
+        lines = list(state_lines(made.server))
+        assert lines[0].startswith("ready; descriptors=5 ")
+        assert lines[1] == (
+            "clients: connections=3 in_handshake=1 live=2 stale=1 read=yes "
+            f"outboxes=1 outbox_bytes={outbox.size} largest_outbox_bytes={outbox.size} "
+            "backlogs=1 backlog_packets=2 backlog_bytes=22"
+        )
+        assert lines[2] == "master: connected=yes outbox_bytes=0 full=no read=yes"
+        assert lines[3].startswith("counters: accepted=4 ") and " packets_up=1 " in lines[3]
+        assert lines[4] == "connections closed: peer closed: 1"
+        made.master.kick(client.id)
+        made.settle()
+        assert list(state_lines(made.server))[5] == "sessions ended: kicked by the master: 1"
+        slow.reading = True

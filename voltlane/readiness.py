@@ -1,0 +1,68 @@
+"""Whether this server is of use to clients right now, as a probe or a service manager asks.
+
+STARTING ──listening──▶ NO_MASTER ◀──master lost──┐
+    │                       └────────master up──▶ READY
+    └──── leaving, from any of them ──▶ DRAINING
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Callable
+
+
+class State(enum.Enum):
+    """Where the server is in its life; the value is what a probe and the service manager show."""
+
+    STARTING = "starting"
+    NO_MASTER = "no connection to the master"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+class Event(enum.Enum):
+    """What changes it."""
+
+    LISTENING = "clients can connect"
+    MASTER_UP = "connected to the master"
+    MASTER_LOST = "the master is gone"
+    LEAVING = "asked to stop"
+
+
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.STARTING: {
+        Event.LISTENING: State.NO_MASTER,
+        Event.MASTER_UP: State.READY,
+        Event.LEAVING: State.DRAINING,
+    },
+    State.NO_MASTER: {Event.MASTER_UP: State.READY, Event.LEAVING: State.DRAINING},
+    State.READY: {Event.MASTER_LOST: State.NO_MASTER, Event.LEAVING: State.DRAINING},
+    State.DRAINING: {},
+}
+"""An event that is missing changes nothing: a server that is leaving stays so, whatever its master does."""
+
+
+class Readiness:
+    """The state of one server. `watchers` are called after each change."""
+
+    def __init__(self) -> None:
+        self.state = State.STARTING
+        self.watchers: list[Callable[[], None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether clients are accepted and what they send reaches a master."""
+        return self.state is State.READY
+
+    @property
+    def text(self) -> str:
+        """The state in a few words."""
+        return self.state.value
+
+    def move(self, event: Event) -> None:
+        """Step through the table."""
+        state = TRANSITIONS[self.state].get(event, self.state)
+        if state is not self.state:
+            self.state = state
+            for watcher in self.watchers:
+                watcher()
