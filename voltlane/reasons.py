@@ -5,7 +5,13 @@ from __future__ import annotations
 import enum
 
 
-class CloseReason(enum.Enum):
+class Symbol(enum.Enum):
+    """An enum whose members are used as keys: they hash as the objects they are, not through a Python function."""
+
+    __hash__ = object.__hash__
+
+
+class CloseReason(Symbol):
     """Why a connection (of a client, or to the master) was closed."""
 
     PEER_CLOSED = "peer closed"
@@ -30,7 +36,7 @@ class CloseReason(enum.Enum):
     SHUTDOWN = "server shutting down"
 
 
-class EndReason(enum.Enum):
+class EndReason(Symbol):
     """Why a session ended. The master is told by a Failure packet, except of a kick, which it asked for itself."""
 
     EXPIRED = "stale for longer than the limit"

@@ -8,11 +8,11 @@ No session is touched before its key is proven: a failed attempt leaves it as it
 
 from __future__ import annotations
 
-import enum
 import os
 from typing import Callable, NamedTuple
 
 from ..errors import SessionEnded, UnexpectedPacket, UnknownSession, UnsupportedVersion
+from ..reasons import Symbol
 from ..wire.crypto import CHALLENGE_SIZE, KeyPair, check_point, check_proof, seal, session_key
 from ..wire.framing import Buffer, frame
 from ..wire.packets import (
@@ -33,7 +33,7 @@ from .session import Session, State
 PING_FRAME = frame(encode(Ping()))
 
 
-class Step(enum.Enum):
+class Step(Symbol):
     """What the server waits for."""
 
     VERSION = "ProtocolVersion"

@@ -7,11 +7,10 @@ LIVE ──lost──▶ STALE ──resumed──▶ LIVE
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..reasons import CloseReason
+from ..reasons import CloseReason, Symbol
 from .backlog import Backlog
 from .outbox import Chunk
 
@@ -35,7 +34,7 @@ class Link(Protocol):
         """Leave the session and close. Returns what was not written in full."""
 
 
-class State(enum.Enum):
+class State(Symbol):
     """Where a session is in its life."""
 
     LIVE = "live"
@@ -43,7 +42,7 @@ class State(enum.Enum):
     ENDED = "ended"
 
 
-class Event(enum.Enum):
+class Event(Symbol):
     """What can happen to a session."""
 
     LOST = "connection lost"

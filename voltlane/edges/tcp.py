@@ -175,7 +175,7 @@ class ClientConnection(Stream):
             return
         if mask & HANGUP:
             self.flags |= ENDING
-        if self.flags or self.session is None or self.edge.turns.paused:
+        if self.flags & ~ENDING or self.session is None or self.edge.turns.paused:
             self.edge.turns.enqueue(self, self.session is None)
         else:
             self.on_readable()
@@ -194,12 +194,10 @@ class ClientConnection(Stream):
         if received == QUANTUM:
             self.flags |= LOUD
             self.edge.turns.enqueue(self, self.session is None)
-        elif received > 0 and self.flags & ENDING:
-            self.edge.turns.enqueue(self, self.session is None)
-        elif received:
+        elif received < 0 or (received and not self.flags & ENDING):
             self.flags &= ~LOUD
             self._drained()
-        else:
+        else:  # where an end was announced, less than a quantum was all
             self.close(CloseReason.PEER_CLOSED)
 
     def _receive(self) -> int:
