@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from ecdsa import SECP256k1, SigningKey
-from ecdsa.ellipticcurve import PointJacobi
+from ecdsa.ellipticcurve import CurveFp, PointJacobi
 from ecdsa.numbertheory import jacobi
 
 from ..errors import BadPublicKey
@@ -67,13 +67,17 @@ class _PrivateKeyEcdsa:
         """x coordinate (32 bytes, big-endian) of the shared point. Raises BadPublicKey."""
         _check_point_ecdsa(point)
         x = int.from_bytes(point[1:33], "big")
-        # Of the two points with this x either will do: the shared x is the same.
-        y = int.from_bytes(point[33:], "big") or pow(x * x * x + _B, (_FIELD + 1) // 4, _FIELD)
+        # Only the shared x is wanted, so y need not be known: with d = x³ + 7 = y², (x, y) ↦ (dx, d²) leads to the
+        # curve Y² = X³ + 7d³, where points add up in the same way; back from there, x is X/d. It saves a square root.
+        d = (x * x * x + _B) % _FIELD
+        x, y = d * x % _FIELD, d * d % _FIELD
+        curve = CurveFp(_FIELD, 0, _B * d * y % _FIELD)
         low, high = self._halves
         # secret · P = low · P + high · λP, where λP is (βx, y): two multiplications at once, each half as long.
-        one = PointJacobi(SECP256k1.curve, x, y if low >= 0 else _FIELD - y, 1)
-        two = PointJacobi(SECP256k1.curve, _BETA * x % _FIELD, y if high >= 0 else _FIELD - y, 1)
-        return int(one.mul_add(abs(low), two, abs(high)).x()).to_bytes(32, "big")
+        one = PointJacobi(curve, x, y if low >= 0 else _FIELD - y, 1)
+        two = PointJacobi(curve, _BETA * x % _FIELD, y if high >= 0 else _FIELD - y, 1)
+        shared: int = int(one.mul_add(abs(low), two, abs(high)).x()) * pow(d, -1, _FIELD) % _FIELD
+        return shared.to_bytes(32, "big")
 
 
 # The curve's endomorphism (Gallant, Lambert, Vanstone 2001): β³ = 1 in the field, λ³ = 1 modulo the order, two short
