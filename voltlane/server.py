@@ -35,10 +35,12 @@ from .net.sockets import (
     set_low_delay,
 )
 from .net.wakeup import Wakeup
+from .observe import Observer
 from .ops.log import log
 from .readiness import Event, Readiness
 from .reasons import CloseReason
 from .state import state_lines
+from .statistics import ClientRow, ClientsPage, Statistics
 from .version import __version__
 from .wire import batch, curve
 from .wire.crypto import KeyPair, generate_key
@@ -103,6 +105,7 @@ class Server:
             self._on_master,
             self._on_dial_failure,
         )
+        self.observer = Observer(config, self.reactor, self.counters, self.registry, self.clients, self.trunk)
         self.wakeup = Wakeup(self.reactor, self._on_stop)
         self._stopping = False
         self._listening: socket.socket | None = None
@@ -249,6 +252,22 @@ class Server:
             self.registry.reap(now)
         finally:
             self._on_stale()
+
+    # ---- looking at it
+
+    def statistics(self) -> Statistics:
+        """Everything that is counted and measured, as one moment that does not change again."""
+        return self.observer.statistics()
+
+    def clients_page(
+        self, sort: str = "score", *, offset: int = 0, limit: int = 100, descending: bool = False
+    ) -> ClientsPage:
+        """Some of the clients, live and stale, in order (`statistics.SORT_KEYS`). Raises ValueError for another key."""
+        return self.observer.page(sort, offset, limit, descending)
+
+    def client(self, client_id: int) -> ClientRow | None:
+        """One client, or None."""
+        return self.observer.client(client_id)
 
     # ---- trouble
 

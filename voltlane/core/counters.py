@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ..reasons import CloseReason, EndReason
+from .histogram import Histogram
 
 
 class Counters:
@@ -18,12 +19,14 @@ class Counters:
         "closed",
         "ended",
         "failures_from_master",
+        "handshake_secs",
         "internal_errors",
         "master_connections",
         "notices_dropped",
         "packets_down",
         "packets_up",
         "replayed",
+        "resume_secs",
         "resumed",
         "sessions",
         "unknown_client",
@@ -47,3 +50,6 @@ class Counters:
         self.internal_errors = 0
         self.closed: Counter[CloseReason] = Counter()
         self.ended: Counter[EndReason] = Counter()
+        # From accepting the connection to the end of its handshake.
+        self.handshake_secs = Histogram()  # of new clients
+        self.resume_secs = Histogram()

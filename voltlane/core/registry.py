@@ -75,6 +75,10 @@ class Registry:
         """The sessions that have a connection, by id."""
         return [session for session in self.sessions.values() if session.state is State.LIVE]
 
+    def stale(self) -> list[Session]:
+        """The sessions that have none, who has been away the longest first."""
+        return [self.sessions[client_id] for client_id in self._stale]
+
     @property
     def stale_count(self) -> int:
         """How many sessions are stale."""

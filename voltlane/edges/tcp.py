@@ -120,7 +120,7 @@ class ClientEdge:
 class ClientConnection(Stream):
     """One client's connection, and the `Link` of its session once the handshake is done."""
 
-    __slots__ = ("edge", "flags", "handshake", "partial", "session", "timer")
+    __slots__ = ("edge", "flags", "handshake", "partial", "session", "since", "timer")
 
     def __init__(self, edge: ClientEdge, sock: socket.socket) -> None:
         self.edge = edge
@@ -129,6 +129,8 @@ class ClientConnection(Stream):
         self.handshake: Handshake | None = Handshake(edge.grounds)
         self.partial: bytes | LargeFrame | None = None
         """The received part of a frame that is not whole yet."""
+        self.since = edge.reactor.now
+        """When it was accepted."""
         super().__init__(edge.reactor, sock)
         self.timer: Timer | None = edge.reactor.call_later(edge.limits.handshake_secs, self._handshake_expired)
         """The handshake's deadline; later the time a slow client has left."""
@@ -290,6 +292,8 @@ class ClientConnection(Stream):
         edge = self.edge
         self.handshake = None
         self._stop_timer()
+        waited = edge.reactor.time() - self.since
+        (edge.counters.resume_secs if handshake.session else edge.counters.handshake_secs).observe(waited)
         if handshake.session is None:
             assert handshake.point is not None
             # The session is set first: the connection may be lost while its first packet is sent.
@@ -392,7 +396,7 @@ class ClientConnection(Stream):
         if reason in _ORDINARY:
             log.debug("client %s: %s %s", session.id if session else "(no session)", reason.value, detail)
         else:
-            edge.peers.write(reason, f"client {session.id}" if session else _peer_name(sock), detail, self.reactor.now)
+            edge.peers.write(reason, f"client {session.id}" if session else peer_name(sock), detail, self.reactor.now)
         self.session = self.handshake = self.partial = None
         if session is not None:
             unwritten = self.outbox.take() if self.outbox is not None else []
@@ -409,7 +413,8 @@ _ORDINARY = {
 }
 
 
-def _peer_name(sock: socket.socket) -> str:
+def peer_name(sock: socket.socket) -> str:
+    """Who is at the other end, for a log line or a list."""
     try:
         name = sock.getpeername()
     except OSError:

@@ -25,6 +25,7 @@ from typing import Callable, Protocol
 from ..core.timers import Timer, TimerWheel
 from ..errors import ProtocolError
 from ..reasons import CloseReason
+from .pace import SAMPLED, SHORT, Pace
 from .poller import DefaultPoller, EpollPoller, SelectorPoller
 
 TICK = 0.05
@@ -64,6 +65,7 @@ class Reactor:
         self._dirty: dict[Handler, None] = {}
         self._closes: list[socket.socket] = []
         self._running = False
+        self.pace = Pace()
         self.on_peer_error: Callable[[Handler, Exception], None] = _close_peer
         self.on_callback_error: Callable[[object, Exception], None] = _reraise
 
@@ -141,18 +143,42 @@ class Reactor:
     def turn(self, timeout: float | None = None) -> None:
         """One turn; waits at most `timeout` seconds."""
         events = self.poller.poll(self._patience(timeout))
-        self.now = self._clock()
+        clock, pace = self._clock, self.pace
+        self.now = clock()
+        measured = not pace.turns % SAMPLED
+        pace.turns += 1
+        if measured:
+            pace.begin(self.now)
         if events:
             self._dispatch(events)
+        if measured:
+            pace.lap(clock())
         if self._tasks:
             self._run_tasks()
+        if measured:
+            pace.lap(clock())
         for timer in self._wheel.advance(self.now):
             self.guard(None, self._wheel.fire, timer, self.now)
+        if measured:
+            pace.lap(clock())
         while self._dirty:
             self._flush()
+        if measured:
+            pace.lap(clock())
         for sock in self._closes:
             sock.close()
         self._closes.clear()
+        end = clock()
+        if measured:
+            pace.lap(end)
+        busy = end - self.now
+        pace.busy += busy
+        if busy > SHORT:
+            pace.lag.observe(busy)
+
+    def time(self) -> float:
+        """The time of this moment, where `now`, the time of this turn, is not enough: for measuring."""
+        return self._clock()
 
     def close(self) -> None:
         """Close the poller. The handlers' sockets are their owners' to close."""

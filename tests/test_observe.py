@@ -1,0 +1,168 @@
+"""What a server tells about itself is what has happened to it."""
+
+from __future__ import annotations
+
+import pytest
+from kit.world import World, numbered, world
+
+from voltlane.reasons import CloseReason, EndReason
+from voltlane.statistics import SORT_KEYS
+
+
+def test_a_server_that_has_just_begun():
+    with world(master=False) as made:
+        statistics = made.server.statistics()
+        assert statistics.clients == (0, 0, 0)
+        assert not statistics.master.connected and statistics.master.reconnects == 0
+        assert set(statistics.counts.values()) == {0}
+        assert statistics.reasons["closed"] == dict.fromkeys(CloseReason, 0)
+        assert statistics.reasons["ended"] == dict.fromkeys(EndReason, 0)
+        assert all(latency.observed == 0 for latency in statistics.latencies.values())
+
+
+def test_it_counts_what_happens():
+    with world() as made:
+        one, two = made.new(), made.new()
+        one.send(b"up", b"and up")
+        made.master.send(two.id, b"down")
+        made.settle()
+        two.cut()
+        made.settle()
+        greeting = made.start_new()
+        greeting.reading = False
+        made.clock.pass_(2)
+        statistics = made.server.statistics()
+        assert statistics.uptime == pytest.approx(2)
+        assert statistics.clients == (1, 1, 1)
+        assert statistics.counts["accepted"] == 3 and statistics.counts["sessions"] == 2
+        assert statistics.counts["packets_up"] == 2 and statistics.counts["packets_down"] == 1
+        assert statistics.reasons["closed"][CloseReason.PEER_CLOSED] == 1
+        assert statistics.master == (made.server.config.master.address, True, 1, False)
+        assert statistics.loop.turns == statistics.loop.lag.observed > 0
+
+
+def test_a_snapshot_does_not_change():
+    with world() as made:
+        before = made.server.statistics()
+        copy = {name: dict(counts) for name, counts in before.reasons.items()}, dict(before.counts)
+        made.new().cut()
+        made.settle()
+        assert ({name: dict(counts) for name, counts in before.reasons.items()}, dict(before.counts)) == copy
+        with pytest.raises(TypeError):
+            before.counts["sessions"] = 7  # type: ignore[index]
+        with pytest.raises(TypeError):
+            before.reasons["closed"][CloseReason.KICKED] = 7  # type: ignore[index]
+        with pytest.raises(AttributeError):
+            before.uptime = 7.0  # type: ignore[misc]
+
+
+def test_how_long_handshakes_take():
+    with world() as made:
+        client = made.start_new()
+        made.clock.pass_(0.3)
+        made.settle()
+        client.cut()
+        made.settle()
+        back = made.start_resume(client)
+        made.clock.pass_(1.2)
+        made.settle()
+        latencies = made.server.statistics().latencies
+        assert back.ready
+        assert latencies["handshake_secs"].observed == latencies["resume_secs"].observed == 1
+        assert latencies["handshake_secs"].total == pytest.approx(0.3)
+        assert latencies["resume_secs"].total == pytest.approx(1.2)
+
+
+def test_queues():
+    with world() as made:
+        slow, away = made.new(), made.new()
+        slow.reading = False
+        away.cut()
+        made.settle()
+        made.master.send(slow.id, *numbered(2000))
+        made.master.send(away.id, b"12345", b"678")
+        made.settle()
+        queues = made.server.statistics().queues
+        row = made.server.client(slow.id)
+        assert row is not None
+        assert queues.clients_waiting == 1 and queues.clients_bytes == row.queue_bytes > 0
+        assert (queues.backlog_bytes, queues.backlog_packets) == (4 + 5 + 4 + 3, 2)
+        assert queues.master_bytes == 0
+        slow.reading = True
+        made.settle()
+        assert made.server.statistics().queues.clients_bytes == 0
+        made.master.reading = False
+        slow.send(*numbered(20000))
+        made.settle()
+        statistics = made.server.statistics()
+        assert statistics.queues.master_bytes > 0 and statistics.queues.master_packets > 0
+        made.master.reading = True
+        made.master.cut()
+        made.settle()
+        assert not made.server.statistics().master.connected
+        made.connect_master()
+        made.settle()
+        master = made.server.statistics().master
+        assert master.connected and (master.connections, master.reconnects) == (2, 1)
+
+
+# ---- the list of clients
+
+
+def ages(made: World) -> list[int]:
+    """Three clients a second apart, the second of them away, by id."""
+    clients = []
+    for _ in range(3):
+        clients.append(made.new())
+        made.pass_(1)
+    clients[1].cut()
+    made.settle()
+    made.pass_(4)
+    return [client.id for client in clients]
+
+
+def test_a_row():
+    with world() as made:
+        first, second, _ = ages(made)
+        live, stale = made.server.client(first), made.server.client(second)
+        assert live is not None and stale is not None
+        assert (live.state, live.peer, live.age) == ("live", "a local client", pytest.approx(7))
+        assert (stale.state, stale.peer, stale.age) == ("stale", None, pytest.approx(4))
+        assert (live.rtt, live.loss, live.score, live.bytes_in) == (None,) * 4  # unknown, over a unix socket: not 0
+        assert made.server.client(99) is None
+
+
+def test_sorting_and_paging():
+    with world() as made:
+        first, second, third = ages(made)
+
+        def ids(*arguments: object, **options: object) -> list[int]:
+            return [row.id for row in made.server.clients_page(*arguments, **options).rows]
+
+        assert ids("id") == [first, second, third]
+        assert ids("id", descending=True) == [third, second, first]
+        assert ids("age") == [second, third, first]
+        assert ids("age", descending=True) == [first, third, second]
+        assert ids("age", offset=1, limit=1) == [third]
+        assert ids("age", limit=0) == ids("age", offset=3) == []
+        page = made.server.clients_page("age", offset=2)
+        assert (page.total, page.offset, len(page.rows)) == (3, 2, 1)
+        for key in SORT_KEYS:
+            assert len(ids(key)) == 3
+        assert ids("rtt", descending=True) == [first, second, third]  # unknown to all: in the order of their ids
+        with pytest.raises(ValueError, match="no such sort key: name; there are score,"):
+            ids("name")
+
+
+def test_pages_join_up():
+    with world() as made:
+        for _ in range(25):
+            made.new()
+        for key in ("queue", "score", "id"):
+            whole = [row.id for row in made.server.clients_page(key, limit=99).rows]
+            parts = [
+                row.id
+                for offset in range(0, 25, 2)
+                for row in made.server.clients_page(key, offset=offset, limit=2).rows
+            ]
+            assert parts == whole and len(whole) == 25

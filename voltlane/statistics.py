@@ -1,0 +1,161 @@
+"""What a running server tells about itself: plain values that never change again, for whoever shows them.
+
+`Server.statistics()` makes a `Statistics`: one moment, as a whole. It costs a look at every connection and session, a
+few milliseconds for ten thousand, so it is for once a second and not for once a packet.
+
+    Statistics
+      version, uptime        the package's version; seconds since the server was made
+      counts                 name → number: what core.counters.Counters counts without a reason
+      reasons                name → {reason → number}: `closed` by CloseReason, `ended` by EndReason, none left out
+      latencies              name → Distribution in seconds: `handshake_secs`, `resume_secs`
+      clients                Clients: live, stale, in their handshake
+      queues                 Queues: what waits, in bytes and packets
+      master                 MasterLink
+      loop                   Loop: turns, seconds busy, lag, time per phase
+
+`Server.clients_page(...)` makes a `ClientsPage` of `ClientRow`s; `Server.client(id)` one row. What is not known is
+None, never 0: the quality of a link over a unix socket, or of one that nobody has looked at yet.
+
+Times are seconds, sizes bytes, rates bytes a second.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Distribution(NamedTuple):
+    """A histogram as Prometheus has it: `counts[i]` values were at most `bounds[i]`; the last count has no bound."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    """Cumulative; one more than there are bounds."""
+    total: float
+    """The sum of all values."""
+
+    @property
+    def observed(self) -> int:
+        """How many values there were."""
+        return self.counts[-1]
+
+    def quantile(self, share: float) -> float | None:
+        """About the value that this share (0 to 1) does not exceed, by a straight line through its bucket.
+
+        None without values; the highest bound where the value lies past it.
+        """
+        if not self.observed:
+            return None
+        wanted, low, below = share * self.observed, 0.0, 0
+        for bound, count in zip(self.bounds, self.counts):
+            if count >= wanted and count > below:
+                return low + (bound - low) * (wanted - below) / (count - below)
+            low, below = bound, count
+        return self.bounds[-1]
+
+
+class Clients(NamedTuple):
+    """How many clients are where."""
+
+    live: int
+    stale: int
+    handshaking: int
+    """Connections that have no session yet."""
+
+
+class Queues(NamedTuple):
+    """What waits to be written, and what is kept for those who are away."""
+
+    master_bytes: int
+    master_packets: int
+    clients_bytes: int
+    """The sum of all clients' outboxes."""
+    clients_waiting: int
+    """How many clients have something in theirs."""
+    backlog_bytes: int
+    backlog_packets: int
+
+
+class MasterLink(NamedTuple):
+    """The connection to the backend."""
+
+    address: str
+    connected: bool
+    connections: int
+    """Made since the start."""
+    full: bool
+    """Whether so much waits for it that clients are not read."""
+
+    @property
+    def reconnects(self) -> int:
+        """Connections after the first."""
+        return max(0, self.connections - 1)
+
+
+class Loop(NamedTuple):
+    """How the event loop keeps up."""
+
+    turns: int
+    busy_secs: float
+    """Seconds in which it was not waiting; by uptime, the share of one processor that the loop has used."""
+    lag: Distribution
+    """How long a turn took from the poll's return to its end: what came just after the poll waited that long."""
+    phases: Mapping[str, Distribution]
+    """Time in each phase, of one turn in `net.pace.SAMPLED`."""
+
+
+class Statistics(NamedTuple):
+    """One moment of a server. See the module's docstring."""
+
+    version: str
+    uptime: float
+    counts: Mapping[str, int]
+    reasons: Mapping[str, Mapping[enum.Enum, int]]
+    latencies: Mapping[str, Distribution]
+    clients: Clients
+    queues: Queues
+    master: MasterLink
+    loop: Loop
+
+
+SORT_KEYS = ("score", "id", "age", "queue", "in", "out", "rtt", "loss")
+"""What a page of clients can be sorted by."""
+
+
+class ClientRow(NamedTuple):
+    """One client, live or stale."""
+
+    id: int
+    state: str
+    """One of "live" and "stale"."""
+    peer: str | None
+    """Its address; None while it is stale."""
+    age: float
+    """Seconds since it has been in that state: since its connection was accepted, or lost."""
+    queue_bytes: int
+    """In its outbox, or in its backlog."""
+    queue_packets: int
+    bytes_in: float | None = None
+    """Bytes a second that it sends."""
+    bytes_out: float | None = None
+    """Bytes a second that it has acknowledged."""
+    idle: float | None = None
+    """Seconds since it sent something."""
+    rtt: float | None = None
+    """Seconds to it and back, smoothed."""
+    rttvar: float | None = None
+    loss: int | None = None
+    """Of a thousand segments sent to it, how many had to be sent again."""
+    score: int | None = None
+    """Its link's priority: lower is served first."""
+
+
+class ClientsPage(NamedTuple):
+    """Some of the clients, in order."""
+
+    total: int
+    """How many there are in all."""
+    offset: int
+    """How many stand before the first row."""
+    rows: tuple[ClientRow, ...]
