@@ -19,6 +19,11 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
+def as_text(value: object) -> str:
+    """A value as one writes it into an environment variable."""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
 def refusal(path: Path | None = None, environ: dict[str, str] | None = None, **flags: object) -> str:
     with pytest.raises(ConfigError) as caught:
         config.load(path, environ or {}, {name.replace("__", "."): value for name, value in flags.items()})
@@ -29,9 +34,9 @@ class TestDefaults:
     def test_are_the_documented_ones(self) -> None:
         assert config.defaults() == Config(
             General(log_level="Info", shutdown_secs=5.0),
-            Listener(address="127.0.0.1:42000"),
+            Listener(address=("127.0.0.1:42000",)),
             Master(
-                address="127.0.0.1:42001",
+                address=("127.0.0.1:42001",),
                 channel_capacity=32768,
                 outbox_bytes=4194304,
                 reconnect_min_secs=0.1,
@@ -83,8 +88,8 @@ class TestWrittenFile:
     def test_reads_back_equal_with_nothing_at_its_default(self, tmp_path: Path) -> None:
         changed = Config(
             General(log_level="trace", shutdown_secs=2.5),
-            Listener(address='unix:/tmp/a "quoted" \\ path\té'),
-            Master("[::1]:1", 1, 2, 0.25, 7.5, 3.0),
+            Listener(address=('unix:/tmp/a "quoted" \\ path\té', "[::]:7")),
+            Master(("[::1]:1", "h:2"), 1, 2, 0.25, 7.5, 3.0),
             Clients(1, 0.5, 3, "block", 1.5, 4, 0.0, 0, 0.05, 0, 1, 0.0),
         )
         for row in SETTINGS.values():
@@ -192,7 +197,7 @@ class TestFile:
 
 class TestEnvironment:
     def test_has_a_variable_for_every_setting(self) -> None:
-        environ = {row.full_env: str(row.default) for row in SETTINGS.values()}
+        environ = {row.full_env: as_text(row.default) for row in SETTINGS.values()}
         assert config.load(None, environ) == config.defaults()
         for name in ("VOLTLANE_LISTENER_ADDRESS", "VOLTLANE_CLIENTS_STALE_TIMEOUT_SECS", "VOLTLANE_GENERAL_LOG_LEVEL"):
             assert name in environ
@@ -247,7 +252,7 @@ class TestFlags:
     def test_take_text_and_values(self) -> None:
         assert config.load(flags={"clients.slow_secs": "3"}).clients.slow_secs == 3.0
         assert config.load(flags={"clients.slow_secs": 3}).clients.slow_secs == 3.0
-        assert config.load(flags={"listener.address": "::1:0"}).listener.address == "[::1]:0"
+        assert config.load(flags={"listener.address": "::1:0"}).listener.address == ("[::1]:0",)
 
     def test_mistake_names_the_flag(self) -> None:
         assert refusal(listener__address="x").startswith("--listen: listener.address: 'x' is no address")
@@ -274,14 +279,14 @@ class TestMadeInCode:
     def test_values_are_put_in_canonical_form(self) -> None:
         assert General(log_level="OFF").log_level == "Off"
         assert Clients(overflow_policy="Block").overflow_policy == "block"
-        assert Listener(address="::1:5").address == "[::1]:5"
+        assert Listener(address="::1:5").address == ("[::1]:5",)  # type: ignore[arg-type]
         assert isinstance(Clients(slow_secs=3).slow_secs, float)
 
     def test_wrong_values_are_refused(self) -> None:
         with pytest.raises(ConfigError, match=r"^clients\.slow_secs: -1 was given"):
             Clients(slow_secs=-1)
         with pytest.raises(ConfigError, match=r"^listener\.address: 'x' is no address"):
-            Listener(address="x")
+            Listener(address=("x",))
         with pytest.raises(ConfigError, match=r"^master\.reconnect_min_secs = 9 is more than"):
             Config(master=Master(reconnect_min_secs=9))
 
@@ -289,6 +294,13 @@ class TestMadeInCode:
 class TestKindsOfSettings:
     NETWORKS = Setting("limits", "deny", (), "", None, None, NETWORK, "", "Who may not come.")
     SWITCH = Setting("clients", "nodelay", True, "", None, None, None, "", "Whether.")
+
+    def test_a_list_of_which_there_has_to_be_one(self) -> None:
+        assert config.load(flags={"master.address": "a:1, b:2"}).master.address == ("a:1", "b:2")
+        assert Master(address=["a:1", "b:2"]).address == ("a:1", "b:2")  # type: ignore[arg-type]
+        for nothing in ([], " , "):
+            assert "--listen: listener.address: " in refusal(listener__address=nothing)
+        assert "several in a list is needed" in refusal(master__address=[])
 
     def test_a_list_may_be_one_text_or_several(self) -> None:
         assert self.NETWORKS.check("10.0.0.0/8") == ("10.0.0.0/8",)

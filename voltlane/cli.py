@@ -83,7 +83,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "echo":
         from .commands.echo import echo
 
-        return echo(_address(given.get("--listen", defaults().master.address), "--listen"))
+        return echo(_address(given.get("--listen", defaults().master.address[0]), "--listen"))
     if arguments.command == "demo":
         from .commands.demo import demo
 
@@ -146,7 +146,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "help": f"How long to wait for another answer when the input has ended. Default: {_WAIT:g}.",
     },
 }
-_ECHO_LISTEN = f"Where connection servers connect to. Default: {defaults().master.address}."
+_ECHO_LISTEN = f"Where connection servers connect to. Default: {defaults().master.address[0]}."
 _COMMANDS = {
     "serve": (
         "run the connection server; the default",

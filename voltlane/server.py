@@ -20,20 +20,13 @@ from .core.handshake import Grounds
 from .core.hub import BacklogLimits, Hub
 from .core.registry import Registry
 from .core.timers import Timer
+from .edges.entrance import Entrance, Hold
 from .edges.master import Trunk, TrunkLimits
 from .edges.tcp import ClientEdge, ClientLimits
 from .farewell import Farewell
 from .net.dialer import Backoff, Dialer
-from .net.listener import Listener
 from .net.reactor import Reactor
-from .net.sockets import (
-    listening_socket,
-    local_address,
-    raise_descriptor_limit,
-    remove_socket_file,
-    set_keepalive,
-    set_low_delay,
-)
+from .net.sockets import raise_descriptor_limit, set_keepalive, set_low_delay
 from .net.wakeup import Wakeup
 from .observe import Observer
 from .ops.log import log
@@ -98,9 +91,10 @@ class Server:
             ),
             self._on_crowd,
         )
+        self.entrance = Entrance(self.reactor, self.clients.accept, self._on_accept_pause)
         self.dialer = Dialer(
             self.reactor,
-            parse_address(master.address),
+            [parse_address(text) for text in master.address],
             Backoff(master.reconnect_min_secs, master.reconnect_max_secs),
             self._on_master,
             self._on_dial_failure,
@@ -108,29 +102,34 @@ class Server:
         self.observer = Observer(config, self.reactor, self.counters, self.registry, self.clients, self.trunk)
         self.wakeup = Wakeup(self.reactor, self._on_stop)
         self._stopping = False
-        self._listening: socket.socket | None = None
-        self._listener: Listener | None = None
         self._reaping: Timer | None = None
         self._giving_up: Timer | None = None
-        self.listen_address: Address | None = None
-        """Where clients connect to, once `start` has bound it."""
 
     # ---- life
 
     def start(self) -> None:
-        """Bind the listening address. Raises StartupError.
+        """Bind the listening addresses. Raises StartupError.
 
         Clients may connect from now on, but wait in the kernel's queue until there is a master.
         """
         raise_descriptor_limit()
-        self._listening = listening_socket(parse_address(self.config.listener.address))
-        set_low_delay(self._listening)
-        set_keepalive(self._listening, ceil(self.config.clients.keepalive_secs))
-        self.listen_address = local_address(self._listening)
+        for sock in self.entrance.open(map(parse_address, self.config.listener.address)):
+            set_low_delay(sock)
+            set_keepalive(sock, ceil(self.config.clients.keepalive_secs))
+
+    @property
+    def listen_addresses(self) -> list[Address]:
+        """Where clients connect to, once `start` has bound it."""
+        return self.entrance.addresses
+
+    @property
+    def listen_address(self) -> Address | None:
+        """The first of them."""
+        return self.entrance.addresses[0] if self.entrance.addresses else None
 
     def run(self) -> int:
         """Serve until `stop`, SIGTERM or SIGINT. The process's exit code."""
-        if self._listening is None:
+        if not self.entrance.is_open:
             self.start()
         self.readiness.move(Event.LISTENING)
         with self.wakeup.on_signals(self._signals()):
@@ -142,7 +141,8 @@ class Server:
                 batch.BACKEND,
                 curve.BACKEND,
             )
-            log.info("clients connect to %s", self.listen_address)
+            for address in self.listen_addresses:
+                log.info("clients connect to %s", address)
             self._dial()
             self.reactor.run()
             self._close()
@@ -166,7 +166,7 @@ class Server:
         self._stopping = True
         self.readiness.move(Event.LEAVING)
         self.dialer.stop()
-        self._stop_listening()
+        self.entrance.close()
         self.clients.turns.pause()
         Farewell(self.reactor, self.clients, self.trunk, self.config.general.shutdown_secs, self.reactor.stop)
 
@@ -176,23 +176,13 @@ class Server:
             log.info("state: %s", line)
 
     def _close(self) -> None:
-        self._stop_listening()
+        self.entrance.close()
         self.dialer.stop()
         self.clients.farewell()
         self.trunk.close(CloseReason.SHUTDOWN)
         for timer in (self._reaping, self._giving_up):
             if timer is not None:
                 self.reactor.cancel(timer)
-
-    def _stop_listening(self) -> None:
-        listening, self._listening = self._listening, None
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.close(CloseReason.SHUTDOWN)
-        elif listening is not None:
-            listening.close()
-        if self.listen_address is not None:
-            remove_socket_file(self.listen_address)
 
     # ---- the master
 
@@ -202,8 +192,8 @@ class Server:
             self._giving_up = self.reactor.call_later(give_up, self._give_up)
         self.dialer.start()
 
-    def _on_master(self, sock: socket.socket) -> None:
-        log.info("connected to the master at %s", self.config.master.address)
+    def _on_master(self, sock: socket.socket, address: Address) -> None:
+        log.info("connected to the master at %s", address)
         set_low_delay(sock)
         set_keepalive(sock, ceil(self.config.clients.keepalive_secs))
         if self._giving_up is not None:  # not before: a socket that fails there was no connection
@@ -211,11 +201,11 @@ class Server:
             self._giving_up = None
         self.readiness.move(Event.MASTER_UP)
         self.trunk.connect(sock)
-        if self._listener is None and self._listening is not None:
-            self._listener = Listener(self.reactor, self._listening, self.clients.accept, self._on_accept_pause)
+        self.entrance.release(Hold.MASTER)
 
-    def _on_dial_failure(self, why: str, wait: float) -> None:
-        log.warning("no master at %s: %s; trying again in %.1f s", self.config.master.address, why, wait)
+    def _on_dial_failure(self, address: Address, why: str, wait: float) -> None:
+        then = f"trying again in {wait:.1f} s" if wait else "trying the next"
+        log.warning("no master at %s: %s; %s", address, why, then)
 
     def _on_master_lost(self, reason: CloseReason, detail: str) -> None:
         if self._stopping or reason is CloseReason.SHUTDOWN:
@@ -272,8 +262,10 @@ class Server:
     # ---- trouble
 
     def _on_crowd(self, crowded: bool) -> None:
-        if self._listener is not None:
-            self._listener.hold(crowded)
+        if crowded:
+            self.entrance.hold(Hold.CROWD)
+        else:
+            self.entrance.release(Hold.CROWD)
 
     def _on_accept_pause(self, error: OSError, wait: float) -> None:
         log.warning("cannot accept connections: %s; trying again in %.1f s", error.strerror, wait)

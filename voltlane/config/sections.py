@@ -39,17 +39,21 @@ class General(Section):
 class Listener(Section):
     """Where clients connect."""
 
-    address: str = setting("127.0.0.1:42000", "Where clients connect to.", form=LISTEN, flag="--listen")
+    address: tuple[str, ...] = setting(
+        ("127.0.0.1:42000",), "Where clients connect to.", form=LISTEN, at_least=1, flag="--listen"
+    )
 
 
 @dataclass(frozen=True)
 class Master(Section):
     """The connection to the backend."""
 
-    address: str = setting(
-        "127.0.0.1:42001",
-        "Where the master (the backend) listens; the server connects to it.",
+    address: tuple[str, ...] = setting(
+        ("127.0.0.1:42001",),
+        "Where the master (the backend) listens; the server connects to it. Of several the first that answers is the "
+        "master.",
         form=DIAL,
+        at_least=1,
         flag="--master",
     )
     channel_capacity: int = setting(
