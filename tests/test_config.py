@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from voltlane import config
-from voltlane.config import SETTINGS, Clients, Config, General, Listener, Master, Setting
+from voltlane.config import SETTINGS, Clients, Config, General, Listener, Master, Setting, Socket
 from voltlane.config.forms import NETWORK
 from voltlane.errors import ConfigError
 
@@ -45,9 +45,11 @@ class TestDefaults:
             ),
             Clients(
                 channel_capacity=8192,
+                outbox_soft_bytes=0,
                 slow_secs=10.0,
                 outbox_bytes=8388608,
                 overflow_policy="disconnect",
+                write_stall_secs=30.0,
                 handshake_secs=5.0,
                 packet_size_limit=8388599,
                 stale_timeout_secs=300.0,
@@ -55,8 +57,10 @@ class TestDefaults:
                 stale_reap_interval_secs=15.0,
                 missed_packets_buffer_size=8192,
                 missed_packets_buffer_bytes=8388608,
-                keepalive_secs=60.0,
+                keepalive_secs=15.0,
+                user_timeout_secs=30.0,
             ),
+            Socket(nodelay=True, ttl=0, linger_secs=-1, receive_buffer=0, send_buffer=0),
         )
 
     def test_no_source_at_all_gives_them(self) -> None:
@@ -90,7 +94,8 @@ class TestWrittenFile:
             General(log_level="trace", shutdown_secs=2.5),
             Listener(address=('unix:/tmp/a "quoted" \\ path\té', "[::]:7")),
             Master(("[::1]:1", "h:2"), 1, 2, 0.25, 7.5, 3.0),
-            Clients(1, 0.5, 3, "block", 1.5, 4, 0.0, 0, 0.05, 0, 1, 0.0),
+            Clients(1, 2, 0.5, 3, "block", 0.0, 1.5, 4, 0.0, 0, 0.05, 0, 1, 0.0, 0.0),
+            Socket(False, 1, 0, 4096, 8192),
         )
         for row in SETTINGS.values():
             assert getattr(getattr(changed, row.section), row.key) != row.default
@@ -149,7 +154,7 @@ class TestFile:
             ("# slow_secs = 1\n[ clients ]\n#slow_secs = 1\nslow_secs = -1\n", 4, "clients.slow_secs: -1"),
             ("[client]\nslow_secs = 1\n", 1, "unknown section [client]; did you mean [clients]?"),
             ("\n[LISTENER]\n", 2, "unknown section [LISTENER]; did you mean [listener]?"),
-            ("[zzz]\n", 1, "unknown section [zzz]; there are [general], [listener], [master], [clients]"),
+            ("[zzz]\n", 1, "unknown section [zzz]; there are [general], [listener], [master], [clients], [socket]"),
             ("[[clients]]\nslow_secs = 1\n", 1, "clients is a section: write [clients]"),
             ("clients = 1\n", 1, "clients is a section: write [clients]"),
             ("log_level = 'Info'\n", 1, "log_level stands outside its section; write it below [general]"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import signal
 import socket
+from dataclasses import astuple
 from math import ceil
 from typing import Callable
 
@@ -22,11 +23,12 @@ from .core.registry import Registry
 from .core.timers import Timer
 from .edges.entrance import Entrance, Hold
 from .edges.master import Trunk, TrunkLimits
+from .edges.pressure import PressureLimits
 from .edges.tcp import ClientEdge, ClientLimits
 from .farewell import Farewell
 from .net.dialer import Backoff, Dialer
 from .net.reactor import Reactor
-from .net.sockets import raise_descriptor_limit, set_keepalive, set_low_delay
+from .net.sockets import SocketOptions, raise_descriptor_limit, set_keepalive, set_low_delay
 from .net.wakeup import Wakeup
 from .observe import Observer
 from .ops.log import log
@@ -81,12 +83,13 @@ class Server:
             self.trunk,
             Grounds.of(key or generate_key(), self.registry),
             self.counters,
-            ClientLimits(
-                clients.packet_size_limit,
+            ClientLimits(clients.packet_size_limit, clients.handshake_secs),
+            PressureLimits(
                 clients.channel_capacity,
+                clients.outbox_soft_bytes,
                 clients.outbox_bytes,
                 clients.slow_secs,
-                clients.handshake_secs,
+                clients.write_stall_secs,
                 clients.overflow_policy == "block",
             ),
             self._on_crowd,
@@ -113,9 +116,10 @@ class Server:
         Clients may connect from now on, but wait in the kernel's queue until there is a master.
         """
         raise_descriptor_limit()
+        clients = self.config.clients
         for sock in self.entrance.open(map(parse_address, self.config.listener.address)):
-            set_low_delay(sock)
-            set_keepalive(sock, ceil(self.config.clients.keepalive_secs))
+            SocketOptions(*astuple(self.config.socket)).apply(sock)
+            set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))
 
     @property
     def listen_addresses(self) -> list[Address]:

@@ -18,6 +18,7 @@ LIMITS = {
     "clients.outbox_bytes": 1 << 24,
     "clients.channel_capacity": 20,
     "clients.slow_secs": 0.05,
+    "clients.write_stall_secs": 0.3,
     "clients.handshake_secs": 0.3,
     "clients.stale_timeout_secs": 0.2,
     "clients.stale_reap_interval_secs": 0.05,
@@ -116,6 +117,10 @@ def too_slow(rig: Rig) -> None:
     rig.master.send(rig.new(receive_buffer=8192).client_id, *[bytes(50_000)] * 220)
 
 
+def write_stalled(rig: Rig) -> None:
+    rig.master.send(rig.new(receive_buffer=8192).client_id, *[bytes(1_000_000)] * 12)
+
+
 PROVOCATIONS: dict[CloseReason, Callable[[Rig], None]] = {
     CloseReason.PEER_CLOSED: peer_closed,
     CloseReason.PEER_LOST: peer_lost,
@@ -133,6 +138,7 @@ PROVOCATIONS: dict[CloseReason, Callable[[Rig], None]] = {
     CloseReason.KICKED: kicked,
     CloseReason.OUTBOX_FULL: outbox_full,
     CloseReason.TOO_SLOW: too_slow,
+    CloseReason.WRITE_STALLED: write_stalled,
 }
 THE_MASTERS = {
     CloseReason.MALFORMED_TAG: frame(bytes(8)),

@@ -20,6 +20,7 @@ from .sections import (
     General,
     Listener,
     Master,
+    Socket,
     defaults,
 )
 from .setting import Setting
@@ -35,6 +36,7 @@ __all__ = [
     "Listener",
     "Master",
     "Setting",
+    "Socket",
     "defaults",
     "load",
     "nearest",

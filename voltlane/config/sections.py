@@ -86,7 +86,8 @@ class Clients(Section):
         unit="packets",
         at_least=1,
     )
-    slow_secs: float = seconds(10.0, "How long a client may stay over channel_capacity.")
+    outbox_soft_bytes: int = setting(0, "The same limit in bytes. 0 = none.", unit="bytes", at_least=0)
+    slow_secs: float = seconds(10.0, "How long a client may stay over channel_capacity or outbox_soft_bytes.")
     outbox_bytes: int = setting(
         8 * 1024 * 1024,
         "Bytes that may wait for one client; past that it counts as too slow at once.",
@@ -98,6 +99,11 @@ class Clients(Section):
         'What happens to a client that is too slow. "disconnect": it is closed and the master is told. "block": the '
         "master is not read until there is room; then one client that does not read can stall all others.",
         form=one_of("disconnect", "block"),
+    )
+    write_stall_secs: float = seconds(
+        30.0,
+        "A client that something waits for, and that takes none of it for so long, is closed; it may come back for it. "
+        "0 = never.",
     )
     handshake_secs: float = seconds(
         5.0, "A client that has not finished its handshake by then is closed.", at_least=_SHORTEST
@@ -125,14 +131,56 @@ class Clients(Section):
         8 * 1024 * 1024, "The same limit in bytes; whichever is reached first counts.", unit="bytes", at_least=0
     )
     keepalive_secs: float = seconds(
-        60.0,
+        15.0,
         "A connection, of a client or to the master, whose other side has been silent for twice this long is lost. "
         "0 = as the system has it.",
         at_most=32767,
     )
+    user_timeout_secs: float = seconds(
+        30.0,
+        "A client that does not acknowledge what was sent to it, or leaves no room for it, for so long is lost. "
+        "0 = as the system has it, which is a quarter of an hour.",
+        at_most=2_000_000,
+    )
 
 
-SECTIONS: dict[str, type[Section]] = {"general": General, "listener": Listener, "master": Master, "clients": Clients}
+@dataclass(frozen=True)
+class Socket(Section):
+    """How the kernel treats the connections of clients over TCP."""
+
+    nodelay: bool = setting(True, "Send small packets at once instead of gathering them (TCP_NODELAY).")
+    ttl: int = setting(0, "How many routers a packet may pass. 0 = as the system has it.", unit="hops", at_most=255)
+    linger_secs: int = setting(
+        -1,
+        "How long a connection that we have closed may wait for the other side to do the same. 0 = not at all: it is "
+        "reset, and what was not sent yet is dropped. -1 = as the system has it.",
+        unit="seconds",
+        at_least=-1,
+        at_most=3600,
+    )
+    receive_buffer: int = setting(
+        0,
+        "The kernel's buffer for what one client sends. 0 = as the system has it.",
+        unit="bytes",
+        at_least=0,
+        at_most=1 << 30,
+    )
+    send_buffer: int = setting(
+        0,
+        "The kernel's buffer for what is sent to one client. 0 = as the system has it.",
+        unit="bytes",
+        at_least=0,
+        at_most=1 << 30,
+    )
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "general": General,
+    "listener": Listener,
+    "master": Master,
+    "clients": Clients,
+    "socket": Socket,
+}
 
 
 SETTINGS: dict[str, Setting] = {row.name: row for section in SECTIONS.values() for row in settings_of(section)}
@@ -150,6 +198,7 @@ class Config:
     listener: Listener = field(default_factory=Listener)
     master: Master = field(default_factory=Master)
     clients: Clients = field(default_factory=Clients)
+    socket: Socket = field(default_factory=Socket)
 
     def __post_init__(self) -> None:
         check_together({name: getattr(self, name) for name in SECTIONS}, {})
