@@ -65,7 +65,7 @@ class Observer:
             clients=Clients(live, self._registry.stale_count, len(connections) - live),
             queues=self._queues(connections),
             master=MasterLink(
-                address=self._config.master.address,
+                address=self._trunk.address or self._config.master.address[0],
                 connected=self._trunk.connection is not None,
                 connections=counters.master_connections,
                 full=self._trunk.full,

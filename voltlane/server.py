@@ -204,7 +204,7 @@ class Server:
             self.reactor.cancel(self._giving_up)
             self._giving_up = None
         self.readiness.move(Event.MASTER_UP)
-        self.trunk.connect(sock)
+        self.trunk.connect(sock, str(address))
         self.entrance.release(Hold.MASTER)
 
     def _on_dial_failure(self, address: Address, why: str, wait: float) -> None:
