@@ -6,7 +6,6 @@ is a function of its arguments and of the system's random source.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 from typing import Protocol
@@ -61,8 +60,8 @@ def generate_key() -> KeyPair:
 
 def hkdf_sha256(secret: bytes, salt: bytes, info: bytes, size: int = KEY_SIZE) -> bytes:
     """HKDF with SHA-256 (RFC 5869) for outputs of at most one block, 32 bytes."""
-    extracted = hmac.new(salt, secret, hashlib.sha256).digest()
-    return hmac.new(extracted, info + b"\x01", hashlib.sha256).digest()[:size]
+    extracted = hmac.digest(salt, secret, "sha256")
+    return hmac.digest(extracted, info + b"\x01", "sha256")[:size]
 
 
 def session_key(own: KeyPair, peer_point: bytes) -> bytes:
