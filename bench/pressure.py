@@ -1,7 +1,7 @@
 """What the loud cost the quiet: `python -m bench.pressure flood|storm`.
 
 flood    ten clients with one packet outstanding each, first alone and then beside a thousand that send without a pause
-storm    a thousand clients that resume at once, while ten others go on echoing
+storm    a thousand clients that resume at once, while ten others echo a hundred times a second each
 
 Both run the server and a backend in processes of their own, on loopback, and print round-trip times of the ten (for the
 storm also resumes a second). `--pure` runs the server without its optional parts.
@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -29,6 +30,8 @@ from voltlane.wire.framing import frame
 from voltlane.wire.tagged import HEADER
 
 QUIET_SIZE = 32
+PAUSE = 0.01
+"""Seconds between the round trips of the ten beside a storm: their own cost is not to count as the storm's."""
 QUIET_PREFIX = struct.pack("<I", QUIET_SIZE)
 LOUD = frame(b"x" * 64) * 1000
 KEY = crypto.generate_key()
@@ -134,8 +137,11 @@ def joined(port: int) -> tuple[Client, bytes]:
     return client, server_key.point
 
 
-def measure(quiet: list[Client], seconds: float, stop: int | None = None) -> str:
-    """Round trips of the quiet, for a while or until something can be read from the descriptor `stop`."""
+def measure(quiet: list[Client], seconds: float, stop: int | None = None, pause: float = 0.0) -> str:
+    """Round trips of the quiet, for a while or until something can be read from the descriptor `stop`.
+
+    Each sends its next packet `pause` seconds after the answer to the last.
+    """
     selector = selectors.DefaultSelector()
     if stop is not None:
         selector.register(stop, selectors.EVENT_READ)
@@ -144,19 +150,24 @@ def measure(quiet: list[Client], seconds: float, stop: int | None = None) -> str
         selector.register(client.sock, selectors.EVENT_READ, client)
         client.ping()
     times = []
+    pausing: deque[tuple[float, Client]] = deque()
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        ready = [key.data for key, _ in selector.select(0.1)]
+    while (now := time.monotonic()) < end:
+        while pausing and pausing[0][0] <= now:
+            pausing.popleft()[1].ping()
+        ready = [key.data for key, _ in selector.select(max(0.0, pausing[0][0] - now) if pausing else 0.1)]
         if None in ready:
             break
         for client in ready:
             if client.frames():
                 times.append(time.perf_counter() - client.sent_at)
-                client.ping()
+                pausing.append((time.monotonic() + pause, client))
     selector.close()
+    resting = {client for _, client in pausing}
     for client in quiet:
         client.sock.setblocking(True)
-        client.frames()
+        if client not in resting:
+            client.frames()
     times.sort()
     if not times:
         return "no round trip"
@@ -200,13 +211,13 @@ def storm(server: int, port: int, count: int, seconds: float) -> None:
         key = key or crypto.session_key(KEY, point)
         gone.append(client.client_id)
         client.sock.close()
-    print("alone:          ", measure(quiet, seconds), flush=True)
+    print("alone:          ", measure(quiet, seconds, pause=PAUSE), flush=True)
     for attempt in ("first, keys to be derived", "second, keys known"):
         reading, writing = os.pipe()
         pid = os.fork()
         if not pid:  # a process of their own, so that they wait for nobody but the server
             os.close(writing)
-            print("meanwhile:      ", measure(quiet, 60, reading), flush=True)
+            print("meanwhile:      ", measure(quiet, 60, reading, PAUSE), flush=True)
             os._exit(0)
         os.close(reading)
         before = cpu_seconds(server)
