@@ -119,7 +119,7 @@ def test_handshakes_have_a_budget_and_key_agreements_are_dear(hall: Hall):
     stand(hall, HANDSHAKE_BUDGET + 10, greeting=True)
     assert len(hall.turn()) == HANDSHAKE_BUDGET
     assert len(hall.turn()) == 10
-    stand(hall, 10, greeting=True, dear=True)
+    stand(hall, 2 * HANDSHAKE_BUDGET, greeting=True, dear=True)
     assert len(hall.turn()) == HANDSHAKE_BUDGET // KEY_AGREEMENT_COST
     assert len(hall.turn()) == HANDSHAKE_BUDGET // KEY_AGREEMENT_COST
 

@@ -12,6 +12,7 @@ from collections import deque
 from typing import Callable, Protocol
 
 from ..net.reactor import Handler, Reactor
+from ..wire.curve import BACKEND
 
 QUANTUM = 1 << 16
 """Bytes read from one client at once."""
@@ -19,7 +20,7 @@ READ_BUDGET = 1 << 21
 """Bytes read from those in line each turn, before the quiet ones are looked at again."""
 HANDSHAKE_BUDGET = 64
 """Handshake reads each turn."""
-KEY_AGREEMENT_COST = 16
+KEY_AGREEMENT_COST = 2 if BACKEND == "coincurve" else 16
 """What one counts for that made a key agreement."""
 
 CROWD = 256
