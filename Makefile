@@ -16,7 +16,7 @@ installed-bench := $(VENV)/.installed-bench
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check check-native fast bench bench-scaling clean
+.PHONY: help run test test-all check check-native fast bench bench-scaling siege clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: $(installed-bench) ## the server beside what people would use instead (AR
 
 bench-scaling: $(installed-bench) ## how the cost of a packet grows with clients, idle clients and size
 	@$(bin)/python -m bench.scaling $(ARGS)
+
+siege: $(installed) ## a hundred good clients beside thousands of attackers for a minute (ARGS='--seconds 10 --pure')
+	@$(bin)/python -m bench.siege $(ARGS)
 
 clean: ## remove the virtual environments, caches and whatever was built
 	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -83,7 +83,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "echo":
         from .commands.echo import echo
 
-        return echo(_address(given.get("--listen", defaults().master.address), "--listen"))
+        return echo(_address(given.get("--listen", defaults().master.address[0]), "--listen"))
     if arguments.command == "demo":
         from .commands.demo import demo
 
@@ -146,16 +146,13 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "help": f"How long to wait for another answer when the input has ended. Default: {_WAIT:g}.",
     },
 }
-_ECHO_LISTEN = f"Where connection servers connect to. Default: {defaults().master.address}."
+_ECHO_LISTEN = f"Where connection servers connect to. Default: {defaults().master.address[0]}."
 _COMMANDS = {
     "serve": (
         "run the connection server; the default",
-        ("--listen", "--master", "--admin", "--config", "--log-level", "--check-config", "--print-config", "--version"),
+        ("--listen", "--master", "--config", "--log-level", "--check-config", "--print-config", "--version"),
     ),
-    "demo": (
-        "run the server together with an echo backend, to try it out",
-        ("--listen", "--admin", "--config", "--log-level"),
-    ),
+    "demo": ("run the server together with an echo backend, to try it out", ("--listen", "--config", "--log-level")),
     "echo": ("run the echo backend alone: it sends every packet back", ("--listen",)),
     "connect": ("talk to a server: each line becomes a packet, each packet a line", ("--wait",)),
 }

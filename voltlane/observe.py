@@ -65,7 +65,7 @@ class Observer:
             clients=Clients(live, self._registry.stale_count, len(connections) - live),
             queues=self._queues(connections),
             master=MasterLink(
-                address=self._config.master.address,
+                address=self._trunk.address or self._config.master.address[0],
                 connected=self._trunk.connection is not None,
                 connections=counters.master_connections,
                 full=self._trunk.full,
@@ -92,11 +92,6 @@ class Observer:
         """One client, or None where there is none with that id."""
         session = self._registry.sessions.get(client_id)
         return None if session is None else self._row(session)
-
-    def sort_value(self, client_id: int, key: str) -> float | None:
-        """What a client is sorted by, for whoever sorts them piece by piece; None when it is gone, or not known."""
-        session = self._registry.sessions.get(client_id)
-        return None if session is None else _KEYS[key](self, session, self._reactor.now)
 
     def page(self, sort: str, offset: int, limit: int, descending: bool) -> ClientsPage:
         """`limit` clients from `offset` on, by one of `statistics.SORT_KEYS`; of equals the lower id comes first.

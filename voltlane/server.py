@@ -10,8 +10,9 @@ from __future__ import annotations
 import platform
 import signal
 import socket
+from dataclasses import astuple
 from math import ceil
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 
 from .address import Address, parse_address
 from .config import Config
@@ -20,34 +21,24 @@ from .core.handshake import Grounds
 from .core.hub import BacklogLimits, Hub
 from .core.registry import Registry
 from .core.timers import Timer
+from .edges.entrance import Entrance, Hold
 from .edges.master import Trunk, TrunkLimits
+from .edges.pressure import PressureLimits
 from .edges.tcp import ClientEdge, ClientLimits
 from .farewell import Farewell
 from .net.dialer import Backoff, Dialer
-from .net.listener import Listener
 from .net.reactor import Reactor
-from .net.sockets import (
-    listening_socket,
-    local_address,
-    raise_descriptor_limit,
-    remove_socket_file,
-    set_keepalive,
-    set_low_delay,
-)
+from .net.sockets import SocketOptions, raise_descriptor_limit, set_keepalive, set_low_delay
 from .net.wakeup import Wakeup
 from .observe import Observer
 from .ops.log import log
-from .oversight import Oversight
-from .readiness import Event, Readiness, State
+from .readiness import Event, Readiness
 from .reasons import CloseReason
 from .state import state_lines
 from .statistics import ClientRow, ClientsPage, Statistics
 from .version import __version__
 from .wire import batch, curve
 from .wire.crypto import KeyPair, generate_key
-
-if TYPE_CHECKING:
-    from .admin.endpoint import Endpoint
 
 EXIT_NO_MASTER = 4
 
@@ -92,19 +83,21 @@ class Server:
             self.trunk,
             Grounds.of(key or generate_key(), self.registry),
             self.counters,
-            ClientLimits(
-                clients.packet_size_limit,
+            ClientLimits(clients.packet_size_limit, clients.handshake_secs),
+            PressureLimits(
                 clients.channel_capacity,
+                clients.outbox_soft_bytes,
                 clients.outbox_bytes,
                 clients.slow_secs,
-                clients.handshake_secs,
+                clients.write_stall_secs,
                 clients.overflow_policy == "block",
             ),
             self._on_crowd,
         )
+        self.entrance = Entrance(self.reactor, self.clients.accept, self._on_accept_pause)
         self.dialer = Dialer(
             self.reactor,
-            parse_address(master.address),
+            [parse_address(text) for text in master.address],
             Backoff(master.reconnect_min_secs, master.reconnect_max_secs),
             self._on_master,
             self._on_dial_failure,
@@ -112,33 +105,35 @@ class Server:
         self.observer = Observer(config, self.reactor, self.counters, self.registry, self.clients, self.trunk)
         self.wakeup = Wakeup(self.reactor, self._on_stop)
         self._stopping = False
-        self._listening: socket.socket | None = None
-        self._listener: Listener | None = None
         self._reaping: Timer | None = None
         self._giving_up: Timer | None = None
-        self.listen_address: Address | None = None
-        """Where clients connect to, once `start` has bound it."""
-        self.admin: Endpoint | None = None
-        """Once `start` has opened it, if `admin.address` is set."""
 
     # ---- life
 
     def start(self) -> None:
-        """Bind the listening address. Raises StartupError.
+        """Bind the listening addresses. Raises StartupError.
 
         Clients may connect from now on, but wait in the kernel's queue until there is a master.
         """
         raise_descriptor_limit()
-        self._listening = listening_socket(parse_address(self.config.listener.address))
-        set_low_delay(self._listening)
-        set_keepalive(self._listening, ceil(self.config.clients.keepalive_secs))
-        self.listen_address = local_address(self._listening)
-        if self.config.admin.address:
-            self.admin = self._open_admin()
+        clients = self.config.clients
+        for sock in self.entrance.open(map(parse_address, self.config.listener.address)):
+            SocketOptions(*astuple(self.config.socket)).apply(sock)
+            set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))
+
+    @property
+    def listen_addresses(self) -> list[Address]:
+        """Where clients connect to, once `start` has bound it."""
+        return self.entrance.addresses
+
+    @property
+    def listen_address(self) -> Address | None:
+        """The first of them."""
+        return self.entrance.addresses[0] if self.entrance.addresses else None
 
     def run(self) -> int:
         """Serve until `stop`, SIGTERM or SIGINT. The process's exit code."""
-        if self._listening is None:
+        if not self.entrance.is_open:
             self.start()
         self.readiness.move(Event.LISTENING)
         with self.wakeup.on_signals(self._signals()):
@@ -150,7 +145,8 @@ class Server:
                 batch.BACKEND,
                 curve.BACKEND,
             )
-            log.info("clients connect to %s", self.listen_address)
+            for address in self.listen_addresses:
+                log.info("clients connect to %s", address)
             self._dial()
             self.reactor.run()
             self._close()
@@ -174,7 +170,7 @@ class Server:
         self._stopping = True
         self.readiness.move(Event.LEAVING)
         self.dialer.stop()
-        self._stop_listening()
+        self.entrance.close()
         self.clients.turns.pause()
         Farewell(self.reactor, self.clients, self.trunk, self.config.general.shutdown_secs, self.reactor.stop)
 
@@ -184,25 +180,13 @@ class Server:
             log.info("state: %s", line)
 
     def _close(self) -> None:
-        self._stop_listening()
+        self.entrance.close()
         self.dialer.stop()
         self.clients.farewell()
         self.trunk.close(CloseReason.SHUTDOWN)
-        if self.admin is not None:
-            self.admin.close()
         for timer in (self._reaping, self._giving_up):
             if timer is not None:
                 self.reactor.cancel(timer)
-
-    def _stop_listening(self) -> None:
-        listening, self._listening = self._listening, None
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.close(CloseReason.SHUTDOWN)
-        elif listening is not None:
-            listening.close()
-        if self.listen_address is not None:
-            remove_socket_file(self.listen_address)
 
     # ---- the master
 
@@ -212,20 +196,20 @@ class Server:
             self._giving_up = self.reactor.call_later(give_up, self._give_up)
         self.dialer.start()
 
-    def _on_master(self, sock: socket.socket) -> None:
-        log.info("connected to the master at %s", self.config.master.address)
+    def _on_master(self, sock: socket.socket, address: Address) -> None:
+        log.info("connected to the master at %s", address)
         set_low_delay(sock)
         set_keepalive(sock, ceil(self.config.clients.keepalive_secs))
         if self._giving_up is not None:  # not before: a socket that fails there was no connection
             self.reactor.cancel(self._giving_up)
             self._giving_up = None
         self.readiness.move(Event.MASTER_UP)
-        self.trunk.connect(sock)
-        if self._listener is None and self._listening is not None:
-            self._listener = Listener(self.reactor, self._listening, self.clients.accept, self._on_accept_pause)
+        self.trunk.connect(sock, str(address))
+        self.entrance.release(Hold.MASTER)
 
-    def _on_dial_failure(self, why: str, wait: float) -> None:
-        log.warning("no master at %s: %s; trying again in %.1f s", self.config.master.address, why, wait)
+    def _on_dial_failure(self, address: Address, why: str, wait: float) -> None:
+        then = f"trying again in {wait:.1f} s" if wait else "trying the next"
+        log.warning("no master at %s: %s; %s", address, why, then)
 
     def _on_master_lost(self, reason: CloseReason, detail: str) -> None:
         if self._stopping or reason is CloseReason.SHUTDOWN:
@@ -247,32 +231,6 @@ class Server:
     def _on_trunk_room(self) -> None:
         if not self._stopping:  # it reads nobody any more
             self.clients.turns.resume()
-
-    # ---- the operator
-
-    def expel(self, client_id: int) -> bool:
-        """End a client's session, and tell the master; whether there was one."""
-        session = self.registry.sessions.get(client_id)
-        if session is not None:
-            log.info("the operator kicks client %d", client_id)
-            self.hub.expel(session)
-        return session is not None
-
-    def drain(self) -> None:
-        """Accept nobody any more, for good; who is here stays until they leave, or until `stop`."""
-        if self.readiness.state is not State.DRAINING:
-            log.info("draining: nobody is accepted any more")
-            self.readiness.move(Event.LEAVING)
-            self._stop_listening()
-
-    def _open_admin(self) -> Endpoint:
-        from .admin.endpoint import Endpoint  # here, for it takes packages that not everybody has
-
-        admin = self.config.admin
-        endpoint = Endpoint(self.reactor, parse_address(admin.address), admin.token, Oversight(self))
-        log.info("the admin endpoint is at %s", endpoint.address)
-        self.clients.watcher = endpoint.recorder
-        return endpoint
 
     # ---- sessions
 
@@ -308,8 +266,10 @@ class Server:
     # ---- trouble
 
     def _on_crowd(self, crowded: bool) -> None:
-        if self._listener is not None:
-            self._listener.hold(crowded)
+        if crowded:
+            self.entrance.hold(Hold.CROWD)
+        else:
+            self.entrance.release(Hold.CROWD)
 
     def _on_accept_pause(self, error: OSError, wait: float) -> None:
         log.warning("cannot accept connections: %s; trying again in %.1f s", error.strerror, wait)

@@ -81,6 +81,7 @@ class MasterLink(NamedTuple):
     """The connection to the backend."""
 
     address: str
+    """Of the one connected to, or that was last; the first to be tried, before there was one."""
     connected: bool
     connections: int
     """Made since the start."""

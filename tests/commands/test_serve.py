@@ -75,7 +75,7 @@ class TestFile:
             f"voltlane: cannot write {FILE} (No such file or directory); going on with the defaults\n"
         )
         assert started.settings is not None
-        assert started.settings.listener.address == "127.0.0.1:7"
+        assert started.settings.listener.address == ("127.0.0.1:7",)
 
     def test_named_by_a_flag_is_read_instead_of_the_default_one(self, tmp_path: Path, started: Started) -> None:
         (tmp_path / FILE).write_text("[clients]\nslow_secs = 3\n")
@@ -104,8 +104,8 @@ def test_flags_over_environment_over_file(tmp_path: Path, started: Started, monk
     assert cli.main(["--master", "h:3"]) == 0
     assert started.settings is not None
     assert started.settings.general.log_level == "Off"
-    assert started.settings.listener.address == "*:2"
-    assert started.settings.master.address == "h:3"
+    assert started.settings.listener.address == ("*:2",)
+    assert started.settings.master.address == ("h:3",)
 
 
 class TestCheckConfig:
@@ -153,7 +153,7 @@ def test_print_config_prints_what_all_sources_give(
     (tmp_path / "printed.toml").write_text(out, encoding="utf-8")
     printed = config.load(tmp_path / "printed.toml")
     assert (printed.clients.slow_secs, printed.clients.handshake_secs) == (3, 2)
-    assert printed.listener.address == "[::1]:5"
+    assert printed.listener.address == ("[::1]:5",)
     assert printed.master == config.defaults().master
 
 

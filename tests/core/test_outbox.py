@@ -146,35 +146,45 @@ def test_more_chunks_than_one_gathering_write_takes():
 def test_the_byte_limit_is_hard_and_the_packet_limit_soft():
     outbox = Outbox()
     outbox.append(join([b"x" * 96] * 3), 3)
-    assert outbox.judge(3, 300) is Verdict.FINE
-    assert outbox.judge(2, 300) is Verdict.SLOW
-    assert outbox.judge(3, 299) is Verdict.FULL
-    assert outbox.judge(2, 299) is Verdict.FULL
+    assert outbox.judge(3, 0, 300) is Verdict.FINE
+    assert outbox.judge(2, 0, 300) is Verdict.SLOW
+    assert outbox.judge(3, 0, 299) is Verdict.FULL
+    assert outbox.judge(2, 0, 299) is Verdict.FULL
+
+
+def test_a_soft_limit_in_bytes():
+    outbox = Outbox()
+    outbox.append(join([b"x" * 96] * 3), 3)
+    assert outbox.judge(9, 300, 400) is Verdict.FINE
+    assert outbox.judge(9, 299, 400) is Verdict.SLOW
+    assert outbox.judge(9, 299, 299) is Verdict.FULL
+    outbox.exempt()
+    assert outbox.judge(9, 1, 400) is Verdict.FINE, "a replay does not count"
 
 
 def test_packets_written_in_full_do_not_count_though_their_chunk_is_still_there():
     outbox = Outbox()
     outbox.append(join([b"x"] * 10), 10)
     outbox.advance(5 * 5 - 1)
-    assert outbox.packets == 6 and outbox.judge(6, 1000) is Verdict.FINE
-    assert outbox.judge(5, 1000) is Verdict.SLOW
+    assert outbox.packets == 6 and outbox.judge(6, 0, 1000) is Verdict.FINE
+    assert outbox.judge(5, 0, 1000) is Verdict.SLOW
     outbox.advance(1)
-    assert outbox.judge(5, 1000) is Verdict.FINE
+    assert outbox.judge(5, 0, 1000) is Verdict.FINE
 
 
 def test_a_replay_is_as_long_as_it_is():
     outbox = Outbox()
     outbox.append(join([b"x" * 96] * 50), 50)
     outbox.exempt()
-    assert outbox.judge(10, 300) is Verdict.FINE
+    assert outbox.judge(10, 0, 300) is Verdict.FINE
     outbox.append(join([b"y" * 96] * 4), 4)
-    assert outbox.judge(10, 400) is Verdict.FINE
-    assert outbox.judge(10, 399) is Verdict.FULL, "what came behind the replay counts"
+    assert outbox.judge(10, 0, 400) is Verdict.FINE
+    assert outbox.judge(10, 0, 399) is Verdict.FULL, "what came behind the replay counts"
     outbox.advance(4999)
-    assert outbox.judge(3, 400) is Verdict.FINE, "the replay is not through yet"
+    assert outbox.judge(3, 0, 400) is Verdict.FINE, "the replay is not through yet"
     outbox.advance(1)
-    assert outbox.judge(3, 400) is Verdict.SLOW
-    assert outbox.judge(4, 399) is Verdict.FULL
+    assert outbox.judge(3, 0, 400) is Verdict.SLOW
+    assert outbox.judge(4, 0, 399) is Verdict.FULL
 
 
 def test_rewind_drops_what_was_for_this_peer_alone():

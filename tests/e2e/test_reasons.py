@@ -18,6 +18,7 @@ LIMITS = {
     "clients.outbox_bytes": 1 << 24,
     "clients.channel_capacity": 20,
     "clients.slow_secs": 0.05,
+    "clients.write_stall_secs": 0.3,
     "clients.handshake_secs": 0.3,
     "clients.stale_timeout_secs": 0.2,
     "clients.stale_reap_interval_secs": 0.05,
@@ -104,10 +105,6 @@ def session_ended(rig: Rig) -> None:
     again.send_raw(PING)
 
 
-def expelled(rig: Rig) -> None:
-    expelled_for_good(rig)
-
-
 def kicked(rig: Rig) -> None:
     rig.master.kick(rig.new().client_id)
 
@@ -118,6 +115,10 @@ def outbox_full(rig: Rig) -> None:
 
 def too_slow(rig: Rig) -> None:
     rig.master.send(rig.new(receive_buffer=8192).client_id, *[bytes(50_000)] * 220)
+
+
+def write_stalled(rig: Rig) -> None:
+    rig.master.send(rig.new(receive_buffer=8192).client_id, *[bytes(1_000_000)] * 12)
 
 
 PROVOCATIONS: dict[CloseReason, Callable[[Rig], None]] = {
@@ -135,9 +136,9 @@ PROVOCATIONS: dict[CloseReason, Callable[[Rig], None]] = {
     CloseReason.TAKEN_OVER: taken_over,
     CloseReason.SESSION_ENDED: session_ended,
     CloseReason.KICKED: kicked,
-    CloseReason.EXPELLED: expelled,
     CloseReason.OUTBOX_FULL: outbox_full,
     CloseReason.TOO_SLOW: too_slow,
+    CloseReason.WRITE_STALLED: write_stalled,
 }
 THE_MASTERS = {
     CloseReason.MALFORMED_TAG: frame(bytes(8)),
@@ -228,14 +229,6 @@ def evicted(rig: Rig) -> RawClient:
     return oldest
 
 
-def expelled_for_good(rig: Rig) -> RawClient:
-    assert isinstance(rig.server, EmbeddedServer)
-    client, server = rig.new(), rig.server.server
-    server.reactor.call_soon(lambda: server.expel(client.client_id))
-    rig.stranger()  # the loop turns for it
-    return client
-
-
 def kicked_for_good(rig: Rig) -> RawClient:
     client = rig.new()
     rig.master.kick(client.client_id)
@@ -252,7 +245,6 @@ ENDS: dict[EndReason, tuple[Callable[[Rig], RawClient], bytes]] = {
     EndReason.EXPIRED: (expired, b"Client disconnected"),
     EndReason.EVICTED: (evicted, b"Client disconnected"),
     EndReason.KICKED: (kicked_for_good, b""),
-    EndReason.EXPELLED: (expelled_for_good, b"Client disconnected"),
     EndReason.OVERFLOW: (overflown, b"buffer overflow"),
 }
 

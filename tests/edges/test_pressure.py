@@ -11,7 +11,12 @@ from voltlane.wire.tagged import Flag
 # ---- slow clients
 
 
-SLOW = {"clients.channel_capacity": 50, "clients.slow_secs": 4, "clients.outbox_bytes": 1_000_000}
+SLOW = {
+    "clients.channel_capacity": 50,
+    "clients.slow_secs": 4,
+    "clients.outbox_bytes": 1_000_000,
+    "clients.write_stall_secs": 0,
+}
 
 
 def stuff(home: World, client: Client, packets: int, size: int = 50) -> None:
@@ -89,6 +94,64 @@ def test_a_burst_to_a_client_that_reads_is_no_overflow(make: MakeWorld):
     home.master.send(client.id, *payloads)
     home.settle()
     assert client.got == payloads and not client.ended
+
+
+def test_over_the_soft_limit_of_bytes_for_too_long(make: MakeWorld):
+    home = make({**SLOW, "clients.channel_capacity": 10_000, "clients.outbox_soft_bytes": 40_000})
+    slow, fine = home.new(), home.new()
+    stuff(home, slow, 100, size=3000)
+    stuff(home, fine, 1)
+    home.pass_(5)
+    slow.read()
+    assert slow.ended and not fine.ended and home.server.counters.closed == {CloseReason.TOO_SLOW: 1}
+
+
+def test_who_takes_nothing_is_closed_and_may_come_back_for_it(make: MakeWorld):
+    home = make({"clients.write_stall_secs": 10})
+    stalled, other = home.new(), home.new()
+    stalled.reading = False
+    payloads = numbered(300, 1000)
+    home.master.send(stalled.id, *payloads)
+    home.settle()
+    home.pass_(9.5)
+    assert home.connected() == 2
+    home.pass_(1)
+    assert home.connected() == 1 and home.server.counters.closed == {CloseReason.WRITE_STALLED: 1}
+    assert home.master.notices(Flag.FAILURE) == [] and not other.ended
+    stalled.read()
+    assert home.resume(stalled).got == payloads
+
+
+def test_who_takes_a_little_now_and_then_is_not_stalled(make: MakeWorld):
+    home = make({"clients.write_stall_secs": 10})
+    client = home.new()
+    client.reading = False
+    payloads = numbered(300, 1000)
+    home.master.send(client.id, *payloads)
+    for _ in range(8):
+        home.pass_(8)
+        client.received.feed(client.sock.recv(16384))
+    client.reading = True
+    home.pass_(30)
+    assert client.got == payloads and not client.ended and home.server.counters.closed == {}
+
+
+def test_a_stall_is_counted_from_when_something_waits(make: MakeWorld):
+    """A timer that was left from another time does not end the next one early."""
+    home = make({"clients.write_stall_secs": 10})
+    client = home.new()
+    client.reading = False
+    home.master.send(client.id, *numbered(300, 1000))
+    home.settle()
+    home.pass_(1)
+    client.reading = True
+    home.pass_(6)
+    client.reading = False
+    home.master.send(client.id, *numbered(300, 1000))
+    home.pass_(9)
+    assert home.connected() == 1
+    home.pass_(2)
+    assert home.connected() == 0
 
 
 def test_who_does_not_read_is_not_read_and_goes_on_when_it_does(make: MakeWorld):

@@ -24,6 +24,7 @@ SETTINGS: dict[str, object] = {
     "clients.stale_timeout_secs": STALE_SECS,
     "clients.stale_reap_interval_secs": REAP_SECS,
     "clients.slow_secs": SLOW_SECS,
+    "clients.write_stall_secs": 0,
     "clients.handshake_secs": HANDSHAKE_SECS,
     "clients.channel_capacity": SOFT_PACKETS,
     "master.channel_capacity": 150,

@@ -21,6 +21,7 @@ from kit.frames import data, join
 from kit.handlers import Loop
 
 from voltlane import config
+from voltlane.address import parse_address
 from voltlane.net.poller import DefaultPoller
 from voltlane.server import Server
 from voltlane.wire.crypto import KeyPair, generate_key, open_sealed, seal, session_key
@@ -212,7 +213,7 @@ class _Dialer:
     def __init__(self) -> None:
         self.dials = 0
 
-    def start(self) -> None:
+    def start(self, distrust: bool = False) -> None:
         self.dials += 1
 
     def stop(self) -> None:
@@ -239,7 +240,7 @@ class World:
 
     def connect_master(self, send_buffer: int = 1 << 16) -> Master:
         self.master = Master(self, send_buffer)
-        self.server._on_master(self.master.theirs)
+        self.server._on_master(self.master.theirs, parse_address("unix:master"))
         return self.master
 
     def start_new(self, **options: Any) -> Client:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Callable
 
 import pytest
 from kit.handlers import POLLERS, Loop
@@ -21,17 +22,27 @@ SHORTEST, LONGEST = 0.1, 5.0
 class Caller:
     """A dialer in a loop, and what it told."""
 
-    def __init__(self, poller: type, address: Address) -> None:
+    def __init__(self, poller: type, *addresses: Address) -> None:
         self.loop = Loop(poller)
         self.connected: list[socket.socket] = []
         self.failures: list[tuple[str, float]] = []
+        self.chosen: list[Address] = []
+        self.failed: list[Address] = []
         self.dialer = Dialer(
             self.loop,
-            address,
+            addresses,
             Backoff(SHORTEST, LONGEST),
-            self.connected.append,
-            lambda why, seconds: self.failures.append((why, seconds)),
+            self._on_connect,
+            self._on_failure,
         )
+
+    def _on_connect(self, sock: socket.socket, address: Address) -> None:
+        self.connected.append(sock)
+        self.chosen.append(address)
+
+    def _on_failure(self, address: Address, why: str, seconds: float) -> None:
+        self.failures.append((why, seconds))
+        self.failed.append(address)
 
     def until_connected(self, count: int = 1) -> None:
         self.loop.until(lambda: len(self.connected) == count, "a connection")
@@ -168,7 +179,7 @@ def test_a_socket_that_was_connected_to_itself_is_no_connection(caller: Caller, 
     """While nobody listens on a port of the ephemeral range, a dialer is given that very port sooner or later."""
     begin = caller.dialer._begin
 
-    def begin_with_our_own_port() -> socket.socket:
+    def begin_with_our_own_port(address: Address) -> socket.socket:
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))
         sock.setblocking(False)
@@ -195,6 +206,136 @@ def test_stopping(refused: Caller, caller: Caller):
     caller.dialer.stop()
     caller.loop.spin()
     assert caller.connected == [] and caller.loop.timers == 0 and caller.loop.watched == 0
+
+
+# ---- several addresses in order
+
+
+class Peers:
+    """Addresses of our own: some with a listener, the others refuse."""
+
+    def __init__(self, listening: str) -> None:
+        self.stack = ExitStack()
+        self.socks = [self.stack.enter_context(socket.socket()) for _ in listening]
+        for sock, word in zip(self.socks, listening):
+            sock.bind(("127.0.0.1", 0))
+            if word == "+":
+                sock.listen()
+        self.addresses = [Address("tcp", *sock.getsockname(), "") for sock in self.socks]
+
+
+@pytest.fixture
+def peers() -> Iterator[Callable[[str], Peers]]:
+    with ExitStack() as stack:
+
+        def make(listening: str) -> Peers:
+            made = Peers(listening)
+            stack.enter_context(made.stack)
+            return made
+
+        yield make
+
+
+@pytest.mark.parametrize(("listening", "chosen"), [("+++", 0), ("-++", 1), ("--+", 2), ("+-+", 0)])
+def test_the_first_that_answers_is_chosen(poller: type, peers: Callable[[str], Peers], listening: str, chosen: int):
+    there = peers(listening)
+    caller = Caller(poller, *there.addresses)
+    caller.dialer.start()
+    caller.until_connected()
+    assert caller.chosen == [there.addresses[chosen]]
+    assert caller.failed == there.addresses[:chosen]
+    assert [seconds for _, seconds in caller.failures] == [0.0] * chosen, "no wait between the addresses of a round"
+    caller.close()
+
+
+def test_the_wait_is_between_rounds(poller: type, peers: Callable[[str], Peers]):
+    there = peers("---")
+    caller = Caller(poller, *there.addresses)
+    caller.dialer.start()
+    for rounds in range(1, 6):
+        caller.until_failed(3 * rounds)
+        assert caller.failed[-3:] == there.addresses
+        *between, wait = [seconds for _, seconds in caller.failures[-3:]]
+        longest = min(LONGEST, SHORTEST * 2 ** (rounds - 1))
+        assert between == [0.0, 0.0] and longest / 2 <= wait <= longest
+        caller.loop.spin(3)
+        assert len(caller.failures) == 3 * rounds
+        caller.loop.clock.pass_(wait + TICK)
+    caller.close()
+
+
+def test_the_first_is_the_first_to_be_tried_again(poller: type, peers: Callable[[str], Peers]):
+    """After a connection that lasted, whichever it was made to."""
+    there = peers("-+")
+    caller = Caller(poller, *there.addresses)
+    caller.dialer.start()
+    caller.until_connected(1)
+    there.socks[0].listen()
+    caller.loop.clock.pass_(LONGEST + 1)
+    caller.loop.spin()
+    assert len(caller.connected) == 1, "the one that is there is not left for a better one"
+    caller.lose()
+    caller.until_connected(2)
+    assert caller.chosen == [there.addresses[1], there.addresses[0]]
+    caller.close()
+
+
+def test_one_that_did_not_last_is_tried_last(poller: type, peers: Callable[[str], Peers]):
+    there = peers("++")
+    caller = Caller(poller, *there.addresses)
+    caller.dialer.start()
+    for count in range(1, 5):
+        caller.until_connected(count)
+        caller.lose()
+        caller.loop.clock.pass_(caller.failures[-1][1] + TICK)
+    assert caller.chosen == [*there.addresses, *there.addresses], "turn by turn, with waits"
+    assert caller.failed == caller.chosen
+    caller.dialer.stop()
+    caller.close()
+
+
+def test_one_that_is_distrusted_is_tried_last(poller: type, peers: Callable[[str], Peers]):
+    """However long it lasted: its host answers, and the master on it does not."""
+    there = peers("++")
+    caller = Caller(poller, *there.addresses)
+    caller.dialer.start()
+    caller.until_connected(1)
+    caller.loop.clock.pass_(LONGEST + 1)
+    caller.loop.spin()
+    caller.connected[-1].close()
+    caller.dialer.start(distrust=True)
+    caller.until_connected(2)
+    assert caller.chosen == there.addresses and caller.failures == []
+    caller.close()
+
+
+def test_one_whose_socket_fails_as_it_is_taken_over_is_followed_by_the_next(
+    poller: type, peers: Callable[[str], Peers], monkeypatch: pytest.MonkeyPatch
+):
+    there = peers("++")
+    caller = Caller(poller, *there.addresses)
+    take = caller.dialer._on_connect
+
+    def fail_once(sock: socket.socket, address: Address) -> None:
+        if not caller.failures:
+            raise OSError(28, "no watches left")
+        take(sock, address)
+
+    monkeypatch.setattr(caller.dialer, "_on_connect", fail_once)
+    caller.dialer.start()
+    caller.until_connected()
+    assert caller.failures == [("no watches left", 0.0)] and caller.chosen == there.addresses[1:]
+    caller.close()
+
+
+def test_stopping_between_the_addresses_of_a_round(poller: type, peers: Callable[[str], Peers]):
+    there = peers("-+")
+    caller = Caller(poller, *there.addresses)
+    caller.dialer._on_failure = lambda *_: caller.dialer.stop()
+    caller.dialer.start()
+    caller.loop.spin()
+    assert caller.connected == [] and caller.loop.timers == 0
+    caller.close()
 
 
 # ---- addresses

@@ -12,6 +12,7 @@ from voltlane.address import Address, parse_address
 from voltlane.errors import StartupError
 from voltlane.net.sockets import (
     EXIT_CANNOT_LISTEN,
+    SocketOptions,
     close_gently,
     half_close,
     listening_socket,
@@ -108,10 +109,66 @@ def test_options_of_connections():
             assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
+def option(sock: socket.socket, level: str, name: str) -> int:
+    return sock.getsockopt(getattr(socket, level), getattr(socket, name))
+
+
+def test_accepted_connections_have_the_options_of_the_listening_socket():
+    address = parse_address("127.0.0.1:0")
+    wanted = SocketOptions(nodelay=True, ttl=33, linger_secs=7, receive_buffer=30_000, send_buffer=40_000)
+    with listening_socket(address) as listening:
+        wanted.apply(listening)
+        set_keepalive(listening, 15, 30)
+        with socket.create_connection(listening.getsockname()):
+            listening.settimeout(5)
+            accepted, _ = listening.accept()
+            with accepted:
+                assert option(accepted, "IPPROTO_TCP", "TCP_NODELAY")
+                assert option(accepted, "IPPROTO_IP", "IP_TTL") == 33
+                assert option(accepted, "IPPROTO_TCP", "TCP_LINGER2") == 7
+                assert option(accepted, "SOL_SOCKET", "SO_RCVBUF") == 60_000  # the kernel doubles them
+                assert option(accepted, "SOL_SOCKET", "SO_SNDBUF") == 80_000
+                assert option(accepted, "SOL_SOCKET", "SO_KEEPALIVE")
+                assert option(accepted, "IPPROTO_TCP", "TCP_KEEPIDLE") == 15
+                assert option(accepted, "IPPROTO_TCP", "TCP_USER_TIMEOUT") == 30_000
+
+
+def test_the_time_to_live_is_for_both_families():
+    with listening_socket(parse_address("[::1]:0")) as sock:
+        SocketOptions(ttl=9).apply(sock)
+        assert option(sock, "IPPROTO_IPV6", "IPV6_UNICAST_HOPS") == 9
+
+
+def test_no_lingering_resets_the_connection():
+    ours, theirs = tcp_pair()
+    with theirs:
+        SocketOptions(linger_secs=0).apply(ours)
+        ours.close()
+        with pytest.raises(ConnectionResetError):
+            theirs.recv(1)
+
+
+def test_what_is_not_set_stays_the_systems():
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        SocketOptions(nodelay=False).apply(ours)
+        set_keepalive(ours, 0, 0)
+        for level, name in [
+            ("IPPROTO_TCP", "TCP_NODELAY"),
+            ("IPPROTO_IP", "IP_TTL"),
+            ("IPPROTO_TCP", "TCP_LINGER2"),
+            ("IPPROTO_TCP", "TCP_USER_TIMEOUT"),
+            ("SOL_SOCKET", "SO_LINGER"),
+            ("SOL_SOCKET", "SO_KEEPALIVE"),
+        ]:
+            assert option(ours, level, name) == option(theirs, level, name), name
+
+
 def test_options_are_for_tcp(tmp_path: Path):
     with listening_socket(parse_address(f"unix:{tmp_path / 'listen'}")) as sock:
         set_low_delay(sock)
-        set_keepalive(sock, 60)
+        set_keepalive(sock, 60, 30)
+        SocketOptions(ttl=3, linger_secs=0, receive_buffer=5000, send_buffer=5000).apply(sock)
 
 
 def test_closing_gently_lets_everything_arrive():

@@ -27,12 +27,11 @@ def demo(flags: Mapping[str, str], file: Path | None) -> int:
     """Run both until a signal comes. The exit code. Raises ConfigError, StartupError."""
     settings = config.load(file or find_file(), os.environ, flags)
     with _echo_child() as backend:
-        server = start(replace(settings, master=replace(settings.master, address=backend)))
-        address = server.listen_address
-        assert address is not None
-        wanted = parse_address(settings.listener.address)
+        server = start(replace(settings, master=replace(settings.master, address=(backend,))))
+        address, wanted = server.listen_addresses[0], parse_address(settings.listener.address[0])
         nearby = address._replace(host=_LOOPBACK.get(wanted.host, address.host))
-        show(f"voltlane: clients connect to {address}")
+        for address in server.listen_addresses:
+            show(f"voltlane: clients connect to {address}")
         show(f"voltlane: echo backend at {backend}")
         show(f"voltlane: try it in a second terminal:  {command_line('connect', str(nearby))}")
         return server.run()

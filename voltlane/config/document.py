@@ -25,6 +25,8 @@ def to_toml(config: Config) -> str:
             value = getattr(getattr(config, section), row.key)
             if isinstance(value, float) and value.is_integer():
                 value = int(value)
+            if isinstance(value, tuple) and len(value) == 1:
+                value = value[0]
             comment = "".join(f"# {line}\n" for line in _comment(row))
             blocks.append(heading + comment + tomli_w.dumps({row.key: value}))
             heading = ""

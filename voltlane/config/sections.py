@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..address import is_loopback, parse_address
 from ..errors import ConfigError
-from .forms import DIAL, LISTEN, LISTEN_OR_NOT, TOKEN, one_of
+from .forms import DIAL, LISTEN, one_of
 from .setting import Section, Setting, seconds, setting, settings_of
 
 LOG_LEVELS = ("Off", "Error", "Warn", "Info", "Debug", "Trace")
@@ -40,17 +39,21 @@ class General(Section):
 class Listener(Section):
     """Where clients connect."""
 
-    address: str = setting("127.0.0.1:42000", "Where clients connect to.", form=LISTEN, flag="--listen")
+    address: tuple[str, ...] = setting(
+        ("127.0.0.1:42000",), "Where clients connect to.", form=LISTEN, at_least=1, flag="--listen"
+    )
 
 
 @dataclass(frozen=True)
 class Master(Section):
     """The connection to the backend."""
 
-    address: str = setting(
-        "127.0.0.1:42001",
-        "Where the master (the backend) listens; the server connects to it.",
+    address: tuple[str, ...] = setting(
+        ("127.0.0.1:42001",),
+        "Where the master (the backend) listens; the server connects to it. Of several the first that answers is the "
+        "master.",
         form=DIAL,
+        at_least=1,
         flag="--master",
     )
     channel_capacity: int = setting(
@@ -83,7 +86,8 @@ class Clients(Section):
         unit="packets",
         at_least=1,
     )
-    slow_secs: float = seconds(10.0, "How long a client may stay over channel_capacity.")
+    outbox_soft_bytes: int = setting(0, "The same limit in bytes. 0 = none.", unit="bytes", at_least=0)
+    slow_secs: float = seconds(10.0, "How long a client may stay over channel_capacity or outbox_soft_bytes.")
     outbox_bytes: int = setting(
         8 * 1024 * 1024,
         "Bytes that may wait for one client; past that it counts as too slow at once.",
@@ -95,6 +99,11 @@ class Clients(Section):
         'What happens to a client that is too slow. "disconnect": it is closed and the master is told. "block": the '
         "master is not read until there is room; then one client that does not read can stall all others.",
         form=one_of("disconnect", "block"),
+    )
+    write_stall_secs: float = seconds(
+        30.0,
+        "A client that something waits for, and that takes none of it for so long, is closed; it may come back for it. "
+        "0 = never.",
     )
     handshake_secs: float = seconds(
         5.0, "A client that has not finished its handshake by then is closed.", at_least=_SHORTEST
@@ -122,25 +131,47 @@ class Clients(Section):
         8 * 1024 * 1024, "The same limit in bytes; whichever is reached first counts.", unit="bytes", at_least=0
     )
     keepalive_secs: float = seconds(
-        60.0,
+        15.0,
         "A connection, of a client or to the master, whose other side has been silent for twice this long is lost. "
         "0 = as the system has it.",
         at_most=32767,
     )
+    user_timeout_secs: float = seconds(
+        30.0,
+        "A client that does not acknowledge what was sent to it, or leaves no room for it, for so long is lost. "
+        "0 = as the system has it, which is a quarter of an hour.",
+        at_most=2_000_000,
+    )
 
 
 @dataclass(frozen=True)
-class Admin(Section):
-    """What an operator sees, over HTTP. Needs the extra `web`."""
+class Socket(Section):
+    """How the kernel treats the connections of clients over TCP."""
 
-    address: str = setting(
-        "",
-        "Where the admin endpoint listens: figures, clients, a live page. unix:/path or a loopback address; another "
-        'one only with a token. "" = nowhere.',
-        form=LISTEN_OR_NOT,
-        flag="--admin",
+    nodelay: bool = setting(True, "Send small packets at once instead of gathering them (TCP_NODELAY).")
+    ttl: int = setting(0, "How many routers a packet may pass. 0 = as the system has it.", unit="hops", at_most=255)
+    linger_secs: int = setting(
+        -1,
+        "How long a connection that we have closed may wait for the other side to do the same. 0 = not at all: it is "
+        "reset, and what was not sent yet is dropped. -1 = as the system has it.",
+        unit="seconds",
+        at_least=-1,
+        at_most=3600,
     )
-    token: str = setting("", 'The secret that whoever asks must show; "" = none is needed.', form=TOKEN)
+    receive_buffer: int = setting(
+        0,
+        "The kernel's buffer for what one client sends. 0 = as the system has it.",
+        unit="bytes",
+        at_least=0,
+        at_most=1 << 30,
+    )
+    send_buffer: int = setting(
+        0,
+        "The kernel's buffer for what is sent to one client. 0 = as the system has it.",
+        unit="bytes",
+        at_least=0,
+        at_most=1 << 30,
+    )
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -148,7 +179,7 @@ SECTIONS: dict[str, type[Section]] = {
     "listener": Listener,
     "master": Master,
     "clients": Clients,
-    "admin": Admin,
+    "socket": Socket,
 }
 
 
@@ -167,7 +198,7 @@ class Config:
     listener: Listener = field(default_factory=Listener)
     master: Master = field(default_factory=Master)
     clients: Clients = field(default_factory=Clients)
-    admin: Admin = field(default_factory=Admin)
+    socket: Socket = field(default_factory=Socket)
 
     def __post_init__(self) -> None:
         check_together({name: getattr(self, name) for name in SECTIONS}, {})
@@ -183,21 +214,6 @@ def check_together(sections: Mapping[str, Section], origins: Mapping[str, str]) 
                 f"{', '.join(places)}{': ' if places else ''}{least} = {smaller:g} is more than "
                 f"{most} = {larger:g}{'' if most in origins else ' (default)'}"
             )
-    admin = sections["admin"]
-    assert isinstance(admin, Admin)
-    _check_admin(admin, origins)
-
-
-def _check_admin(admin: Admin, origins: Mapping[str, str]) -> None:
-    if not admin.address or admin.token:
-        return
-    address = parse_address(admin.address)
-    if address.kind == "tcp" and not is_loopback(address.host):
-        place = f"{origins['admin.address']}: " if "admin.address" in origins else ""
-        raise ConfigError(
-            f"{place}admin.address = {admin.address} can be reached from elsewhere, so admin.token is needed; without "
-            "one it must be a unix socket or a loopback address like 127.0.0.1:42002"
-        )
 
 
 def _value(sections: Mapping[str, Section], name: str) -> float:

@@ -50,6 +50,7 @@ class Setting(NamedTuple):
     unit: str
     """Of numbers."""
     at_least: float | None
+    """Of a tuple: how many texts there must be."""
     at_most: float | None
     form: Form | None
     """Of texts, and of each text of a tuple."""
@@ -106,6 +107,8 @@ class Setting(NamedTuple):
         where = f"{origin}: {self.name}" if origin else self.name
         if self.is_list and isinstance(value, (str, list, tuple)):
             texts = [value] if isinstance(value, str) else value
+            if len(texts) < (self.at_least or 0):
+                raise self._refusal(value, where)
             return tuple([self._text(text, where) for text in texts])
         if self.form is not None:
             return self._text(value, where)

@@ -31,7 +31,7 @@ class Verdict(enum.Enum):
 class Outbox:
     """A FIFO of chunks. Made when there is something to queue: most peers never need one."""
 
-    __slots__ = ("_chunks", "_exempt", "_offset", "_packets", "_passed", "_start", "scheduled", "size")
+    __slots__ = ("_chunks", "_exempt", "_offset", "_packets", "_passed", "_start", "scheduled", "size", "touched")
 
     def __init__(self) -> None:
         self._chunks: deque[tuple[Chunk, int]] = deque()
@@ -44,6 +44,8 @@ class Outbox:
         """Bytes still to write."""
         self.scheduled = False
         """For the stream: whether a task will go on writing, where a quantum ended before the socket was full."""
+        self.touched = 0.0
+        """For the stream: when the peer took something last, or else when there was first something to take."""
 
     def append(self, chunk: Chunk, packets: int = -1, written: int = 0) -> None:
         """Queue a chunk; `packets` if the caller knows their number. `written` bytes of a first chunk are out.
@@ -74,10 +76,13 @@ class Outbox:
         """The same without looking into the first chunk: never less than `packets`."""
         return self._packets
 
-    def judge(self, soft_packets: int, hard_bytes: int) -> Verdict:
-        """FULL over `hard_bytes`, SLOW over `soft_packets`; a replay's bytes and packets aside."""
-        if self.size - self._exempt > hard_bytes:
+    def judge(self, soft_packets: int, soft_bytes: int, hard_bytes: int) -> Verdict:
+        """FULL over `hard_bytes`, SLOW over a soft limit (0 bytes: none); a replay's bytes and packets aside."""
+        size = self.size - self._exempt
+        if size > hard_bytes:
             return Verdict.FULL
+        if soft_bytes and size > soft_bytes:
+            return Verdict.SLOW
         if self._packets <= soft_packets or self._exempt:
             return Verdict.FINE
         return Verdict.SLOW if self.packets > soft_packets else Verdict.FINE

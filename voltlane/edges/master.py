@@ -65,6 +65,8 @@ class Trunk:
         self._on_room = on_room
         self._on_lost = on_lost
         self.connection: MasterConnection | None = None
+        self.address = ""
+        """Of the master that is connected, or was the last to be."""
         self._held: Outbox = Outbox()  # what waits while there is no connection
         self._staged: list[Chunk] = []
         self._staged_more = 0  # packets beyond one for each chunk
@@ -169,8 +171,9 @@ class Trunk:
 
     # ---- connections come and go
 
-    def connect(self, sock: socket.socket) -> None:
+    def connect(self, sock: socket.socket, address: str) -> None:
         """Go on over this socket: first who is here, then what was not written in full."""
+        self.address = address
         self.connection = connection = MasterConnection(self, sock)
         held, self._held = self._held, Outbox()
         if self.counters.master_connections:

@@ -8,7 +8,7 @@ from typing import Callable, NamedTuple
 from ..core.counters import Counters
 from ..core.handshake import Grounds, Handshake, Step
 from ..core.hub import Hub
-from ..core.outbox import Chunk, Verdict
+from ..core.outbox import Chunk
 from ..core.session import Session, State
 from ..core.timers import Timer
 from ..errors import ProtocolError
@@ -17,7 +17,6 @@ from ..net.poller import HANGUP, READ, WRITE
 from ..net.reactor import Reactor
 from ..net.stream import Stream
 from ..ops.log import PeerLog, log
-from ..ops.watch import Watcher
 from ..reasons import CloseReason
 from ..wire.batch import retag
 from ..wire.framing import PREFIX, PREFIX_SIZE, next_frame
@@ -25,15 +24,13 @@ from ..wire.packets import MAX_HANDSHAKE_FRAME
 from ..wire.tagged import HEADER, TAG_SIZE
 from .large import LargeFrame
 from .master import LARGE, Trunk
+from .pressure import Pressure, PressureLimits
 from .turns import ENDING, LOUD, PARKED, QUANTUM, Turns
 
 QUIET = 1024
 """Payload bytes up to which a packet that comes alone is tagged where it was received."""
 DRAIN_READS = 256
 """Reads of what a connection that is taken over had received: more than a socket's buffer holds."""
-PARK_SHARE = 32
-"""The part of its outbox limit from which on a client is not read itself: early, because what it has sent may still
-come back to it from every buffer between here and the master's answer."""
 
 _size_at = PREFIX.unpack_from
 _put_header = HEADER.pack_into
@@ -43,11 +40,7 @@ class ClientLimits(NamedTuple):
     """What a client may do; names and units are those of the configuration's section `clients`."""
 
     packet_size_limit: int
-    channel_capacity: int
-    outbox_bytes: int
-    slow_secs: float
     handshake_secs: float
-    block: bool
 
 
 class ClientEdge:
@@ -61,6 +54,7 @@ class ClientEdge:
         grounds: Grounds,
         counters: Counters,
         limits: ClientLimits,
+        pressure: PressureLimits,
         on_crowd: Callable[[bool], None],
     ) -> None:
         self.reactor = reactor
@@ -72,16 +66,13 @@ class ClientEdge:
         self.small = min(LARGE, limits.packet_size_limit)
         self.quiet = min(QUIET, limits.packet_size_limit)
         self.level_triggered = reactor.poller.rearm_read is not None
-        self.park_above = limits.outbox_bytes // PARK_SHARE
         # Room for a tag, a kept part of less than a quantum, and a quantum read behind it.
         self.scratch = receive_buffer(TAG_SIZE + 2 * QUANTUM)
         self.view = memoryview(self.scratch)
         self.behind_tag = self.view[TAG_SIZE:]
         self.peers = PeerLog()
-        self.watcher: Watcher | None = None
-        """Whoever wants to hear of each connection."""
         self.turns = Turns(reactor, on_crowd)
-        self._blockers: set[ClientConnection] = set()
+        self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
 
     def accept(self, sock: socket.socket) -> None:
         """A new connection."""
@@ -104,33 +95,16 @@ class ClientEdge:
             connection.close(CloseReason.SHUTDOWN)
         self.peers.sum_up()
 
-    # ---- overflow policy "block"
-
-    def block(self, connection: ClientConnection) -> None:
-        """This client must read before the firehose is read again."""
-        if not self._blockers:
-            self.trunk.block()
-        self._blockers.add(connection)
-
-    def unblock(self, connection: ClientConnection) -> None:
-        """It did, or is gone."""
-        if connection in self._blockers:
-            self._blockers.discard(connection)
-            if not self._blockers:
-                self.trunk.unblock()
-
 
 class ClientConnection(Stream):
     """One client's connection, and the `Link` of its session once the handshake is done."""
 
-    __slots__ = ("edge", "flags", "handshake", "partial", "session", "since", "timer", "was")
+    __slots__ = ("edge", "flags", "handshake", "partial", "session", "since", "stall", "timer")
 
     def __init__(self, edge: ClientEdge, sock: socket.socket) -> None:
         self.edge = edge
         self.flags = 0
         self.session: Session | None = None
-        self.was = 0
-        """The id of the session that it was taken away from."""
         self.handshake: Handshake | None = Handshake(edge.grounds)
         self.partial: bytes | LargeFrame | None = None
         """The received part of a frame that is not whole yet."""
@@ -139,6 +113,8 @@ class ClientConnection(Stream):
         super().__init__(edge.reactor, sock)
         self.timer: Timer | None = edge.reactor.call_later(edge.limits.handshake_secs, self._handshake_expired)
         """The handshake's deadline; later the time a slow client has left."""
+        self.stall: Timer | None = None
+        """See Pressure."""
 
     # ---- reading
 
@@ -191,7 +167,7 @@ class ClientConnection(Stream):
         """Read one quantum."""
         if self.sock is None:
             return
-        if self.outbox is not None and self.outbox.size > self.edge.park_above:
+        if self.outbox is not None and self.outbox.size > self.edge.pressure.park_above:
             self.flags |= PARKED  # it does not read what it is sent: it is not read either, until it does
             return
         self._after(self._receive())
@@ -311,8 +287,6 @@ class ClientConnection(Stream):
             position, stop = 0, len(rest)
             edge.scratch[:stop] = rest
         log.debug("client %d is here", session.id)
-        if edge.watcher is not None and self.sock is not None:
-            edge.watcher.here(session.id, peer_name(self.sock), handshake.session is not None)
         if position != stop and session.state is not State.ENDED:  # even if the client has left again by now
             self._take_rest(position, stop, session.id)
 
@@ -342,7 +316,7 @@ class ClientConnection(Stream):
 
     def detach(self, reason: CloseReason) -> list[tuple[Chunk, int]]:
         """See Link."""
-        self._leave_session()
+        self.session = None
         unwritten = self.outbox.take() if self.outbox is not None else []
         self.close(reason)
         return unwritten
@@ -350,48 +324,12 @@ class ClientConnection(Stream):
     # ---- pressure
 
     def on_pressure(self) -> None:
-        """Judge what the socket would not take (limits as in the configuration)."""
-        edge, outbox, limits = self.edge, self.outbox, self.edge.limits
-        if outbox is None or self.session is None:
-            return
-        verdict = outbox.judge(limits.channel_capacity, limits.outbox_bytes)
-        if limits.block:
-            if verdict is not Verdict.FINE:
-                edge.block(self)
-        elif verdict is Verdict.FULL:
-            self._overflow(CloseReason.OUTBOX_FULL, f"{outbox.size} bytes were waiting")
-        elif verdict is Verdict.FINE:
-            self._stop_timer()
-        elif self.timer is None:
-            self.timer = self.reactor.call_later(limits.slow_secs, self._too_slow)
+        """See Stream."""
+        self.edge.pressure.judge(self)
 
     def on_relief(self) -> None:
         """See Stream."""
-        outbox, limits = self.outbox, self.edge.limits
-        if outbox is None or outbox.judge(limits.channel_capacity, limits.outbox_bytes) is Verdict.FINE:
-            if self.session is not None:
-                self._stop_timer()
-            self.edge.unblock(self)
-        if self.flags & PARKED and (outbox is None or outbox.size <= self.edge.park_above // 2):
-            self.flags &= ~PARKED
-            self.edge.turns.enqueue(self, False)
-
-    def _too_slow(self, now: float) -> None:
-        self.timer = None
-        if self.outbox is not None:
-            self._overflow(CloseReason.TOO_SLOW, f"{self.outbox.packets} packets were waiting")
-
-    def _overflow(self, reason: CloseReason, detail: str) -> None:
-        session = self._leave_session()
-        if session is not None:
-            self.edge.hub.overflow(session)
-            self.close(reason, f"client {session.id}: {detail}")
-
-    def _leave_session(self) -> Session | None:
-        session, self.session = self.session, None
-        if session is not None:
-            self.was = session.id
-        return session
+        self.edge.pressure.relieve(self)
 
     def _stop_timer(self) -> None:
         if self.timer is not None:
@@ -405,9 +343,7 @@ class ClientConnection(Stream):
         edge, session = self.edge, self.session
         edge.counters.closed[reason] += 1
         self._stop_timer()
-        edge.unblock(self)
-        if edge.watcher is not None:
-            edge.watcher.gone(session.id if session else self.was, peer_name(sock), reason, detail)
+        edge.pressure.forget(self)
         if reason in _ORDINARY:
             log.debug("client %s: %s %s", session.id if session else "(no session)", reason.value, detail)
         else:

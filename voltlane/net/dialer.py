@@ -1,4 +1,4 @@
-"""Connecting to an address, again and again with jittered exponential backoff, until it succeeds or is stopped."""
+"""Connecting to the first of some addresses that answers, again and again with jittered exponential backoff."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 import os
 import random
 import socket
+from collections import deque
+from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
 from ..address import Address
@@ -21,7 +23,7 @@ ATTEMPT_SECS = 5.0
 
 
 class Backoff(NamedTuple):
-    """Seconds between attempts: from `shortest`, doubling up to `longest`, each shortened by up to half at random."""
+    """Seconds between rounds: from `shortest`, doubling up to `longest`, each shortened by up to half at random."""
 
     shortest: float
     longest: float
@@ -33,40 +35,54 @@ class Backoff(NamedTuple):
 
 
 class Dialer:
-    """Keeps trying to connect. `on_connect(sock)` gets the socket, non-blocking; `on_failure(text, seconds)` hears of
-    each failed attempt and of the wait before the next."""
+    """Keeps trying to connect, in rounds: to each address in order, then a wait.
+
+    `on_connect(sock, address)` gets the socket, non-blocking. `on_failure(address, text, seconds)` hears of each failed
+    attempt, and of the wait before the next; 0: there is none, another address is tried at once.
+    """
 
     def __init__(
         self,
         reactor: Reactor,
-        address: Address,
+        addresses: Sequence[Address],
         backoff: Backoff,
-        on_connect: Callable[[socket.socket], None],
-        on_failure: Callable[[str, float], None],
+        on_connect: Callable[[socket.socket, Address], None],
+        on_failure: Callable[[Address, str, float], None],
     ) -> None:
         self._reactor = reactor
-        self._address = address
+        self._addresses = list(addresses)
+        self._order = self._addresses  # of the rounds to come
+        self._left: deque[Address] = deque()  # of this round
         self._backoff = backoff
         self._on_connect = on_connect
         self._on_failure = on_failure
         self._attempt: _Attempt | None = None
         self._timer: Timer | None = None
-        self._failures = 0
-        self._connected = -math.inf  # when the last connection was made
+        self._failures = 0  # rounds, in a row
+        self._last = self._addresses[0]  # that was connected to
+        self._connected = -math.inf  # when that was
         self._brief = 0  # connections in a row that did not last
 
-    def start(self) -> None:
-        """Try now; after a wait, if the last connection did not last for as long as the longest wait."""
-        if self._reactor.now - self._connected < self._backoff.longest:
+    def start(self, distrust: bool = False) -> None:
+        """Try now; after a wait, if the last connection did not last for as long as the longest wait.
+
+        Rounds begin with the first address. One that did not last, or that the caller has reason to distrust, is tried
+        last: it may go on accepting connections without being of any use.
+        """
+        brief = self._reactor.now - self._connected < self._backoff.longest
+        behind = self._addresses.index(self._last) + 1 if brief or distrust else 0
+        self._order = self._addresses[behind:] + self._addresses[:behind]
+        if brief:
             self._failures = self._brief
             self._brief += 1
-            self._failed("the connection did not last")
+            self._failed(self._last, "the connection did not last")
         else:
             self._failures = self._brief = 0
-            self._try(self._reactor.now)
+            self._begin_round(self._reactor.now)
 
     def stop(self) -> None:
         """Try no more."""
+        self._left.clear()
         if self._timer is not None:
             self._reactor.cancel(self._timer)
             self._timer = None
@@ -74,19 +90,25 @@ class Dialer:
             self._attempt.close(CloseReason.SHUTDOWN)
             self._attempt = None
 
-    def _try(self, now: float) -> None:
+    def _begin_round(self, now: float) -> None:
         self._timer = None
-        try:
-            sock = self._begin()
-        except OSError as error:
-            self._failed(error.strerror or str(error))
-        else:
-            self._attempt = _Attempt(self._reactor, sock, self._settled)
+        self._left = deque(self._order)
+        self._try_next()
 
-    def _begin(self) -> socket.socket:
+    def _try_next(self) -> None:
+        while self._left and self._attempt is None:
+            address = self._left.popleft()
+            try:
+                sock = self._begin(address)
+            except OSError as error:
+                self._failed(address, error.strerror or str(error))
+            else:
+                self._attempt = _Attempt(self._reactor, sock, address, self._settled)
+
+    def _begin(self, address: Address) -> socket.socket:
         """A socket that is connecting. Raises OSError."""
-        candidates = resolve(self._address)
-        # Names with several addresses are tried one address an attempt, in the resolver's order.
+        candidates = resolve(address)
+        # Names with several addresses are tried one address a round, in the resolver's order.
         family, where = candidates[self._failures % len(candidates)]
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -99,34 +121,43 @@ class Dialer:
             raise
         return sock
 
-    def _settled(self, sock: socket.socket | None, why: str) -> None:
+    def _settled(self, sock: socket.socket | None, address: Address, why: str) -> None:
         self._attempt = None
-        if sock is None:
-            self._failed(why)
-        else:
-            self._connected = self._reactor.now
+        if sock is not None:
+            self._last, self._connected = address, self._reactor.now
+            left, self._left = self._left, deque()
             try:
-                self._on_connect(sock)
+                self._on_connect(sock, address)
+                return
             except OSError as error:
                 sock.close()
-                self._failed(error.strerror or str(error))
+                self._left, why = left, error.strerror or str(error)
+        self._failed(address, why)
+        self._try_next()
 
-    def _failed(self, why: str) -> None:
-        self._failures += 1
-        wait = self._backoff.wait(self._failures)
-        self._timer = self._reactor.call_later(wait, self._try)
-        self._on_failure(why, wait)
+    def _failed(self, address: Address, why: str) -> None:
+        wait = 0.0
+        if not self._left:
+            self._failures += 1
+            wait = self._backoff.wait(self._failures)
+            self._timer = self._reactor.call_later(wait, self._begin_round)
+        self._on_failure(address, why, wait)
 
 
 class _Attempt:
     """One socket on its way to being connected."""
 
-    __slots__ = ("_reactor", "_settled", "_sock", "_timer")
+    __slots__ = ("_address", "_reactor", "_settled", "_sock", "_timer")
 
     def __init__(
-        self, reactor: Reactor, sock: socket.socket, settled: Callable[[socket.socket | None, str], None]
+        self,
+        reactor: Reactor,
+        sock: socket.socket,
+        address: Address,
+        settled: Callable[[socket.socket | None, Address, str], None],
     ) -> None:
         self._reactor = reactor
+        self._address = address
         self._sock: socket.socket | None = sock
         self._settled = settled
         self._timer = reactor.call_later(ATTEMPT_SECS, self._expire)
@@ -145,7 +176,7 @@ class _Attempt:
             self._reactor.cancel(self._timer)
             self._reactor.release(sock)
             self._sock = None
-            self._settled(sock, "")
+            self._settled(sock, self._address, "")
 
     def on_flush(self) -> None:
         """Nothing is queued here."""
@@ -162,7 +193,7 @@ class _Attempt:
 
     def _fail(self, why: str) -> None:
         self.close(CloseReason.PEER_LOST)
-        self._settled(None, why)
+        self._settled(None, self._address, why)
 
 
 def _answers_itself(sock: socket.socket) -> bool:

@@ -6,6 +6,8 @@ import errno
 import os
 import socket
 import stat
+import struct
+from typing import NamedTuple
 
 from ..address import Address
 from ..errors import StartupError
@@ -35,16 +37,15 @@ def resolve(address: Address) -> list[tuple[int, object]]:
     return [(family, where) for family, _, _, _, where in found]
 
 
-def listening_socket(address: Address, owner_only: bool = False) -> socket.socket:
+def listening_socket(address: Address) -> socket.socket:
     """A bound, non-blocking socket that listens. `*` means every interface, IPv6 and IPv4.
 
-    A unix socket is there for whom the umask lets, or for its owner alone. Its file is replaced when nobody listens on
-    it any more. Raises StartupError, with the exit code.
+    A unix socket's file that nobody listens on any more is replaced. Raises StartupError, with the exit code.
     """
     try:
         if address.kind == "unix":
             _remove_abandoned(address.path)
-            return _listen_privately(address.path) if owner_only else _listen(socket.AF_UNIX, address.path)
+            return _listen(socket.AF_UNIX, address.path)
         if not address.host and socket.has_dualstack_ipv6():
             return _listen(socket.AF_INET6, ("::", address.port), dual_stack=True)
         if not address.host:
@@ -69,15 +70,6 @@ def _listen(family: int, where: object, dual_stack: bool = False) -> socket.sock
         sock.close()
         raise
     return sock
-
-
-def _listen_privately(path: str) -> socket.socket:
-    """By the umask, as a change of the file's mode would come too late for who connects in between."""
-    usual = os.umask(0o177)
-    try:
-        return _listen(socket.AF_UNIX, path)
-    finally:
-        os.umask(usual)
 
 
 def _remove_abandoned(path: str) -> None:
@@ -120,20 +112,54 @@ def set_low_delay(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def set_keepalive(sock: socket.socket, seconds: int) -> None:
-    """Find out within about twice `seconds` that a peer is gone, silent or spoken to; 0 leaves it to the system."""
-    if not seconds or sock.family == socket.AF_UNIX:
+def set_keepalive(sock: socket.socket, seconds: int, user_timeout: int | None = None) -> None:
+    """Find out within about twice `seconds` that a peer is gone that nothing is sent to; 0 leaves it to the system.
+
+    `user_timeout` is for what is sent: the connection is lost when nobody acknowledges it, or when there is no room for
+    it, for so many seconds; None: twice `seconds`, 0: as the system has it.
+    """
+    if sock.family == socket.AF_UNIX:
         return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    options = {
-        "TCP_KEEPIDLE": seconds,
-        "TCP_KEEPINTVL": max(1, seconds // 4),
-        "TCP_KEEPCNT": 4,
-        "TCP_USER_TIMEOUT": 2000 * seconds,  # milliseconds; for what nobody acknowledges
-    }
+    options = {}
+    if seconds:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        options = {"TCP_KEEPIDLE": seconds, "TCP_KEEPINTVL": max(1, seconds // 4), "TCP_KEEPCNT": 4}
+    timeout = 2 * seconds if user_timeout is None else user_timeout
+    if timeout:
+        options["TCP_USER_TIMEOUT"] = 1000 * timeout
     for name, value in options.items():
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+class SocketOptions(NamedTuple):
+    """How TCP is to treat connections; names, units and meanings are those of the configuration's section `socket`."""
+
+    nodelay: bool = True
+    ttl: int = 0
+    linger_secs: int = -1
+    receive_buffer: int = 0
+    send_buffer: int = 0
+
+    def apply(self, sock: socket.socket) -> None:
+        """Set them, for TCP. On Linux what a listening socket has set, its accepted sockets have too."""
+        if sock.family == socket.AF_UNIX:
+            return
+        if self.nodelay:
+            set_low_delay(sock)
+        if self.ttl:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, self.ttl)  # for IPv4 over an IPv6 socket, too
+            if sock.family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, self.ttl)
+        if self.linger_secs == 0:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif self.linger_secs > 0 and hasattr(socket, "TCP_LINGER2"):
+            # SO_LINGER with a time would make close() wait, and the whole loop with it.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, self.linger_secs)
+        if self.receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
+        if self.send_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
 
 
 def half_close(sock: socket.socket) -> None:

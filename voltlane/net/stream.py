@@ -149,6 +149,8 @@ class Stream:
         except OSError as error:
             self.close(CloseReason.PEER_LOST, str(error))
             return False
+        if budget < WRITE_QUANTUM:
+            outbox.touched = self.reactor.now
         if outbox.size:
             self.on_pressure()
         else:
@@ -165,6 +167,7 @@ class Stream:
     def _queue(self, chunk: Chunk, packets: int, sent: int) -> None:
         if self.outbox is None:
             self.outbox = Outbox()
+            self.outbox.touched = self.reactor.now
             rearm = self.reactor.poller.rearm_write
             if rearm is not None and self.sock is not None:
                 rearm(self.sock.fileno())

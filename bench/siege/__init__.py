@@ -1,0 +1,7 @@
+"""Good clients under siege: `python -m bench.siege`, or `make siege`.
+
+attacks     what the attackers do, each a class
+attackers   the process that does it
+good        the clients that must notice nothing
+run         one siege, measured: first in peace, then not
+"""

@@ -1,0 +1,66 @@
+"""`python -m bench.siege`: good clients beside all attacks at once; what they noticed, and what was refused."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from bench.machine import raise_descriptor_limit
+from bench.options import at_least, names_of
+from bench.wires import Fault
+
+from .attacks import ATTACKS
+from .run import PUBLIC, Siege, besiege
+
+MOST_ADDED_MS = 100.0
+"""The round trip of the good, one in a hundred aside, may grow by so much."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 1 when a good client lost, repeated or reordered a packet, or had to wait for too long."""
+    parser = argparse.ArgumentParser(prog="python -m bench.siege", description=__doc__)
+    parser.add_argument("--seconds", type=at_least(1, float), default=60.0, help="of siege (%(default)g)")
+    parser.add_argument("--good", type=at_least(1, int), default=100, metavar="N", help="good clients (%(default)s)")
+    parser.add_argument("--share", type=at_least(0.001, float), default=1.0, help="of the usual attackers (1)")
+    parser.add_argument(
+        "--attacks", type=names_of(list(ATTACKS)), default=list(ATTACKS), metavar="NAMES",
+        help=f"some of {','.join(ATTACKS)} (all)",
+    )  # fmt: skip
+    parser.add_argument("--pure", action="store_true", help="the server without its optional parts")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the server; may be repeated"
+    )
+    given = parser.parse_args(argv)
+    raise_descriptor_limit()
+    settings: dict[str, object] = dict(setting.split("=", 1) for setting in given.set)
+    try:
+        found = besiege(
+            given.seconds, good=given.good, share=given.share, attacks=given.attacks, pure=given.pure, settings=settings
+        )
+    except Fault as fault:
+        print(f"FAULT: {fault}")
+        return 1
+    tell(found, {**PUBLIC, **settings})
+    return int(found.siege.p99 > found.peace.p99 + MOST_ADDED_MS or found.internal_errors > 0)
+
+
+def tell(found: Siege, settings: dict[str, object]) -> None:
+    """The figures."""
+    print(f"settings       {json.dumps(settings)}, else defaults")
+    print(f"in peace       {found.peace}")
+    print(f"under siege    {found.siege}")
+    print(f"p99 grew by    {found.siege.p99 - found.peace.p99:.2f} ms; at most {MOST_ADDED_MS:g} ms are allowed")
+    print(f"server         {found.server_cores:.2f} cores; memory {found.resident_before >> 20} MiB in peace, "
+          f"{found.resident_peak >> 20} MiB at most; internal errors: {found.internal_errors}")  # fmt: skip
+    for name, counts in found.attacks.items():
+        print(f"attack         {name}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+    print(f"accepted       {found.accepted}")
+    for what, counts in (("closed", found.closed), ("session ended", found.ended)):
+        for reason, count in counts.items():
+            print(f"{what:14} {count} × {reason}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""The good clients: each sends a numbered packet at its pace, and must have every one back, once and in order."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bench.wires import Fault, Wire
+
+SIZE = 32
+_FRAME = struct.Struct("<IQd16x")
+_WIRE = Wire()
+CONNECT_SECS = 10.0
+LAST_SECS = 15.0
+"""How long the last packets may take after the last one was sent."""
+
+
+class Trips(NamedTuple):
+    """Round trips in milliseconds."""
+
+    count: int
+    median: float
+    p99: float
+    longest: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Trips:
+        """Of so many measured ones."""
+        ordered = sorted(seconds)
+        if not ordered:
+            return cls(0, 0.0, 0.0, 0.0)
+        return cls(len(ordered), *(1e3 * ordered[int(q * (len(ordered) - 1))] for q in (0.5, 0.99, 1.0)))
+
+    def __str__(self) -> str:
+        return f"median {self.median:.2f} ms, p99 {self.p99:.2f} ms, longest {self.longest:.2f} ms ({self.count})"
+
+
+class GoodClient:
+    """One session, connected."""
+
+    def __init__(self, port: int) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), CONNECT_SECS)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.sendall(_WIRE.opening(0))
+        got = b""
+        while not (end := _WIRE.opened(got)):
+            data = self.sock.recv(4096)
+            if not data:
+                raise Fault("a good client was refused")
+            got += data
+        field = got[got.index(b"\x03", 4 + 35 + 4) + 1 : end]  # behind the server's key
+        self.id = field[0] if len(field) == 1 else int.from_bytes(field[1:], "little")
+        self.sock.setblocking(False)
+        self.sent = self.returned = 0
+        self._got = got[end:]
+
+    def send(self) -> None:
+        """The next number. It is far smaller than what a socket takes."""
+        try:
+            self.sock.send(_FRAME.pack(SIZE, self.sent, time.perf_counter()))
+        except OSError as error:
+            raise Fault(f"good client {self.id} cannot send: {error}") from None
+        self.sent += 1
+
+    def receive(self, trips: list[float]) -> None:
+        """What came back. Raises Fault when it is not what must come next."""
+        try:
+            data = self.sock.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise Fault(f"good client {self.id} lost its connection: {error}") from None
+        if not data:
+            raise Fault(f"good client {self.id} was closed by the server after {self.returned} packets")
+        self._got += data
+        now, position = time.perf_counter(), 0
+        while position + _FRAME.size <= len(self._got):
+            size, number, sent_at = _FRAME.unpack_from(self._got, position)
+            if size != SIZE or number != self.returned:
+                raise Fault(f"good client {self.id}: packet {number} of {size} bytes, expected {self.returned}")
+            self.returned += 1
+            position += _FRAME.size
+            trips.append(now - sent_at)
+        self._got = self._got[position:]
+
+
+class Population:
+    """All of them, in one loop."""
+
+    def __init__(self, port: int, count: int, pace: float) -> None:
+        """`pace`: seconds between two packets of one client."""
+        self._pace = pace
+        self._poller = select.epoll()
+        self.clients = [GoodClient(port) for _ in range(count)]
+        self._by_fd = {client.sock.fileno(): client for client in self.clients}
+        for fd in self._by_fd:
+            self._poller.register(fd, select.EPOLLIN)
+
+    def exchange(self, seconds: float) -> Trips:
+        """Send at the pace, for a while; return when all is back. Raises Fault."""
+        trips: list[float] = []
+        began = time.monotonic()
+        step = self._pace / len(self.clients)
+        turn, until = 0, int(seconds / step)
+        while True:
+            now = time.monotonic()
+            while turn < until and began + turn * step <= now:
+                self.clients[turn % len(self.clients)].send()
+                turn += 1
+            if turn == until and all(client.returned == client.sent for client in self.clients):
+                return Trips.of(trips)
+            if now > began + seconds + LAST_SECS:
+                raise Fault(
+                    f"{sum(client.sent - client.returned for client in self.clients)} packets did not come back"
+                )
+            for fd, _ in self._poller.poll(max(0.0, began + turn * step - now) if turn < until else 0.1):
+                self._by_fd[fd].receive(trips)
+
+    def close(self) -> None:
+        """Leave."""
+        self._poller.close()
+        for client in self.clients:
+            client.sock.close()

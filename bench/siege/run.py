@@ -1,0 +1,85 @@
+"""One siege: the good clients alone, then the same beside the attackers, then what was refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from bench.echo import echoing
+from bench.observed import ROOT, observed
+
+from .good import Population, Trips
+
+PACE = 0.1
+"""Seconds between two packets of a good client."""
+PUBLIC: dict[str, object] = {"clients.handshake_secs": 5}
+"""The server's settings: the defaults, as far as nothing else is said here."""
+
+
+class Siege(NamedTuple):
+    """What was measured. Bytes of memory; counters as the server has them, over the siege alone."""
+
+    peace: Trips
+    siege: Trips
+    resident_before: int
+    resident_peak: int
+    server_cores: float
+    attacks: dict[str, dict[str, int]]
+    accepted: int
+    closed: dict[str, int]
+    ended: dict[str, int]
+    internal_errors: int
+
+
+def besiege(
+    seconds: float,
+    *,
+    good: int = 100,
+    share: float = 1.0,
+    attacks: Sequence[str],
+    pure: bool = False,
+    settings: dict[str, object] | None = None,
+) -> Siege:
+    """Measure `seconds` of siege behind a fifth of it in peace. Raises Fault when a good client loses anything."""
+    with echoing() as master, observed({**PUBLIC, **(settings or {})}, master, pure=pure) as server:
+        people = Population(server.port, good, PACE)
+        try:
+            peace = people.exchange(max(1.0, seconds / 5))
+            before, cpu, resident = server.ask(), server.cpu, server.resident
+            with _attackers(server.port, share, [client.id for client in people.clients], attacks) as report:
+                siege = people.exchange(seconds)
+                cpu = server.cpu - cpu
+                after = server.ask()
+            return Siege(
+                peace, siege, resident, server.resident_peak, cpu / seconds, report,
+                after["accepted"] - before["accepted"],
+                _since(before, after, "closed"), _since(before, after, "ended"), after["internal_errors"],
+            )  # fmt: skip
+        finally:
+            people.close()
+
+
+def _since(before: dict[str, Any], after: dict[str, Any], what: str) -> dict[str, int]:
+    grown = {reason: count - before[what].get(reason, 0) for reason, count in after[what].items()}
+    return {reason: count for reason, count in sorted(grown.items(), key=lambda row: -row[1]) if count}
+
+
+@contextmanager
+def _attackers(port: int, share: float, victims: list[int], attacks: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The process that attacks, while the block lasts; filled in at its end: what it did."""
+    given = {"port": port, "share": share, "victims": victims, "attacks": list(attacks)}
+    report: dict[str, Any] = {}
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.siege.attackers", json.dumps(given)],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            yield report
+            told, _ = process.communicate("\n", 10)
+            report.update(json.loads(told))
+        finally:
+            process.kill()

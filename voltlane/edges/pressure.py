@@ -1,0 +1,140 @@
+"""Clients that do not read, judged by what waits in their outboxes and for how long.
+
+    over the hard limit of bytes                      the session ends at once
+    over a soft limit, of packets or of bytes         it ends after so many seconds without a break
+    takes nothing at all while something waits        the connection is closed; the session waits for it to come back
+    more waits than a part of the hard limit          the client itself is not read until it has read
+
+With the policy "block" the firehose is not read while a client is over a limit, in place of the first two.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..core.hub import Hub
+from ..core.outbox import Outbox, Verdict
+from ..net.reactor import Reactor
+from ..reasons import CloseReason
+from .turns import PARKED, Turns
+
+if TYPE_CHECKING:
+    from .master import Trunk
+    from .tcp import ClientConnection
+
+PARK_SHARE = 32
+"""The part of its outbox limit from which on a client is not read itself: early, because what it has sent may still
+come back to it from every buffer between here and the master's answer."""
+
+
+class PressureLimits(NamedTuple):
+    """What may wait for one client; units are those of the configuration's section `clients`."""
+
+    soft_packets: int
+    soft_bytes: int
+    hard_bytes: int
+    slow_secs: float
+    stall_secs: float
+    block: bool
+
+
+class Pressure:
+    """One server's policy. Of each client it keeps two timers, which stand in its connection."""
+
+    def __init__(self, reactor: Reactor, hub: Hub, trunk: Trunk, turns: Turns, limits: PressureLimits) -> None:
+        self._reactor = reactor
+        self._hub = hub
+        self._trunk = trunk
+        self._turns = turns
+        self._limits = limits
+        self.park_above = limits.hard_bytes // PARK_SHARE
+        self._blockers: set[ClientConnection] = set()
+
+    def judge(self, client: ClientConnection) -> None:
+        """Its socket would not take everything."""
+        outbox, limits = client.outbox, self._limits
+        if outbox is None or client.session is None:
+            return
+        if client.stall is None and limits.stall_secs:
+            # It is left running when the outbox is empty again, and looks for itself what became of it.
+            client.stall = self._reactor.call_later(limits.stall_secs, partial(self._look, client))
+        verdict = self._verdict(outbox)
+        if limits.block:
+            if verdict is not Verdict.FINE:
+                self._block(client)
+        elif verdict is Verdict.FULL:
+            self._overflow(client, CloseReason.OUTBOX_FULL, f"{outbox.size} bytes were waiting")
+        elif verdict is Verdict.FINE:
+            self._stop_slow(client)
+        elif client.timer is None:
+            client.timer = self._reactor.call_later(limits.slow_secs, partial(self._too_slow, client))
+
+    def relieve(self, client: ClientConnection) -> None:
+        """It has taken something."""
+        outbox = client.outbox
+        if outbox is None or self._verdict(outbox) is Verdict.FINE:
+            if client.session is not None:
+                self._stop_slow(client)
+            self._unblock(client)
+        if client.flags & PARKED and (outbox is None or outbox.size <= self.park_above // 2):
+            client.flags &= ~PARKED
+            self._turns.enqueue(client, False)
+
+    def forget(self, client: ClientConnection) -> None:
+        """It is gone."""
+        if client.stall is not None:
+            self._reactor.cancel(client.stall)
+            client.stall = None
+        self._unblock(client)
+
+    def _verdict(self, outbox: Outbox) -> Verdict:
+        limits = self._limits
+        return outbox.judge(limits.soft_packets, limits.soft_bytes, limits.hard_bytes)
+
+    # ---- too slow
+
+    def _too_slow(self, client: ClientConnection, now: float) -> None:
+        client.timer = None
+        outbox = client.outbox
+        if outbox is not None:
+            detail = f"{outbox.packets} packets, {outbox.size} bytes were waiting"
+            self._overflow(client, CloseReason.TOO_SLOW, detail)
+
+    def _stop_slow(self, client: ClientConnection) -> None:
+        if client.timer is not None:
+            self._reactor.cancel(client.timer)
+            client.timer = None
+
+    def _overflow(self, client: ClientConnection, reason: CloseReason, detail: str) -> None:
+        session, client.session = client.session, None
+        if session is not None:
+            self._hub.overflow(session)
+            client.close(reason, f"client {session.id}: {detail}")
+
+    # ---- stalled
+
+    def _look(self, client: ClientConnection, now: float) -> None:
+        client.stall = None
+        outbox, patience = client.outbox, self._limits.stall_secs
+        if outbox is None:
+            return
+        if now < outbox.touched + patience:
+            client.stall = self._reactor.call_at(outbox.touched + patience, partial(self._look, client))
+        else:
+            client.close(CloseReason.WRITE_STALLED, f"{outbox.size} bytes were waiting")
+
+    # ---- the policy "block"
+
+    def _block(self, client: ClientConnection) -> None:
+        """This client must read before the firehose is read again."""
+        if not self._blockers:
+            self._trunk.block()
+        self._blockers.add(client)
+
+    def _unblock(self, client: ClientConnection) -> None:
+        """It did, or is gone."""
+        if client in self._blockers:
+            self._blockers.discard(client)
+            if not self._blockers:
+                self._trunk.unblock()
