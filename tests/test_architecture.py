@@ -26,7 +26,7 @@ LAYERS = {
     "net": {"net"},
     "ops": {"ops"},
     "edges": {"edges"},
-    "server": {"server", "farewell", "state", "observe"},
+    "server": {"server", "farewell", "reload", "state", "observe"},
     "links": {"deadlines", "links", "serverlink"},  # what the libraries stand on
     "libraries": {"client", "backend"},
     "cli": {"commands", "cli", "__main__"},

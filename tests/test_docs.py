@@ -68,6 +68,19 @@ def test_the_readme_has_every_setting_as_it_is():
     assert found.group(1) == wanted, "the table ought to be:\n" + wanted
 
 
+def test_the_table_of_what_a_reload_changes_is_complete():
+    wanted = [
+        [f"`[{section}]`", *(", ".join(reload_keys(section, live)) or "–" for live in (True, False))]
+        for section in dict.fromkeys(row.section for row in SETTINGS.values())
+    ]
+    rows = "".join("| " + " | ".join(cells) + " |\n" for cells in wanted)
+    assert table_below(OPERATIONS, "## Reloading") == wanted, "the table ought to be:\n" + rows
+
+
+def reload_keys(section: str, live: bool) -> list[str]:
+    return [f"`{row.key}`" for row in SETTINGS.values() if (row.section, row.live) == (section, live)]
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
 def test_settings_that_are_mentioned_exist(path: Path):
     sections = {row.section for row in SETTINGS.values()}

@@ -34,6 +34,7 @@ from .observe import Observer
 from .ops.log import log
 from .readiness import Event, Readiness
 from .reasons import CloseReason
+from .reload import reload
 from .state import state_lines
 from .statistics import ClientRow, ClientsPage, Statistics
 from .version import __version__
@@ -50,6 +51,10 @@ class Server:
         self.config = config
         self.counters = Counters()
         self.readiness = Readiness()
+        self.source: Callable[[], Config] | None = None
+        """Where to load the settings from again (SIGHUP). Raises ConfigError."""
+        self.on_configure: list[Callable[[Config], None]] = []
+        """Who else wants to hear of settings that have changed."""
         self.exit_code = 0
         self.reactor = reactor or Reactor()
         self.reactor.on_callback_error = self._on_bug
@@ -57,7 +62,7 @@ class Server:
         self.trunk = Trunk(
             self.reactor,
             self.counters,
-            TrunkLimits(master.channel_capacity, master.outbox_bytes),
+            TrunkLimits.of(master),
             on_full=self._on_trunk_full,
             on_room=self._on_trunk_room,
             on_lost=self._on_master_lost,
@@ -65,7 +70,7 @@ class Server:
         self.hub = Hub(
             self.trunk,
             self.counters,
-            BacklogLimits(clients.missed_packets_buffer_size, clients.missed_packets_buffer_bytes),
+            BacklogLimits.of(clients),
         )
         self.registry = Registry(
             stale_timeout=clients.stale_timeout_secs,
@@ -83,15 +88,8 @@ class Server:
             self.trunk,
             Grounds.of(key or generate_key(), self.registry),
             self.counters,
-            ClientLimits(clients.packet_size_limit, clients.handshake_secs),
-            PressureLimits(
-                clients.channel_capacity,
-                clients.outbox_soft_bytes,
-                clients.outbox_bytes,
-                clients.slow_secs,
-                clients.write_stall_secs,
-                clients.overflow_policy == "block",
-            ),
+            ClientLimits.of(clients),
+            PressureLimits.of(clients),
             self._on_crowd,
         )
         self.entrance = Entrance(self.reactor, self.clients.accept, self._on_accept_pause)
@@ -159,7 +157,14 @@ class Server:
         self.wakeup.wake()
 
     def _signals(self) -> dict[int, Callable[[], None]]:
-        return {signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop, signal.SIGUSR1: self.log_state}
+        actions: dict[int, Callable[[], None]] = {
+            signal.SIGTERM: self._on_stop,
+            signal.SIGINT: self._on_stop,
+            signal.SIGUSR1: self.log_state,
+        }
+        if self.source is not None:
+            actions[signal.SIGHUP] = self.reload
+        return actions
 
     def _on_stop(self) -> None:
         """Somebody asks us to stop; who asks twice does not want to wait."""
@@ -187,6 +192,31 @@ class Server:
         for timer in (self._reaping, self._giving_up):
             if timer is not None:
                 self.reactor.cancel(timer)
+
+    # ---- settings
+
+    def reload(self) -> None:
+        """Take the settings from their source again, those that a running server can change."""
+        if self.source is not None:
+            self.configure(reload(self.config, self.source))
+
+    def configure(self, config: Config) -> None:
+        """Go by these settings from now on; only the live ones may differ from what `config` was."""
+        self.config = config
+        master, clients = config.master, config.clients
+        self.clients.configure(ClientLimits.of(clients), PressureLimits.of(clients))
+        self.trunk.configure(TrunkLimits.of(master))
+        self.hub.configure(BacklogLimits.of(clients))
+        self.registry.configure(
+            stale_timeout=clients.stale_timeout_secs,
+            reap_interval=clients.stale_reap_interval_secs,
+            max_stale=clients.max_stale_clients,
+            now=self.reactor.now,
+        )
+        self._rearm_reaping()
+        self.dialer.backoff = Backoff(master.reconnect_min_secs, master.reconnect_max_secs)
+        for watcher in self.on_configure:
+            watcher(config)
 
     # ---- the master
 
@@ -239,6 +269,12 @@ class Server:
             deadline = self.registry.next_reap()
             if deadline is not None:
                 self._reaping = self.reactor.call_at(deadline, self._reap)
+
+    def _rearm_reaping(self) -> None:
+        if self._reaping is not None:
+            self.reactor.cancel(self._reaping)
+            self._reaping = None
+        self._on_stale()
 
     def _reap(self, now: float) -> None:
         self._reaping = None

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from pathlib import Path
+from typing import Callable
 
 import pytest
 from kit.program import Program
@@ -20,6 +21,7 @@ class Started:
 
     def __init__(self) -> None:
         self.settings: Config | None = None
+        self.source: Callable[[], Config] | None = None
 
     def __call__(self, settings: Config) -> Started:
         self.settings = settings

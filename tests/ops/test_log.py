@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from voltlane.config import LOG_LEVELS
+from voltlane.config import LOG_LEVELS, General
 from voltlane.ops.log import LEVELS, PeerLog, log, setup
 from voltlane.reasons import CloseReason
 
@@ -61,8 +61,8 @@ def test_every_level_of_the_configuration_has_its_number() -> None:
 def test_set_up_twice_writes_once(capsys: pytest.CaptureFixture[str]) -> None:
     before = (log.handlers[:], log.propagate, log.level)
     try:
-        setup("Debug")
-        setup("Info")
+        setup(General(log_level="Debug"))
+        setup(General(log_level="Info"))
         log.info("here")
         log.debug("not here")
         assert capsys.readouterr().err.count("here") == 1

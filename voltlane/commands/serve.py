@@ -24,7 +24,9 @@ def serve(flags: Mapping[str, str], file: Path | None) -> int:
     settings = config.load(path, os.environ, flags)
     if path is None:
         _write_file()
-    return start(settings).run()
+    server = start(settings)
+    server.source = lambda: config.load(file or find_file(), os.environ, flags)
+    return server.run()
 
 
 def check_config(flags: Mapping[str, str], file: Path | None) -> int:
@@ -52,8 +54,9 @@ def start(settings: Config) -> Server:
     from ..ops.log import setup
     from ..server import Server
 
-    setup(settings.general.log_level)
+    setup(settings.general)
     server = Server(settings)
+    server.on_configure.append(lambda config: setup(config.general))
     server.start()
     return server
 

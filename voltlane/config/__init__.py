@@ -5,11 +5,13 @@ setting     what is known about one of them, and how a value for it is checked
 forms       what the texts among them may look like
 sources     `load`: flags over environment over file over defaults
 document    `to_toml`: the commented file
+changes     what a running server takes over from settings that have changed
 
 Every mistake is a ConfigError that says where it stands (file and line, variable or flag), the key, what was given and
 what is allowed.
 """
 
+from .changes import Changes, changes
 from .document import to_toml
 from .sections import (
     LOG_LEVELS,
@@ -30,6 +32,7 @@ __all__ = [
     "LOG_LEVELS",
     "PACKET_SIZE_MAX",
     "SETTINGS",
+    "Changes",
     "Clients",
     "Config",
     "General",
@@ -37,6 +40,7 @@ __all__ = [
     "Master",
     "Setting",
     "Socket",
+    "changes",
     "defaults",
     "load",
     "nearest",

@@ -26,12 +26,14 @@ class General(Section):
         "How much is logged, to standard error.",
         form=one_of(*LOG_LEVELS, metavar="LEVEL"),
         flag="--log-level",
+        live=True,
     )
     shutdown_secs: float = seconds(
         5.0,
         "How long a server that was asked to stop may take to write what is queued for clients and master. "
         "0 = none of it is waited for.",
         at_most=3600,
+        live=True,
     )
 
 
@@ -61,18 +63,24 @@ class Master(Section):
         "Packets that may wait for the master; past that, clients are not read until it has caught up.",
         unit="packets",
         at_least=1,
+        live=True,
     )
     outbox_bytes: int = setting(
-        4 * 1024 * 1024, "The same limit in bytes; whichever is reached first counts.", unit="bytes", at_least=1
+        4 * 1024 * 1024,
+        "The same limit in bytes; whichever is reached first counts.",
+        unit="bytes",
+        at_least=1,
+        live=True,
     )
     reconnect_min_secs: float = seconds(
         0.1,
         "Wait before the first attempt to reconnect to a lost master; doubled with each attempt, with jitter.",
         at_least=_SHORTEST,
+        live=True,
     )
-    reconnect_max_secs: float = seconds(5.0, "The longest wait between two attempts.", at_least=_SHORTEST)
+    reconnect_max_secs: float = seconds(5.0, "The longest wait between two attempts.", at_least=_SHORTEST, live=True)
     give_up_secs: float = seconds(
-        0.0, "End the process (exit code 4) when the master could not be reached for this long. 0 = never."
+        0.0, "End the process (exit code 4) when the master could not be reached for this long. 0 = never.", live=True
     )
 
 
@@ -85,28 +93,34 @@ class Clients(Section):
         "Packets that may wait for one client; past that for slow_secs without a break it counts as too slow.",
         unit="packets",
         at_least=1,
+        live=True,
     )
-    outbox_soft_bytes: int = setting(0, "The same limit in bytes. 0 = none.", unit="bytes", at_least=0)
-    slow_secs: float = seconds(10.0, "How long a client may stay over channel_capacity or outbox_soft_bytes.")
+    outbox_soft_bytes: int = setting(0, "The same limit in bytes. 0 = none.", unit="bytes", at_least=0, live=True)
+    slow_secs: float = seconds(
+        10.0, "How long a client may stay over channel_capacity or outbox_soft_bytes.", live=True
+    )
     outbox_bytes: int = setting(
         8 * 1024 * 1024,
         "Bytes that may wait for one client; past that it counts as too slow at once.",
         unit="bytes",
         at_least=1,
+        live=True,
     )
     overflow_policy: str = setting(
         "disconnect",
         'What happens to a client that is too slow. "disconnect": it is closed and the master is told. "block": the '
         "master is not read until there is room; then one client that does not read can stall all others.",
         form=one_of("disconnect", "block"),
+        live=True,
     )
     write_stall_secs: float = seconds(
         30.0,
         "A client that something waits for, and that takes none of it for so long, is closed; it may come back for it. "
         "0 = never.",
+        live=True,
     )
     handshake_secs: float = seconds(
-        5.0, "A client that has not finished its handshake by then is closed.", at_least=_SHORTEST
+        5.0, "A client that has not finished its handshake by then is closed.", at_least=_SHORTEST, live=True
     )
     packet_size_limit: int = setting(
         PACKET_SIZE_MAX,
@@ -114,21 +128,30 @@ class Clients(Section):
         unit="bytes",
         at_least=1,
         at_most=PACKET_SIZE_MAX,
+        live=True,
     )
     stale_timeout_secs: float = seconds(
-        300.0, "How long a client that lost its connection can come back. 0 = it is gone at once."
+        300.0, "How long a client that lost its connection can come back. 0 = it is gone at once.", live=True
     )
     max_stale_clients: int = setting(
-        65535, "How many lost clients are remembered; the oldest go first.", unit="clients", at_least=0
+        65535, "How many lost clients are remembered; the oldest go first.", unit="clients", at_least=0, live=True
     )
     stale_reap_interval_secs: float = seconds(
-        15.0, "How often clients that stayed away too long are removed.", at_least=_SHORTEST
+        15.0, "How often clients that stayed away too long are removed.", at_least=_SHORTEST, live=True
     )
     missed_packets_buffer_size: int = setting(
-        8192, "Packets kept for one lost client until it is back. 0 = none are kept.", unit="packets", at_least=0
+        8192,
+        "Packets kept for one lost client until it is back. 0 = none are kept.",
+        unit="packets",
+        at_least=0,
+        live=True,
     )
     missed_packets_buffer_bytes: int = setting(
-        8 * 1024 * 1024, "The same limit in bytes; whichever is reached first counts.", unit="bytes", at_least=0
+        8 * 1024 * 1024,
+        "The same limit in bytes; whichever is reached first counts.",
+        unit="bytes",
+        at_least=0,
+        live=True,
     )
     keepalive_secs: float = seconds(
         15.0,

@@ -28,16 +28,17 @@ def setting(
     at_most: float | None = None,
     form: Form | None = None,
     flag: str = "",
+    live: bool = False,
 ) -> T:
     """A dataclass field that is one row of the table; see `Setting` for the arguments."""
-    row = (default, unit, at_least, at_most, form, flag, help)
+    row = (default, unit, at_least, at_most, form, flag, help, live)
     value: T = field(default=default, metadata={"row": row})
     return value
 
 
-def seconds(default: float, help: str, *, at_least: float = 0.0, at_most: float = _YEAR) -> float:
+def seconds(default: float, help: str, *, at_least: float = 0.0, at_most: float = _YEAR, live: bool = False) -> float:
     """The row of a time span. The shortest may be 0 where that has a meaning of its own."""
-    return setting(default, help, unit="seconds", at_least=at_least, at_most=at_most)
+    return setting(default, help, unit="seconds", at_least=at_least, at_most=at_most, live=live)
 
 
 class Setting(NamedTuple):
@@ -57,6 +58,8 @@ class Setting(NamedTuple):
     flag: str
     """The command line's flag for it, or ""."""
     help: str
+    live: bool = False
+    """Whether a running server can change it (SIGHUP)."""
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from ..config import Clients
 from ..reasons import CloseReason, EndReason
 from ..wire.framing import count_frames, frame
 from ..wire.packets import ClientId, encode
@@ -46,6 +47,11 @@ class BacklogLimits(NamedTuple):
     packets: int
     size: int
 
+    @classmethod
+    def of(cls, clients: Clients) -> BacklogLimits:
+        """Those of a configuration."""
+        return cls(clients.missed_packets_buffer_size, clients.missed_packets_buffer_bytes)
+
 
 class Hub:
     """Routing and session policy."""
@@ -56,6 +62,10 @@ class Hub:
         self._backlog = backlog
         self.registry: Registry
         """Set once by whoever makes both, since each needs the other."""
+
+    def configure(self, backlog: BacklogLimits) -> None:
+        """Keep so much from now on. What is kept already is cut when more comes."""
+        self._backlog = backlog
 
     # ---- clients come and go
 

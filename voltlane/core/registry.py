@@ -36,6 +36,17 @@ class Registry:
         self._on_end = on_end
         self._on_stale = on_stale
 
+    def configure(self, *, stale_timeout: float, reap_interval: float, max_stale: int, now: float) -> None:
+        """Go by these limits from now on. Who is stale already keeps its time, but `next_reap` may be another."""
+        self._stale_timeout = stale_timeout
+        self._max_stale = max_stale
+        if reap_interval != self._wheel.tick:
+            self._wheel = TimerWheel(reap_interval, now)
+            for client_id in self._stale:
+                session = self.sessions[client_id]
+                self._stale[client_id] = self._wheel.start(session.expiry, partial(self._expire, session))
+        self._evict()
+
     def open(self, point: bytes, link: Link) -> Session:
         """A new live session."""
         session = Session(self._next_id, point, link)
@@ -52,8 +63,7 @@ class Registry:
             return
         session.expiry = now + self._stale_timeout
         self._stale[session.id] = self._wheel.start(session.expiry, partial(self._expire, session))
-        while len(self._stale) > self._max_stale:
-            self._end(self.sessions[next(iter(self._stale))], EndReason.EVICTED)
+        self._evict()
         self._on_stale()
 
     def resume(self, session: Session, link: Link) -> None:
@@ -99,6 +109,10 @@ class Registry:
     def _end(self, session: Session, reason: EndReason) -> None:
         self.end(session)
         self._on_end(session, reason)
+
+    def _evict(self) -> None:
+        while len(self._stale) > self._max_stale:
+            self._end(self.sessions[next(iter(self._stale))], EndReason.EVICTED)
 
     def _forget_stale(self, session: Session) -> None:
         timer = self._stale.pop(session.id, None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from typing import Callable, NamedTuple
 
+from ..config import Master
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.outbox import Chunk, Outbox
@@ -41,6 +42,11 @@ class TrunkLimits(NamedTuple):
 
     packets: int
     size: int
+
+    @classmethod
+    def of(cls, master: Master) -> TrunkLimits:
+        """Those of a configuration."""
+        return cls(master.channel_capacity, master.outbox_bytes)
 
 
 class Trunk:
@@ -75,6 +81,12 @@ class Trunk:
         """Whether clients must not be read."""
         self.blocked = False
         """Whether the firehose must not be read (overflow policy "block")."""
+
+    def configure(self, limits: TrunkLimits) -> None:
+        """Go by these limits from now on."""
+        self._limits = limits
+        self.check_room()
+        self._check_full()
 
     # ---- upwards
 

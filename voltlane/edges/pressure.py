@@ -13,6 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..config import Clients
 from ..core.hub import Hub
 from ..core.outbox import Outbox, Verdict
 from ..net.reactor import Reactor
@@ -38,6 +39,18 @@ class PressureLimits(NamedTuple):
     stall_secs: float
     block: bool
 
+    @classmethod
+    def of(cls, clients: Clients) -> PressureLimits:
+        """Those of a configuration."""
+        return cls(
+            clients.channel_capacity,
+            clients.outbox_soft_bytes,
+            clients.outbox_bytes,
+            clients.slow_secs,
+            clients.write_stall_secs,
+            clients.overflow_policy == "block",
+        )
+
 
 class Pressure:
     """One server's policy. Of each client it keeps two timers, which stand in its connection."""
@@ -47,9 +60,16 @@ class Pressure:
         self._hub = hub
         self._trunk = trunk
         self._turns = turns
+        self._blockers: set[ClientConnection] = set()
+        self.configure(limits)
+
+    def configure(self, limits: PressureLimits) -> None:
+        """Go by these limits from now on. Those for whom the firehose waits are judged anew."""
         self._limits = limits
         self.park_above = limits.hard_bytes // PARK_SHARE
-        self._blockers: set[ClientConnection] = set()
+        for client in list(self._blockers):
+            self._unblock(client)
+            self.judge(client)
 
     def judge(self, client: ClientConnection) -> None:
         """Its socket would not take everything."""

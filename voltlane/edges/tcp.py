@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Callable, NamedTuple
 
+from ..config import Clients
 from ..core.counters import Counters
 from ..core.handshake import Grounds, Handshake, Step
 from ..core.hub import Hub
@@ -42,6 +43,11 @@ class ClientLimits(NamedTuple):
     packet_size_limit: int
     handshake_secs: float
 
+    @classmethod
+    def of(cls, clients: Clients) -> ClientLimits:
+        """Those of a configuration."""
+        return cls(clients.packet_size_limit, clients.handshake_secs)
+
 
 class ClientEdge:
     """What all client connections share. `on_crowd` as for Turns."""
@@ -62,9 +68,6 @@ class ClientEdge:
         self.trunk = trunk
         self.grounds = grounds
         self.counters = counters
-        self.limits = limits
-        self.small = min(LARGE, limits.packet_size_limit)
-        self.quiet = min(QUIET, limits.packet_size_limit)
         self.level_triggered = reactor.poller.rearm_read is not None
         # Room for a tag, a kept part of less than a quantum, and a quantum read behind it.
         self.scratch = receive_buffer(TAG_SIZE + 2 * QUANTUM)
@@ -73,6 +76,14 @@ class ClientEdge:
         self.peers = PeerLog()
         self.turns = Turns(reactor, on_crowd)
         self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
+        self.configure(limits, pressure)
+
+    def configure(self, limits: ClientLimits, pressure: PressureLimits) -> None:
+        """Go by these limits from now on."""
+        self.limits = limits
+        self.small = min(LARGE, limits.packet_size_limit)
+        self.quiet = min(QUIET, limits.packet_size_limit)
+        self.pressure.configure(pressure)
 
     def accept(self, sock: socket.socket) -> None:
         """A new connection."""

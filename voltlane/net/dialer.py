@@ -53,7 +53,8 @@ class Dialer:
         self._addresses = list(addresses)
         self._order = self._addresses  # of the rounds to come
         self._left: deque[Address] = deque()  # of this round
-        self._backoff = backoff
+        self.backoff = backoff
+        """May be changed at any time; counts from the next wait on."""
         self._on_connect = on_connect
         self._on_failure = on_failure
         self._attempt: _Attempt | None = None
@@ -69,7 +70,7 @@ class Dialer:
         Rounds begin with the first address. One that did not last, or that the caller has reason to distrust, is tried
         last: it may go on accepting connections without being of any use.
         """
-        brief = self._reactor.now - self._connected < self._backoff.longest
+        brief = self._reactor.now - self._connected < self.backoff.longest
         behind = self._addresses.index(self._last) + 1 if brief or distrust else 0
         self._order = self._addresses[behind:] + self._addresses[:behind]
         if brief:
@@ -139,7 +140,7 @@ class Dialer:
         wait = 0.0
         if not self._left:
             self._failures += 1
-            wait = self._backoff.wait(self._failures)
+            wait = self.backoff.wait(self._failures)
             self._timer = self._reactor.call_later(wait, self._begin_round)
         self._on_failure(address, why, wait)
 

@@ -10,6 +10,7 @@ import logging
 import sys
 from collections import Counter
 
+from ..config import General
 from ..reasons import CloseReason
 
 TRACE = 5
@@ -28,13 +29,13 @@ log = logging.getLogger("voltlane")
 """The package's logger. A program that embeds Voltlane configures it like any other."""
 
 
-def setup(level_name: str) -> None:
-    """Log to standard error at this level (a `general.log_level`)."""
+def setup(general: General) -> None:
+    """Log to standard error as these settings say. May be called again."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-5s %(message)s"))
     log.handlers[:] = [handler]
     log.propagate = False
-    log.setLevel(LEVELS[level_name])
+    log.setLevel(LEVELS[general.log_level])
 
 
 class PeerLog:

@@ -1,0 +1,28 @@
+"""Reading the settings again while the server runs (SIGHUP): what changed, what took effect, what needs a restart.
+
+Values are not logged: there may be secrets among them.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from .config import Config, changes
+from .errors import ConfigError
+from .ops.log import log
+
+
+def reload(running: Config, source: Callable[[], Config]) -> Config:
+    """The configuration that holds from now on: the running one where the source's has a mistake in it."""
+    try:
+        change = changes(running, source())
+    except ConfigError as error:
+        log.error("the settings stay as they are: %s", error)
+        return running
+    if change.applied:
+        log.info("reloaded: %s", ", ".join(change.applied))
+    if change.pending:
+        log.warning("changed, but needs a restart: %s", ", ".join(change.pending))
+    if not change.applied and not change.pending:
+        log.info("reloaded: nothing has changed")
+    return change.config
