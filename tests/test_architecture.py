@@ -26,7 +26,8 @@ LAYERS = {
     "net": {"net"},
     "ops": {"ops"},
     "edges": {"edges"},
-    "server": {"server", "farewell", "reload", "state", "observe"},
+    "admin": {"admin"},
+    "server": {"server", "farewell", "reload", "state", "observe", "oversight"},
     "links": {"deadlines", "links", "serverlink"},  # what the libraries stand on
     "libraries": {"client", "backend"},
     "cli": {"commands", "cli", "__main__"},
@@ -41,7 +42,8 @@ MAY_IMPORT = {
     "net": {"base", "wire", "core"},
     "ops": {"base"},
     "edges": {"base", "wire", "core", "net", "ops"},
-    "server": {"base", "wire", "core", "net", "ops", "edges"},
+    "admin": {"base", "core", "net", "ops"},
+    "server": {"base", "wire", "core", "net", "ops", "edges", "admin"},
     "links": {"base", "wire", "net"},
     "libraries": {"base", "wire", "net", "links"},
     "cli": {"base", "wire", "core", "net", "ops", "edges", "server", "links", "libraries"},
@@ -56,7 +58,7 @@ PURE = {"base", "wire", "core"}
 IMPURE_MODULES = {"socket", "select", "selectors", "time", "logging", "threading", "asyncio"}
 NOWHERE = {"asyncio", "threading", "_thread", "concurrent", "multiprocessing"}
 THIRD_PARTY = {"nacl", "ecdsa", "tomli", "tomli_w"}
-OPTIONAL = {"coincurve"}
+OPTIONAL = {"coincurve", "h11", "prometheus_client"}
 
 
 class Import(NamedTuple):
@@ -157,7 +159,7 @@ def no_threads_and_no_asyncio(module: str, source: str) -> Iterator[str]:
 
 
 def few_dependencies(module: str, source: str) -> Iterator[str]:
-    """Four packages; coincurve where it is installed."""
+    """Four packages; coincurve, h11 and prometheus_client where they are installed."""
     for found in imports_of(module, source):
         top = found.name.split(".")[0]
         if found.relative or top == "voltlane" or is_standard(top) or top in THIRD_PARTY:
@@ -273,6 +275,18 @@ BAD = [
     (layers_one_way, "voltlane.net.stream", "from ..ops import log", "(net) imports voltlane.ops.log (ops)"),
     (layers_one_way, "voltlane.edges.tcp", "from .. import server", "(edges) imports voltlane.server (server)"),
     (layers_one_way, "voltlane.ops.log", "from ..core.hub import Hub", "(ops) imports voltlane.core.hub.Hub (core)"),
+    (
+        layers_one_way,
+        "voltlane.admin.handlers",
+        "from ..edges import tcp",
+        "(admin) imports voltlane.edges.tcp (edges)",
+    ),
+    (
+        layers_one_way,
+        "voltlane.edges.tcp",
+        "from ..admin import events",
+        "(edges) imports voltlane.admin.events (admin)",
+    ),
     (layers_one_way, "voltlane.server", "from .cli import main", "(server) imports voltlane.cli.main (cli)"),
     (
         layers_one_way,

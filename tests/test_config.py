@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from voltlane import config
-from voltlane.config import SETTINGS, Clients, Config, General, Listener, Master, Setting, Socket
+from voltlane.config import SETTINGS, Admin, Clients, Config, General, Listener, Master, Setting, Socket
 from voltlane.config.forms import NETWORK
 from voltlane.errors import ConfigError
 
@@ -61,6 +61,7 @@ class TestDefaults:
                 user_timeout_secs=30.0,
             ),
             Socket(nodelay=True, ttl=0, linger_secs=-1, receive_buffer=0, send_buffer=0),
+            Admin(address="", token=""),
         )
 
     def test_no_source_at_all_gives_them(self) -> None:
@@ -96,6 +97,7 @@ class TestWrittenFile:
             Master(("[::1]:1", "h:2"), 1, 2, 0.25, 7.5, 3.0),
             Clients(1, 2, 0.5, 3, "block", 0.0, 1.5, 4, 0.0, 0, 0.05, 0, 1, 0.0, 0.0),
             Socket(False, 1, 0, 4096, 8192),
+            Admin("127.0.0.1:1", "a-token-of-16-or-more"),
         )
         for row in SETTINGS.values():
             assert getattr(getattr(changed, row.section), row.key) != row.default
@@ -332,3 +334,22 @@ class TestKindsOfSettings:
         assert self.NETWORKS.default_text == "none"
         assert self.SWITCH.default_text == "true"
         assert self.NETWORKS._replace(default=("a", "b")).default_text == "a, b"
+
+
+class TestAdmin:
+    TOKEN = "0123456789abcdef"
+
+    @pytest.mark.parametrize("address", ["", "127.0.0.1:1", "[::1]:1", "localhost:1", "127.9.9.9:1", "unix:/run/x"])
+    def test_needs_no_token_where_only_this_machine_can_reach_it(self, address: str) -> None:
+        assert config.load(flags={"admin.address": address}).admin == Admin(address=address)
+
+    @pytest.mark.parametrize("address", ["*:1", "0.0.0.0:1", "[::]:1", "192.0.2.1:1", "this-host.example:1"])
+    def test_is_open_to_others_only_with_a_token(self, address: str) -> None:
+        message = refusal(None, {"VOLTLANE_ADMIN_ADDRESS": address})
+        assert message.startswith("VOLTLANE_ADMIN_ADDRESS: admin.address = ") and "admin.token is needed" in message
+        assert config.load(flags={"admin.address": address, "admin.token": self.TOKEN}).admin.token == self.TOKEN
+
+    @pytest.mark.parametrize("token", ["short", "with blanks in between", "x" * 257, "ümlaut-ümlaut-ümlaut"])
+    def test_a_weak_token_is_refused_and_not_repeated(self, token: str) -> None:
+        message = refusal(None, {"VOLTLANE_ADMIN_TOKEN": token})
+        assert "16 to 256" in message and token not in message

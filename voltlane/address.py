@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
 from .errors import ConfigError
@@ -44,6 +44,16 @@ def parse_address(text: str) -> Address:
     if not colon:
         raise _wrong(text, "it has no port")
     return Address("tcp", _host(text, host), _port(text, port), "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine and nobody else can reach it: localhost, 127.x.x.x or ::1. No other name is."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _path(text: str, path: str) -> str:

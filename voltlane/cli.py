@@ -150,9 +150,12 @@ _ECHO_LISTEN = f"Where connection servers connect to. Default: {defaults().maste
 _COMMANDS = {
     "serve": (
         "run the connection server; the default",
-        ("--listen", "--master", "--config", "--log-level", "--check-config", "--print-config", "--version"),
+        ("--listen", "--master", "--admin", "--config", "--log-level", "--check-config", "--print-config", "--version"),
     ),
-    "demo": ("run the server together with an echo backend, to try it out", ("--listen", "--config", "--log-level")),
+    "demo": (
+        "run the server together with an echo backend, to try it out",
+        ("--listen", "--admin", "--config", "--log-level"),
+    ),
     "echo": ("run the echo backend alone: it sends every packet back", ("--listen",)),
     "connect": ("talk to a server: each line becomes a packet, each packet a line", ("--wait",)),
 }

@@ -93,6 +93,11 @@ class Observer:
         session = self._registry.sessions.get(client_id)
         return None if session is None else self._row(session)
 
+    def sort_value(self, client_id: int, key: str) -> float | None:
+        """What a client is sorted by, for whoever sorts them piece by piece; None when it is gone, or not known."""
+        session = self._registry.sessions.get(client_id)
+        return None if session is None else _KEYS[key](self, session, self._reactor.now)
+
     def page(self, sort: str, offset: int, limit: int, descending: bool) -> ClientsPage:
         """`limit` clients from `offset` on, by one of `statistics.SORT_KEYS`; of equals the lower id comes first.
 

@@ -28,6 +28,7 @@ class CloseReason(Symbol):
     TAKEN_OVER = "replaced by the same client's new connection"
     SESSION_ENDED = "the session ended"
     KICKED = "kicked by the master"
+    EXPELLED = "kicked by the operator"
     OUTBOX_FULL = "outbox over its byte limit"
     TOO_SLOW = "outbox over its soft limit for too long"
     WRITE_STALLED = "took nothing of what waits for too long"
@@ -43,4 +44,5 @@ class EndReason(Symbol):
     EXPIRED = "stale for longer than the limit"
     EVICTED = "oldest of too many stale sessions"
     KICKED = "kicked by the master"
+    EXPELLED = "kicked by the operator"
     OVERFLOW = "outbox overflow"

@@ -12,7 +12,7 @@ import signal
 import socket
 from dataclasses import astuple
 from math import ceil
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 from .address import Address, parse_address
 from .config import Config
@@ -32,7 +32,8 @@ from .net.sockets import SocketOptions, raise_descriptor_limit, set_keepalive, s
 from .net.wakeup import Wakeup
 from .observe import Observer
 from .ops.log import log
-from .readiness import Event, Readiness
+from .oversight import Oversight
+from .readiness import Event, Readiness, State
 from .reasons import CloseReason
 from .reload import reload
 from .state import state_lines
@@ -40,6 +41,9 @@ from .statistics import ClientRow, ClientsPage, Statistics
 from .version import __version__
 from .wire import batch, curve
 from .wire.crypto import KeyPair, generate_key
+
+if TYPE_CHECKING:
+    from .admin.endpoint import Endpoint
 
 EXIT_NO_MASTER = 4
 
@@ -105,6 +109,8 @@ class Server:
         self._stopping = False
         self._reaping: Timer | None = None
         self._giving_up: Timer | None = None
+        self.admin: Endpoint | None = None
+        """Once `start` has opened it, if `admin.address` is set."""
 
     # ---- life
 
@@ -118,6 +124,8 @@ class Server:
         for sock in self.entrance.open(map(parse_address, self.config.listener.address)):
             SocketOptions(*astuple(self.config.socket)).apply(sock)
             set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))
+        if self.config.admin.address:
+            self.admin = self._open_admin()
 
     @property
     def listen_addresses(self) -> list[Address]:
@@ -189,6 +197,8 @@ class Server:
         self.dialer.stop()
         self.clients.farewell()
         self.trunk.close(CloseReason.SHUTDOWN)
+        if self.admin is not None:
+            self.admin.close()
         for timer in (self._reaping, self._giving_up):
             if timer is not None:
                 self.reactor.cancel(timer)
@@ -261,6 +271,32 @@ class Server:
     def _on_trunk_room(self) -> None:
         if not self._stopping:  # it reads nobody any more
             self.clients.turns.resume()
+
+    # ---- the operator
+
+    def expel(self, client_id: int) -> bool:
+        """End a client's session, and tell the master; whether there was one."""
+        session = self.registry.sessions.get(client_id)
+        if session is not None:
+            log.info("the operator kicks client %d", client_id)
+            self.hub.expel(session)
+        return session is not None
+
+    def drain(self) -> None:
+        """Accept nobody any more, for good; who is here stays until they leave, or until `stop`."""
+        if self.readiness.state is not State.DRAINING:
+            log.info("draining: nobody is accepted any more")
+            self.readiness.move(Event.LEAVING)
+            self.entrance.close()
+
+    def _open_admin(self) -> Endpoint:
+        from .admin.endpoint import Endpoint  # here, for it takes packages that not everybody has
+
+        admin = self.config.admin
+        endpoint = Endpoint(self.reactor, parse_address(admin.address), admin.token, Oversight(self))
+        log.info("the admin endpoint is at %s", endpoint.address)
+        self.clients.watcher = endpoint.recorder
+        return endpoint
 
     # ---- sessions
 

@@ -105,6 +105,10 @@ def session_ended(rig: Rig) -> None:
     again.send_raw(PING)
 
 
+def expelled(rig: Rig) -> None:
+    expelled_for_good(rig)
+
+
 def kicked(rig: Rig) -> None:
     rig.master.kick(rig.new().client_id)
 
@@ -136,6 +140,7 @@ PROVOCATIONS: dict[CloseReason, Callable[[Rig], None]] = {
     CloseReason.TAKEN_OVER: taken_over,
     CloseReason.SESSION_ENDED: session_ended,
     CloseReason.KICKED: kicked,
+    CloseReason.EXPELLED: expelled,
     CloseReason.OUTBOX_FULL: outbox_full,
     CloseReason.TOO_SLOW: too_slow,
     CloseReason.WRITE_STALLED: write_stalled,
@@ -229,6 +234,14 @@ def evicted(rig: Rig) -> RawClient:
     return oldest
 
 
+def expelled_for_good(rig: Rig) -> RawClient:
+    assert isinstance(rig.server, EmbeddedServer)
+    client, server = rig.new(), rig.server.server
+    server.reactor.call_soon(lambda: server.expel(client.client_id))
+    rig.stranger()  # the loop turns for it
+    return client
+
+
 def kicked_for_good(rig: Rig) -> RawClient:
     client = rig.new()
     rig.master.kick(client.client_id)
@@ -245,6 +258,7 @@ ENDS: dict[EndReason, tuple[Callable[[Rig], RawClient], bytes]] = {
     EndReason.EXPIRED: (expired, b"Client disconnected"),
     EndReason.EVICTED: (evicted, b"Client disconnected"),
     EndReason.KICKED: (kicked_for_good, b""),
+    EndReason.EXPELLED: (expelled_for_good, b"Client disconnected"),
     EndReason.OVERFLOW: (overflown, b"buffer overflow"),
 }
 

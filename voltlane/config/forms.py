@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
 from typing import Callable, NamedTuple
 
@@ -41,6 +42,12 @@ def _dial(text: str) -> str:
     return str(address)
 
 
+def _token(text: str) -> str:
+    if text and not re.fullmatch(r"[!-~]{16,256}", text):
+        raise ConfigError(f"{TOKEN.allowed} is needed")  # it is a secret, also when it is wrong
+    return text
+
+
 def _network(text: str) -> str:
     try:
         return str(ip_network(text))
@@ -53,6 +60,8 @@ LISTEN = Form(
     "ADDRESS",
     lambda text: str(parse_address(text)),
 )
+LISTEN_OR_NOT = Form(f'{LISTEN.allowed}, or "" for nowhere', "ADDRESS", lambda text: text and LISTEN.canonical(text))
+TOKEN = Form('16 to 256 printable characters of ASCII without blanks, or "" for none', "TOKEN", _token)
 DIAL = Form("host:port, [IPv6]:port or unix:/path", "ADDRESS", _dial)
 NETWORK = Form("an IP address or a network like 10.0.0.0/8 or 2001:db8::/32", "NETWORK", _network)
 PATH = Form('a path, or "" for none', "PATH", lambda text: text)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..address import is_loopback, parse_address
 from ..errors import ConfigError
-from .forms import DIAL, LISTEN, one_of
+from .forms import DIAL, LISTEN, LISTEN_OR_NOT, TOKEN, one_of
 from .setting import Section, Setting, seconds, setting, settings_of
 
 LOG_LEVELS = ("Off", "Error", "Warn", "Info", "Debug", "Trace")
@@ -197,12 +198,27 @@ class Socket(Section):
     )
 
 
+@dataclass(frozen=True)
+class Admin(Section):
+    """What an operator sees, over HTTP. Needs the extra `web`."""
+
+    address: str = setting(
+        "",
+        "Where the admin endpoint listens: figures, clients, a live page. unix:/path or a loopback address; another "
+        'one only with a token. "" = nowhere.',
+        form=LISTEN_OR_NOT,
+        flag="--admin",
+    )
+    token: str = setting("", 'The secret that whoever asks must show; "" = none is needed.', form=TOKEN)
+
+
 SECTIONS: dict[str, type[Section]] = {
     "general": General,
     "listener": Listener,
     "master": Master,
     "clients": Clients,
     "socket": Socket,
+    "admin": Admin,
 }
 
 
@@ -222,6 +238,7 @@ class Config:
     master: Master = field(default_factory=Master)
     clients: Clients = field(default_factory=Clients)
     socket: Socket = field(default_factory=Socket)
+    admin: Admin = field(default_factory=Admin)
 
     def __post_init__(self) -> None:
         check_together({name: getattr(self, name) for name in SECTIONS}, {})
@@ -237,6 +254,21 @@ def check_together(sections: Mapping[str, Section], origins: Mapping[str, str]) 
                 f"{', '.join(places)}{': ' if places else ''}{least} = {smaller:g} is more than "
                 f"{most} = {larger:g}{'' if most in origins else ' (default)'}"
             )
+    admin = sections["admin"]
+    assert isinstance(admin, Admin)
+    _check_admin(admin, origins)
+
+
+def _check_admin(admin: Admin, origins: Mapping[str, str]) -> None:
+    if not admin.address or admin.token:
+        return
+    address = parse_address(admin.address)
+    if address.kind == "tcp" and not is_loopback(address.host):
+        place = f"{origins['admin.address']}: " if "admin.address" in origins else ""
+        raise ConfigError(
+            f"{place}admin.address = {admin.address} can be reached from elsewhere, so admin.token is needed; without "
+            "one it must be a unix socket or a loopback address like 127.0.0.1:42002"
+        )
 
 
 def _value(sections: Mapping[str, Section], name: str) -> float:

@@ -25,6 +25,7 @@ _END_NOTICE = {
     EndReason.EXPIRED: b"Client disconnected",
     EndReason.EVICTED: b"Client disconnected",
     EndReason.OVERFLOW: b"buffer overflow",
+    EndReason.EXPELLED: b"Client disconnected",
     EndReason.KICKED: None,  # the master asked for it
 }
 
@@ -104,6 +105,10 @@ class Hub:
         self.registry.end(session)
         self.ended(session, EndReason.OVERFLOW)
 
+    def expel(self, session: Session) -> None:
+        """The operator ends a client's session."""
+        self._kick(session, EndReason.EXPELLED, CloseReason.EXPELLED)
+
     def ended(self, session: Session, reason: EndReason) -> None:
         """Count a session's end and tell the master, if it does not know."""
         self._counters.ended[reason] += 1
@@ -143,11 +148,7 @@ class Hub:
         if session is None:
             self._not_found(packet.client_id, 1)
         elif packet.flag is Flag.KICK:
-            link = session.link
-            self.registry.end(session)
-            self.ended(session, EndReason.KICKED)
-            if link is not None:
-                link.detach(CloseReason.KICKED)
+            self._kick(session, EndReason.KICKED, CloseReason.KICKED)
         elif packet.flag is Flag.FAILURE:
             self._counters.failures_from_master += 1
         # A reconnection notice says nothing to a server: it is who sends them.
@@ -157,6 +158,13 @@ class Hub:
     def announcements(self) -> bytes:
         """A reconnection notice for each live session, for a master that may have forgotten them."""
         return b"".join([frame_tagged(session.id, Flag.RECONNECTION) for session in self.registry.live()])
+
+    def _kick(self, session: Session, end: EndReason, close: CloseReason) -> None:
+        link = session.link
+        self.registry.end(session)
+        self.ended(session, end)
+        if link is not None:
+            link.detach(close)
 
     def _not_found(self, client_id: int, packets: int) -> None:
         self._counters.unknown_client += packets

@@ -127,7 +127,7 @@ class Pressure:
             client.timer = None
 
     def _overflow(self, client: ClientConnection, reason: CloseReason, detail: str) -> None:
-        session, client.session = client.session, None
+        session = client.leave_session()
         if session is not None:
             self._hub.overflow(session)
             client.close(reason, f"client {session.id}: {detail}")

@@ -18,6 +18,7 @@ from ..net.poller import HANGUP, READ, WRITE
 from ..net.reactor import Reactor
 from ..net.stream import Stream
 from ..ops.log import PeerLog, log
+from ..ops.watch import Watcher
 from ..reasons import CloseReason
 from ..wire.batch import retag
 from ..wire.framing import PREFIX, PREFIX_SIZE, next_frame
@@ -74,6 +75,8 @@ class ClientEdge:
         self.view = memoryview(self.scratch)
         self.behind_tag = self.view[TAG_SIZE:]
         self.peers = PeerLog()
+        self.watcher: Watcher | None = None
+        """Whoever wants to hear of each connection."""
         self.turns = Turns(reactor, on_crowd)
         self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
         self.configure(limits, pressure)
@@ -110,12 +113,14 @@ class ClientEdge:
 class ClientConnection(Stream):
     """One client's connection, and the `Link` of its session once the handshake is done."""
 
-    __slots__ = ("edge", "flags", "handshake", "partial", "session", "since", "stall", "timer")
+    __slots__ = ("edge", "flags", "handshake", "partial", "session", "since", "stall", "timer", "was")
 
     def __init__(self, edge: ClientEdge, sock: socket.socket) -> None:
         self.edge = edge
         self.flags = 0
         self.session: Session | None = None
+        self.was = 0
+        """The id of the session that it was taken away from."""
         self.handshake: Handshake | None = Handshake(edge.grounds)
         self.partial: bytes | LargeFrame | None = None
         """The received part of a frame that is not whole yet."""
@@ -298,6 +303,8 @@ class ClientConnection(Stream):
             position, stop = 0, len(rest)
             edge.scratch[:stop] = rest
         log.debug("client %d is here", session.id)
+        if edge.watcher is not None and self.sock is not None:
+            edge.watcher.here(session.id, peer_name(self.sock), handshake.session is not None)
         if position != stop and session.state is not State.ENDED:  # even if the client has left again by now
             self._take_rest(position, stop, session.id)
 
@@ -327,7 +334,7 @@ class ClientConnection(Stream):
 
     def detach(self, reason: CloseReason) -> list[tuple[Chunk, int]]:
         """See Link."""
-        self.session = None
+        self.leave_session()
         unwritten = self.outbox.take() if self.outbox is not None else []
         self.close(reason)
         return unwritten
@@ -342,6 +349,13 @@ class ClientConnection(Stream):
         """See Stream."""
         self.edge.pressure.relieve(self)
 
+    def leave_session(self) -> Session | None:
+        """Belong to no session any more, and remember which it was."""
+        session, self.session = self.session, None
+        if session is not None:
+            self.was = session.id
+        return session
+
     def _stop_timer(self) -> None:
         if self.timer is not None:
             self.reactor.cancel(self.timer)
@@ -355,6 +369,8 @@ class ClientConnection(Stream):
         edge.counters.closed[reason] += 1
         self._stop_timer()
         edge.pressure.forget(self)
+        if edge.watcher is not None:
+            edge.watcher.gone(session.id if session else self.was, peer_name(sock), reason, detail)
         if reason in _ORDINARY:
             log.debug("client %s: %s %s", session.id if session else "(no session)", reason.value, detail)
         else:

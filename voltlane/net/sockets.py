@@ -37,15 +37,16 @@ def resolve(address: Address) -> list[tuple[int, object]]:
     return [(family, where) for family, _, _, _, where in found]
 
 
-def listening_socket(address: Address) -> socket.socket:
+def listening_socket(address: Address, owner_only: bool = False) -> socket.socket:
     """A bound, non-blocking socket that listens. `*` means every interface, IPv6 and IPv4.
 
-    A unix socket's file that nobody listens on any more is replaced. Raises StartupError, with the exit code.
+    A unix socket is there for whom the umask lets, or for its owner alone. Its file is replaced when nobody listens on
+    it any more. Raises StartupError, with the exit code.
     """
     try:
         if address.kind == "unix":
             _remove_abandoned(address.path)
-            return _listen(socket.AF_UNIX, address.path)
+            return _listen_privately(address.path) if owner_only else _listen(socket.AF_UNIX, address.path)
         if not address.host and socket.has_dualstack_ipv6():
             return _listen(socket.AF_INET6, ("::", address.port), dual_stack=True)
         if not address.host:
@@ -70,6 +71,15 @@ def _listen(family: int, where: object, dual_stack: bool = False) -> socket.sock
         sock.close()
         raise
     return sock
+
+
+def _listen_privately(path: str) -> socket.socket:
+    """By the umask, as a change of the file's mode would come too late for who connects in between."""
+    usual = os.umask(0o177)
+    try:
+        return _listen(socket.AF_UNIX, path)
+    finally:
+        os.umask(usual)
 
 
 def _remove_abandoned(path: str) -> None:

@@ -1,0 +1,113 @@
+"""The live stream: what viewers are sent, and that none of them is waited for."""
+
+from __future__ import annotations
+
+from kit.admin import Asker
+from kit.world import World
+
+from voltlane.admin.events import MOST_GATHERED, MOST_VIEWERS, VIEWER_BYTES
+
+
+def viewer(world: World) -> Asker:
+    asker = Asker(world)
+    asker.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    asker.settle()
+    return asker
+
+
+def test_a_snapshot_at_once_and_one_a_second(watched: World) -> None:
+    asker = viewer(watched)
+    assert [name for name, _ in asker.events()] == ["snapshot"]
+    for seconds in range(2, 5):
+        watched.pass_(1.1)
+        asker.settle()
+        assert len(asker.events()) == seconds
+    assert asker.events()[0][1]["state"] == "ready"
+    asker.close()
+
+
+def test_who_comes_and_goes_is_told_as_it_happens(watched: World) -> None:
+    asker = viewer(watched)
+    client = watched.new()
+    client.cut()
+    watched.settle()
+    back = watched.resume(client)
+    watched.pass_(0.3, step=0.1)
+    asker.settle()
+    happened = [event for name, data in asker.events() if name == "happened" for event in data["events"]]
+    assert [(event["kind"], event["id"]) for event in happened] == [
+        ("connected", client.id),
+        ("closed", client.id),
+        ("resumed", back.id),
+    ]
+    assert happened[1]["reason"] == "peer closed"
+    asker.close()
+
+
+def test_of_very_many_events_only_the_number_is_told(watched: World) -> None:
+    asker = viewer(watched)
+    for _ in range(MOST_GATHERED + 7):
+        asker.endpoint._events.happened({"kind": "closed"})
+    watched.pass_(0.3, step=0.1)
+    asker.settle()
+    (data,) = [data for name, data in asker.events() if name == "happened"]
+    assert len(data["events"]) == MOST_GATHERED and data["left_out"] == 7
+    asker.close()
+
+
+def test_nothing_is_made_while_nobody_watches(watched: World) -> None:
+    timers = watched.loop.timers
+    asker = viewer(watched)
+    assert watched.loop.timers == timers + 1
+    asker.close()
+    assert watched.loop.timers == timers
+    watched.new().cut()
+    watched.settle()
+    events = watched.server.admin._events  # type: ignore[union-attr]
+    assert not events._gathered and events._gathering is None
+
+
+def test_a_viewer_that_does_not_read_is_dropped_and_the_others_see_on(watched: World) -> None:
+    slow, quick = viewer(watched), viewer(watched)
+    events = quick.endpoint._events
+    (stuck, _) = list(events._viewers)
+    for _ in range(400):
+        watched.pass_(1.1, step=1.1)
+        quick.settle()
+        if stuck.closed:
+            break
+        assert stuck.outbox is None or stuck.outbox.size <= VIEWER_BYTES + 8192
+    assert stuck.closed and list(events._viewers) != [] and not quick.ended
+    before = len(quick.events())
+    watched.pass_(1.1)
+    quick.settle()
+    assert len(quick.events()) == before + 1
+    slow.close()
+    quick.close()
+
+
+def test_what_a_viewer_says_is_not_listened_to(watched: World) -> None:
+    asker = viewer(watched)
+    asker.write(b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n" * 10)
+    asker.settle()
+    assert [name for name, _ in asker.events()] == ["snapshot"]
+    asker.close()
+
+
+def test_there_are_not_too_many(watched: World) -> None:
+    viewers = [viewer(watched) for _ in range(MOST_VIEWERS)]
+    one_more = Asker(watched)
+    assert one_more.get("/events").status == 503
+    viewers.pop().close()
+    assert viewer(watched).events()
+    for asker in viewers:
+        asker.close()
+
+
+def test_a_server_that_ends_lets_its_viewers_go(watched: World) -> None:
+    asker = viewer(watched)
+    descriptors, timers = watched._plain
+    asker.endpoint.close()
+    asker.settle()
+    assert asker.ended
+    watched._plain = (descriptors - 1, timers)

@@ -1,0 +1,152 @@
+"""What each path answers, of a server with a master and clients."""
+
+from __future__ import annotations
+
+import pytest
+from kit.admin import Asker
+from kit.world import World
+
+from voltlane.reasons import CloseReason, EndReason
+from voltlane.wire.tagged import Flag
+
+
+def test_the_loop_lives(asker: Asker) -> None:
+    answer = asker.get("/livez")
+    assert (answer.status, answer.body) == (200, b"alive\n")
+    assert answer.headers["cache-control"] == "no-store" and answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_ready_while_there_is_a_master(watched: World, asker: Asker) -> None:
+    assert asker.get("/readyz").body == b"ready\n"
+    watched.master.cut()
+    watched.settle()
+    answer = asker.get("/readyz")
+    assert (answer.status, answer.body) == (503, b"no connection to the master\n")
+    watched.connect_master()
+    assert asker.get("/readyz").status == 200
+
+
+def test_draining_accepts_nobody_and_loses_nobody(watched: World, asker: Asker) -> None:
+    client = watched.new()
+    assert asker.post("/drain").json == {"state": "draining"}
+    assert asker.post("/drain").status == 200
+    assert asker.get("/readyz").body == b"draining\n"
+    assert not watched.server.entrance.is_open
+    client.send(b"still here")
+    watched.settle()
+    assert watched.master.data[client.id] == [b"still here"]
+    watched.master.cut()
+    watched.settle()
+    watched.connect_master()
+    assert asker.get("/readyz").body == b"draining\n"
+
+
+def test_the_figures(watched: World, asker: Asker) -> None:
+    client = watched.new()
+    client.send(b"one", b"two")
+    watched.new().cut()
+    watched.settle()
+    stats = asker.get("/stats").json
+    assert stats["clients"] == {"live": 1, "stale": 1, "handshaking": 0}
+    assert stats["counts"]["packets_up"] == 2 and stats["counts"]["sessions"] == 2
+    assert stats["reasons"]["closed"] == {"peer closed": 1}
+    assert stats["master"]["connected"] is True and stats["ready"] is True and stats["state"] == "ready"
+
+
+def test_one_client(watched: World, asker: Asker) -> None:
+    client = watched.new()
+    row = asker.get(f"/clients/{client.id}").json
+    assert (row["id"], row["state"]) == (client.id, "live")
+    assert row["rtt"] is None, "not known is not 0"
+    assert asker.get("/clients/999").status == asker.get(f"/clients/{1 << 70}").status == 404
+    assert asker.get("/clients/0x1").status == asker.get("/clients/-1").status == 404
+
+
+def test_kicking_ends_the_session_and_tells_the_master(watched: World, asker: Asker) -> None:
+    client, other = watched.new(), watched.new()
+    assert asker.post(f"/clients/{client.id}/kick").json == {"kicked": client.id}
+    watched.settle()
+    assert client.ended and not other.ended
+    assert watched.master.notices(Flag.FAILURE) == [(client.id, b"Client disconnected")]
+    assert watched.server.counters.ended[EndReason.EXPELLED] == 1
+    assert watched.server.counters.closed[CloseReason.EXPELLED] == 1
+    assert asker.post(f"/clients/{client.id}/kick").status == 404
+
+
+def test_a_stale_client_can_be_kicked(watched: World, asker: Asker) -> None:
+    client = watched.new()
+    client.cut()
+    watched.settle()
+    assert asker.get(f"/clients/{client.id}").json["state"] == "stale"
+    assert asker.post(f"/clients/{client.id}/kick").status == 200
+    assert watched.server.registry.sessions == {}
+
+
+def test_the_last_closed_ones_with_their_reasons(watched: World, asker: Asker) -> None:
+    first, second = watched.new(), watched.new()
+    first.cut()
+    watched.settle()
+    asker.post(f"/clients/{second.id}/kick")
+    stranger = watched.start_new()
+    stranger.write(b"\xff" * 4)
+    watched.settle()
+    rows = asker.get("/closed").json
+    assert rows["total"] == 3
+    assert [(row["id"], row["reason"]) for row in rows["closed"]] == [
+        (stranger.id or 3, "frame over the size limit"),
+        (second.id, "kicked by the operator"),
+        (first.id, "peer closed"),
+    ]
+    assert len(asker.get("/closed?limit=1&offset=1").json["closed"]) == 1
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/clients?sort=luck",
+        "/clients?order=up",
+        "/clients?limit=-1",
+        "/clients?limit=501",
+        "/clients?limit=",
+        "/clients?offset=1e3",
+        "/clients?offset=99999999999",
+        "/clients?colour=red",
+        "/closed?limit=x",
+        "/closed?sort=id",
+    ],
+)
+def test_a_wrong_question_is_told_what_is_right(asker: Asker, target: str) -> None:
+    answer = asker.get(target)
+    assert answer.status == 400 and len(answer.json["error"]) > 20
+    assert not asker.ended
+
+
+@pytest.mark.parametrize(
+    "method, target, status, allow",
+    [
+        ("POST", "/stats", 405, "GET, HEAD"),
+        ("GET", "/drain", 405, "POST"),
+        ("DELETE", "/clients/1", 405, "GET, HEAD"),
+        ("OPTIONS", "/", 405, "GET, HEAD"),
+        ("BREW", "/stats", 501, None),
+        ("GET", "/../etc/passwd", 404, None),
+        ("GET", "/clients/1/kick/2", 404, None),
+        ("GET", "/%2e%2e/x", 404, None),
+        ("GET", "/page.html", 404, None),
+        ("GET", "//", 404, None),
+        ("GET", "/clients/{id}", 404, None),
+    ],
+)
+def test_what_there_is_not(asker: Asker, method: str, target: str, status: int, allow: str | None) -> None:
+    answer = asker.ask(method, target)
+    assert (answer.status, answer.headers.get("allow")) == (status, allow)
+    assert not asker.ended
+
+
+def test_the_page_is_strict_about_what_it_runs(asker: Asker) -> None:
+    answer = asker.get("/")
+    policy = answer.headers["content-security-policy"]
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe" not in policy
+    text = answer.body.decode()
+    assert "://" not in text and " style=" not in text and " onclick=" not in text and "innerHTML" not in text

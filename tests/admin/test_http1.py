@@ -1,0 +1,122 @@
+"""Requests, right and wrong, whole and in pieces: each gets its status, and none an exception."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kit.admin import Asker, answers
+
+from voltlane.admin.answers import Refusal, json_response
+from voltlane.admin.http1 import MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_LINE, Conversation, Request
+
+GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def heard(*pieces: bytes) -> Iterator[Request | int]:
+    """The requests in some bytes; the status that a refusal ends them with."""
+    conversation = Conversation()
+    for piece in pieces:
+        conversation.receive(piece)
+        while True:
+            try:
+                request = conversation.next_request()
+            except Refusal as refusal:
+                conversation.answer(refusal.response, "now", last=True)
+                yield refusal.status
+                return
+            if request is None:
+                break
+            yield request
+            conversation.answer(json_response({}), "now")
+            if conversation.over:
+                return
+
+
+def test_a_request_is_what_it_says() -> None:
+    (request,) = heard(b"POST /a%20b?c=d&e= HTTP/1.1\r\nHost: h\r\nX: 1\r\nx: 2\r\nContent-Length: 3\r\n\r\nabc")
+    assert request == Request(
+        "POST", "/a b", {"c": "d", "e": ""}, {"host": "h", "x": "1, 2", "content-length": "3"}, b"abc"
+    )
+
+
+def test_a_chunked_body_is_put_together() -> None:
+    (request,) = heard(
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    )
+    assert isinstance(request, Request) and request.body == b"abcde"
+
+
+def test_byte_by_byte_is_the_same() -> None:
+    data = GET + b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc" + GET
+    assert list(heard(*[data[i : i + 1] for i in range(len(data))])) == list(heard(data)) != []
+
+
+WRONG = {
+    "no request": (b"hello\r\n\r\n", 400),
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
+    "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+    "a proxy's target": (b"GET http://elsewhere/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "a header without a colon": (b"GET / HTTP/1.1\r\nHost: a\r\nnothing\r\n\r\n", 400),
+    "two lengths": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+    "a length that is none": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
+    "many fields": (b"GET /?" + b"&".join([b"a=b"] * 30) + b" HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "a large body": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY + 1), 413),
+    "a body that grows large": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n"
+        % (MAX_BODY + 1, b"x" * (MAX_BODY + 1)),
+        413,
+    ),
+    "a long line": (b"GET /" + b"x" * MAX_LINE + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+    "a line without end": (b"GET /" + b"x" * (MAX_HEAD + 1000), 414),
+    "something else expected": (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: wonders\r\n\r\n", 417),
+    "long headers": (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * MAX_HEAD + b"\r\n\r\n", 431),
+    "headers without end": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * (MAX_HEAD // 6), 431),
+    "many headers": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * MAX_HEADERS + b"\r\n", 431),
+    "another coding": (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("pieces", [1, 3, 1000], ids=["whole", "in three", "in small pieces"])
+def test_a_wrong_request_gets_its_status(name: str, pieces: int) -> None:
+    data, status = WRONG[name]
+    size = max(1, len(data) // pieces)
+    assert list(heard(*[data[i : i + size] for i in range(0, len(data), size)])) == [status]
+
+
+def test_who_waits_to_be_told_to_go_on_is_told(asker: Asker) -> None:
+    head = b"POST /drain HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    assert [answer.status for answer in asker.raw(head)] == [100]
+    assert [answer.status for answer in asker.raw(b"{}")] == [200]
+
+
+def test_who_announces_too_much_is_not_told_to_go_on(asker: Asker) -> None:
+    head = b"POST /drain HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 99999\r\n\r\n"
+    assert [answer.status for answer in asker.raw(head)] == [413]
+    assert asker.ended
+
+
+TOKENS = [
+    b"GET ", b"POST ", b"HEAD ", b"CONNECT ", b"/", b"/livez", b"/clients", b"?sort=", b"%", b"*", b" HTTP/1.1",
+    b" HTTP/1.0", b"\r\n", b"\n", b"\r", b"\0", b"Host: a", b"Connection: close", b"Connection: Upgrade",
+    b"Upgrade: h2c", b"Content-Length: ", b"3", b"Transfer-Encoding: chunked", b"Expect: 100-continue", b'Cookie: a="',
+    b": ", b"\xff", b"Authorization: Bearer x", b"0\r\n\r\n", b"a" * 3000, b"HTTP/1.1 200 OK", b"\r\n\r\n",
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(st.binary(max_size=200), st.lists(st.sampled_from(TOKENS), max_size=30).map(b"".join)),
+    st.lists(st.integers(0, 3000), max_size=5),
+)
+def test_anything_gets_requests_or_a_refusal(data: bytes, cuts: list[int]) -> None:
+    whole = list(heard(data))
+    for item in whole:
+        assert isinstance(item, Request) or 400 <= item <= 505
+    edges = sorted({0, len(data), *[cut for cut in cuts if cut < len(data)]})
+    pieces = [data[start:stop] for start, stop in zip(edges, edges[1:])]
+    assert list(heard(*pieces)) == whole
+    assert answers(b"") == []

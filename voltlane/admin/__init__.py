@@ -1,0 +1,11 @@
+"""The admin endpoint: what an operator sees of a running server, over HTTP on the same reactor.
+
+    http1        bytes ↔ requests and answers (h11)         guard       who may ask
+    router       paths → handlers                           handlers    what each path answers
+    listing      sorting and paging many clients, sliced    exposition  /metrics
+    events       viewers of the live stream                 page        the page at /
+    connection   one HTTP connection                        endpoint    all of it joined
+
+It knows the server as a `subject.Subject`. Needs the extra `web` (h11, prometheus-client); every module can be imported
+without it, and `endpoint.require_extra` says what is missing.
+"""

@@ -1,0 +1,54 @@
+"""What the endpoint answers with: a response, a refusal, and the headers that all of them carry."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+
+if TYPE_CHECKING:
+    from .connection import AdminConnection
+
+JSON = "application/json"
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""On every answer. None of them lets another site's page read anything (there is no CORS)."""
+
+
+class Response(NamedTuple):
+    """One answer."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+    follow: Callable[[AdminConnection], None] | None = None
+    """For an answer without end: is given the connection, which is its own from then on."""
+
+
+class Refusal(Exception):
+    """A request that cannot be answered as asked. `status` is the HTTP status, the message is for a person."""
+
+    def __init__(self, status: int, message: str, *headers: tuple[str, str]) -> None:
+        super().__init__(message)
+        self.status = int(status)
+        self.headers = headers
+
+    @property
+    def response(self) -> Response:
+        """It as an answer."""
+        return json_response({"error": str(self)}, self.status, *self.headers)
+
+
+def encode_json(value: Any) -> bytes:
+    """JSON in as few bytes as it takes."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def json_response(value: Any, status: int = 200, *headers: tuple[str, str]) -> Response:
+    """An answer in JSON."""
+    return Response(status, encode_json(value) + b"\n", JSON, headers)

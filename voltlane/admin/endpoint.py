@@ -1,0 +1,83 @@
+"""The endpoint as a whole: where it listens, who is connected, and what it consists of."""
+
+from __future__ import annotations
+
+import socket
+from functools import partial
+
+from ..address import Address
+from ..errors import StartupError
+from ..net.listener import Listener
+from ..net.reactor import Reactor
+from ..net.sockets import close_gently, listening_socket, local_address, remove_socket_file
+from ..ops.log import log
+from ..reasons import CloseReason
+from . import exposition, http1
+from .answers import Response
+from .connection import AdminConnection
+from .events import Events
+from .guard import Guard
+from .handlers import Handlers, snapshot
+from .http1 import Request
+from .recorder import Recorder
+from .router import Work
+from .subject import Subject
+
+MOST_CONNECTIONS = 64
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
+
+
+def require_extra() -> None:
+    """Raises StartupError when the packages are missing, and says how to get them."""
+    needed = {"h11": http1.AVAILABLE, "prometheus-client": exposition.AVAILABLE}
+    missing = [name for name, available in needed.items() if not available]
+    if missing:
+        raise StartupError(
+            f"admin.address is set, which needs {' and '.join(missing)}: pip install 'voltlane[web]', "
+            f"or pip install {' '.join(missing)}"
+        )
+
+
+class Endpoint:
+    """Listens at `address` from the moment it is made. Raises StartupError."""
+
+    def __init__(self, reactor: Reactor, address: Address, token: str, subject: Subject) -> None:
+        require_extra()
+        self._reactor = reactor
+        listening = listening_socket(address, owner_only=True)
+        self.address = local_address(listening)
+        """Where it listens."""
+        self._connections: dict[AdminConnection, None] = {}
+        self._events = Events(reactor, partial(snapshot, subject))
+        self.recorder = Recorder(self._events)
+        self._handlers = Handlers(subject, Guard(token, self.address), self._events, self.recorder)
+        self._listener = Listener(reactor, listening, self._accept, self._on_pause)
+
+    def respond(self, request: Request) -> Response | Work:
+        """Answer a request. Raises Refusal."""
+        return self._handlers.respond(request)
+
+    def closed(self, connection: AdminConnection) -> None:
+        """A connection is gone."""
+        self._connections.pop(connection, None)
+        self._events.remove(connection)
+
+    def close(self) -> None:
+        """Listen no more, and close every connection."""
+        self._listener.close(CloseReason.SHUTDOWN)
+        remove_socket_file(self.address)
+        for connection in list(self._connections):
+            connection.close(CloseReason.SHUTDOWN)
+
+    def _accept(self, sock: socket.socket) -> None:
+        if len(self._connections) >= MOST_CONNECTIONS:
+            try:
+                sock.send(_TOO_MANY)
+            finally:
+                close_gently(sock)
+            return
+        connection = AdminConnection(self, self._reactor, sock)
+        self._connections[connection] = None
+
+    def _on_pause(self, error: OSError, wait: float) -> None:
+        log.warning("cannot accept connections: %s; trying again in %.1f s", error.strerror, wait)

@@ -1,0 +1,109 @@
+"""The live stream: server-sent events to whoever watches. One snapshot a second, and what happens as it happens.
+
+Everybody gets the same bytes, made once. Nobody is waited for: a viewer that has not taken what it was sent is dropped
+when `VIEWER_BYTES` wait for it. While nobody watches there is no timer and nothing is made.
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Callable
+
+from ..core.timers import Timer
+from ..net.reactor import Reactor
+from ..reasons import CloseReason
+from .answers import Refusal, Response, encode_json
+
+if TYPE_CHECKING:
+    from .connection import AdminConnection
+
+MOST_VIEWERS = 16
+VIEWER_BYTES = 1 << 18
+"""Bytes that may wait for one viewer."""
+SNAPSHOT_SECS = 1.0
+GATHER_SECS = 0.1
+"""What happens within this time goes out together."""
+MOST_GATHERED = 100
+"""Events that go out together; of what is more only the number is told."""
+RETRY_MS = 1000
+"""How long a browser waits before it connects again."""
+
+
+class Events:
+    """The viewers. `snapshot()` gives what they are shown each second."""
+
+    def __init__(self, reactor: Reactor, snapshot: Callable[[], Any]) -> None:
+        self._reactor = reactor
+        self._snapshot = snapshot
+        self._viewers: dict[AdminConnection, None] = {}
+        self._gathered: list[Any] = []
+        self._left_out = 0
+        self._ticking: Timer | None = None
+        self._gathering: Timer | None = None
+
+    # ---- viewers
+
+    def open(self) -> Response:
+        """The answer to one that wants to watch. Raises Refusal."""
+        if len(self._viewers) >= MOST_VIEWERS:
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"{MOST_VIEWERS} are watching already", ("Retry-After", "5"))
+        return Response(HTTPStatus.OK, b"", "text/event-stream", (), self._add)
+
+    def remove(self, viewer: AdminConnection) -> None:
+        """It is gone, or was none."""
+        if viewer in self._viewers:
+            del self._viewers[viewer]
+            if not self._viewers:
+                self._stop()
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody watches."""
+        return bool(self._viewers)
+
+    def _add(self, viewer: AdminConnection) -> None:
+        self._viewers[viewer] = None
+        viewer.send_more(b"retry: %d\n\n%s" % (RETRY_MS, _event("snapshot", self._snapshot())))
+        if self._ticking is None and self._viewers:
+            self._ticking = self._reactor.call_later(SNAPSHOT_SECS, self._tick)
+
+    # ---- what they are told
+
+    def happened(self, event: Any) -> None:
+        """Something to be told soon."""
+        if not self._viewers:
+            return
+        if len(self._gathered) < MOST_GATHERED:
+            self._gathered.append(event)
+        else:
+            self._left_out += 1
+        if self._gathering is None:
+            self._gathering = self._reactor.call_later(GATHER_SECS, self._tell)
+
+    def _tell(self, now: float) -> None:
+        self._gathering = None
+        gathered, left_out = self._gathered, self._left_out
+        self._gathered, self._left_out = [], 0
+        self._send(_event("happened", {"events": gathered, "left_out": left_out}))
+
+    def _tick(self, now: float) -> None:
+        self._ticking = self._reactor.call_later(SNAPSHOT_SECS, self._tick)
+        self._send(_event("snapshot", self._snapshot()))
+
+    def _send(self, data: bytes) -> None:
+        for viewer in list(self._viewers):
+            viewer.send_more(data)
+            if viewer.outbox is not None and viewer.outbox.size > VIEWER_BYTES:
+                viewer.close(CloseReason.SHUTDOWN)
+
+    def _stop(self) -> None:
+        for timer in (self._ticking, self._gathering):
+            if timer is not None:
+                self._reactor.cancel(timer)
+        self._ticking = self._gathering = None
+        self._gathered, self._left_out = [], 0
+
+
+def _event(name: str, value: Any) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), encode_json(value))

@@ -1,0 +1,129 @@
+"""/metrics: the figures as Prometheus metrics, written by prometheus_client itself.
+
+Names begin with `voltlane_`. Every label's values are a closed set of the code's own words (reasons, states, queues,
+phases): no client can make a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..statistics import Distribution, Statistics
+
+try:
+    import prometheus_client
+    import prometheus_client.core
+    import prometheus_client.openmetrics.exposition
+except ImportError:
+    prometheus_client = None
+
+AVAILABLE = prometheus_client is not None
+
+_PREFIX = "voltlane_"
+
+_COUNTS = {
+    "accepted": ("connections_accepted", "Client connections accepted."),
+    "sessions": ("sessions_opened", "Sessions of new clients."),
+    "resumed": ("sessions_resumed", "Sessions that a client came back to."),
+    "replayed": ("packets_replayed", "Missed packets that were sent to clients that came back."),
+    "backlog_dropped": ("backlog_packets_dropped", "Missed packets that a backlog had no room for."),
+    "unknown_client": ("unknown_client_packets", "Packets of the master's for clients that there are not."),
+    "failures_from_master": ("master_failures", "Failures that the master reported."),
+    "notices_dropped": ("notices_dropped", "Answers to the master's own mistakes that it was too slow for."),
+    "master_connections": ("master_connections", "Connections made to the master."),
+    "internal_errors": ("internal_errors", "Bugs of ours: each cost one connection."),
+    "packets_up": ("packets_up", "Packets on the firehose, to the master."),
+    "packets_down": ("packets_down", "Packets on the firehose, from the master."),
+    "bytes_up": ("bytes_up", "Bytes on the firehose, to the master."),
+    "bytes_down": ("bytes_down", "Bytes on the firehose, from the master."),
+}
+"""A count's name here, and what it is; of one that is not in the table the name must do."""
+
+_REASONS = {
+    "closed": ("connections_closed", "Connections closed, of clients and to the master, by reason."),
+    "ended": ("sessions_ended", "Sessions ended, by reason."),
+}
+
+_LATENCIES = {
+    "handshake_secs": ("handshake_seconds", "From accepting a new client to the end of its handshake."),
+    "resume_secs": ("resume_seconds", "From accepting a client that comes back to the end of its resume."),
+}
+
+
+def expose(statistics: Statistics, ready: bool, accept: str) -> tuple[bytes, str]:
+    """The metrics and their content type: OpenMetrics, or Prometheus's older text for who asks for no other."""
+    collector = _Collector(statistics, ready)
+    if "text/plain" in accept and "openmetrics" not in accept:
+        return prometheus_client.generate_latest(collector), prometheus_client.CONTENT_TYPE_LATEST
+    openmetrics = prometheus_client.openmetrics.exposition
+    return openmetrics.generate_latest(collector), openmetrics.CONTENT_TYPE_LATEST
+
+
+class _Collector:
+    """What prometheus_client asks for metrics."""
+
+    def __init__(self, statistics: Statistics, ready: bool) -> None:
+        self._statistics = statistics
+        self._ready = ready
+
+    def collect(self) -> Iterator[Any]:
+        """Every metric family."""
+        statistics = self._statistics
+        info = prometheus_client.core.InfoMetricFamily(f"{_PREFIX}build", "What is running.")
+        info.add_metric([], {"version": statistics.version})
+        yield info
+        yield _gauge("uptime_seconds", "Seconds since the server was made.", statistics.uptime)
+        yield _gauge("ready", "1 while clients are accepted and there is a master.", self._ready)
+        for name, value in statistics.counts.items():
+            metric, text = _COUNTS.get(name, (name, name.replace("_", " ")))
+            yield _counter(metric, text, value)
+        for name, by_reason in statistics.reasons.items():
+            metric, text = _REASONS.get(name, (name, name.replace("_", " ")))
+            family = prometheus_client.core.CounterMetricFamily(_PREFIX + metric, text, labels=["reason"])
+            for reason, value in by_reason.items():
+                family.add_metric([reason.value], value)
+            yield family
+        for name, distribution in statistics.latencies.items():
+            metric, text = _LATENCIES.get(name, (name.replace("_secs", "_seconds"), name.replace("_", " ")))
+            yield _histogram(metric, text, "", {"": distribution})
+        yield from self._gauges()
+        loop = statistics.loop
+        yield _counter("loop_turns", "Turns of the event loop.", loop.turns)
+        yield _counter("loop_busy_seconds", "Seconds in which the loop did not wait.", loop.busy_secs)
+        yield _histogram("loop_lag_seconds", "How long turns of the loop took.", "", {"": loop.lag})
+        yield _histogram("loop_phase_seconds", "Time by phase, of some turns.", "phase", loop.phases)
+
+    def _gauges(self) -> Iterator[Any]:
+        clients, queues, master = self._statistics.clients, self._statistics.queues, self._statistics.master
+        yield _gauges("clients", "Clients by state.", "state", clients._asdict())
+        in_bytes = {"master": queues.master_bytes, "clients": queues.clients_bytes, "backlog": queues.backlog_bytes}
+        yield _gauges("queue_bytes", "Bytes that wait: for the master, for clients, for stale ones.", "queue", in_bytes)
+        in_packets = {"master": queues.master_packets, "backlog": queues.backlog_packets}
+        yield _gauges("queue_packets", "Packets that wait.", "queue", in_packets)
+        yield _gauge("clients_waiting", "Clients for which something waits.", queues.clients_waiting)
+        yield _gauge("master_connected", "1 while there is a connection to the master.", master.connected)
+        yield _gauge("master_full", "1 while so much waits for the master that clients are not read.", master.full)
+
+
+def _gauge(name: str, text: str, value: float) -> Any:
+    return prometheus_client.core.GaugeMetricFamily(_PREFIX + name, text, value=float(value))
+
+
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Any:
+    family = prometheus_client.core.GaugeMetricFamily(_PREFIX + name, text, labels=[label])
+    for word, value in values.items():
+        family.add_metric([word], float(value))
+    return family
+
+
+def _counter(name: str, text: str, value: float) -> Any:
+    return prometheus_client.core.CounterMetricFamily(_PREFIX + name, text, value=value)
+
+
+def _histogram(name: str, text: str, label: str, values: Mapping[str, Distribution]) -> Any:
+    family = prometheus_client.core.HistogramMetricFamily(_PREFIX + name, text, labels=[label] if label else [])
+    for word, distribution in values.items():
+        edges = [*map(str, distribution.bounds), "+Inf"]
+        family.add_metric([word] if label else [], list(zip(edges, distribution.counts)), distribution.total)
+    return family

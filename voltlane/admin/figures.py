@@ -1,0 +1,49 @@
+"""The figures as JSON: what /stats answers, and what the page and the terminal view are shown each second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..statistics import ClientRow, Distribution, Statistics
+
+
+def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
+    """A server at one moment. Names are those of `statistics`; reasons go by their texts, zeros left out."""
+    return {
+        "version": statistics.version,
+        "uptime": round(statistics.uptime, 3),
+        "ready": ready,
+        "state": state,
+        "clients": statistics.clients._asdict(),
+        "master": {**statistics.master._asdict(), "reconnects": statistics.master.reconnects},
+        "queues": statistics.queues._asdict(),
+        "counts": dict(statistics.counts),
+        "reasons": {
+            name: {reason.value: count for reason, count in by_reason.items() if count}
+            for name, by_reason in statistics.reasons.items()
+        },
+        "latencies": {name: spread(distribution) for name, distribution in statistics.latencies.items()},
+        "loop": {
+            "turns": statistics.loop.turns,
+            "busy_secs": round(statistics.loop.busy_secs, 6),
+            "lag": spread(statistics.loop.lag),
+            "phases": {name: spread(distribution) for name, distribution in statistics.loop.phases.items()},
+        },
+    }
+
+
+def spread(distribution: Distribution) -> dict[str, Any]:
+    """A histogram in a few numbers; the buckets come along, for who wants the difference of two moments."""
+    return {
+        "observed": distribution.observed,
+        "total": round(distribution.total, 6),
+        "p50": distribution.quantile(0.5),
+        "p99": distribution.quantile(0.99),
+        "bounds": distribution.bounds,
+        "counts": distribution.counts,
+    }
+
+
+def client(row: ClientRow) -> dict[str, Any]:
+    """One client. What is not known is null."""
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in row._asdict().items()}

@@ -1,0 +1,135 @@
+"""What each path answers."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from itertools import islice
+from typing import Any
+
+from . import figures, listing
+from .answers import JSON, Refusal, Response, encode_json, json_response
+from .events import Events
+from .exposition import expose
+from .guard import Guard
+from .http1 import Request
+from .page import Page
+from .recorder import Recorder
+from .router import Route, Router, Work
+from .subject import Subject
+
+OPEN = {"/", "/livez", "/readyz", "/login"}
+"""Paths that need no token and may be asked for by any name: the page itself holds nothing, and probes are simple."""
+
+
+class Handlers:
+    """The endpoint's answers, of the server `subject`."""
+
+    def __init__(self, subject: Subject, guard: Guard, events: Events, recorder: Recorder) -> None:
+        self._subject = subject
+        self._guard = guard
+        self._events = events
+        self._recorder = recorder
+        self._page = Page()
+        self._router = Router(
+            [
+                Route("GET", "/", self.page),
+                Route("GET", "/livez", self.livez),
+                Route("GET", "/readyz", self.readyz),
+                Route("GET", "/metrics", self.metrics),
+                Route("GET", "/stats", self.stats),
+                Route("GET", "/clients", self.clients),
+                Route("GET", "/clients/{id}", self.client),
+                Route("POST", "/clients/{id}/kick", self.kick),
+                Route("GET", "/closed", self.closed),
+                Route("GET", "/events", self.events),
+                Route("POST", "/drain", self.drain),
+                Route("POST", "/login", self.login),
+            ]
+        )
+
+    def respond(self, request: Request) -> Response | Work:
+        """Answer a request. Raises Refusal."""
+        if request.path not in OPEN:
+            self._guard.check(request)
+        return self._router.dispatch(request)
+
+    # ---- probes
+
+    def livez(self, request: Request) -> Response:
+        """The loop turns, or there would be no answer."""
+        return _text(HTTPStatus.OK, "alive")
+
+    def readyz(self, request: Request) -> Response:
+        """Whether clients should be sent here."""
+        return _text(HTTPStatus.OK if self._subject.ready else HTTPStatus.SERVICE_UNAVAILABLE, self._subject.state)
+
+    # ---- figures
+
+    def metrics(self, request: Request) -> Response:
+        """All counters, for Prometheus."""
+        body, content_type = expose(self._subject.statistics(), self._subject.ready, request.headers.get("accept", ""))
+        return Response(HTTPStatus.OK, body, content_type)
+
+    def stats(self, request: Request) -> Response:
+        """The same in JSON."""
+        return json_response(snapshot(self._subject))
+
+    def events(self, request: Request) -> Response:
+        """The live stream."""
+        return self._events.open()
+
+    # ---- clients
+
+    def clients(self, request: Request) -> Response | Work:
+        """Clients, sorted and paged."""
+        return listing.listing(self._subject, request)
+
+    def client(self, request: Request, client_id: int) -> Response:
+        """One client."""
+        row = self._subject.client(client_id)
+        if row is None:
+            raise Refusal(HTTPStatus.NOT_FOUND, "there is no client with this id")
+        return json_response(figures.client(row))
+
+    def closed(self, request: Request) -> Response:
+        """The connections that were closed last, newest first."""
+        query = request.query
+        listing.check_fields(query, ("offset", "limit"))
+        offset = listing.number(query, "offset", 0, 10**9)
+        limit = listing.number(query, "limit", 50, listing.MOST)
+        rows = list(islice(reversed(self._recorder.closed), offset, offset + limit))
+        return json_response({"total": len(self._recorder.closed), "offset": offset, "limit": limit, "closed": rows})
+
+    # ---- orders
+
+    def kick(self, request: Request, client_id: int) -> Response:
+        """End a client's session; the master is told."""
+        if not self._subject.expel(client_id):
+            raise Refusal(HTTPStatus.NOT_FOUND, "there is no client with this id")
+        return json_response({"kicked": client_id})
+
+    def drain(self, request: Request) -> Response:
+        """Accept nobody any more; who is here stays."""
+        self._subject.drain()
+        return json_response({"state": self._subject.state})
+
+    # ---- for people
+
+    def page(self, request: Request) -> Response:
+        """The live page. It says nothing by itself: what it shows it asks for."""
+        return self._page.response
+
+    def login(self, request: Request) -> Response:
+        """A browser's way to show the token: the body is the token, and the answer a cookie."""
+        self._guard.check_site(request)
+        cookie = self._guard.cookie_for(request.body.decode("utf-8", "replace").strip())
+        return Response(HTTPStatus.OK, encode_json({"welcome": True}), JSON, (("Set-Cookie", cookie),))
+
+
+def snapshot(subject: Subject) -> dict[str, Any]:
+    """The server at this moment, as /stats and the live stream show it."""
+    return figures.figures(subject.statistics(), subject.ready, subject.state)
+
+
+def _text(status: int, text: str) -> Response:
+    return Response(status, text.encode() + b"\n", "text/plain; charset=utf-8")

@@ -1,0 +1,151 @@
+"""HTTP/1.1 of one connection, on h11: bytes in, requests out; answers in, bytes out. No socket, no clock. RFC 9112."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+from .answers import HEADERS, Refusal, Response
+
+try:
+    import h11
+except ImportError:
+    h11 = None
+
+AVAILABLE = h11 is not None
+
+MAX_LINE = 2048
+"""Bytes of the longest request line."""
+MAX_HEAD = 8192
+"""Bytes of the longest request line and headers together."""
+MAX_HEADERS = 64
+MAX_BODY = 4096
+MAX_FIELDS = 16
+"""Fields of a query."""
+
+
+class Request(NamedTuple):
+    """One whole request."""
+
+    method: str
+    path: str
+    """Percent-decoded."""
+    query: dict[str, str]
+    headers: dict[str, str]
+    """By lower-case name; those that came several times joined by commas."""
+    body: bytes
+
+
+class Conversation:
+    """What is said on one connection. Requests are taken one at a time: the next one after the answer."""
+
+    def __init__(self) -> None:
+        self._h11: Any = h11.Connection(h11.SERVER, MAX_HEAD)
+        self._head: Any = None
+        self._body = bytearray()
+        self._interim = b""
+
+    def receive(self, data: bytes) -> None:
+        """What came in."""
+        self._h11.receive_data(data)
+
+    def take_interim(self) -> bytes:
+        """What is to be sent at once: "100 Continue", when the peer waits for it."""
+        interim, self._interim = self._interim, b""
+        return interim
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of a request is here."""
+        return self._head is not None or bool(self._h11.trailing_data[0])
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer given was the last one."""
+        return self._h11.our_state not in (h11.IDLE, h11.DONE, h11.SEND_RESPONSE, h11.SEND_BODY)
+
+    def next_request(self) -> Request | None:
+        """The next request, if it is here as a whole. Raises Refusal: the answer to it is the last one."""
+        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+            self._h11.start_next_cycle()
+        while True:
+            if self._h11.their_state is h11.IDLE:
+                self._check_line()
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                raise Refusal(error.error_status_hint, str(error)) from None
+            if isinstance(event, h11.Request):
+                self._begin(event)
+            elif isinstance(event, h11.Data):
+                self._body += event.data
+                self._check_body(len(self._body))
+            elif isinstance(event, h11.EndOfMessage):
+                return self._whole()
+            else:  # more is needed, or nothing more will come
+                return None
+
+    def answer(self, response: Response, date: str, last: bool = False) -> bytes:
+        """The bytes of an answer; of one without end, those it begins with. `last`: the connection ends with it."""
+        headers = [("Date", date), ("Content-Type", response.content_type), *HEADERS.items(), *response.headers]
+        if response.follow is None:
+            headers.append(("Content-Length", str(len(response.body))))
+        if last:
+            headers.append(("Connection", "close"))
+        status = HTTPStatus(response.status)
+        begun = self._h11.send(h11.Response(status_code=status.value, headers=headers, reason=status.phrase))
+        if response.follow is not None:
+            return bytes(begun)
+        if not self._answers_head():
+            begun += self._h11.send(h11.Data(data=response.body))
+        return bytes(begun + self._h11.send(h11.EndOfMessage()))
+
+    def more(self, data: bytes) -> bytes:
+        """The bytes of the next part of an answer without end."""
+        return bytes(self._h11.send(h11.Data(data=data)))
+
+    # ---- a request takes shape
+
+    def _check_line(self) -> None:
+        line = self._h11.trailing_data[0].partition(b"\n")[0]
+        if len(line) > MAX_LINE:
+            raise Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"a request line may have {MAX_LINE} bytes")
+
+    def _begin(self, head: Any) -> None:
+        self._head = head
+        if len(head.headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in head.headers) > MAX_HEAD:
+            raise Refusal(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"at most {MAX_HEADERS} headers of {MAX_HEAD} bytes in all"
+            )
+        for name, value in head.headers:
+            if name == b"content-length":
+                self._check_body(int(value))
+            elif name == b"expect" and value.lower() != b"100-continue":
+                raise Refusal(HTTPStatus.EXPECTATION_FAILED, "nothing but 100-continue can be expected")
+        if self._h11.they_are_waiting_for_100_continue:
+            self._interim = bytes(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
+
+    def _check_body(self, size: int) -> None:
+        if size > MAX_BODY:
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {MAX_BODY} bytes")
+
+    def _whole(self) -> Request:
+        head, body = self._head, bytes(self._body)
+        self._head, self._body = None, bytearray()
+        target: str = head.target.decode("ascii", "replace")
+        path, _, query = target.partition("?")
+        if not path.startswith("/") or "#" in target:
+            raise Refusal(HTTPStatus.BAD_REQUEST, "the target is no path: this is not a proxy")
+        try:
+            fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+        except ValueError:
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"a query may have {MAX_FIELDS} fields") from None
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in head.headers:
+            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return Request(head.method.decode("ascii"), unquote(path), fields, headers, body)
+
+    def _answers_head(self) -> bool:
+        return bool(self._h11._request_method == b"HEAD")

@@ -1,0 +1,88 @@
+"""Many clients, sorted and paged, a slice a turn: however many there are, nobody waits for the list.
+
+Each slice of ids becomes a sorted run, and the runs are merged no further than to the end of the page asked for. Who
+comes or goes meanwhile may be missing or doubled on neighbouring pages, but every row is true when it is written.
+"""
+
+from __future__ import annotations
+
+from heapq import merge
+from http import HTTPStatus
+from itertools import islice
+
+from ..statistics import SORT_KEYS
+from . import figures
+from .answers import JSON, Refusal, Response, encode_json
+from .http1 import Request
+from .router import Work
+from .subject import Subject
+
+SLICE = 256
+"""Clients looked at in one turn."""
+MOST = 500
+"""Rows of one page."""
+_DIRECTIONS = ("asc", "desc")
+_FIELDS = ("sort", "order", "offset", "limit")
+_LARGEST = 10**9
+
+
+def listing(subject: Subject, request: Request) -> Work:
+    """`/clients?sort=…&order=…&offset=…&limit=…`. Raises Refusal."""
+    query = request.query
+    check_fields(query, _FIELDS)
+    key = choice(query, "sort", SORT_KEYS, "id")
+    descending = choice(query, "order", _DIRECTIONS, "asc") == "desc"
+    offset, limit = number(query, "offset", 0, _LARGEST), number(query, "limit", 50, MOST)
+    return _listing(subject, key, descending, offset, limit)
+
+
+def _listing(subject: Subject, key: str, descending: bool, offset: int, limit: int) -> Work:
+    ids = subject.ids()
+    runs: list[list[tuple[bool, float, int]]] = []
+    for start in range(0, len(ids), SLICE):
+        run = []
+        for client_id in ids[start : start + SLICE]:
+            value = subject.sort_value(client_id, key)
+            # Who has no such value comes last, whatever the direction.
+            run.append((value is None, (-value if descending else value) if value is not None else 0.0, client_id))
+        runs.append(sorted(run))
+        yield
+    total = sum(map(len, runs))
+    merged = merge(*runs)
+    for start in range(0, min(offset, total), SLICE):
+        for _ in islice(merged, min(SLICE, offset - start)):
+            pass
+        yield
+    rows: list[bytes] = []
+    for start in range(0, limit, SLICE):
+        page = [subject.client(client_id) for _, _, client_id in islice(merged, min(SLICE, limit - start))]
+        rows += [encode_json(figures.client(row)) for row in page if row is not None]
+        yield
+    head = encode_json({"total": total, "offset": offset, "limit": limit, "sort": key})
+    return Response(HTTPStatus.OK, b'%s,"clients":[%s]}\n' % (head[:-1], b",".join(rows)), JSON)
+
+
+# ---- reading a query
+
+
+def check_fields(query: dict[str, str], known: tuple[str, ...]) -> None:
+    """No field that means nothing here. Raises Refusal."""
+    for name in query:
+        if name not in known:
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"no such field; there are {', '.join(known)}")
+
+
+def choice(query: dict[str, str], name: str, words: tuple[str, ...], default: str) -> str:
+    """One of some words. Raises Refusal."""
+    word = query.get(name, default)
+    if word not in words:
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is one of {', '.join(words)}")
+    return word
+
+
+def number(query: dict[str, str], name: str, default: int, most: int) -> int:
+    """A whole number from 0. Raises Refusal."""
+    text = query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= most):
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is a whole number from 0 to {most}")
+    return int(text)

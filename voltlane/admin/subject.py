@@ -1,0 +1,39 @@
+"""What the endpoint knows of the server it shows."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..statistics import ClientRow, Statistics
+
+
+class Subject(Protocol):
+    """A server, as its operator sees it."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether clients are accepted and what they send reaches a master."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """The same in a few words."""
+        ...
+
+    def statistics(self) -> Statistics:
+        """Everything that is counted and measured, of the server as a whole."""
+
+    def ids(self) -> list[int]:
+        """The clients there are, live and stale."""
+
+    def sort_value(self, client_id: int, key: str) -> float | None:
+        """What a client is sorted by: one of `statistics.SORT_KEYS`. None when it is gone, or not known."""
+
+    def client(self, client_id: int) -> ClientRow | None:
+        """One client; None when it is gone."""
+
+    def expel(self, client_id: int) -> bool:
+        """End a client's session; whether there was one."""
+
+    def drain(self) -> None:
+        """Accept nobody any more; who is here stays."""
