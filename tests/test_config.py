@@ -41,6 +41,8 @@ class TestDefaults:
                 outbox_bytes=4194304,
                 reconnect_min_secs=0.1,
                 reconnect_max_secs=5.0,
+                keepalive_secs=30.0,
+                stall_secs=0.0,
                 give_up_secs=0.0,
             ),
             Clients(
@@ -94,7 +96,7 @@ class TestWrittenFile:
         changed = Config(
             General(log_level="trace", shutdown_secs=2.5),
             Listener(address=('unix:/tmp/a "quoted" \\ path\té', "[::]:7")),
-            Master(("[::1]:1", "h:2"), 1, 2, 0.25, 7.5, 3.0),
+            Master(("[::1]:1", "h:2"), 1, 2, 0.25, 7.5, 2.0, 9.0, 3.0),
             Clients(1, 2, 0.5, 3, "block", 0.0, 1.5, 4, 0.0, 0, 0.05, 0, 1, 0.0, 0.0),
             Socket(False, 1, 0, 4096, 8192),
             Admin("127.0.0.1:1", "a-token-of-16-or-more"),

@@ -32,6 +32,7 @@ class CloseReason(Symbol):
     OUTBOX_FULL = "outbox over its byte limit"
     TOO_SLOW = "outbox over its soft limit for too long"
     WRITE_STALLED = "took nothing of what waits for too long"
+    MASTER_STALLED = "the master took nothing for too long"
     MALFORMED_TAG = "tagged packet shorter than its header"
     UNKNOWN_FLAG = "tagged packet with an unknown flag"
     INTERNAL_ERROR = "error in the server itself"

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from .admin.endpoint import Endpoint
 
 EXIT_NO_MASTER = 4
+_LEFT = {CloseReason.PEER_CLOSED, CloseReason.PEER_LOST}
+"""A master that was lost for another reason was given up by us, though something answers at its address."""
 
 
 class Server:
@@ -230,16 +232,16 @@ class Server:
 
     # ---- the master
 
-    def _dial(self) -> None:
+    def _dial(self, distrust: bool = False) -> None:
         give_up = self.config.master.give_up_secs
         if give_up:
             self._giving_up = self.reactor.call_later(give_up, self._give_up)
-        self.dialer.start()
+        self.dialer.start(distrust)
 
     def _on_master(self, sock: socket.socket, address: Address) -> None:
         log.info("connected to the master at %s", address)
         set_low_delay(sock)
-        set_keepalive(sock, ceil(self.config.clients.keepalive_secs))
+        set_keepalive(sock, ceil(self.config.master.keepalive_secs))
         if self._giving_up is not None:  # not before: a socket that fails there was no connection
             self.reactor.cancel(self._giving_up)
             self._giving_up = None
@@ -256,7 +258,7 @@ class Server:
             return
         self.readiness.move(Event.MASTER_LOST)
         log.warning("the master is gone: %s%s", reason.value, f": {detail}" if detail else "")
-        self._dial()
+        self._dial(distrust=reason not in _LEFT)
 
     def _give_up(self, now: float) -> None:
         self._giving_up = None

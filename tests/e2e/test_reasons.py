@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Callable
 
@@ -149,7 +150,7 @@ THE_MASTERS = {
     CloseReason.MALFORMED_TAG: frame(bytes(8)),
     CloseReason.UNKNOWN_FLAG: tagged(1, b"", 4),
 }
-ON_THEIR_OWN = {CloseReason.INTERNAL_ERROR, CloseReason.SHUTDOWN}
+ON_THEIR_OWN = {CloseReason.MASTER_STALLED, CloseReason.INTERNAL_ERROR, CloseReason.SHUTDOWN}
 
 
 def test_every_reason_has_a_test() -> None:
@@ -183,6 +184,22 @@ def test_the_masters_connection_closed_for_this_reason(reason: CloseReason) -> N
         assert rig.master.recv_for(client.client_id).flag == RECONNECTION
         assert rig.server.counters.closed == {reason: 1}
         assert f"the master is gone: {reason.value}" in rig.server.log
+
+
+def test_a_master_that_takes_nothing_is_given_up() -> None:
+    with running({"master.stall_secs": 0.2}, embedded=True, master_receive_buffer=16384) as rig:
+        assert isinstance(rig.server, EmbeddedServer)
+        client, counters = rig.new(), rig.server.counters
+        sender = threading.Thread(target=lambda: client.send(*[bytes(300_000)] * 60))
+        sender.start()
+        wait_until(lambda: counters.closed[CloseReason.MASTER_STALLED], "the master is given up")
+        rig.master.accept()
+        assert rig.master.recv().flag == RECONNECTION
+        while sender.is_alive():
+            rig.master.recv()
+        sender.join()
+        assert counters.closed == {CloseReason.MASTER_STALLED: 1}
+        assert f"the master is gone: {CloseReason.MASTER_STALLED.value}" in rig.server.log
 
 
 def test_an_error_of_our_own_closes_the_one_connection_and_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:

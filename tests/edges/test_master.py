@@ -91,6 +91,55 @@ def test_a_master_that_makes_mistakes_is_dropped_alone(make: MakeWorld, chunk: b
     assert home.master.notices(Flag.RECONNECTION) == [(client.id, b"")]
 
 
+def test_a_master_that_takes_nothing_is_given_up(make: MakeWorld):
+    home = make({"master.stall_secs": 5, **FULL})
+    client = home.new()
+    stalled = home.master
+    stalled.reading = False
+    payloads = numbered(3000, 100)
+    client.send(*payloads)
+    home.pass_(4)
+    assert home.server.trunk.full and home.dialer.dials == 0
+    home.pass_(2)
+    counters = home.server.counters
+    assert counters.closed == {CloseReason.MASTER_STALLED: 1}
+    assert home.dialer.dials == 1 and home.dialer.distrusted == 1
+    assert counters.master_bytes_unconfirmed > 0, "what the kernel had of it"
+    stalled.read()
+    assert stalled.ended
+    home.connect_master()
+    home.settle()
+    assert stalled.data[client.id] + home.master.data[client.id] == payloads
+    assert not client.ended
+
+
+def test_a_master_that_takes_a_little_is_not_given_up(make: MakeWorld):
+    home = make({"master.stall_secs": 5, **FULL})
+    client = home.new()
+    home.master.reading = False
+    payloads = numbered(3000, 100)
+    client.send(*payloads)
+    taken = 0
+    for _ in range(4):
+        home.pass_(4)
+        taken += home.master.read_some(36_000)
+    home.pass_(4)
+    assert taken > 100_000 and home.dialer.dials == 0
+    home.master.reading = True
+    home.settle()
+    home.pass_(20)
+    assert home.master.data[client.id] == payloads and home.dialer.dials == 0
+
+
+def test_a_master_may_take_its_time_unless_told_otherwise(make: MakeWorld):
+    home = make(FULL)
+    client = home.new()
+    home.master.reading = False
+    client.send(*numbered(3000, 100))
+    home.pass_(1000, step=50)
+    assert home.dialer.dials == 0 and home.server.trunk.full and not client.ended
+
+
 def test_reports_do_not_pile_up_for_a_master_that_does_not_read(make: MakeWorld):
     home = make({"master.outbox_bytes": 20_000})
     home.master.reading = False

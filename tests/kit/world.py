@@ -97,10 +97,14 @@ class Peer:
 
     def read(self) -> int:
         """Read everything that is there."""
+        return self.read_some(1 << 30)
+
+    def read_some(self, size: int) -> int:
+        """Read so much, if it is there."""
         moved = 0
-        while not self.ended and not self.closed:
+        while moved < size and not self.ended and not self.closed:
             try:
-                received = self.sock.recv(1 << 16)
+                received = self.sock.recv(min(1 << 16, size - moved))
             except BlockingIOError:
                 break
             except ConnectionResetError:
@@ -211,10 +215,11 @@ class _Dialer:
     """Says when the server would dial; the test connects."""
 
     def __init__(self) -> None:
-        self.dials = 0
+        self.dials = self.distrusted = 0
 
     def start(self, distrust: bool = False) -> None:
         self.dials += 1
+        self.distrusted += distrust
 
     def stop(self) -> None:
         """Nothing is under way."""

@@ -80,6 +80,18 @@ class Master(Section):
         live=True,
     )
     reconnect_max_secs: float = seconds(5.0, "The longest wait between two attempts.", at_least=_SHORTEST, live=True)
+    keepalive_secs: float = seconds(
+        30.0,
+        "A master that has been silent for twice this long is lost; so is one that acknowledges nothing of what was "
+        "sent to it, or leaves no room for it. 0 = as the system has it.",
+        at_most=32767,
+    )
+    stall_secs: float = seconds(
+        0.0,
+        "A master that something waits for, and that takes none of it for so long, is given up, and another is tried. "
+        "0 = never.",
+        live=True,
+    )
     give_up_secs: float = seconds(
         0.0, "End the process (exit code 4) when the master could not be reached for this long. 0 = never.", live=True
     )
@@ -156,8 +168,7 @@ class Clients(Section):
     )
     keepalive_secs: float = seconds(
         15.0,
-        "A connection, of a client or to the master, whose other side has been silent for twice this long is lost. "
-        "0 = as the system has it.",
+        "A client that has been silent for twice this long is lost. 0 = as the system has it.",
         at_most=32767,
     )
     user_timeout_secs: float = seconds(

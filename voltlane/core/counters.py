@@ -21,6 +21,7 @@ class Counters:
         "failures_from_master",
         "handshake_secs",
         "internal_errors",
+        "master_bytes_unconfirmed",
         "master_connections",
         "notices_dropped",
         "packets_down",
@@ -47,6 +48,7 @@ class Counters:
         self.failures_from_master = 0
         self.notices_dropped = 0
         self.master_connections = 0
+        self.master_bytes_unconfirmed = 0  # in the kernel when its connection was lost
         self.internal_errors = 0
         self.closed: Counter[CloseReason] = Counter()
         self.ended: Counter[EndReason] = Counter()

@@ -14,9 +14,11 @@ from ..config import Master
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.outbox import Chunk, Outbox
+from ..core.timers import Timer
 from ..net.memory import receive_buffer
 from ..net.poller import HANGUP
 from ..net.reactor import Reactor
+from ..net.sockets import unconfirmed
 from ..net.stream import Stream
 from ..ops.log import log
 from ..reasons import CloseReason
@@ -38,15 +40,16 @@ FEW_CHUNKS = 16
 
 
 class TrunkLimits(NamedTuple):
-    """How much may wait for the master: packets, and bytes."""
+    """How much may wait for the master: packets, and bytes; and how long it may take none of that, 0 for ever."""
 
     packets: int
     size: int
+    stall_secs: float = 0.0
 
     @classmethod
     def of(cls, master: Master) -> TrunkLimits:
         """Those of a configuration."""
-        return cls(master.channel_capacity, master.outbox_bytes)
+        return cls(master.channel_capacity, master.outbox_bytes, master.stall_secs)
 
 
 class Trunk:
@@ -66,7 +69,7 @@ class Trunk:
         self.counters = counters
         self.hub: Hub
         """Set once by whoever makes both, since each needs the other."""
-        self._limits = limits
+        self.limits = limits
         self._on_full = on_full
         self._on_room = on_room
         self._on_lost = on_lost
@@ -84,7 +87,7 @@ class Trunk:
 
     def configure(self, limits: TrunkLimits) -> None:
         """Go by these limits from now on."""
-        self._limits = limits
+        self.limits = limits
         self.check_room()
         self._check_full()
 
@@ -124,7 +127,7 @@ class Trunk:
     def congested(self) -> bool:
         """Whether twice as much waits as clients may cause."""
         outbox = self.outbox
-        return outbox is not None and outbox.size > 2 * self._limits.size
+        return outbox is not None and outbox.size > 2 * self.limits.size
 
     def on_event(self, mask: int) -> None:
         """The trunk itself has no descriptor."""
@@ -179,7 +182,7 @@ class Trunk:
             self._on_room()
 
     def _over(self, outbox: Outbox, part: int) -> bool:
-        return outbox.packets_at_most * part >= self._limits.packets or outbox.size * part >= self._limits.size
+        return outbox.packets_at_most * part >= self.limits.packets or outbox.size * part >= self.limits.size
 
     # ---- connections come and go
 
@@ -197,8 +200,14 @@ class Trunk:
             connection.try_flush()
         self.check_room()
 
-    def lost(self, connection: MasterConnection, reason: CloseReason, detail: str) -> None:
-        """The connection is gone. What it had not taken is kept, the packet that was cut from its first byte on."""
+    def lost(self, connection: MasterConnection, reason: CloseReason, detail: str, unsure: int) -> None:
+        """The connection is gone. What it had not taken is kept, the packet that was cut from its first byte on.
+
+        What it had taken and nobody acknowledged may have arrived or not: it is counted, and not sent again.
+        """
+        if unsure:
+            log.warning("%d bytes were on their way to the master, and may be lost", unsure)
+            self.counters.master_bytes_unconfirmed += unsure
         self.connection = None
         self._held = connection.outbox or Outbox()
         self._held.rewind()
@@ -221,7 +230,7 @@ class Trunk:
 class MasterConnection(Stream):
     """One connection to the master."""
 
-    __slots__ = ("_buffer", "_ending", "_filled", "_pending", "_view", "trunk")
+    __slots__ = ("_buffer", "_ending", "_filled", "_pending", "_stall", "_unconfirmed", "_view", "trunk")
 
     def __init__(self, trunk: Trunk, sock: socket.socket) -> None:
         self.trunk = trunk
@@ -229,6 +238,8 @@ class MasterConnection(Stream):
         self._view = memoryview(self._buffer)
         self._filled = 0
         self._pending = False  # there is something to read that was left for later
+        self._stall: Timer | None = None  # looks whether it takes anything, while something waits and a little longer
+        self._unconfirmed = 0  # bytes in the kernel when it looked last
         self._ending = False  # an end was announced behind what there is to read, and will not be again
         super().__init__(trunk.reactor, sock)
 
@@ -268,13 +279,37 @@ class MasterConnection(Stream):
         if self._pending:
             self.on_readable()
 
+    def on_pressure(self) -> None:
+        """See Stream."""
+        patience = self.trunk.limits.stall_secs
+        if self._stall is None and patience and self.sock is not None:
+            self._unconfirmed = unconfirmed(self.sock)
+            self._stall = self.reactor.call_later(patience, self._look)
+
+    def _look(self, now: float) -> None:
+        """Has it taken anything since? If so the kernel has less of it, long before there is room to tell us of."""
+        self._stall = None
+        outbox, patience, before = self.outbox, self.trunk.limits.stall_secs, self._unconfirmed
+        if outbox is None or self.sock is None:
+            return
+        self._unconfirmed = unconfirmed(self.sock)
+        if now < outbox.touched + patience:
+            self._stall = self.reactor.call_at(outbox.touched + patience, self._look)
+        elif self._unconfirmed < before:
+            self._stall = self.reactor.call_later(patience, self._look)
+        else:
+            self.close(CloseReason.MASTER_STALLED, f"{outbox.size} bytes were waiting")
+
     def on_relief(self) -> None:
         """See Stream."""
         self.trunk.check_room()
 
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
         """See Stream."""
-        self.trunk.lost(self, reason, detail)
+        if self._stall is not None:
+            self.reactor.cancel(self._stall)
+            self._stall = None
+        self.trunk.lost(self, reason, detail, unconfirmed(sock))
 
     def _take(self, stop: int) -> None:
         """Pass on the whole packets in `buffer[:stop]`, and keep the rest for the next bite."""

@@ -7,10 +7,17 @@ import os
 import socket
 import stat
 import struct
+import sys
 from typing import NamedTuple
 
 from ..address import Address
 from ..errors import StartupError
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # pragma: no cover (not a Unix)
+    fcntl = None  # type: ignore[assignment]
 
 try:
     import resource
@@ -170,6 +177,20 @@ class SocketOptions(NamedTuple):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         if self.send_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
+
+
+def unconfirmed(sock: socket.socket) -> int:
+    """Bytes written to a socket that the other side's system has not acknowledged: at the end, what may be lost.
+
+    What was acknowledged may be lost, too, in a peer that did not come to read it. For a unix socket the system counts
+    what is not read, and some memory of its own with it. 0 where it does not tell.
+    """
+    if fcntl is not None:
+        try:
+            return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        except OSError:
+            pass
+    return 0
 
 
 def half_close(sock: socket.socket) -> None:
