@@ -25,6 +25,7 @@ LAYERS = {
     "core": {"core"},
     "net": {"net"},
     "ops": {"ops"},
+    "store": {"store"},
     "edges": {"edges"},
     "admin": {"admin"},
     "server": {"server", "farewell", "reload", "state", "observe", "oversight"},
@@ -41,12 +42,13 @@ MAY_IMPORT = {
     "core": {"base", "wire"},
     "net": {"base", "wire", "core"},
     "ops": {"base"},
+    "store": {"base", "wire", "core", "net", "ops"},
     "edges": {"base", "wire", "core", "net", "ops"},
     "admin": {"base", "core", "net", "ops"},
-    "server": {"base", "wire", "core", "net", "ops", "edges", "admin"},
+    "server": {"base", "wire", "core", "net", "ops", "store", "edges", "admin"},
     "links": {"base", "wire", "net"},
     "libraries": {"base", "wire", "net", "links"},
-    "cli": {"base", "wire", "core", "net", "ops", "edges", "server", "links", "libraries"},
+    "cli": {"base", "wire", "core", "net", "ops", "store", "edges", "server", "links", "libraries"},
     "package": {"base"},
 }
 """The layers that each may import, besides itself."""

@@ -20,7 +20,7 @@ from .address import Address, parse_address
 from .commands.console import say, show
 from .commands.serve import DEFAULT_FILE, check_config, print_config, serve
 from .config import SETTINGS, Setting, defaults, nearest
-from .errors import ConfigError, ConnectionLost, ProtocolError, StartupError
+from .errors import ConfigError, ConnectionLost, ProtocolError, StartupError, StateError
 from .version import __version__
 
 EXIT_FAILED = 1
@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
     except StartupError as error:
         say(str(error))
-        if error.exit_code == EXIT_CANNOT_LISTEN:
+        if error.exit_code == EXIT_CANNOT_LISTEN and not isinstance(error, StateError):
             say("is it running already? --listen ADDRESS chooses another address")
         return error.exit_code
     except (ConnectionLost, ProtocolError) as error:

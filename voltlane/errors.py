@@ -3,6 +3,7 @@
     VoltlaneError
     ├── ConfigError                 a value from file, environment or flag is wrong (also a ValueError)
     ├── StartupError                the server cannot start or go on; carries the exit code
+    │   └── StateError              general.state_dir, or a file in it, cannot be used
     ├── ProtocolError               the peer broke the wire protocol; carries a CloseReason
     │   ├── FrameTooLarge           a length prefix over the limit
     │   ├── MalformedPacket         a handshake packet that cannot be decoded
@@ -41,6 +42,14 @@ class StartupError(VoltlaneError):
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class StateError(StartupError):
+    """The state directory, or a file in it, cannot be used. The message says what to do; starting again will not help,
+    unless another server has it (exit code 3)."""
+
+    def __init__(self, message: str, exit_code: int = 2) -> None:
+        super().__init__(message, exit_code)
 
 
 class ProtocolError(VoltlaneError):

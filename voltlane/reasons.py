@@ -35,6 +35,7 @@ class CloseReason(Symbol):
     MASTER_STALLED = "the master took nothing for too long"
     MALFORMED_TAG = "tagged packet shorter than its header"
     UNKNOWN_FLAG = "tagged packet with an unknown flag"
+    NO_IDS = "no client id can be reserved"
     INTERNAL_ERROR = "error in the server itself"
     SHUTDOWN = "server shutting down"
 

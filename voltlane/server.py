@@ -38,9 +38,10 @@ from .reasons import CloseReason
 from .reload import reload
 from .state import state_lines
 from .statistics import ClientRow, ClientsPage, Statistics
+from .store.vault import open_vault
 from .version import __version__
 from .wire import batch, curve
-from .wire.crypto import KeyPair, generate_key
+from .wire.crypto import KeyPair
 
 if TYPE_CHECKING:
     from .admin.endpoint import Endpoint
@@ -65,6 +66,7 @@ class Server:
         self.reactor = reactor or Reactor()
         self.reactor.on_callback_error = self._on_bug
         master, clients = config.master, config.clients
+        self.vault = open_vault(config.general, self.reactor, self.counters, key)
         self.trunk = Trunk(
             self.reactor,
             self.counters,
@@ -92,7 +94,7 @@ class Server:
             self.reactor,
             self.hub,
             self.trunk,
-            Grounds.of(key or generate_key(), self.registry),
+            Grounds.of(self.vault.key, self.registry),
             self.counters,
             ClientLimits.of(clients),
             PressureLimits.of(clients),
@@ -113,6 +115,7 @@ class Server:
         self._giving_up: Timer | None = None
         self.admin: Endpoint | None = None
         """Once `start` has opened it, if `admin.address` is set."""
+        self.vault.restore(self.registry, self.hub, self.trunk)
 
     # ---- life
 
@@ -128,6 +131,7 @@ class Server:
             set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))
         if self.config.admin.address:
             self.admin = self._open_admin()
+        self.vault.begin()
 
     @property
     def listen_addresses(self) -> list[Address]:
@@ -197,10 +201,12 @@ class Server:
     def _close(self) -> None:
         self.entrance.close()
         self.dialer.stop()
+        self.vault.seal()
         self.clients.farewell()
         self.trunk.close(CloseReason.SHUTDOWN)
         if self.admin is not None:
             self.admin.close()
+        self.vault.leave()
         for timer in (self._reaping, self._giving_up):
             if timer is not None:
                 self.reactor.cancel(timer)

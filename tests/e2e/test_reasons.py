@@ -8,7 +8,7 @@ from typing import Callable
 
 import pytest
 from kit.process import EmbeddedServer
-from kit.raw_client import PING, VERSION, RawClient, client_id, frame, public_key, response, version
+from kit.raw_client import PING, VERSION, RawClient, client_id, frame, public_key, response, shared_keys, version
 from kit.raw_master import KICK, RECONNECTION, tagged
 from kit.rig import Rig, running
 from kit.wait import wait_until
@@ -126,6 +126,15 @@ def write_stalled(rig: Rig) -> None:
     rig.master.send(rig.new(receive_buffer=8192).client_id, *[bytes(1_000_000)] * 12)
 
 
+def no_ids(rig: Rig) -> None:
+    assert isinstance(rig.server, EmbeddedServer)
+    registry = rig.server.server.registry
+    registry.last_id = registry.next_id - 1
+    said(rig, VERSION + public_key(shared_keys().public))
+    wait_until(lambda: rig.server.counters.closed[CloseReason.NO_IDS], "the refusal")
+    registry.last_id += 1 << 20
+
+
 PROVOCATIONS: dict[CloseReason, Callable[[Rig], None]] = {
     CloseReason.PEER_CLOSED: peer_closed,
     CloseReason.PEER_LOST: peer_lost,
@@ -145,6 +154,7 @@ PROVOCATIONS: dict[CloseReason, Callable[[Rig], None]] = {
     CloseReason.OUTBOX_FULL: outbox_full,
     CloseReason.TOO_SLOW: too_slow,
     CloseReason.WRITE_STALLED: write_stalled,
+    CloseReason.NO_IDS: no_ids,
 }
 THE_MASTERS = {
     CloseReason.MALFORMED_TAG: frame(bytes(8)),

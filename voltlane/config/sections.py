@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..address import is_loopback, parse_address
 from ..errors import ConfigError
-from .forms import DIAL, LISTEN, LISTEN_OR_NOT, TOKEN, one_of
+from .forms import DIAL, LISTEN, LISTEN_OR_NOT, PATH, TOKEN, one_of
 from .setting import Section, Setting, seconds, setting, settings_of
 
 LOG_LEVELS = ("Off", "Error", "Warn", "Info", "Debug", "Trace")
@@ -35,6 +35,18 @@ class General(Section):
         "0 = none of it is waited for.",
         at_most=3600,
         live=True,
+    )
+    state_dir: str = setting(
+        "",
+        "Where the server's key and the sessions are kept, so that they outlive the process; made if it is not there, "
+        'and one server\'s alone. "" = nowhere.',
+        form=PATH,
+    )
+    state_sync_secs: float = seconds(
+        1.0,
+        "How often what is kept there is synced to the disk, which is as much as a loss of power can cost. "
+        "0 = when the system does it by itself.",
+        at_most=3600,
     )
 
 

@@ -21,12 +21,14 @@ class Counters:
         "failures_from_master",
         "handshake_secs",
         "internal_errors",
+        "journal_errors",
         "master_bytes_unconfirmed",
         "master_connections",
         "notices_dropped",
         "packets_down",
         "packets_up",
         "replayed",
+        "restored",
         "resume_secs",
         "resumed",
         "sessions",
@@ -37,6 +39,7 @@ class Counters:
         self.accepted = 0
         self.sessions = 0
         self.resumed = 0
+        self.restored = 0
         # On the firehose, with all that stands in front of the data.
         self.packets_up = 0
         self.packets_down = 0
@@ -50,6 +53,7 @@ class Counters:
         self.master_connections = 0
         self.master_bytes_unconfirmed = 0  # in the kernel when its connection was lost
         self.internal_errors = 0
+        self.journal_errors = 0
         self.closed: Counter[CloseReason] = Counter()
         self.ended: Counter[EndReason] = Counter()
         # From accepting the connection to the end of its handshake.

@@ -100,6 +100,12 @@ class Hub:
             self._keep(session, chunk, packets)
         self.registry.lose(session, now)
 
+    def restore(self, client_id: int, frames: bytes) -> None:
+        """What waited for a client in an earlier process; nothing if its session is over."""
+        session = self.registry.sessions.get(client_id)
+        if session is not None:
+            self._keep(session, frames, -1)
+
     def overflow(self, session: Session) -> None:
         """A client did not read: its session ends. The caller closes the connection."""
         self.registry.end(session)

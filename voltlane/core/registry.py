@@ -9,9 +9,27 @@ from ..reasons import EndReason
 from .session import Event, Link, Session, State
 from .timers import Timer, TimerWheel
 
+LAST_ID = 2**64 - 1
+
+
+class Chronicle:
+    """Hears of everything that has to outlive the process, as it happens. This one keeps nothing of it."""
+
+    def opened(self, session: Session) -> None:
+        """A session is new, and nobody knows its id yet."""
+
+    def lost(self, session: Session) -> None:
+        """It has become stale."""
+
+    def resumed(self, session: Session) -> None:
+        """It was stale and is live again."""
+
+    def ended(self, session: Session) -> None:
+        """It is over."""
+
 
 class Registry:
-    """Sessions by client id. Ids count up from 1 and are never reused in a process's life.
+    """Sessions by client id. Ids count up and are never reused.
 
     `on_end(session, reason)` is called for each session that the registry itself ends: expired or evicted. `on_stale()`
     is called when one more session is stale, so that somebody calls `reap` at `next_reap`.
@@ -28,7 +46,10 @@ class Registry:
         now: float,
     ) -> None:
         self.sessions: dict[int, Session] = {}
-        self._next_id = 1
+        self.chronicle = Chronicle()
+        self.next_id = 1
+        self.last_id = LAST_ID
+        """Ids up to this one may be given out."""
         self._stale: dict[int, Timer] = {}  # in the order in which they became stale
         self._wheel = TimerWheel(reap_interval, now)
         self._stale_timeout = stale_timeout
@@ -39,20 +60,41 @@ class Registry:
     def configure(self, *, stale_timeout: float, reap_interval: float, max_stale: int, now: float) -> None:
         """Go by these limits from now on. Who is stale already keeps its time, but `next_reap` may be another."""
         self._stale_timeout = stale_timeout
-        self._max_stale = max_stale
+        fewer, self._max_stale = max_stale < self._max_stale, max_stale
         if reap_interval != self._wheel.tick:
             self._wheel = TimerWheel(reap_interval, now)
             for client_id in self._stale:
                 session = self.sessions[client_id]
                 self._stale[client_id] = self._wheel.start(session.expiry, partial(self._expire, session))
-        self._evict()
+        while fewer and len(self._stale) > max_stale:
+            self._evict()
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether `open` may be called."""
+        return self.next_id <= self.last_id
 
     def open(self, point: bytes, link: Link) -> Session:
         """A new live session."""
-        session = Session(self._next_id, point, link)
-        self._next_id += 1
+        session = Session(self.next_id, point, link)
+        self.next_id += 1
         self.sessions[session.id] = session
+        self.chronicle.opened(session)
         return session
+
+    def restore(self, client_id: int, point: bytes, left: float, now: float) -> None:
+        """A session of an earlier process: stale, for `left` seconds yet; who has least left comes first.
+
+        However many there are, none is evicted for it: those who were connected cannot help it that all are stale now.
+        """
+        session = Session(client_id, point, None)
+        self.sessions[client_id] = session
+        left = min(left, self._stale_timeout)
+        if left <= 0 or not self._max_stale:
+            self._end(session, EndReason.EXPIRED)
+        else:
+            self._set_aside(session, now + left)
+            self._on_stale()
 
     def lose(self, session: Session, now: float) -> None:
         """A live session lost its connection: it is stale from now on, for a while."""
@@ -61,13 +103,16 @@ class Registry:
         if self._stale_timeout <= 0:
             self._end(session, EndReason.EXPIRED)
             return
-        session.expiry = now + self._stale_timeout
-        self._stale[session.id] = self._wheel.start(session.expiry, partial(self._expire, session))
-        self._evict()
+        self._set_aside(session, now + self._stale_timeout)
+        self.chronicle.lost(session)
+        if len(self._stale) > self._max_stale:  # one for one: there may be more of an earlier process, which stay
+            self._evict()
         self._on_stale()
 
     def resume(self, session: Session, link: Link) -> None:
         """A stale session, or a live one being taken over, has a connection again."""
+        if session.state is State.STALE:
+            self.chronicle.resumed(session)
         session.move(Event.RESUMED)
         session.link = link
         self._forget_stale(session)
@@ -80,6 +125,12 @@ class Registry:
         session.key = None
         self._forget_stale(session)
         del self.sessions[session.id]
+        self.chronicle.ended(session)
+
+    def leave_to_the_next(self) -> None:
+        """The process ends, its sessions do not: whatever becomes of connections now is no news of them."""
+        self.chronicle = Chronicle()
+        self._max_stale = len(self.sessions)
 
     def live(self) -> list[Session]:
         """The sessions that have a connection, by id."""
@@ -111,8 +162,11 @@ class Registry:
         self._on_end(session, reason)
 
     def _evict(self) -> None:
-        while len(self._stale) > self._max_stale:
-            self._end(self.sessions[next(iter(self._stale))], EndReason.EVICTED)
+        self._end(self.sessions[next(iter(self._stale))], EndReason.EVICTED)
+
+    def _set_aside(self, session: Session, expiry: float) -> None:
+        session.expiry = expiry
+        self._stale[session.id] = self._wheel.start(expiry, partial(self._expire, session))
 
     def _forget_stale(self, session: Session) -> None:
         timer = self._stale.pop(session.id, None)

@@ -71,12 +71,13 @@ class Session:
 
     __slots__ = ("backlog", "expiry", "id", "key", "link", "point", "state")
 
-    def __init__(self, client_id: int, point: bytes, link: Link) -> None:
+    def __init__(self, client_id: int, point: bytes, link: Link | None) -> None:
+        """Live with a link, stale without one."""
         self.id = client_id
         self.point = point
         self.key: bytes | None = None  # derived when a resume first needs it, then kept
-        self.state = State.LIVE
-        self.link: Link | None = link
+        self.state = State.STALE if link is None else State.LIVE
+        self.link = link
         """Set exactly while LIVE."""
         self.backlog: Backlog | None = None
         self.expiry = 0.0

@@ -160,6 +160,16 @@ class Trunk:
         self.on_flush()
         return self.connection is not None and bool(self.connection.outbox)
 
+    def hold(self, chunk: Chunk, packets: int) -> None:
+        """Whole tagged frames that waited in an earlier process; before there is a connection."""
+        self._held.append(chunk, packets)
+        self._check_full()
+
+    def release(self) -> list[tuple[Chunk, int]]:
+        """Everything that no master has taken in full, as (chunk, packets), once there is no connection any more."""
+        self.on_flush()
+        return self._held.take()
+
     def half_close(self) -> None:
         """Tell the master that nothing more comes. It is still listened to, until it closes its side."""
         if self.connection is not None and self.connection.sock is not None:

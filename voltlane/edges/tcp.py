@@ -293,6 +293,9 @@ class ClientConnection(Stream):
         (edge.counters.resume_secs if handshake.session else edge.counters.handshake_secs).observe(waited)
         if handshake.session is None:
             assert handshake.point is not None
+            if not edge.hub.registry.has_ids:
+                self.close(CloseReason.NO_IDS)
+                return
             # The session is set first: the connection may be lost while its first packet is sent.
             session = self.session = edge.hub.open(handshake.point, self)
             edge.hub.welcome(session)

@@ -19,7 +19,7 @@ from nacl.bindings import (
 from nacl.exceptions import CryptoError
 
 from ..errors import BadProof, ReflectedProof
-from .curve import BACKEND, PrivateKey, check_point
+from .curve import BACKEND, PrivateKey, check_point, check_secret
 
 __all__ = [
     "BACKEND",
@@ -30,7 +30,9 @@ __all__ = [
     "check_point",
     "check_proof",
     "generate_key",
+    "generate_secret",
     "hkdf_sha256",
+    "load_key",
     "open_sealed",
     "seal",
     "session_key",
@@ -56,6 +58,23 @@ class KeyPair(Protocol):
 def generate_key() -> KeyPair:
     """A new random key."""
     return PrivateKey()
+
+
+def generate_secret() -> bytes:
+    """32 random bytes for `load_key`: of all there are, one in 2^128 is no key, and another draw is."""
+    while True:
+        secret = os.urandom(KEY_SIZE)
+        try:
+            check_secret(secret)
+            return secret
+        except ValueError:  # pragma: no cover
+            pass
+
+
+def load_key(secret: bytes) -> KeyPair:
+    """The key of this secret, 32 bytes big-endian. Raises ValueError where it is no scalar of the curve."""
+    check_secret(secret)
+    return PrivateKey(secret)
 
 
 def hkdf_sha256(secret: bytes, salt: bytes, info: bytes, size: int = KEY_SIZE) -> bytes:

@@ -52,6 +52,12 @@ def _check_point_ecdsa(point: bytes) -> None:
         raise BadPublicKey("a public key that is not on secp256k1")
 
 
+def check_secret(secret: bytes) -> None:
+    """Raises ValueError unless the bytes, big-endian, are a scalar of the curve other than 0."""
+    if not 0 < int.from_bytes(secret, "big") < SECP256k1.order:
+        raise ValueError("a secret outside the curve's order")
+
+
 class _PrivateKeyEcdsa:
     """A secret scalar and its public point, by `ecdsa`."""
 

@@ -1,0 +1,332 @@
+"""The vault: it keeps the journal up to date with the registry, and gives an earlier process's sessions back.
+
+A new session is written before its client is told the id; what else happens in a turn is written when the turn ends.
+Written means given to the kernel: of that a process that dies loses nothing. It is synced to the disk every
+`general.state_sync_secs`, which is what a loss of power can cost, and ids are reserved there in blocks before any of a
+block is given out, so that none is given out twice whatever is lost.
+
+A disk that is full or failing costs the journal and nothing else: the server goes on, and writes the file anew as soon
+as that works.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Callable, Protocol
+
+from ..config import General
+from ..core.counters import Counters
+from ..core.hub import Hub
+from ..core.outbox import Chunk
+from ..core.registry import Chronicle, Registry
+from ..core.session import Session, State
+from ..core.timers import Timer
+from ..net.reactor import Reactor
+from ..ops.log import log
+from ..reasons import CloseReason
+from ..wire.crypto import KeyPair, generate_key
+from .backlogs import FILE as BACKLOGS
+from .backlogs import read_backlogs, write_backlogs
+from .directory import StateDirectory
+from .journal import FILE as JOURNAL
+from .journal import Journal, read_journal
+from .keyfile import load_or_make
+from .ledger import Ledger
+from .records import Kind, note, opened, stale
+
+ID_BLOCK = 1 << 20
+"""Ids reserved at once. With half of them left it is time for more: so many sessions may begin while a disk fails."""
+SPARE = 1 << 20
+"""Bytes of the past that a journal may hold however little there is of the present."""
+SESSION_SIZE = 90
+"""Bytes that the present needs for each session, about."""
+SLICE = 500
+"""Sessions written at once while the server goes on, and how many seconds apart."""
+SLICE_SECS = 0.05
+RETRY_SECS = 5.0
+
+
+class Upwards(Protocol):
+    """What waits for the master, as its trunk has it."""
+
+    def hold(self, chunk: Chunk, packets: int) -> None:
+        """Take back what waited in an earlier process."""
+
+    def release(self) -> list[tuple[Chunk, int]]:
+        """Give everything up that no master has taken."""
+        ...
+
+
+class NoVault:
+    """Nothing outlives this process."""
+
+    def __init__(self, key: KeyPair) -> None:
+        self.key = key
+
+    def restore(self, registry: Registry, hub: Hub, trunk: Upwards) -> None:
+        """Before anybody connects: sessions and what waits for them, as an earlier process has left them."""
+
+    def begin(self) -> None:
+        """From here on this process is the one whose state is kept. Raises StateError."""
+
+    def seal(self) -> None:
+        """The process ends: sessions are as they are now. Connections may be closed after this."""
+
+    def leave(self) -> None:
+        """Behind the last connection: keep what waits, and let another process have the directory."""
+
+
+def open_vault(general: General, reactor: Reactor, counters: Counters, key: KeyPair | None) -> NoVault:
+    """The vault that the settings ask for. Without a `key` it is the directory's, or a new one. Raises StateError."""
+    if not general.state_dir:
+        return NoVault(key or generate_key())
+    return Vault(StateDirectory(general.state_dir), reactor, counters, general.state_sync_secs, key)
+
+
+class Vault(NoVault, Chronicle):
+    """One state directory, in use. `sync_secs`: 0 leaves it to the system when it writes to the disk."""
+
+    def __init__(
+        self,
+        directory: StateDirectory,
+        reactor: Reactor,
+        counters: Counters,
+        sync_secs: float,
+        key: KeyPair | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(key or load_or_make(directory, directory.has(JOURNAL) or directory.has(BACKLOGS)))
+        self._directory = directory
+        self._reactor = reactor
+        self._counters = counters
+        self._sync_secs = sync_secs
+        self._wall = wall
+        self._ledger = read_journal(directory, self.key.public) or Ledger()
+        self._journal = Journal(directory, self.key.public)
+        self._registry: Registry
+        self._trunk: Upwards
+        self._pending: list[bytes] = []
+        self._left: Iterator[int] = iter(())  # of the sessions, those that the draft has still to be given
+        self._reserving = 0  # ids up to this one are reserved once the draft is the journal
+        self._syncing: Timer | None = None
+        self._drafting: Timer | None = None
+        self._failing_since: float | None = None
+        self._sealed = False
+
+    @property
+    def healthy(self) -> bool:
+        """Whether everything is written that ought to be."""
+        return self._failing_since is None
+
+    # ---- the earlier process
+
+    def restore(self, registry: Registry, hub: Hub, trunk: Upwards) -> None:
+        """See NoVault. Nothing on the disk is changed yet: a server that cannot listen has cost nobody anything."""
+        self._registry, self._trunk = registry, trunk
+        ledger, self._ledger = self._ledger, Ledger()
+        if ledger.lost_bytes:
+            log.warning("%s: the last %d bytes were cut by a crash", self._directory.name(JOURNAL), ledger.lost_bytes)
+        waiting = list(read_backlogs(self._directory, self.key.public))
+        for found in waiting:
+            if found.kind is Kind.UPWARDS:
+                trunk.hold(found.data, found.number)
+        registry.next_id = registry.last_id = ledger.reserved + 1
+        registry.last_id -= 1
+        now, wall = self._reactor.now, self._wall()
+        # By the wall clock: nothing else goes on while there is no process. If it was set back meanwhile nobody gets
+        # more than the limit, if it was set forward some get less.
+        earlier = sorted((entry.until, client_id, entry.point) for client_id, entry in ledger.sessions.items())
+        for until, client_id, point in earlier:
+            registry.restore(client_id, point, until - wall, now)
+        for found in waiting:
+            if found.kind is Kind.MISSED:
+                hub.restore(found.number, found.data)
+        self._counters.restored = len(registry.sessions)
+        if earlier:
+            over = len(earlier) - len(registry.sessions)
+            log.info("%d sessions of an earlier process, %d of them over", len(earlier), over)
+
+    def begin(self) -> None:
+        """See NoVault."""
+        with self._directory.refusing(self._directory.path):
+            self._write_anew(ID_BLOCK)
+            if self._directory.has(BACKLOGS):
+                self._directory.remove(BACKLOGS)  # given back once, and never again
+        self._registry.chronicle = self
+
+    # ---- this process
+
+    def opened(self, session: Session) -> None:
+        """See Chronicle. Its client is told the id next."""
+        self._pending.append(opened(session.id, session.point))
+        self.on_flush()
+        if session.id + ID_BLOCK // 2 > self._registry.last_id:
+            self._reserve()
+
+    def lost(self, session: Session) -> None:
+        """See Chronicle."""
+        self._note(self._stale(session))
+
+    def resumed(self, session: Session) -> None:
+        """See Chronicle."""
+        self._note(note(Kind.RESUMED, session.id))
+
+    def ended(self, session: Session) -> None:
+        """See Chronicle."""
+        self._note(note(Kind.ENDED, session.id))
+
+    def _stale(self, session: Session) -> bytes:
+        return stale(session.id, self._wall() + session.expiry - self._reactor.now)
+
+    def _note(self, record: bytes) -> None:
+        if not self._pending:
+            self._reactor.mark_dirty(self)
+        self._pending.append(record)
+
+    def on_event(self, mask: int) -> None:
+        """The vault has no descriptor that is watched."""
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """After an error of ours: what is on the disk may be wrong from here on."""
+        self._failed(detail)
+
+    def on_flush(self) -> None:
+        """Write what has happened."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        journal = self._journal
+        if not self._managed(journal.append, b"".join(pending)):
+            return
+        if self._sync_secs and self._syncing is None and journal.unsynced:
+            self._syncing = self._reactor.call_later(self._sync_secs, self._sync)
+        if self._drafting is None and journal.size > 2 * SESSION_SIZE * len(self._registry.sessions) + SPARE:
+            self._draft(self._reactor.now)
+
+    def _sync(self, now: float) -> None:
+        self._syncing = None
+        self._managed(self._journal.sync)
+
+    def _reserve(self) -> None:
+        last_id = self._registry.next_id - 1 + ID_BLOCK
+        if (
+            self._journal.writable
+            and self._managed(self._journal.append, note(Kind.RESERVED, last_id))
+            and self._managed(self._journal.sync)
+        ):
+            self._registry.last_id = last_id
+
+    # ---- writing it anew
+
+    def _draft(self, now: float) -> None:
+        self._left = iter(list(self._registry.sessions))
+        self._drafting = None
+        if self._managed(self._begin_draft, ID_BLOCK):
+            self._drafting = self._reactor.call_later(SLICE_SECS, self._slice)
+
+    def _slice(self, now: float) -> None:
+        self.on_flush()
+        self._drafting = None
+        some = list(islice(self._left, SLICE))
+        if self._managed(self._journal.add, self._records_of(some)):
+            if some:
+                self._drafting = self._reactor.call_later(SLICE_SECS, self._slice)
+            else:
+                self._managed(self._finish_draft)
+
+    def _begin_draft(self, spare_ids: int) -> None:
+        self._reserving = self._registry.next_id - 1 + spare_ids
+        self._journal.begin(note(Kind.RESERVED, self._reserving))
+
+    def _finish_draft(self) -> None:
+        self._journal.finish()
+        self._registry.last_id = max(self._registry.last_id, self._reserving)
+        if self._failing_since is not None:
+            log.warning(
+                "%s is written again, after %.0f s",
+                self._directory.name(JOURNAL),
+                self._reactor.now - self._failing_since,
+            )
+            self._failing_since = None
+
+    def _write_anew(self, spare_ids: int) -> None:
+        """All at once, where nobody waits."""
+        self._begin_draft(spare_ids)
+        self._journal.add(self._records_of(self._registry.sessions))
+        self._finish_draft()
+
+    def _records_of(self, ids: Iterable[int]) -> bytes:
+        sessions, records = self._registry.sessions, []
+        for client_id in ids:
+            session = sessions.get(client_id)
+            if session is not None:
+                records.append(opened(client_id, session.point))
+                if session.state is State.STALE:
+                    records.append(self._stale(session))
+        return b"".join(records)
+
+    # ---- trouble
+
+    def _managed(self, action: Callable[..., None], *arguments: object) -> bool:
+        """Whether the disk did as it was told."""
+        try:
+            action(*arguments)
+        except OSError as error:
+            self._failed(error.strerror or str(error))
+            return False
+        return True
+
+    def _failed(self, why: str) -> None:
+        self._counters.journal_errors += 1
+        self._journal.give_up()
+        self._stop_timers()
+        if self._failing_since is None:
+            self._failing_since = self._reactor.now
+            log.error(
+                "%s cannot be written: %s; what changes now would not outlive a crash; trying again every %g s",
+                self._directory.name(JOURNAL),
+                why,
+                RETRY_SECS,
+            )
+        self._drafting = self._reactor.call_later(RETRY_SECS, self._draft)
+
+    def _stop_timers(self) -> None:
+        for timer in (self._syncing, self._drafting):
+            if timer is not None:
+                self._reactor.cancel(timer)
+        self._syncing = self._drafting = None
+
+    # ---- the end
+
+    def seal(self) -> None:
+        """See NoVault. The ids that were reserved and not given out are free again."""
+        if self._registry.chronicle is not self:
+            return
+        self.on_flush()
+        self._managed(self._write_anew, 0)
+        self._registry.leave_to_the_next()
+        self._stop_timers()
+        self._sealed = True
+
+    def leave(self) -> None:
+        """See NoVault."""
+        waiting = list(self._waiting()) if self._sealed else []
+        if waiting:
+            try:
+                write_backlogs(self._directory, self.key.public, waiting)
+            except OSError as error:
+                log.error(
+                    "%s cannot be written: %s; what waited is lost", self._directory.name(BACKLOGS), error.strerror
+                )
+        self._journal.give_up()
+        self._directory.close()
+
+    def _waiting(self) -> Iterator[tuple[Kind, int, Chunk]]:
+        for chunk, packets in self._trunk.release():
+            yield Kind.UPWARDS, packets, chunk
+        for session in self._registry.sessions.values():
+            if session.backlog is not None:
+                for chunk, _ in session.backlog.take():
+                    yield Kind.MISSED, session.id, chunk
