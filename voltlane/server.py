@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import signal
 import socket
+from collections.abc import Iterable
 from dataclasses import astuple
 from math import ceil
 from typing import TYPE_CHECKING, Callable
@@ -119,14 +120,18 @@ class Server:
 
     # ---- life
 
-    def start(self) -> None:
-        """Bind the listening addresses. Raises StartupError.
+    def start(self, listening: Iterable[socket.socket] = ()) -> None:
+        """Bind the listening addresses, or take over sockets that listen already. Raises StartupError.
 
         Clients may connect from now on, but wait in the kernel's queue until there is a master.
         """
         raise_descriptor_limit()
-        clients = self.config.clients
-        for sock in self.entrance.open(map(parse_address, self.config.listener.address)):
+        clients, socks = self.config.clients, list(listening)
+        if socks:
+            self.entrance.adopt(socks)
+        else:
+            socks = self.entrance.open(map(parse_address, self.config.listener.address))
+        for sock in socks:
             SocketOptions(*astuple(self.config.socket)).apply(sock)
             set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))
         if self.config.admin.address:
@@ -147,8 +152,8 @@ class Server:
         """Serve until `stop`, SIGTERM or SIGINT. The process's exit code."""
         if not self.entrance.is_open:
             self.start()
-        self.readiness.move(Event.LISTENING)
         with self.wakeup.on_signals(self._signals()):
+            self.readiness.move(Event.LISTENING)
             log.info(
                 "voltlane %s, %s %s, wire loops: %s, curve: %s",
                 __version__,

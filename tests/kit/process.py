@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kit.wait import wait_until
@@ -46,7 +46,7 @@ def usual(master: str, settings: Settings) -> dict[str, object]:
 class Process:
     """A Python process whose standard error goes to a file, which is its log."""
 
-    def __init__(self, arguments: list[str], environ: Mapping[str, str]) -> None:
+    def __init__(self, arguments: list[str], environ: Mapping[str, str], pass_fds: Sequence[int] = ()) -> None:
         self._directory = tempfile.TemporaryDirectory()
         self._log_file = Path(self._directory.name) / "log"
         with open(self._log_file, "wb") as log:
@@ -57,6 +57,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                pass_fds=pass_fds,
             )
 
     @property

@@ -26,7 +26,7 @@ def serve(flags: Mapping[str, str], file: Path | None) -> int:
         _write_file()
     server = start(settings)
     server.source = lambda: config.load(file or find_file(), os.environ, flags)
-    return server.run()
+    return _run(server)
 
 
 def check_config(flags: Mapping[str, str], file: Path | None) -> int:
@@ -49,16 +49,30 @@ def find_file() -> Path | None:
 
 
 def start(settings: Config) -> Server:
-    """A server that has bound its address. Raises StartupError."""
+    """A server that listens. Raises StartupError."""
     # Here, so that looking at the configuration does not wait for the cryptography to load.
+    from ..net.activation import inherited_sockets
     from ..ops.log import setup
     from ..server import Server
 
     setup(settings.general)
     server = Server(settings)
     server.on_configure.append(lambda config: setup(config.general))
-    server.start()
+    server.start(inherited_sockets(os.environ))
     return server
+
+
+def _run(server: Server) -> int:
+    """Serve, under a service manager if there is one."""
+    from ..ops.notify import notifier, watchdog_secs
+    from ..service import Service
+
+    manager = notifier(os.environ)
+    try:
+        Service(server, manager, watchdog_secs(os.environ))
+        return server.run()
+    finally:
+        manager.close()
 
 
 def _write_file() -> None:

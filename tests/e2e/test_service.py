@@ -1,0 +1,157 @@
+"""A real server under a service manager: what the manager hears and when, and sockets that it opened itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kit.process import Process, ServerProcess, environment, usual
+from kit.raw_client import RawClient
+from kit.raw_master import RawMaster
+from kit.rig import running
+from kit.wait import wait_until
+
+
+class Manager:
+    """The manager's end of the notification socket."""
+
+    def __init__(self, path: Path) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(str(path))
+        self.sock.setblocking(False)
+        self._messages: list[str] = []
+
+    @property
+    def messages(self) -> list[str]:
+        """All so far, their lines joined by blanks."""
+        try:
+            while True:
+                self._messages.append(self.sock.recv(4096).decode().replace("\n", " "))
+        except BlockingIOError:
+            return self._messages
+
+    def wait_for(self, pattern: str, times: int = 1) -> list[str]:
+        """The messages that match, once there are so many."""
+
+        def found() -> list[str]:
+            return [message for message in self.messages if re.fullmatch(pattern, message)]
+
+        wait_until(lambda: len(found()) >= times, f"{pattern!r} among {self.messages}")
+        return found()
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    made = Manager(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    yield made
+    made.sock.close()
+
+
+def test_ready_once_it_listens_even_without_a_master(manager: Manager) -> None:
+    with RawMaster() as master:
+        master.stop_listening()
+        with ServerProcess(master.address) as server:
+            manager.wait_for("READY=1 STATUS=no connection to the master; 0 clients, 0 stale")
+            RawClient(server.address).close()
+        manager.wait_for("STOPPING=1 STATUS=draining; 0 clients, 0 stale")
+        assert [message.split()[0] for message in manager.messages] == ["READY=1", "STOPPING=1"]
+
+
+def test_no_readiness_before_it_listens(manager: Manager) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with ServerProcess("127.0.0.1:1", {"listener.address": address}) as server:
+            assert server.wait() == 3
+    assert manager.messages == []
+
+
+def test_the_status_follows_the_master(manager: Manager) -> None:
+    with running() as rig:
+        manager.wait_for("STATUS=ready; 0 clients, 0 stale")
+        rig.new()
+        rig.master.drop()
+        manager.wait_for("STATUS=no connection to the master; 1 clients, 0 stale")
+        rig.master.accept()
+        manager.wait_for("STATUS=ready; 1 clients, 0 stale")
+
+
+def test_reloading_is_announced_and_ended_whatever_came_of_it(manager: Manager) -> None:
+    with running() as rig:
+        assert isinstance(rig.server, ServerProcess)
+        manager.wait_for("STATUS=ready.*")
+        file = Path(rig.server._directory.name, "connserver.toml")
+        for times, text in enumerate(["[clients]\nslow_secs = 3\n", "[clients]\nslow_sec = 3\n", ""], 1):
+            file.write_text(text, encoding="utf-8")
+            rig.server.process.send_signal(signal.SIGHUP)
+            manager.wait_for(r"RELOADING=1 MONOTONIC_USEC=\d+", times)
+            manager.wait_for("READY=1 STATUS=ready.*", times)
+
+
+def test_the_watchdog_hears_of_us_while_the_loop_turns(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    with running() as rig:
+        assert isinstance(rig.server, ServerProcess)
+        rig.new()
+        manager.wait_for("WATCHDOG=1 STATUS=ready; 1 clients, 0 stale", 3)
+        rig.server.process.send_signal(signal.SIGSTOP)  # as good as stuck
+        os.waitid(os.P_PID, rig.server.pid, os.WSTOPPED)
+        stopped = len(manager.messages)
+        with pytest.raises(AssertionError):
+            wait_until(lambda: len(manager.messages) > stopped, "a sign of life", timeout=0.5)
+        rig.server.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: len(manager.messages) > stopped, "a sign of life")
+
+
+# ---- sockets
+
+LAUNCHER = """
+import os, sys
+descriptors = [os.dup(int(text)) for text in sys.argv[1].split(",")]
+for number, descriptor in enumerate(descriptors, 3):
+    os.dup2(descriptor, number)
+    os.set_inheritable(number, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(number - 2), LISTEN_FDNAMES="a:b")
+os.execv(sys.executable, [sys.executable, "-m", "voltlane", "serve"])
+"""
+
+
+def activated(master: str, socks: list[socket.socket]) -> Process:
+    """A server that gets its listening sockets, as from a service manager."""
+    descriptors = [sock.fileno() for sock in socks]
+    environ = environment(usual(master, {"listener.address": "127.0.0.1:1"}))  # which it has no use for
+    return Process(["-c", LAUNCHER, ",".join(map(str, descriptors))], environ, descriptors)
+
+
+def test_sockets_that_were_passed_are_listened_on_and_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "clients"
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix, RawMaster() as master:
+        unix.bind(str(path))
+        unix.listen()
+        waiting = RawClient(f"127.0.0.1:{tcp.getsockname()[1]}")  # it connects before there is a server
+        with activated(master.address, [tcp, unix]) as server:
+            master.accept()
+            server.wait_for_log(f"clients connect to 127.0.0.1:{tcp.getsockname()[1]}")
+            server.wait_for_log(f"clients connect to unix:{path}")
+            for address in (f"127.0.0.1:{tcp.getsockname()[1]}", f"unix:{path}"):
+                with RawClient.new(address) as client:
+                    client.send(b"hello")
+                    assert master.recv_data(client.client_id, 1) == [b"hello"]
+            waiting.close()
+            master.close()
+            assert server.stop() == 0
+            assert "127.0.0.1:1\n" not in server.log
+        assert path.exists()
+        # The manager's sockets still listen: the next server can have them.
+        socket.create_connection(tcp.getsockname()).close()
+
+
+def test_a_descriptor_that_is_no_listening_socket_ends_with_3() -> None:
+    with socket.socket() as plain, activated("127.0.0.1:1", [plain]) as server:
+        assert server.wait() == 3
+        assert "cannot listen on descriptor 3, which was passed: it is no stream socket that listens" in server.log

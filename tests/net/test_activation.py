@@ -1,0 +1,64 @@
+"""Sockets that somebody else opened: which are taken, and which are refused."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from voltlane.errors import StartupError
+from voltlane.net.activation import inherited_sockets
+
+
+@pytest.fixture
+def passed() -> Iterator[tuple[socket.socket, int]]:
+    """A listening socket, and the number of a descriptor of it that is nobody's yet."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        number = os.dup(sock.fileno())
+        os.set_inheritable(number, True)
+        yield sock, number
+        try:
+            os.close(number)
+        except OSError:
+            pass
+
+
+def environment(count: int, pid: int | None = None) -> dict[str, str]:
+    return {"LISTEN_PID": str(pid or os.getpid()), "LISTEN_FDS": str(count), "LISTEN_FDNAMES": "x", "OTHER": "y"}
+
+
+def test_a_listening_socket_is_taken(passed: tuple[socket.socket, int]) -> None:
+    listening, number = passed
+    environ = environment(1)
+    (sock,) = inherited_sockets(environ, number)
+    assert environ == {"OTHER": "y"}
+    assert sock.fileno() == number and sock.getsockname() == listening.getsockname()
+    assert not sock.getblocking() and not sock.get_inheritable()
+    sock.close()
+
+
+@pytest.mark.parametrize("environ", [{}, environment(0), environment(1, pid=1), {"LISTEN_PID": "x", "LISTEN_FDS": "1"}])
+def test_nothing_for_us(environ: dict[str, str]) -> None:
+    environ = dict(environ)
+    assert inherited_sockets(environ) == []
+    assert set(environ) <= {"OTHER"}
+
+
+def test_a_number_that_is_none(passed: tuple[socket.socket, int]) -> None:
+    assert inherited_sockets({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "many"}, passed[1]) == []
+
+
+@pytest.mark.parametrize("kind", ["datagrams", "not listening", "file", "closed"])
+def test_anything_else_is_refused(kind: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if kind == "datagrams" else socket.SOCK_STREAM) as sock:
+        number = os.open(os.devnull, os.O_RDONLY) if kind == "file" else os.dup(sock.fileno())
+        if kind == "closed":
+            os.close(number)
+        with pytest.raises(StartupError) as caught:
+            inherited_sockets(environment(1), number)
+        assert caught.value.exit_code == 3
+        assert str(caught.value).startswith(f"cannot listen on descriptor {number}, which was passed: ")
+        if kind != "closed":
+            os.close(number)
