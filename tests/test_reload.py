@@ -93,11 +93,12 @@ class Use(NamedTuple):
 
 USES = {
     "general.shutdown_secs": Use(1.5, lambda server: server.config.general.shutdown_secs),
-    "master.channel_capacity": Use(7, lambda server: server.trunk._limits.packets),
-    "master.outbox_bytes": Use(7, lambda server: server.trunk._limits.size),
+    "master.channel_capacity": Use(7, lambda server: server.trunk.limits.packets),
+    "master.outbox_bytes": Use(7, lambda server: server.trunk.limits.size),
     "master.reconnect_min_secs": Use(0.3, lambda server: _dialer(server).backoff.shortest),
     "master.reconnect_max_secs": Use(7.0, lambda server: _dialer(server).backoff.longest),
     "master.give_up_secs": Use(7.0, lambda server: server.config.master.give_up_secs),
+    "master.stall_secs": Use(7.0, lambda server: server.trunk.limits.stall_secs),
     "clients.channel_capacity": Use(7, lambda server: server.clients.pressure._limits.soft_packets),
     "clients.outbox_soft_bytes": Use(7, lambda server: server.clients.pressure._limits.soft_bytes),
     "clients.write_stall_secs": Use(7.0, lambda server: server.clients.pressure._limits.stall_secs),
