@@ -26,7 +26,11 @@ ENTER, TAB = "\ue007", "\ue004"
 
 @pytest.fixture(scope="module")
 def _browser() -> Iterator[Browser]:
-    with Browser() as made:
+    try:
+        made = Browser()
+    except AssertionError as error:
+        pytest.skip(f"chromium does not start here: {error}")
+    with made:
         yield made
 
 
