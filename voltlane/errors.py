@@ -11,6 +11,7 @@
     │   ├── UnsupportedVersion      not protocol version 2
     │   ├── BadPublicKey            not a point of secp256k1
     │   ├── UnknownSession          a resume of an id that has no session
+    │   ├── NoMemory                a new client while memory is short (its one fault is to come just now)
     │   ├── SessionEnded            the session ended while its resume was under way
     │   ├── BadProof                the challenge's answer does not prove the key
     │   │   └── ReflectedProof      the answer is the challenge itself
@@ -95,6 +96,12 @@ class UnknownSession(ProtocolError):
     """A resume of an id that has no session."""
 
     reason = CloseReason.UNKNOWN_SESSION
+
+
+class NoMemory(ProtocolError):
+    """A new client, while what memory is left is kept for those who are here."""
+
+    reason = CloseReason.MEMORY_REFUSED
 
 
 class SessionEnded(ProtocolError):

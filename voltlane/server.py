@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Callable
 
 from .address import Address, parse_address
 from .config import Config
+from .core.budget import Budget
 from .core.counters import Counters
 from .core.handshake import Grounds
 from .core.hub import BacklogLimits, Hub
@@ -25,9 +26,11 @@ from .core.timers import Timer
 from .edges.entrance import Entrance, Hold
 from .edges.master import Trunk, TrunkLimits
 from .edges.pressure import PressureLimits
+from .edges.shed import Shedder
 from .edges.tcp import ClientEdge, ClientLimits
 from .farewell import Farewell
 from .net.dialer import Backoff, Dialer
+from .net.machine import available_memory
 from .net.reactor import Reactor
 from .net.sockets import SocketOptions, raise_descriptor_limit, set_keepalive, set_low_delay
 from .net.wakeup import Wakeup
@@ -66,12 +69,14 @@ class Server:
         self.exit_code = 0
         self.reactor = reactor or Reactor()
         self.reactor.on_callback_error = self._on_bug
+        self.budget = Budget(_memory(config))
         master, clients = config.master, config.clients
         self.vault = open_vault(config.general, self.reactor, self.counters, key)
         self.trunk = Trunk(
             self.reactor,
             self.counters,
             TrunkLimits.of(master),
+            self.budget,
             on_full=self._on_trunk_full,
             on_room=self._on_trunk_room,
             on_lost=self._on_master_lost,
@@ -80,6 +85,7 @@ class Server:
             self.trunk,
             self.counters,
             BacklogLimits.of(clients),
+            self.budget,
         )
         self.registry = Registry(
             stale_timeout=clients.stale_timeout_secs,
@@ -95,12 +101,14 @@ class Server:
             self.reactor,
             self.hub,
             self.trunk,
-            Grounds.of(self.vault.key, self.registry),
+            Grounds.of(self.vault.key, self.registry, self.budget),
             self.counters,
             ClientLimits.of(clients),
             PressureLimits.of(clients),
+            self.budget,
             self._on_crowd,
         )
+        self.shedder = Shedder(self.reactor, self.hub, self.budget)
         self.entrance = Entrance(self.reactor, self.clients.accept, self._on_accept_pause)
         self.dialer = Dialer(
             self.reactor,
@@ -162,6 +170,7 @@ class Server:
                 batch.BACKEND,
                 curve.BACKEND,
             )
+            log.info("memory for all that is queued: %d MiB", self.budget.limit >> 20)
             for address in self.listen_addresses:
                 log.info("clients connect to %s", address)
             self._dial()
@@ -230,6 +239,7 @@ class Server:
         self.clients.configure(ClientLimits.of(clients), PressureLimits.of(clients))
         self.trunk.configure(TrunkLimits.of(master))
         self.hub.configure(BacklogLimits.of(clients))
+        self.budget.configure(_memory(config))
         self.registry.configure(
             stale_timeout=clients.stale_timeout_secs,
             reap_interval=clients.stale_reap_interval_secs,
@@ -362,3 +372,8 @@ class Server:
     def _on_bug(self, handler: object, error: Exception) -> None:
         self.counters.internal_errors += 1
         log.error("internal error, please report it", exc_info=error)
+
+
+def _memory(config: Config) -> int:
+    """Bytes for everything that is queued."""
+    return config.limits.memory_bytes or available_memory() // 2

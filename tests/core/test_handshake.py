@@ -10,6 +10,7 @@ from kit.frames import split
 from kit.recorders import RecorderLink
 from kit.vectors import VECTORS, cuts, unhex, why
 
+from voltlane.core.budget import Budget
 from voltlane.core.handshake import Grounds, Handshake, Step
 from voltlane.core.registry import Registry
 from voltlane.core.session import Session, State
@@ -65,7 +66,7 @@ def scene_at(step: Step) -> Scene:
         stale_timeout=300, reap_interval=15, max_stale=9, on_end=lambda *_: None, on_stale=lambda: None, now=0.0
     )
     session = registry.open(CLIENT.public, RecorderLink())
-    handshake = Handshake(Grounds.of(SERVER, registry))
+    handshake = Handshake(Grounds.of(SERVER, registry, Budget(1000)))
     scene, challenge = Scene(handshake, registry, session, b""), b""
     if step is Step.DONE:
         scene = scene_at(Step.PING)
@@ -268,7 +269,7 @@ def test_a_session_that_ends_under_its_resume(step: Step):
 def test_the_key_agreement_is_made_once_a_session():
     scene = scene_at(Step.PROOF)
     assert scene.handshake.derived and scene.session.key == KEY
-    again = Handshake(Grounds.of(SERVER, scene.registry))
+    again = Handshake(Grounds.of(SERVER, scene.registry, Budget(1000)))
     again.receive(encode(ProtocolVersion(2)))
     again.receive(encode(ClientId(scene.session.id)))
     assert not again.derived

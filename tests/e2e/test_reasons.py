@@ -19,7 +19,7 @@ LIMITS = {
     "clients.outbox_bytes": 1 << 24,
     "clients.channel_capacity": 20,
     "clients.slow_secs": 0.05,
-    "clients.write_stall_secs": 0.3,
+    "clients.write_stall_secs": 1,
     "clients.handshake_secs": 0.3,
     "clients.stale_timeout_secs": 0.2,
     "clients.stale_reap_interval_secs": 0.05,
@@ -135,6 +135,54 @@ def no_ids(rig: Rig) -> None:
     registry.last_id += 1 << 20
 
 
+def with_memory(rig: Rig, size: int, then: Callable[[], object] = lambda: None) -> None:
+    """Let the server have so much memory for its queues, and as much as before when `then` is through."""
+    assert isinstance(rig.server, EmbeddedServer)
+    server, given = rig.server.server, []
+    limit = server.budget.limit
+    server.reactor.call_soon(lambda: (server.budget.configure(size), given.append(size)))
+    rig.stranger()  # the loop turns for it
+    wait_until(lambda: given, "the memory has changed")
+    then()
+    server.reactor.call_soon(lambda: server.budget.configure(limit))
+    rig.stranger()
+
+
+def memory_used(rig: Rig) -> int:
+    assert isinstance(rig.server, EmbeddedServer)
+    return rig.server.server.budget.used
+
+
+def unfinished(rig: Rig) -> RawClient:
+    client = rig.new(behind=(1000).to_bytes(4, "little") + bytes(900))
+    wait_until(lambda: memory_used(rig) > 900, "a part of a packet is there")
+    return client
+
+
+def hoarder(rig: Rig) -> RawClient:
+    client = rig.new(receive_buffer=8192)
+    rig.master.send(client.client_id, *[bytes(1_000_000)] * 12)
+    wait_until(lambda: memory_used(rig) > 5_000_000, "much is waiting")
+    return client
+
+
+def outbox_shed(rig: Rig) -> None:
+    hoarder(rig)
+    with_memory(rig, 1_000_000)
+
+
+def frame_shed(rig: Rig) -> None:
+    unfinished(rig)
+    with_memory(rig, 500)
+
+
+def memory_refused(rig: Rig) -> None:
+    client = unfinished(rig)
+    with_memory(rig, 1200, lambda: said(rig, VERSION + public_key(client.keys.public)))
+    client.leave()
+    wait_until(lambda: not memory_used(rig), "it is gone")
+
+
 PROVOCATIONS: dict[CloseReason, Callable[[Rig], None]] = {
     CloseReason.PEER_CLOSED: peer_closed,
     CloseReason.PEER_LOST: peer_lost,
@@ -155,6 +203,9 @@ PROVOCATIONS: dict[CloseReason, Callable[[Rig], None]] = {
     CloseReason.TOO_SLOW: too_slow,
     CloseReason.WRITE_STALLED: write_stalled,
     CloseReason.NO_IDS: no_ids,
+    CloseReason.OUTBOX_SHED: outbox_shed,
+    CloseReason.FRAME_SHED: frame_shed,
+    CloseReason.MEMORY_REFUSED: memory_refused,
 }
 THE_MASTERS = {
     CloseReason.MALFORMED_TAG: frame(bytes(8)),
@@ -281,12 +332,21 @@ def overflown(rig: Rig) -> RawClient:
     return client
 
 
+def shed_with_its_backlog(rig: Rig) -> RawClient:
+    client = rig.stale()
+    rig.master.send(client.client_id, bytes(100_000))
+    wait_until(lambda: memory_used(rig) > 100_000, "it is kept")
+    with_memory(rig, 50_000)
+    return client
+
+
 ENDS: dict[EndReason, tuple[Callable[[Rig], RawClient], bytes]] = {
     EndReason.EXPIRED: (expired, b"Client disconnected"),
     EndReason.EVICTED: (evicted, b"Client disconnected"),
     EndReason.KICKED: (kicked_for_good, b""),
     EndReason.EXPELLED: (expelled_for_good, b"Client disconnected"),
     EndReason.OVERFLOW: (overflown, b"buffer overflow"),
+    EndReason.MEMORY: (shed_with_its_backlog, b"out of memory"),
 }
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Callable
 
@@ -22,6 +22,10 @@ from kit.handlers import Loop
 
 from voltlane import config
 from voltlane.address import parse_address
+from voltlane.core.budget import CHUNK_COST, QUEUE_COST
+from voltlane.core.outbox import Chunk
+from voltlane.edges.master import BITE
+from voltlane.edges.partial import Rest
 from voltlane.net.poller import DefaultPoller
 from voltlane.server import Server
 from voltlane.wire.crypto import KeyPair, generate_key, open_sealed, seal, session_key
@@ -211,6 +215,11 @@ class Master(Peer):
         self.write(join([client_id.to_bytes(8, "little") + bytes([Flag.KICK])]))
 
 
+def _memory(chunks: Collection[tuple[Chunk, int]]) -> int:
+    """What a queue of these holds."""
+    return QUEUE_COST + sum(len(chunk) + CHUNK_COST for chunk, _ in chunks) if chunks else 0
+
+
 class _Dialer:
     """Says when the server would dial; the test connects."""
 
@@ -288,6 +297,7 @@ class World:
             self.loop.turn(0)
             quiet = 0 if self.pump() or self.loop._tasks else quiet + 1
             if quiet > 2:
+                self.audit()
                 return
         raise AssertionError("the server spins")
 
@@ -299,6 +309,30 @@ class World:
             self.settle()
 
     # ---- what is inside
+
+    def audit(self) -> None:
+        """What is queued is what the memory budget says, to the byte; and nobody stands there who has nothing."""
+        server, held = self.server, {}
+        for session in server.registry.sessions.values():
+            if session.backlog is not None:
+                held[session.backlog] = _memory(session.backlog._chunks)
+        for connection in server.clients.connections:
+            if connection.outbox is not None:
+                held[connection.outbox] = _memory(connection.outbox._chunks)
+            if isinstance(connection.partial, Rest):
+                held[connection.partial] = len(connection.partial.data) + CHUNK_COST
+            elif connection.partial is not None:
+                size = len(connection.partial._buffer)
+                held[connection.partial] = size + size // 8 + CHUNK_COST
+        filed = {holding for shelf in server.budget._shelves for holding in shelf}
+        assert filed == {holding for holding, size in held.items() if size}
+        if server.trunk.outbox is not None:
+            held[server.trunk.outbox] = _memory(server.trunk.outbox._chunks)
+        if server.trunk.connection is not None:
+            held[server.trunk.connection._held] = len(server.trunk.connection._buffer) - BITE
+        for holding, size in held.items():
+            assert holding.held == size, holding
+        assert server.budget.used == sum(held.values())
 
     def connected(self) -> int:
         return len(self.server.clients.connections)
@@ -318,6 +352,7 @@ class World:
             if hasattr(self, "master"):
                 self.master.cut()
             self.settle()
+            assert self.server.budget.used == 0
             assert (self.loop.watched, self.loop.timers) == self._plain
             assert not self.loop._tasks and not self.loop._closes and not self.loop._dirty
         finally:

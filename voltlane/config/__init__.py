@@ -13,6 +13,7 @@ what is allowed.
 
 from .changes import Changes, changes
 from .document import to_toml
+from .limits import Limits
 from .sections import (
     LOG_LEVELS,
     PACKET_SIZE_MAX,
@@ -38,6 +39,7 @@ __all__ = [
     "Clients",
     "Config",
     "General",
+    "Limits",
     "Listener",
     "Master",
     "Setting",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ..address import is_loopback, parse_address
 from ..errors import ConfigError
 from .forms import DIAL, LISTEN, LISTEN_OR_NOT, PATH, TOKEN, one_of
+from .limits import Limits
 from .setting import Section, Setting, seconds, setting, settings_of
 
 LOG_LEVELS = ("Off", "Error", "Warn", "Info", "Debug", "Trace")
@@ -242,14 +243,18 @@ SECTIONS: dict[str, type[Section]] = {
     "clients": Clients,
     "socket": Socket,
     "admin": Admin,
+    "limits": Limits,
 }
 
 
 SETTINGS: dict[str, Setting] = {row.name: row for section in SECTIONS.values() for row in settings_of(section)}
 """The table, by "section.key", in the file's order."""
 
-_IN_ORDER = (("master.reconnect_min_secs", "master.reconnect_max_secs"),)
-"""Numbers of which the first must not be more than the second."""
+_IN_ORDER = (
+    ("master.reconnect_min_secs", "master.reconnect_max_secs"),
+    ("master.outbox_bytes", "limits.memory_bytes"),
+)
+"""Numbers of which the first must not be more than the second; 0 there is no number but asks for one to be found."""
 
 
 @dataclass(frozen=True)
@@ -262,6 +267,7 @@ class Config:
     clients: Clients = field(default_factory=Clients)
     socket: Socket = field(default_factory=Socket)
     admin: Admin = field(default_factory=Admin)
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         check_together({name: getattr(self, name) for name in SECTIONS}, {})
@@ -271,7 +277,7 @@ def check_together(sections: Mapping[str, Section], origins: Mapping[str, str]) 
     """What no single key can tell. `origins`: where each key was given, of those that were. Raises ConfigError."""
     for least, most in _IN_ORDER:
         smaller, larger = _value(sections, least), _value(sections, most)
-        if smaller > larger:
+        if smaller > larger > 0:
             places = [origins[name] for name in (least, most) if name in origins]
             raise ConfigError(
                 f"{', '.join(places)}{': ' if places else ''}{least} = {smaller:g} is more than "

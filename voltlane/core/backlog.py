@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import deque
 
 from ..wire.framing import count_frames, skip_frames
+from .budget import Budget, Holding
 from .outbox import Chunk
 
 
-class Backlog:
+class Backlog(Holding):
     """A bounded FIFO of chunks (whole client frames, SPEC 7). Limits are the caller's, the same for all of them."""
 
     __slots__ = ("_chunks", "_cut", "dropped", "packets", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget | None = None, owner: object = None) -> None:
+        super().__init__(budget or Budget(), owner)
         self._chunks: deque[tuple[Chunk, int]] = deque()
         self._cut = 0  # bytes of the first chunk that are dropped
         self.packets = 0
@@ -32,6 +34,7 @@ class Backlog:
         self._chunks.append((chunk, packets))
         self.packets += packets
         self.size += len(chunk)
+        self.hold_chunk(len(chunk))
         dropped = 0
         while self.packets > most_packets or self.size > most_bytes:
             dropped += self._drop_oldest(max(1, self.packets - most_packets), self.size - most_bytes)
@@ -57,6 +60,7 @@ class Backlog:
             # Copied each time, what is left would make dropping one by one quadratic; never, it would hold the memory.
             if cut > len(chunk) // 2:
                 chunk, self._cut = chunk[cut:], 0
+                self.hold(self.held - cut)
             else:
                 self._cut = cut
             self._chunks[0] = (chunk, count - dropped)
@@ -65,8 +69,9 @@ class Backlog:
         return dropped
 
     def _pop_first(self) -> None:
-        self._chunks.popleft()
+        chunk, _ = self._chunks.popleft()
         self._cut = 0
+        self.drop_chunks(1, len(chunk))
 
     def take(self) -> list[tuple[Chunk, int]]:
         """Everything, as (chunk, packets), out of the backlog."""
@@ -74,6 +79,11 @@ class Backlog:
         if self._cut:
             chunk, packets = chunks[0]
             chunks[0] = (chunk[self._cut :], packets)
+        self.clear()
+        return chunks
+
+    def clear(self) -> None:
+        """Drop everything; nothing of it counts as dropped."""
         self._chunks.clear()
         self._cut = self.packets = self.size = 0
-        return chunks
+        self.hold(0)

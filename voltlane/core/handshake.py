@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import Callable, NamedTuple
 
-from ..errors import SessionEnded, UnexpectedPacket, UnknownSession, UnsupportedVersion
+from ..errors import NoMemory, SessionEnded, UnexpectedPacket, UnknownSession, UnsupportedVersion
 from ..reasons import Symbol
 from ..wire.crypto import CHALLENGE_SIZE, KeyPair, check_point, check_proof, seal, session_key
 from ..wire.framing import Buffer, frame
@@ -27,6 +27,7 @@ from ..wire.packets import (
     decode,
     encode,
 )
+from .budget import Budget
 from .registry import Registry
 from .session import Session, State
 
@@ -50,12 +51,15 @@ class Grounds(NamedTuple):
     greeting: bytes
     """The server's PubKey packet, framed."""
     registry: Registry
+    budget: Budget
     random: Callable[[int], bytes]
 
     @classmethod
-    def of(cls, key: KeyPair, registry: Registry, random: Callable[[int], bytes] = os.urandom) -> Grounds:
-        """The grounds for a server with this key and these sessions."""
-        return cls(key, frame(encode(PubKey(key.public))), registry, random)
+    def of(
+        cls, key: KeyPair, registry: Registry, budget: Budget, random: Callable[[int], bytes] = os.urandom
+    ) -> Grounds:
+        """The grounds for a server with this key, these sessions and this memory."""
+        return cls(key, frame(encode(PubKey(key.public))), registry, budget, random)
 
 
 class Handshake:
@@ -90,6 +94,8 @@ class Handshake:
         return self._grounds.greeting
 
     def _new(self, packet: PubKey) -> bytes:
+        if self._grounds.budget.is_near:  # who comes back is let in: that sets the memory of its backlog free
+            raise NoMemory("no memory for another client")
         check_point(packet.point)
         self.point = packet.point
         self.step = Step.DONE

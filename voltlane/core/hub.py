@@ -14,6 +14,7 @@ from ..wire.framing import count_frames, frame
 from ..wire.packets import ClientId, encode
 from ..wire.tagged import Flag, Tagged, frame_tagged
 from .backlog import Backlog
+from .budget import Budget
 from .counters import Counters
 from .handshake import PING_FRAME
 from .outbox import Chunk
@@ -26,6 +27,7 @@ _END_NOTICE = {
     EndReason.EVICTED: b"Client disconnected",
     EndReason.OVERFLOW: b"buffer overflow",
     EndReason.EXPELLED: b"Client disconnected",
+    EndReason.MEMORY: b"out of memory",
     EndReason.KICKED: None,  # the master asked for it
 }
 
@@ -57,10 +59,11 @@ class BacklogLimits(NamedTuple):
 class Hub:
     """Routing and session policy."""
 
-    def __init__(self, trunk: Trunk, counters: Counters, backlog: BacklogLimits) -> None:
+    def __init__(self, trunk: Trunk, counters: Counters, backlog: BacklogLimits, budget: Budget | None = None) -> None:
         self._trunk = trunk
         self._counters = counters
         self._backlog = backlog
+        self._budget = budget or Budget()
         self.registry: Registry
         """Set once by whoever makes both, since each needs the other."""
 
@@ -106,10 +109,10 @@ class Hub:
         if session is not None:
             self._keep(session, frames, -1)
 
-    def overflow(self, session: Session) -> None:
-        """A client did not read: its session ends. The caller closes the connection."""
+    def overflow(self, session: Session, reason: EndReason = EndReason.OVERFLOW) -> None:
+        """Too much waits for a client: its session ends. The caller closes the connection, if there is one."""
         self.registry.end(session)
-        self.ended(session, EndReason.OVERFLOW)
+        self.ended(session, reason)
 
     def expel(self, session: Session) -> None:
         """The operator ends a client's session."""
@@ -185,5 +188,5 @@ class Hub:
             self._counters.backlog_dropped += count_frames(chunk) if packets < 0 else packets
             return
         if session.backlog is None:
-            session.backlog = Backlog()
+            session.backlog = Backlog(self._budget, session)
         self._counters.backlog_dropped += session.backlog.append(chunk, packets, limits.packets, limits.size)

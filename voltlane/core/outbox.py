@@ -12,6 +12,7 @@ from collections import deque
 from typing import Union
 
 from ..wire.framing import count_frames, frame_at
+from .budget import CHUNK_COST, QUEUE_COST, Budget, Holding
 
 Chunk = Union[bytes, bytearray]
 MOST_VIEWS = 256
@@ -28,12 +29,27 @@ class Verdict(enum.Enum):
     FULL = 2
 
 
-class Outbox:
-    """A FIFO of chunks. Made when there is something to queue: most peers never need one."""
+class Outbox(Holding):
+    """A FIFO of chunks. Made when there is something to queue: most peers never need one.
 
-    __slots__ = ("_chunks", "_exempt", "_offset", "_packets", "_passed", "_start", "scheduled", "size", "touched")
+    A chunk counts in the budget until all of it is written, since until then all of it is there.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = (
+        "_chunks",
+        "_exempt",
+        "_offset",
+        "_packets",
+        "_passed",
+        "_start",
+        "scheduled",
+        "size",
+        "touched",
+        "unconfirmed",
+    )
+
+    def __init__(self, budget: Budget | None = None, owner: object = None) -> None:
+        super().__init__(budget or Budget(), owner)
         self._chunks: deque[tuple[Chunk, int]] = deque()
         self._offset = 0  # bytes of the first chunk that are written
         self._start = 0  # where a frame of the first chunk begins, at or before the offset: see `_locate`
@@ -46,6 +62,8 @@ class Outbox:
         """For the stream: whether a task will go on writing, where a quantum ended before the socket was full."""
         self.touched = 0.0
         """For the stream: when the peer took something last, or else when there was first something to take."""
+        self.unconfirmed = 0
+        """For whoever watches that: bytes that were in the kernel when it looked last."""
 
     def append(self, chunk: Chunk, packets: int = -1, written: int = 0) -> None:
         """Queue a chunk; `packets` if the caller knows their number. `written` bytes of a first chunk are out.
@@ -60,6 +78,7 @@ class Outbox:
         self.size += len(chunk) - written
         if written:
             self._offset = written
+        self.hold_chunk(len(chunk))
 
     def exempt(self) -> None:
         """What is queued now is a replay: it does not count towards the limits."""
@@ -108,13 +127,15 @@ class Outbox:
         if self._exempt:
             self._exempt = max(0, self._exempt - written)
         written += self._offset
-        chunks = self._chunks
-        while chunks and written >= len(chunks[0][0]):
+        chunks, before, left = self._chunks, len(self._chunks), written
+        while chunks and left >= len(chunks[0][0]):
             chunk, packets = chunks.popleft()
-            written -= len(chunk)
+            left -= len(chunk)
             self._packets -= packets
             self._start = self._passed = 0
-        self._offset = written
+        self._offset = left
+        if left < written:
+            self.drop_chunks(before - len(chunks), written - left)
 
     def rewind(self) -> None:
         """The peer is gone: drop what was said to it alone, and go back to the start of a frame written in part."""
@@ -126,6 +147,7 @@ class Outbox:
             self._offset = self._start = self._passed = 0
         self._chunks = deque((chunk, packets) for chunk, packets in self._chunks if packets)
         self.size = sum(len(chunk) for chunk, _ in self._chunks)
+        self.hold(QUEUE_COST + self.size + len(self._chunks) * CHUNK_COST if self._chunks else 0)
 
     def prepend(self, chunk: Chunk, packets: int) -> None:
         """Put a chunk in front of everything. Only while nothing is written in part."""
@@ -133,14 +155,21 @@ class Outbox:
             self._chunks.appendleft((chunk, packets))
             self._packets += packets
             self.size += len(chunk)
+            self.hold_chunk(len(chunk))
 
     def take(self) -> list[tuple[Chunk, int]]:
         """Everything not written in full, as (chunk, packets), out of the outbox."""
         self.rewind()
         chunks = list(self._chunks)
-        self._chunks.clear()
-        self._packets = self.size = self._exempt = 0
+        self.clear()
         return chunks
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._chunks.clear()
+        self._offset = self._start = self._passed = 0
+        self._packets = self.size = self._exempt = 0
+        self.hold(0)
 
     def __bool__(self) -> bool:
         return self.size > 0

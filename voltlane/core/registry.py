@@ -121,7 +121,9 @@ class Registry:
         """The session is over; its id will not be seen again. `on_end` is not called."""
         session.move(Event.ENDED)
         session.link = None
-        session.backlog = None
+        if session.backlog is not None:
+            session.backlog.clear()
+            session.backlog = None
         session.key = None
         self._forget_stale(session)
         del self.sessions[session.id]

@@ -11,6 +11,7 @@ import socket
 from typing import Callable, NamedTuple
 
 from ..config import Master
+from ..core.budget import Budget, Holding
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.outbox import Chunk, Outbox
@@ -60,6 +61,7 @@ class Trunk:
         reactor: Reactor,
         counters: Counters,
         limits: TrunkLimits,
+        budget: Budget,
         *,
         on_full: Callable[[], None],
         on_room: Callable[[], None],
@@ -70,13 +72,14 @@ class Trunk:
         self.hub: Hub
         """Set once by whoever makes both, since each needs the other."""
         self.limits = limits
+        self.budget = budget
         self._on_full = on_full
         self._on_room = on_room
         self._on_lost = on_lost
         self.connection: MasterConnection | None = None
         self.address = ""
         """Of the master that is connected, or was the last to be."""
-        self._held: Outbox = Outbox()  # what waits while there is no connection
+        self._held = self.new_outbox()  # what waits while there is no connection
         self._staged: list[Chunk] = []
         self._staged_more = 0  # packets beyond one for each chunk
         self._staged_bytes = 0  # but for those that came one by one
@@ -90,6 +93,10 @@ class Trunk:
         self.limits = limits
         self.check_room()
         self._check_full()
+
+    def new_outbox(self) -> Outbox:
+        """One that counts in the budget, and that nobody is made to give up: it has limits of its own."""
+        return Outbox(self.budget)
 
     # ---- upwards
 
@@ -200,7 +207,7 @@ class Trunk:
         """Go on over this socket: first who is here, then what was not written in full."""
         self.address = address
         self.connection = connection = MasterConnection(self, sock)
-        held, self._held = self._held, Outbox()
+        held, self._held = self._held, self.new_outbox()
         if self.counters.master_connections:
             # Of no packets: what this master does not hear of it the next one is told anew.
             held.prepend(self.hub.announcements(), 0)
@@ -219,7 +226,7 @@ class Trunk:
             log.warning("%d bytes were on their way to the master, and may be lost", unsure)
             self.counters.master_bytes_unconfirmed += unsure
         self.connection = None
-        self._held = connection.outbox or Outbox()
+        self._held = connection.outbox or self.new_outbox()
         self._held.rewind()
         self.counters.closed[reason] += 1
         self._on_lost(reason, detail)
@@ -240,12 +247,13 @@ class Trunk:
 class MasterConnection(Stream):
     """One connection to the master."""
 
-    __slots__ = ("_buffer", "_ending", "_filled", "_pending", "_stall", "_unconfirmed", "_view", "trunk")
+    __slots__ = ("_buffer", "_ending", "_filled", "_held", "_pending", "_stall", "_unconfirmed", "_view", "trunk")
 
     def __init__(self, trunk: Trunk, sock: socket.socket) -> None:
         self.trunk = trunk
         self._buffer = receive_buffer(BITE)
         self._view = memoryview(self._buffer)
+        self._held = Holding(trunk.budget)  # what the buffer has grown by
         self._filled = 0
         self._pending = False  # there is something to read that was left for later
         self._stall: Timer | None = None  # looks whether it takes anything, while something waits and a little longer
@@ -289,6 +297,10 @@ class MasterConnection(Stream):
         if self._pending:
             self.on_readable()
 
+    def new_outbox(self) -> Outbox:
+        """See Stream."""
+        return self.trunk.new_outbox()
+
     def on_pressure(self) -> None:
         """See Stream."""
         patience = self.trunk.limits.stall_secs
@@ -316,6 +328,7 @@ class MasterConnection(Stream):
 
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
         """See Stream."""
+        self._held.hold(0)
         if self._stall is not None:
             self.reactor.cancel(self._stall)
             self._stall = None
@@ -375,5 +388,6 @@ class MasterConnection(Stream):
         buffer = receive_buffer(size)
         buffer[: stop - position] = bytes(self._view[position:stop])
         self._view.release()
+        self._held.hold(size - BITE)
         self._buffer = buffer
         self._view = memoryview(buffer)

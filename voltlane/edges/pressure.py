@@ -17,7 +17,8 @@ from ..config import Clients
 from ..core.hub import Hub
 from ..core.outbox import Outbox, Verdict
 from ..net.reactor import Reactor
-from ..reasons import CloseReason
+from ..net.sockets import unconfirmed
+from ..reasons import CloseReason, EndReason
 from .turns import PARKED, Turns
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Pressure:
             return
         if client.stall is None and limits.stall_secs:
             # It is left running when the outbox is empty again, and looks for itself what became of it.
+            outbox.unconfirmed = unconfirmed(client.sock) if client.sock is not None else 0
             client.stall = self._reactor.call_later(limits.stall_secs, partial(self._look, client))
         verdict = self._verdict(outbox)
         if limits.block:
@@ -126,23 +128,35 @@ class Pressure:
             self._reactor.cancel(client.timer)
             client.timer = None
 
-    def _overflow(self, client: ClientConnection, reason: CloseReason, detail: str) -> None:
+    def _overflow(
+        self, client: ClientConnection, reason: CloseReason, detail: str, end: EndReason = EndReason.OVERFLOW
+    ) -> None:
         session = client.leave_session()
         if session is not None:
-            self._hub.overflow(session)
-            client.close(reason, f"client {session.id}: {detail}")
+            self._hub.overflow(session, end)
+            detail = f"client {session.id}: {detail}"
+        client.close(reason, detail)
+
+    def shed(self, client: ClientConnection) -> None:
+        """There is no memory for its outbox any more."""
+        assert client.outbox is not None
+        detail = f"{client.outbox.held} bytes of memory"
+        self._overflow(client, CloseReason.OUTBOX_SHED, detail, EndReason.MEMORY)
 
     # ---- stalled
 
     def _look(self, client: ClientConnection, now: float) -> None:
+        """Has it taken anything since? If so the kernel has less of it, long before there is room to tell us of."""
         client.stall = None
-        outbox, patience = client.outbox, self._limits.stall_secs
-        if outbox is None:
+        outbox, sock, patience = client.outbox, client.sock, self._limits.stall_secs
+        if outbox is None or sock is None or not patience:
             return
-        if now < outbox.touched + patience:
-            client.stall = self._reactor.call_at(outbox.touched + patience, partial(self._look, client))
-        else:
+        before, outbox.unconfirmed = outbox.unconfirmed, unconfirmed(sock)
+        due = outbox.touched + patience
+        if now >= due and outbox.unconfirmed >= before:
             client.close(CloseReason.WRITE_STALLED, f"{outbox.size} bytes were waiting")
+        else:
+            client.stall = self._reactor.call_at(due if now < due else now + patience, partial(self._look, client))
 
     # ---- the policy "block"
 

@@ -6,10 +6,11 @@ import socket
 from typing import Callable, NamedTuple
 
 from ..config import Clients
+from ..core.budget import Budget, Holding
 from ..core.counters import Counters
 from ..core.handshake import Grounds, Handshake, Step
 from ..core.hub import Hub
-from ..core.outbox import Chunk
+from ..core.outbox import Chunk, Outbox
 from ..core.session import Session, State
 from ..core.timers import Timer
 from ..errors import ProtocolError
@@ -24,8 +25,8 @@ from ..wire.batch import retag
 from ..wire.framing import PREFIX, PREFIX_SIZE, next_frame
 from ..wire.packets import MAX_HANDSHAKE_FRAME
 from ..wire.tagged import HEADER, TAG_SIZE
-from .large import LargeFrame
 from .master import LARGE, Trunk
+from .partial import LargeFrame, Partial, Rest, keep
 from .pressure import Pressure, PressureLimits
 from .turns import ENDING, LOUD, PARKED, QUANTUM, Turns
 
@@ -62,6 +63,7 @@ class ClientEdge:
         counters: Counters,
         limits: ClientLimits,
         pressure: PressureLimits,
+        budget: Budget,
         on_crowd: Callable[[bool], None],
     ) -> None:
         self.reactor = reactor
@@ -69,6 +71,7 @@ class ClientEdge:
         self.trunk = trunk
         self.grounds = grounds
         self.counters = counters
+        self.budget = budget
         self.level_triggered = reactor.poller.rearm_read is not None
         # Room for a tag, a kept part of less than a quantum, and a quantum read behind it.
         self.scratch = receive_buffer(TAG_SIZE + 2 * QUANTUM)
@@ -122,7 +125,7 @@ class ClientConnection(Stream):
         self.was = 0
         """The id of the session that it was taken away from."""
         self.handshake: Handshake | None = Handshake(edge.grounds)
-        self.partial: bytes | LargeFrame | None = None
+        self.partial: Partial | None = None
         """The received part of a frame that is not whole yet."""
         self.since = edge.reactor.now
         """When it was accepted."""
@@ -206,9 +209,9 @@ class ClientConnection(Stream):
         try:
             if partial is None:
                 received = sock.recv_into(edge.behind_tag, QUANTUM)
-            elif isinstance(partial, bytes):
-                stop += len(partial)
-                edge.scratch[TAG_SIZE:stop] = partial
+            elif isinstance(partial, Rest):
+                stop += len(partial.data)
+                edge.scratch[TAG_SIZE:stop] = partial.data
                 received = sock.recv_into(edge.view[stop : stop + QUANTUM])
             else:
                 return self._receive_large(sock, partial)
@@ -229,8 +232,8 @@ class ClientConnection(Stream):
             edge.trunk.push(chunk, packets)
         if position != stop:
             self._take_rest(position, stop, session.id)
-        else:
-            self.partial = None
+        elif self.partial is not None:
+            self._keep(None)
 
     def _take_rest(self, position: int, stop: int, client_id: int) -> None:
         """What the batch loop left: large frames, which are passed on where they stand, and the part of a frame."""
@@ -248,17 +251,22 @@ class ClientConnection(Stream):
             chunk, position, packets = retag(scratch, position, stop, client_id, edge.small)
             if packets:
                 trunk.push(chunk, packets)
-        rest = view[position:stop]
-        self.partial = (LargeFrame.begin(rest, QUANTUM) or bytes(rest)) if rest else None
+        self._keep(view[position:stop])
 
     def _receive_large(self, sock: socket.socket, large: LargeFrame) -> int:
         received = large.receive(sock, QUANTUM)
         if not large.complete or self.session is None:
             return received
-        self.partial = None
+        self._keep(None)
         data = large.payload()
         self.edge.trunk.push_views([HEADER.pack(len(data) + TAG_SIZE, self.session.id, 0), data], 1)
         return QUANTUM  # the read ended with the frame, not with what there is to read
+
+    def _keep(self, rest: memoryview | None) -> None:
+        """Keep this part of a frame, in place of what was kept before."""
+        if self.partial is not None:
+            self.partial.hold(0)
+        self.partial = keep(rest, QUANTUM, self.edge.budget, self) if rest else None
 
     # ---- the handshake
 
@@ -271,7 +279,6 @@ class ClientConnection(Stream):
         """Handshake packets, and behind the last of them data already."""
         edge, handshake, position = self.edge, self.handshake, start
         assert handshake is not None
-        self.partial = None
         while end := next_frame(edge.scratch, position, stop, MAX_HANDSHAKE_FRAME):
             answer = handshake.receive(edge.view[position + PREFIX_SIZE : end])
             position = end
@@ -282,12 +289,12 @@ class ClientConnection(Stream):
                 self.try_send(answer, 0)
                 if self.sock is None:
                     return
-        if position != stop:
-            self.partial = bytes(edge.view[position:stop])
+        self._keep(edge.view[position:stop])
 
     def _establish(self, handshake: Handshake, position: int, stop: int) -> None:
         edge = self.edge
         self.handshake = None
+        self._keep(None)
         self._stop_timer()
         waited = edge.reactor.time() - self.since
         (edge.counters.resume_secs if handshake.session else edge.counters.handshake_secs).observe(waited)
@@ -344,6 +351,17 @@ class ClientConnection(Stream):
 
     # ---- pressure
 
+    def new_outbox(self) -> Outbox:
+        """See Stream."""
+        return Outbox(self.edge.budget, self)
+
+    def shed(self, holding: Holding) -> None:
+        """There is no memory for this one any more."""
+        if holding is self.partial:
+            self.close(CloseReason.FRAME_SHED, f"{holding.held} bytes of memory")
+        else:
+            self.edge.pressure.shed(self)
+
     def on_pressure(self) -> None:
         """See Stream."""
         self.edge.pressure.judge(self)
@@ -378,11 +396,13 @@ class ClientConnection(Stream):
             log.debug("client %s: %s %s", session.id if session else "(no session)", reason.value, detail)
         else:
             edge.peers.write(reason, f"client {session.id}" if session else peer_name(sock), detail, self.reactor.now)
-        self.session = self.handshake = self.partial = None
+        self._keep(None)
+        self.session = self.handshake = None
+        outbox, self.outbox = self.outbox, None
         if session is not None:
-            unwritten = self.outbox.take() if self.outbox is not None else []
-            edge.hub.lost(session, unwritten, self.reactor.now)
-        self.outbox = None
+            edge.hub.lost(session, outbox.take() if outbox is not None else [], self.reactor.now)
+        elif outbox is not None:
+            outbox.clear()
 
 
 _ORDINARY = {

@@ -48,6 +48,10 @@ class Stream:
         """There is something to read, or an end to be told of. Read all of it, or remember that there is more."""
         raise NotImplementedError
 
+    def new_outbox(self) -> Outbox:
+        """An outbox for this stream, whose socket would not take everything."""
+        return Outbox()
+
     def on_pressure(self) -> None:
         """The outbox holds something after an attempt to send: the moment to judge it."""
 
@@ -166,7 +170,7 @@ class Stream:
 
     def _queue(self, chunk: Chunk, packets: int, sent: int) -> None:
         if self.outbox is None:
-            self.outbox = Outbox()
+            self.outbox = self.new_outbox()
             self.outbox.touched = self.reactor.now
             rearm = self.reactor.poller.rearm_write
             if rearm is not None and self.sock is not None:

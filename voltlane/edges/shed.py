@@ -1,0 +1,59 @@
+"""What goes when the memory for all queues together is used up: the largest of them, until it is enough.
+
+It happens at the end of a turn. In a turn a stream is read once, so that is how much the budget can be exceeded by.
+"""
+
+from __future__ import annotations
+
+from ..core.budget import Budget, Holding
+from ..core.hub import Hub
+from ..core.session import Session
+from ..net.reactor import Reactor
+from ..ops.log import log
+from ..reasons import CloseReason, EndReason
+from .tcp import ClientConnection
+
+QUIET_SECS = 10.0
+"""Between two lines in the log."""
+
+
+class Shedder:
+    """Watches a budget, and says in the log when something had to go: at once, and then not again for a while."""
+
+    def __init__(self, reactor: Reactor, hub: Hub, budget: Budget) -> None:
+        self._reactor = reactor
+        self._hub = hub
+        self._budget = budget
+        self._quiet_until = reactor.now
+        budget.on_over = self._on_over
+
+    def _on_over(self) -> None:
+        self._reactor.mark_dirty(self)
+
+    def on_event(self, mask: int) -> None:
+        """It has no descriptor."""
+
+    def on_flush(self) -> None:
+        """Bring the sum back under the limit."""
+        budget, queues, before = self._budget, 0, self._budget.used
+        while budget.is_over:
+            largest = budget.largest()
+            if largest is None:
+                break  # the rest waits for the master, which has limits of its own
+            self._shed(largest)
+            queues += 1
+            assert not largest.held, f"{largest} was not given up"
+        now = self._reactor.now
+        if queues and now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECS
+            log.warning("the memory for queues is used up: %d given up, %d bytes", queues, before - budget.used)
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """There is nothing to give up."""
+
+    def _shed(self, holding: Holding) -> None:
+        if isinstance(holding.owner, Session):
+            self._hub.overflow(holding.owner, EndReason.MEMORY)
+        else:
+            assert isinstance(holding.owner, ClientConnection)
+            holding.owner.shed(holding)
