@@ -84,6 +84,17 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from .commands.echo import echo
 
         return echo(_address(given.get("--listen", defaults().master.address[0]), "--listen"))
+    if arguments.command in ("status", "top"):
+        from .commands.inquiry import whom
+
+        inquiry = whom(arguments.address, given.get("--token"), file, os.environ)
+        if arguments.command == "status":
+            from .commands.status import status
+
+            return status(inquiry, "--json" in given)
+        from .commands.top import top
+
+        return top(inquiry)
     if arguments.command == "demo":
         from .commands.demo import demo
 
@@ -140,6 +151,11 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "--check-config": {"action": "store_true", "help": "Say whether the configuration is right, and end."},
     "--print-config": {"action": "store_true", "help": "Print the settings that all sources together give, and end."},
     "--version": {"action": "store_true", "help": "Print the versions of what is used here, and end."},
+    "--token": {
+        "metavar": "TOKEN",
+        "help": "The admin endpoint's token. Others on this machine can see it here; VOLTLANE_ADMIN_TOKEN hides it.",
+    },
+    "--json": {"action": "store_true", "help": "All figures, as JSON."},
     "--wait": {
         "metavar": "SECS",
         "type": _seconds,
@@ -158,6 +174,8 @@ _COMMANDS = {
     ),
     "echo": ("run the echo backend alone: it sends every packet back", ("--listen",)),
     "connect": ("talk to a server: each line becomes a packet, each packet a line", ("--wait",)),
+    "status": ("say how a running server is, by its admin endpoint", ("--token", "--config", "--json")),
+    "top": ("the same, each second, in a terminal", ("--token", "--config")),
 }
 """What each is for, and the flags it takes."""
 
@@ -211,6 +229,9 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(command, help=summary, description=f"Voltlane: {summary}.", allow_abbrev=False)
         if command == "connect":
             sub.add_argument("address", metavar="HOST:PORT", help="Where the server listens; unix:/path works as well.")
+        if command in ("status", "top"):
+            what = "The admin endpoint's address. Default: admin.address of the configuration."
+            sub.add_argument("address", metavar="ADDRESS", nargs="?", help=what)
         _add_flags(sub, command)
     return parser
 
