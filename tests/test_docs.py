@@ -18,7 +18,7 @@ from kit.wait import wait_until
 
 from voltlane import cli, server
 from voltlane.config import SETTINGS, Setting, load
-from voltlane.reasons import CloseReason, EndReason
+from voltlane.reasons import CloseReason, EndReason, Hold
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -103,10 +103,14 @@ def test_exit_codes_are_those_there_are(path: Path):
 
 @pytest.mark.parametrize(
     "heading, reasons",
-    [("### Why a connection was closed", CloseReason), ("### Why a session ended", EndReason)],
-    ids=["CloseReason", "EndReason"],
+    [
+        ("### Why a connection was closed", CloseReason),
+        ("### Why a session ended", EndReason),
+        ("### Why nobody is accepted", Hold),
+    ],
+    ids=["CloseReason", "EndReason", "Hold"],
 )
-def test_every_reason_is_explained(heading: str, reasons: type[CloseReason] | type[EndReason]):
+def test_every_reason_is_explained(heading: str, reasons: type[CloseReason] | type[EndReason] | type[Hold]):
     rows = table_below(OPERATIONS, heading)
     assert [row[0].strip("`") for row in rows] == [reason.value for reason in reasons]
     assert all(len(cell) > 5 for row in rows for cell in row[1:])

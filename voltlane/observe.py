@@ -17,11 +17,11 @@ from .core.session import Session, State
 from .edges.master import Trunk
 from .edges.tcp import ClientConnection, ClientEdge, peer_name
 from .net.reactor import Reactor
-from .reasons import CloseReason, EndReason
+from .reasons import CloseReason, EndReason, Hold
 from .statistics import ClientRow, Clients, ClientsPage, MasterLink, Queues, Statistics
 from .version import __version__
 
-_EVERY_REASON = {"closed": CloseReason, "ended": EndReason}
+_EVERY_REASON = {"closed": CloseReason, "ended": EndReason, "held": Hold}
 
 
 class Observer:

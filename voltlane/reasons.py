@@ -43,6 +43,16 @@ class CloseReason(Symbol):
     SHUTDOWN = "server shutting down"
 
 
+class Hold(Symbol):
+    """Why nobody is accepted at the moment: connections wait in the kernel's queue."""
+
+    MASTER = "no master yet"
+    CROWD = "too many handshakes in line"
+    RATE = "accept rate reached"
+    DESCRIPTORS = "descriptors nearly used up"
+    EXHAUSTED = "the system has no descriptor or memory for another"
+
+
 class EndReason(Symbol):
     """Why a session ended. The master is told by a Failure packet, except of a kick, which it asked for itself."""
 

@@ -23,7 +23,7 @@ from .core.handshake import Grounds
 from .core.hub import BacklogLimits, Hub
 from .core.registry import Registry
 from .core.timers import Timer
-from .edges.entrance import Entrance, Hold
+from .edges.entrance import Entrance
 from .edges.master import Trunk, TrunkLimits
 from .edges.pressure import PressureLimits
 from .edges.shed import Shedder
@@ -38,7 +38,7 @@ from .observe import Observer
 from .ops.log import log
 from .oversight import Oversight
 from .readiness import Event, Readiness, State
-from .reasons import CloseReason
+from .reasons import CloseReason, Hold
 from .reload import reload
 from .state import state_lines
 from .statistics import ClientRow, ClientsPage, Statistics
@@ -109,7 +109,7 @@ class Server:
             self._on_crowd,
         )
         self.shedder = Shedder(self.reactor, self.hub, self.budget)
-        self.entrance = Entrance(self.reactor, self.clients.accept, self._on_accept_pause)
+        self.entrance = Entrance(self.reactor, self.counters, self.clients.accept)
         self.dialer = Dialer(
             self.reactor,
             [parse_address(text) for text in master.address],
@@ -133,7 +133,7 @@ class Server:
 
         Clients may connect from now on, but wait in the kernel's queue until there is a master.
         """
-        raise_descriptor_limit()
+        self.entrance.limit_descriptors(raise_descriptor_limit())
         clients, socks = self.config.clients, list(listening)
         if socks:
             self.entrance.adopt(socks)
@@ -365,9 +365,6 @@ class Server:
             self.entrance.hold(Hold.CROWD)
         else:
             self.entrance.release(Hold.CROWD)
-
-    def _on_accept_pause(self, error: OSError, wait: float) -> None:
-        log.warning("cannot accept connections: %s; trying again in %.1f s", error.strerror, wait)
 
     def _on_bug(self, handler: object, error: Exception) -> None:
         self.counters.internal_errors += 1

@@ -11,7 +11,7 @@ import tempfile
 import time
 
 import pytest
-from kit.process import HAS_PROC, ROOT, BackendProcess, ServerProcess, environment, usual
+from kit.process import HAS_PROC, ROOT, BackendProcess, ServerProcess, environment
 from kit.raw_client import RawClient, frame
 from kit.raw_master import DATA, RawMaster, Tagged
 from kit.rig import running
@@ -254,33 +254,6 @@ def cpu_seconds(server: ServerProcess) -> float:
     with open(f"/proc/{server.pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-# ---- descriptors run out
-
-
-def test_without_descriptors_clients_wait_and_are_served_when_there_are_some_again() -> None:
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40));"
-        "from voltlane.cli import main; sys.argv[1:] = ['serve']; sys.exit(main())"
-    )
-    with RawMaster() as master:
-        server = ServerProcess.__new__(ServerProcess)
-        super(ServerProcess, server).__init__(["-c", code], environment(usual(master.address, {})))
-        server._address = ""
-        with server:
-            master.accept()
-            sockets = [RawClient(server.address) for _ in range(60)]
-            server.wait_for_log("cannot accept connections")
-            served = RawClient.new
-            for client in sockets[:40]:
-                client.close()
-            for client in sockets[40:]:
-                client.send_raw(b"\x02\0\0\0\x01\x02")
-                assert len(client.recv_packet(2)) == 33
-                client.close()
-            with served(server.address, behind=frame(b"and new ones")) as client:
-                assert master.recv_data(client.client_id, 1) == [b"and new ones"]
 
 
 # ---- clients that are processes

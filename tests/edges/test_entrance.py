@@ -10,8 +10,13 @@ import pytest
 from kit.handlers import POLLERS, Loop
 
 from voltlane.address import Address, parse_address
-from voltlane.edges.entrance import Entrance, Hold
+from voltlane.core.counters import Counters
+from voltlane.edges import entrance
+from voltlane.edges.entrance import LOOK_SECS, RELIEF_SECS, Entrance
 from voltlane.errors import StartupError
+from voltlane.net.reactor import TICK
+from voltlane.net.sockets import next_descriptor
+from voltlane.reasons import Hold
 
 ANY = parse_address("127.0.0.1:0")
 
@@ -23,7 +28,8 @@ class House:
         self.loop = Loop(poller)
         self.accepted: list[socket.socket] = []
         self.knocking: list[socket.socket] = []
-        self.entrance = Entrance(self.loop, self.accepted.append, lambda error, wait: None)
+        self.counters = Counters()
+        self.entrance = Entrance(self.loop, self.counters, lambda sock, *_: self.accepted.append(sock))
 
     def open(self, *addresses: Address) -> None:
         self.entrance.open(addresses)
@@ -105,8 +111,7 @@ def test_no_door_starves_another(house: House):
         house.accepted.append(sock)
         house.entrance.hold(Hold.CROWD)
 
-    for listener in house.entrance._listeners:
-        listener._on_accept = accept
+    house.entrance._on_accept = accept
     house.knock(0, 6)
     house.knock(1, 6)
     for count in range(1, 9):
@@ -115,6 +120,175 @@ def test_no_door_starves_another(house: House):
         house.loop.spin(2)
         assert len(house.accepted) == count
     assert sorted(house.doors()) == [0] * 4 + [1] * 4
+
+
+# ---- the rate
+
+
+def test_the_rate_leaves_who_is_too_many_in_the_queue(house: House):
+    house.entrance.limit_rate(20)
+    house.open(ANY)
+    house.entrance.release(Hold.MASTER)
+    house.knock(0, 50)
+    house.loop.spin(20)
+    assert len(house.accepted) == 20, "a second's worth"
+    assert house.entrance.holds == {Hold.RATE} and house.counters.held[Hold.RATE] == 1
+    counts = []
+    for _ in range(20):
+        house.loop.pass_(0.1)
+        house.loop.spin()
+        counts.append(len(house.accepted))
+    assert counts[9] in (39, 40, 41) and counts[-1] == 50, counts
+    assert all(later - before <= 3 for before, later in zip(counts, counts[1:])), counts
+    house.knock(0, 20)
+    house.loop.pass_(3)
+    house.loop.spin()
+    assert len(house.accepted) == 70
+
+
+def test_a_rate_of_less_than_one_a_second(house: House):
+    house.entrance.limit_rate(0.5)
+    house.open(ANY, ANY)
+    house.entrance.release(Hold.MASTER)
+    house.knock(0, 2)
+    house.knock(1, 2)
+    house.loop.spin(10)
+    assert len(house.accepted) == 1
+    for count in (2, 3, 4):
+        house.loop.pass_(1.8)
+        assert len(house.accepted) == count - 1
+        house.loop.pass_(0.2 + TICK)
+        house.until_accepted(count)
+        house.loop.spin(5)
+        assert len(house.accepted) == count
+    assert sorted(house.doors()) == [0, 0, 1, 1]
+
+
+def test_without_a_rate_everybody_comes_in_at_once(house: House):
+    house.open(ANY)
+    house.entrance.limit_rate(1)
+    house.entrance.limit_rate(0)
+    house.entrance.release(Hold.MASTER)
+    house.knock(0, 100)
+    house.until_accepted(100)
+    assert house.counters.held == {Hold.MASTER: 1}
+
+
+# ---- descriptors
+
+
+@pytest.fixture
+def few(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
+    """A house whose clients get ten descriptors."""
+    house.open(ANY, ANY)
+    monkeypatch.setattr(entrance, "RELIEF_SHARE", 0.0)
+    house.entrance.release(Hold.MASTER)
+    house.loop.spin()
+    return house
+
+
+def allow(house: House, clients: int, spare: int = 100) -> None:
+    """The limit that leaves so many for clients, of which `spare` more are in reserve."""
+    house.entrance._below = next_descriptor() + clients
+    house.entrance._limit = house.entrance._below + spare
+
+
+def crowd(house: House, count: int) -> None:
+    """Connections whose own ends are of no weight: they are made before the limit is."""
+    for number in range(count):
+        house.knock(number % 2)
+
+
+def test_the_last_tenth_of_the_descriptors_is_not_for_clients(few: House, caplog: pytest.LogCaptureFixture):
+    few.entrance.hold(Hold.CROWD)
+    crowd(few, 30)
+    allow(few, 10)
+    few.entrance.release(Hold.CROWD)
+    few.loop.spin(20)
+    assert len(few.accepted) == 11 and few.entrance.holds == {Hold.DESCRIPTORS}
+    assert few.counters.held[Hold.DESCRIPTORS] == 1
+    assert "descriptors are in use" in caplog.text
+    assert next_descriptor() < few.entrance._limit, "there is one left for the master"
+    few.loop.pass_(RELIEF_SECS * 3)
+    assert len(few.accepted) == 11, "nobody has left"
+    for sock in few.accepted[:5]:
+        sock.close()
+    few.loop.pass_(RELIEF_SECS * 2)
+    assert len(few.accepted) == 16 and few.entrance.holds == {Hold.DESCRIPTORS}
+    for sock in few.accepted[5:]:
+        sock.close()
+    few.loop.pass_(RELIEF_SECS * 4)
+    assert len(few.accepted) == 26
+    for sock in few.accepted:
+        sock.close()
+    few.loop.pass_(RELIEF_SECS * 2)
+    assert len(few.accepted) == 30 and few.entrance.holds == set()
+
+
+def test_it_goes_on_at_once_when_many_have_left_and_later_when_few_have(few: House):
+    few.entrance.hold(Hold.CROWD)
+    crowd(few, 20)
+    allow(few, 10)
+    few.entrance.release(Hold.CROWD)
+    few.loop.spin(20)
+    few.accepted[0].close()
+    few.loop.pass_(2 * LOOK_SECS)
+    few.loop.spin()
+    assert len(few.accepted) == 12, "nobody here is watched, and no relief is asked for: one is as many as all"
+    few.entrance._relief = few.loop.watched - 1
+    few.accepted[1].close()
+    few.loop.pass_(RELIEF_SECS / 2)
+    assert len(few.accepted) == 12, "one of many does not count for much"
+    few.loop.pass_(RELIEF_SECS / 2 + 2 * LOOK_SECS)
+    few.loop.spin()
+    assert len(few.accepted) == 13, "but is not for ever nothing"
+
+
+def test_the_reserve_does_not_melt_away(few: House):
+    few.entrance.hold(Hold.CROWD)
+    crowd(few, 40)
+    allow(few, 10)
+    few.entrance.release(Hold.CROWD)
+    few.loop.spin(20)
+    assert len(few.accepted) == 11
+    for count in range(12, 22):
+        few.accepted[count - 12].close()
+        few.loop.pass_(2 * RELIEF_SECS)
+        assert len(few.accepted) == count, "one for one"
+
+
+def test_being_held_is_quiet(few: House):
+    """Turns are counted: while connections wait the loop is woken by its own look at the descriptors, and no more."""
+    few.entrance.hold(Hold.CROWD)
+    crowd(few, 30)
+    allow(few, 10)
+    few.entrance.release(Hold.CROWD)
+    few.loop.spin(20)
+    found = [few.loop.poller.poll(0) for _ in range(5)]
+    assert found == [[]] * 5
+    deadline = few.loop._wheel.next_deadline()
+    assert deadline is not None and deadline - few.loop.now > LOOK_SECS / 2 and few.loop.timers == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "below"), [(1000, 900), (1_000_000, 900_000), (40, 32), (0, None)], ids=["1000", "million", "40", "none"]
+)
+def test_how_many_descriptors_clients_get(house: House, limit: int, below: int | None):
+    house.entrance.limit_descriptors(limit)
+    assert house.entrance._below == below if below else house.entrance._below > 1 << 40
+
+
+def test_closing_while_held(few: House):
+    few.entrance.limit_rate(1)
+    crowd(few, 5)
+    allow(few, 0)
+    few.loop.spin(5)
+    assert {Hold.RATE, Hold.DESCRIPTORS} == few.entrance.holds
+    few.entrance.close()
+    assert few.loop.timers == 0
+
+
+# ---- opening and closing
 
 
 def test_one_that_cannot_be_opened_closes_the_others(house: House, tmp_path: Path):

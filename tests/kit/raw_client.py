@@ -139,8 +139,12 @@ class RawClient:
     def new(cls, address: str, behind: bytes = b"", *, receive_buffer: int = 0, keys: Keys | None = None) -> RawClient:
         """A new session, everything in one send, with the bytes `behind` it."""
         client = cls(address, receive_buffer=receive_buffer, keys=keys)
-        client.send_raw(VERSION + public_key(client.keys.public) + behind)
+        client.greet(behind)
         return client.finish_new()
+
+    def greet(self, behind: bytes = b"") -> None:
+        """Say all that a new session's handshake takes."""
+        self.send_raw(VERSION + public_key(self.keys.public) + behind)
 
     def finish_new(self) -> RawClient:
         """Take the two answers of a new session's handshake."""

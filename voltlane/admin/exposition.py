@@ -32,6 +32,7 @@ _COUNTS = {
     "failures_from_master": ("master_failures", "Failures that the master reported."),
     "notices_dropped": ("notices_dropped", "Answers to the master's own mistakes that it was too slow for."),
     "master_connections": ("master_connections", "Connections made to the master."),
+    "master_bytes_unconfirmed": ("master_bytes_unconfirmed", "Bytes that may be lost with connections to the master."),
     "internal_errors": ("internal_errors", "Bugs of ours: each cost one connection."),
     "packets_up": ("packets_up", "Packets on the firehose, to the master."),
     "packets_down": ("packets_down", "Packets on the firehose, from the master."),
@@ -43,6 +44,7 @@ _COUNTS = {
 _REASONS = {
     "closed": ("connections_closed", "Connections closed, of clients and to the master, by reason."),
     "ended": ("sessions_ended", "Sessions ended, by reason."),
+    "held": ("accepting_held", "How often accepting stopped for a while, by reason."),
 }
 
 _LATENCIES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..reasons import CloseReason, EndReason
+from ..reasons import CloseReason, EndReason, Hold
 from .histogram import Histogram
 
 
@@ -20,6 +20,7 @@ class Counters:
         "ended",
         "failures_from_master",
         "handshake_secs",
+        "held",
         "internal_errors",
         "journal_errors",
         "master_bytes_unconfirmed",
@@ -56,6 +57,7 @@ class Counters:
         self.journal_errors = 0
         self.closed: Counter[CloseReason] = Counter()
         self.ended: Counter[EndReason] = Counter()
+        self.held: Counter[Hold] = Counter()  # how often each began
         # From accepting the connection to the end of its handshake.
         self.handshake_secs = Histogram()  # of new clients
         self.resume_secs = Histogram()

@@ -1,49 +1,71 @@
 """Where clients come in: all the listening sockets as one thing, opened and closed together.
 
-Connections are accepted while there is no reason not to. The reasons come and go independently of each other; while
-there is one, connections wait in the kernel's queue, where they cost nothing here.
+Connections are accepted while there is no reason not to (`Hold`). The reasons come and go independently of each other;
+while there is one, connections wait in the kernel's queue, where they cost nothing here.
 """
 
 from __future__ import annotations
 
-import enum
 import socket
+import sys
 from collections.abc import Iterable
 from typing import Callable
 
 from ..address import Address
+from ..core.bucket import TokenBucket
+from ..core.counters import Counters
+from ..core.timers import Timer
 from ..errors import StartupError
 from ..net.listener import Listener
 from ..net.reactor import Reactor
-from ..net.sockets import listening_socket, local_address, remove_socket_file
-from ..reasons import CloseReason
+from ..net.sockets import listening_socket, local_address, next_descriptor, remove_socket_file
+from ..ops.log import log
+from ..reasons import CloseReason, Hold
 
-
-class Hold(enum.Enum):
-    """Why nobody is accepted at the moment."""
-
-    MASTER = "there was no master yet"
-    CROWD = "too many handshakes are waiting"
+DESCRIPTORS_SHARE = 0.9
+"""Of the descriptors that the process may have, the part that clients get."""
+RESERVE = 8
+"""Descriptors that they never get: for the connection to the master, which must not wait for a client to leave."""
+RELIEF_SHARE = 0.02
+"""Of all descriptors, the part that has to come free until clients are accepted again ..."""
+RELIEF_SECS = 5.0
+"""... or any at all, after so long."""
+LOOK_SECS = 0.25
 
 
 class Entrance:
-    """The listening sockets. `on_accept` and `on_pause` as for Listener. Held for want of a master to begin with."""
+    """The listening sockets. `on_accept` as for Listener. Held for want of a master to begin with."""
 
-    def __init__(
-        self,
-        reactor: Reactor,
-        on_accept: Callable[[socket.socket], None],
-        on_pause: Callable[[OSError, float], None],
-    ) -> None:
+    def __init__(self, reactor: Reactor, counters: Counters, on_accept: Callable[..., None]) -> None:
         self._reactor = reactor
+        self._counters = counters
         self._on_accept = on_accept
-        self._on_pause = on_pause
         self._listeners: list[Listener] = []
         self._files: list[Address] = []  # addresses of unix sockets, among others, that are ours to remove
-        self.holds: set[Hold] = {Hold.MASTER}
+        self._timers: dict[Hold, Timer] = {}  # when to look again at reasons that nobody else takes back
+        self._bucket: TokenBucket | None = None
+        self._limit = self._below = sys.maxsize  # descriptors
+        self._was_full = False  # they are not numbered in the order of their coming any more
+        self._relief = 0  # descriptors watched: when there are no more than so many, or ...
+        self._relief_at = 0.0  # ... at this time, accepting goes on
+        self.holds: set[Hold] = set()
         """Why nobody is accepted; empty while everybody is."""
         self.addresses: list[Address] = []
         """Where clients connect to."""
+        self.hold(Hold.MASTER)
+
+    # ---- limits
+
+    def limit_rate(self, rate: float) -> None:
+        """Accept so many connections a second, and a second's worth at once after a quiet time; 0: any number."""
+        self._bucket = TokenBucket(rate, max(1.0, rate), self._reactor.now) if rate else None
+
+    def limit_descriptors(self, limit: int) -> None:
+        """How many descriptors the process may have; 0: any number."""
+        self._limit = limit or sys.maxsize
+        self._below = min(int(self._limit * DESCRIPTORS_SHARE), self._limit - RESERVE)
+
+    # ---- open and closed
 
     def open(self, addresses: Iterable[Address]) -> list[socket.socket]:
         """Listen on all of these. Raises StartupError, and then listens on none."""
@@ -64,7 +86,7 @@ class Entrance:
         """Accept from sockets that listen already, and are non-blocking; they belong to the entrance from now on."""
         for sock in socks:
             self.addresses.append(local_address(sock))
-            listener = Listener(self._reactor, sock, self._on_accept, self._on_pause)
+            listener = Listener(self._reactor, sock, self._let_in, self._on_pause)
             listener.hold(bool(self.holds))
             self._listeners.append(listener)
 
@@ -72,23 +94,6 @@ class Entrance:
     def is_open(self) -> bool:
         """Whether there is a socket that listens."""
         return bool(self._listeners)
-
-    def hold(self, reason: Hold) -> None:
-        """Accept nobody until `release`."""
-        if not self.holds:
-            for listener in self._listeners:
-                listener.hold(True)
-        self.holds.add(reason)
-
-    def release(self, reason: Hold) -> None:
-        """This reason is gone. Whoever was last to be accepted from is first to wait: no socket starves another."""
-        if reason not in self.holds:
-            return
-        self.holds.discard(reason)
-        if self._listeners and not self.holds:
-            self._listeners.append(self._listeners.pop(0))
-            for listener in self._listeners:
-                listener.hold(False)
 
     def close(self) -> None:
         """Listen no more."""
@@ -98,3 +103,76 @@ class Entrance:
         files, self._files = self._files, []
         for address in files:
             remove_socket_file(address)
+        for timer in self._timers.values():
+            self._reactor.cancel(timer)
+        self._timers.clear()
+
+    # ---- held
+
+    def hold(self, reason: Hold) -> None:
+        """Accept nobody until `release`."""
+        if reason in self.holds:
+            return
+        self._counters.held[reason] += 1
+        if not self.holds:
+            for listener in self._listeners:
+                listener.hold(True)
+        self.holds.add(reason)
+
+    def release(self, reason: Hold) -> None:
+        """This reason is gone. The socket that was first is the last this time: none starves another."""
+        if reason not in self.holds:
+            return
+        self.holds.discard(reason)
+        if self._listeners and not self.holds:
+            self._listeners.append(self._listeners.pop(0))
+            for listener in self._listeners:
+                listener.hold(False)
+
+    def _let_in(self, sock: socket.socket, *address: object) -> None:
+        if sock.fileno() >= self._below or (self._was_full and next_descriptor() >= self._below):
+            self._hold_for_descriptors()
+        if self._bucket is not None:
+            self._count_down(self._bucket)
+        self._on_accept(sock, *address)
+
+    # ---- the rate
+
+    def _count_down(self, bucket: TokenBucket) -> None:
+        bucket.debit(1.0, self._reactor.now)
+        missing = 1.0 - bucket.tokens(self._reactor.now)
+        if missing > 0.0 and Hold.RATE not in self.holds:
+            self.hold(Hold.RATE)
+            self._later(Hold.RATE, missing / bucket.rate, self._look_at_rate)
+
+    def _look_at_rate(self, now: float) -> None:
+        self.release(Hold.RATE)
+
+    # ---- descriptors
+
+    def _hold_for_descriptors(self) -> None:
+        if Hold.DESCRIPTORS in self.holds:
+            return
+        log.warning("nobody is accepted: %d of %d descriptors are in use", self._below, self._limit)
+        self.hold(Hold.DESCRIPTORS)
+        self._was_full = True
+        self._relief = self._reactor.watched - int(self._limit * RELIEF_SHARE)
+        self._relief_at = self._reactor.now + RELIEF_SECS
+        self._later(Hold.DESCRIPTORS, LOOK_SECS, self._look_at_descriptors)
+
+    def _look_at_descriptors(self, now: float) -> None:
+        """The number that the next connection would get tells whether there is room, and `watched` whether much."""
+        much = self._reactor.watched <= self._relief or now >= self._relief_at
+        if much and next_descriptor() < self._below:
+            log.info("clients are accepted again")
+            self.release(Hold.DESCRIPTORS)
+        else:
+            self._later(Hold.DESCRIPTORS, LOOK_SECS, self._look_at_descriptors)
+
+    def _later(self, reason: Hold, seconds: float, look: Callable[[float], None]) -> None:
+        self._timers[reason] = self._reactor.call_later(seconds, look)
+
+    def _on_pause(self, error: OSError, wait: float) -> None:
+        """A listening socket has paused by itself."""
+        self._counters.held[Hold.EXHAUSTED] += 1
+        log.warning("cannot accept connections: %s; trying again in %.1f s", error.strerror, wait)

@@ -59,6 +59,8 @@ class Reactor:
         self.poller = DefaultPoller() if poller is None else poller
         self._clock = clock
         self.now = clock()
+        self.watched = 0
+        """How many descriptors are watched."""
         self._handlers: list[Handler | None] = []  # by descriptor: the kernel gives out the lowest that is free
         self._wheel = TimerWheel(TICK, self.now)
         self._tasks: deque[tuple[Handler | None, Task]] = deque()
@@ -78,6 +80,7 @@ class Reactor:
         if missing > 0:
             self._handlers.extend([None] * missing)
         self._handlers[fd] = handler
+        self.watched += 1
 
     def remove(self, sock: socket.socket) -> None:
         """Watch a socket no more, and close it at the end of the turn."""
@@ -89,6 +92,7 @@ class Reactor:
         fd = sock.fileno()
         if 0 <= fd < len(self._handlers) and self._handlers[fd] is not None:
             self._handlers[fd] = None
+            self.watched -= 1
             self.poller.remove(fd)
 
     # ---- what is for later
@@ -122,11 +126,6 @@ class Reactor:
     def handlers(self) -> list[Handler]:
         """Everything that is watched."""
         return [handler for handler in self._handlers if handler is not None]
-
-    @property
-    def watched(self) -> int:
-        """How many descriptors are watched."""
-        return len(self.handlers)
 
     # ---- turning
 

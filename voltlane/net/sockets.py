@@ -213,11 +213,28 @@ def close_gently(sock: socket.socket) -> None:
     sock.close()
 
 
-def raise_descriptor_limit() -> None:
-    """Allow this process as many descriptors as the system lets it have: each client needs one."""
+def raise_descriptor_limit() -> int:
+    """Allow this process as many descriptors as the system lets it have: each client needs one.
+
+    How many that are; 0 where there is no limit.
+    """
+    soft = 0
     if resource is not None:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         except (OSError, ValueError):
             pass
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY:
+            soft = 0
+    return soft
+
+
+def next_descriptor() -> int:
+    """The number that the next descriptor will get: all below it are in use, since the lowest is given out first."""
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.fileno()
+    except OSError:
+        return sys.maxsize
