@@ -33,6 +33,8 @@ class CloseReason(Symbol):
     TOO_SLOW = "outbox over its soft limit for too long"
     WRITE_STALLED = "took nothing of what waits for too long"
     MASTER_STALLED = "the master took nothing for too long"
+    RATE_EXCEEDED = "sent more than its rate allows"
+    IDLE = "sent nothing for too long"
     OUTBOX_SHED = "outbox given up for want of memory"
     FRAME_SHED = "unfinished packet given up for want of memory"
     MEMORY_REFUSED = "no memory for another client"

@@ -25,6 +25,7 @@ from .core.registry import Registry
 from .core.timers import Timer
 from .edges.entrance import Entrance
 from .edges.master import Trunk, TrunkLimits
+from .edges.meter import MeterLimits
 from .edges.pressure import PressureLimits
 from .edges.shed import Shedder
 from .edges.tcp import ClientEdge, ClientLimits
@@ -105,6 +106,7 @@ class Server:
             self.counters,
             ClientLimits.of(clients),
             PressureLimits.of(clients),
+            MeterLimits.of(clients),
             self.budget,
             self._on_crowd,
         )

@@ -211,7 +211,13 @@ THE_MASTERS = {
     CloseReason.MALFORMED_TAG: frame(bytes(8)),
     CloseReason.UNKNOWN_FLAG: tagged(1, b"", 4),
 }
-ON_THEIR_OWN = {CloseReason.MASTER_STALLED, CloseReason.INTERNAL_ERROR, CloseReason.SHUTDOWN}
+ON_THEIR_OWN = {
+    CloseReason.MASTER_STALLED,
+    CloseReason.INTERNAL_ERROR,
+    CloseReason.SHUTDOWN,
+    CloseReason.RATE_EXCEEDED,
+    CloseReason.IDLE,
+}
 
 
 def test_every_reason_has_a_test() -> None:
@@ -261,6 +267,28 @@ def test_a_master_that_takes_nothing_is_given_up() -> None:
         sender.join()
         assert counters.closed == {CloseReason.MASTER_STALLED: 1}
         assert f"the master is gone: {CloseReason.MASTER_STALLED.value}" in rig.server.log
+
+
+METERED = {"clients.byte_rate": 100_000, "clients.rate_policy": "disconnect", "clients.idle_secs": 0.3}
+"""Which the others would suffer from."""
+
+
+def metered(reason: CloseReason, provoke: Callable[[RawClient], object]) -> None:
+    """The same by a server of its own."""
+    with running({**LIMITS, **METERED}, embedded=True) as rig:
+        assert isinstance(rig.server, EmbeddedServer)
+        client = rig.new()
+        provoke(client)
+        assert list(client.rest()) == []
+        assert rig.server.counters.closed[reason] == 1 and reason.value in rig.server.log
+
+
+def test_a_client_that_sends_too_much() -> None:
+    metered(CloseReason.RATE_EXCEEDED, lambda client: client.send(*[bytes(900)] * 120))
+
+
+def test_a_client_that_sends_nothing() -> None:
+    metered(CloseReason.IDLE, lambda client: None)
 
 
 def test_an_error_of_our_own_closes_the_one_connection_and_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:

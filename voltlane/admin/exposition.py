@@ -30,6 +30,7 @@ _COUNTS = {
     "backlog_dropped": ("backlog_packets_dropped", "Missed packets that a backlog had no room for."),
     "unknown_client": ("unknown_client_packets", "Packets of the master's for clients that there are not."),
     "failures_from_master": ("master_failures", "Failures that the master reported."),
+    "throttled": ("throttled", "Times that a client was not read for a while because it had sent too much."),
     "notices_dropped": ("notices_dropped", "Answers to the master's own mistakes that it was too slow for."),
     "master_connections": ("master_connections", "Connections made to the master."),
     "master_bytes_unconfirmed": ("master_bytes_unconfirmed", "Bytes that may be lost with connections to the master."),

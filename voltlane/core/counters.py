@@ -33,6 +33,7 @@ class Counters:
         "resume_secs",
         "resumed",
         "sessions",
+        "throttled",
         "unknown_client",
     )
 
@@ -46,6 +47,7 @@ class Counters:
         self.packets_down = 0
         self.bytes_up = 0
         self.bytes_down = 0
+        self.throttled = 0  # times that a client was not read for a while, for its rate
         self.replayed = 0
         self.backlog_dropped = 0
         self.unknown_client = 0

@@ -126,6 +126,11 @@ class Trunk:
         self._check_full()
 
     @property
+    def pushed(self) -> int:
+        """Packets that were ever queued."""
+        return self.counters.packets_up + len(self._staged) + self._staged_more
+
+    @property
     def outbox(self) -> Outbox | None:
         """What could not be written yet."""
         return self.connection.outbox if self.connection is not None else self._held

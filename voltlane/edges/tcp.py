@@ -26,9 +26,10 @@ from ..wire.framing import PREFIX, PREFIX_SIZE, next_frame
 from ..wire.packets import MAX_HANDSHAKE_FRAME
 from ..wire.tagged import HEADER, TAG_SIZE
 from .master import LARGE, Trunk
+from .meter import Meter, MeterLimits, Meters
 from .partial import LargeFrame, Partial, Rest, keep
 from .pressure import Pressure, PressureLimits
-from .turns import ENDING, LOUD, PARKED, QUANTUM, Turns
+from .turns import ENDING, LOUD, METERED, PARKED, QUANTUM, Turns
 
 QUIET = 1024
 """Payload bytes up to which a packet that comes alone is tagged where it was received."""
@@ -63,6 +64,7 @@ class ClientEdge:
         counters: Counters,
         limits: ClientLimits,
         pressure: PressureLimits,
+        meter: MeterLimits,
         budget: Budget,
         on_crowd: Callable[[bool], None],
     ) -> None:
@@ -82,6 +84,7 @@ class ClientEdge:
         """Whoever wants to hear of each connection."""
         self.turns = Turns(reactor, on_crowd)
         self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
+        self.meters = Meters(reactor, trunk, self.turns, counters, meter)
         self.configure(limits, pressure)
 
     def configure(self, limits: ClientLimits, pressure: PressureLimits) -> None:
@@ -116,7 +119,7 @@ class ClientEdge:
 class ClientConnection(Stream):
     """One client's connection, and the `Link` of its session once the handshake is done."""
 
-    __slots__ = ("edge", "flags", "handshake", "partial", "session", "since", "stall", "timer", "was")
+    __slots__ = ("edge", "flags", "handshake", "meter", "partial", "session", "since", "stall", "timer", "was")
 
     def __init__(self, edge: ClientEdge, sock: socket.socket) -> None:
         self.edge = edge
@@ -134,6 +137,8 @@ class ClientConnection(Stream):
         """The handshake's deadline; later the time a slow client has left."""
         self.stall: Timer | None = None
         """See Pressure."""
+        self.meter: Meter | None = None
+        edge.meters.watch(self)
 
     # ---- reading
 
@@ -177,7 +182,7 @@ class ClientConnection(Stream):
             return
         if mask & HANGUP:
             self.flags |= ENDING
-        if self.flags & ~ENDING or self.session is None or self.edge.turns.paused:
+        if self.flags & ~(ENDING | METERED) or self.session is None or self.edge.turns.paused:
             self.edge.turns.enqueue(self, self.session is None)
         else:
             self.on_readable()
@@ -189,7 +194,7 @@ class ClientConnection(Stream):
         if self.outbox is not None and self.outbox.size > self.edge.pressure.park_above:
             self.flags |= PARKED  # it does not read what it is sent: it is not read either, until it does
             return
-        self._after(self._receive())
+        self._after(self.edge.meters.read(self) if self.flags & METERED else self.receive())
 
     def _after(self, received: int) -> None:
         """Who filled a quantum is loud and has its next turn after the others."""
@@ -202,7 +207,7 @@ class ClientConnection(Stream):
         else:  # where an end was announced, less than a quantum was all
             self.close(CloseReason.PEER_CLOSED)
 
-    def _receive(self) -> int:
+    def receive(self) -> int:
         """One recv and what follows from it: bytes received, 0 at the end of the stream, -1 for nothing."""
         edge, sock, partial, stop = self.edge, self.sock, self.partial, TAG_SIZE
         assert sock is not None
@@ -337,7 +342,7 @@ class ClientConnection(Stream):
         """See Link."""
         try:
             for _ in range(DRAIN_READS):
-                if self.sock is None or self._receive() <= 0:
+                if self.sock is None or self.receive() <= 0:
                     return
         except (OSError, ProtocolError):
             return
@@ -390,6 +395,7 @@ class ClientConnection(Stream):
         edge.counters.closed[reason] += 1
         self._stop_timer()
         edge.pressure.forget(self)
+        edge.meters.forget(self)
         if edge.watcher is not None:
             edge.watcher.gone(session.id if session else self.was, peer_name(sock), reason, detail)
         if reason in _ORDINARY:

@@ -27,9 +27,10 @@ CROWD = 256
 """Handshakes in line from which on no new connections are accepted, until half of them have had their turn. Whoever
 waits in the kernel's queue meanwhile is not running out of time; an accepted connection is."""
 
-QUEUED, LOUD, PARKED, ENDING = 1, 2, 4, 8
+QUEUED, LOUD, PARKED, ENDING, METERED, THROTTLED = 1, 2, 4, 8, 16, 32
 """Flags of a reader: it stands in line; it filled its last read; it is not read until it has read itself; an end was
-announced behind what there is to read, and will not be again."""
+announced behind what there is to read, and will not be again; its reads are counted; it is not read until its rate
+allows for what it has sent."""
 
 
 class Reader(Handler, Protocol):
@@ -69,8 +70,8 @@ class Turns:
         self._schedule()
 
     def enqueue(self, reader: Reader, greeting: bool) -> None:
-        """Read this one when its turn comes. Who stands in line already, or is parked, stays where it is."""
-        if reader.flags & (QUEUED | PARKED):
+        """Read this one when its turn comes. Who stands in line already, or must not be read, stays where it is."""
+        if reader.flags & (QUEUED | PARKED | THROTTLED):
             return
         reader.flags |= QUEUED
         (self._greeting if greeting else self._line).append(reader)

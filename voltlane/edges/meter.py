@@ -1,0 +1,141 @@
+"""What clients send: no more than so many packets and bytes a second, and something now and then.
+
+All of it is off by default, and then costs nothing: only who is metered has a meter, and a flag that leads its reads
+here. A read is charged when it was made, with all that was in it. So a client may owe for up to one read, and is not
+read again until it owes nothing.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..config import Clients
+from ..core.bucket import TokenBucket
+from ..core.counters import Counters
+from ..core.timers import Timer
+from ..net.reactor import Reactor
+from ..reasons import CloseReason
+from .turns import METERED, PARKED, QUEUED, THROTTLED, Turns
+
+if TYPE_CHECKING:
+    from .master import Trunk
+    from .tcp import ClientConnection
+
+
+class MeterLimits(NamedTuple):
+    """What one client may send; names and units are those of the configuration's section `clients`."""
+
+    packet_rate: float
+    byte_rate: float
+    rate_burst_secs: float
+    disconnect: bool
+    idle_secs: float
+
+    @classmethod
+    def of(cls, clients: Clients) -> MeterLimits:
+        """Those of a configuration."""
+        return cls(
+            clients.packet_rate,
+            clients.byte_rate,
+            clients.rate_burst_secs,
+            clients.rate_policy == "disconnect",
+            clients.idle_secs,
+        )
+
+
+class Meter:
+    """One client's."""
+
+    __slots__ = ("buckets", "heard", "idle", "pause")
+
+    def __init__(self, limits: MeterLimits, now: float) -> None:
+        packets, size = limits.packet_rate, limits.byte_rate
+        self.buckets = (
+            TokenBucket(packets, packets * limits.rate_burst_secs, now) if packets else None,
+            TokenBucket(size, size * limits.rate_burst_secs, now) if size else None,
+        )
+        self.heard = now
+        """When it sent something last."""
+        self.idle: Timer | None = None
+        self.pause: Timer | None = None
+        """Runs while it is throttled."""
+
+    def charge(self, packets: int, size: int, now: float) -> float:
+        """Charge it for a read. Seconds until it may be read again."""
+        self.heard = now
+        for_packets, for_bytes = self.buckets
+        wait = for_packets.debit(packets, now) if for_packets is not None else 0.0
+        return max(wait, for_bytes.debit(size, now)) if for_bytes is not None else wait
+
+
+class Meters:
+    """One server's policy."""
+
+    def __init__(self, reactor: Reactor, trunk: Trunk, turns: Turns, counters: Counters, limits: MeterLimits) -> None:
+        self._reactor = reactor
+        self._trunk = trunk
+        self._turns = turns
+        self._counters = counters
+        self._limits = limits
+        self._on = bool(limits.packet_rate or limits.byte_rate or limits.idle_secs)
+
+    def watch(self, client: ClientConnection) -> None:
+        """It is new."""
+        if self._on:
+            client.flags |= METERED
+            client.meter = Meter(self._limits, self._reactor.now)
+            if self._limits.idle_secs:
+                self._wait(client, self._reactor.now)
+
+    def read(self, client: ClientConnection) -> int:
+        """Let it read, and charge it for that. As `ClientConnection.receive`."""
+        meter, trunk = client.meter, self._trunk
+        assert meter is not None
+        before = trunk.pushed
+        received = client.receive()
+        if received > 0:
+            wait = meter.charge(trunk.pushed - before, received, self._reactor.now)
+            if wait > 0 and client.sock is not None:
+                self._exceeded(client, meter, wait)
+        return received
+
+    def forget(self, client: ClientConnection) -> None:
+        """It is gone."""
+        meter, client.meter = client.meter, None
+        if meter is not None:
+            for timer in (meter.idle, meter.pause):
+                if timer is not None:
+                    self._reactor.cancel(timer)
+
+    # ---- too much
+
+    def _exceeded(self, client: ClientConnection, meter: Meter, wait: float) -> None:
+        if self._limits.disconnect:
+            client.close(CloseReason.RATE_EXCEEDED, f"by what takes {wait:.3g} s")
+        else:
+            self._counters.throttled += 1
+            client.flags |= THROTTLED
+            meter.pause = self._reactor.call_later(wait, partial(self._go_on, client, meter))
+
+    def _go_on(self, client: ClientConnection, meter: Meter, now: float) -> None:
+        meter.pause = None
+        client.flags &= ~THROTTLED
+        self._turns.enqueue(client, client.session is None)
+
+    # ---- nothing at all
+
+    def _wait(self, client: ClientConnection, since: float) -> None:
+        assert client.meter is not None
+        client.meter.idle = self._reactor.call_at(since + self._limits.idle_secs, partial(self._look, client))
+
+    def _look(self, client: ClientConnection, now: float) -> None:
+        meter = client.meter
+        if meter is None:
+            return
+        if client.flags & (QUEUED | PARKED | THROTTLED):  # it may have sent something: it is we who do not read it
+            meter.heard = now
+        if now < meter.heard + self._limits.idle_secs:
+            self._wait(client, meter.heard)
+        else:
+            client.close(CloseReason.IDLE)
