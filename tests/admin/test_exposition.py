@@ -1,0 +1,224 @@
+"""/metrics, read by Prometheus's own parser; and what is built on it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kit.admin import Asker
+from kit.process import ServerProcess
+from kit.raw_client import VERSION, RawClient
+from kit.raw_master import tagged
+from kit.rig import running
+from kit.wait import wait_until
+from kit.world import World
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from voltlane.admin.exposition import expose
+from voltlane.commands.inquiry import Inquiry
+from voltlane.core.counters import Counters
+from voltlane.reasons import CloseReason, EndReason
+
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+RULES = DEPLOY / "prometheus" / "voltlane.rules.yml"
+DASHBOARD = DEPLOY / "grafana" / "voltlane.json"
+LABELS = {"state", "queue", "reason", "phase", "le", "version"}
+"""All there are: none has a value that a client could choose."""
+
+Samples = dict[tuple[str, str], float]
+
+
+def samples(text: str) -> Samples:
+    """Every sample by its name and its label's value ("" without one); the parser refuses what is no OpenMetrics."""
+    found: Samples = {}
+    for family in parse_openmetrics(text):
+        for sample in family.samples:
+            assert sample.name.startswith("voltlane_") and set(sample.labels) <= LABELS
+            found[sample.name, ",".join(sample.labels.values())] = sample.value
+    return found
+
+
+def test_prometheus_reads_all_of_it(watched: World, asker: Asker) -> None:
+    watched.new()
+    answer = asker.get("/metrics", accept="application/openmetrics-text; version=1.0.0,text/plain;version=0.0.4;q=0.5")
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    text = answer.body.decode()
+    assert text.endswith("# EOF\n")
+    found = samples(text)
+    assert found["voltlane_ready", ""] == found["voltlane_master_connected", ""] == 1
+    assert found["voltlane_clients", "live"] == found["voltlane_sessions_opened_total", ""] == 1
+    assert found["voltlane_handshake_seconds_count", ""] == 1
+    assert {reason for name, reason in found if name == "voltlane_connections_closed_total"} == {
+        reason.value for reason in CloseReason
+    }
+    assert {reason for name, reason in found if name == "voltlane_sessions_ended_total"} == {
+        reason.value for reason in EndReason
+    }
+    integers = [name for name in Counters.__slots__ if isinstance(getattr(Counters(), name), int)]
+    assert len([name for name, label in found if name.endswith("_total") and not label]) == len(integers) + 2
+    assert len({(family.name, family.documentation) for family in parse_openmetrics(text)}) > len(integers)
+
+
+def test_older_readers_get_the_older_text(asker: Asker) -> None:
+    answer = asker.get("/metrics", accept="text/plain")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert "voltlane_ready" in {family.name for family in parse_text(answer.body.decode())}
+
+
+# ---- under load
+
+
+class _Scraper:
+    """Somebody who scrapes, and sees that no counter ever goes back."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        server.wait_for_log("the admin endpoint is at ")
+        found = re.search(r"the admin endpoint is at (\S+)", server.log)
+        assert found
+        from voltlane.address import parse_address
+
+        self._inquiry = Inquiry(parse_address(found[1]), "")
+        self._before: Samples = {}
+
+    def scrape(self) -> Samples:
+        connection = self._inquiry._connection
+        connection.request("GET", "/metrics")
+        now = samples(connection.getresponse().read().decode())
+        for key, value in self._before.items():
+            if key[0].endswith(("_total", "_count", "_sum", "_bucket")):
+                assert now[key] >= value, key
+        self._before = now
+        return now
+
+
+def test_every_counter_moves_as_the_model_says() -> None:
+    """A known course of events with scrapes in the middle of it; at the end each counter is what it ought to be."""
+    clients_, packets, size = 20, 50, 40
+    settings = {"admin.address": "127.0.0.1:0", "clients.missed_packets_buffer_size": 5}
+    with running(settings) as rig:
+        assert isinstance(rig.server, ServerProcess)
+        scraper = _Scraper(rig.server)
+        assert scraper.scrape()["voltlane_master_connections_total", ""] == 1
+        clients = [rig.new() for _ in range(clients_)]
+        for client in clients:  # up, with scrapes in between, and back down
+            client.send(*[b"u" * size] * packets)
+            scraper.scrape()
+        for client in clients:
+            for _ in range(packets):
+                rig.master.recv_for(client.client_id)
+            rig.master.send(client.client_id, *[b"d" * size] * packets)
+            scraper.scrape()
+        for client in clients:
+            for _ in range(packets):
+                assert client.recv() == b"d" * size
+        away = clients[0]
+        assert away.leave() == []
+        wait_until(lambda: scraper.scrape()["voltlane_clients", "stale"] == 1, "one to be away")
+        rig.master.send(away.client_id, *[b"missed"] * 8)
+        wait_until(lambda: scraper.scrape()["voltlane_queue_packets", "backlog"] == 5, "its backlog")
+        assert scraper.scrape()["voltlane_queue_bytes", "backlog"] == 5 * (4 + len(b"missed"))
+        back = rig.back(away)
+        assert [back.recv() for _ in range(5)] == [b"missed"] * 5
+        rig.master.kick(clients[1].client_id)
+        assert list(clients[1].rest()) == []
+        rig.master.send_raw(tagged(clients[2].client_id, b"a reason", 1))
+        rig.master.send(987654, b"nobody", b"nobody")
+        garbage(rig.stranger(), b"\xff" * 8)
+        garbage(rig.stranger(), VERSION + VERSION)
+        rig.master.fence()
+
+        tag = 4 + 9  # bytes in front of the data on the firehose
+        sent = clients_ * packets
+        own = [b"", *[b"Client not found"] * 3]  # a reconnection; answers to two packets for nobody and to the fence
+        other = [*[b"missed"] * 8, b"", b"a reason", b"nobody", b"nobody", b"fence"]  # with a kick, and a failure
+        expected = {
+            ("voltlane_connections_accepted_total", ""): clients_ + 1 + 2,
+            ("voltlane_sessions_opened_total", ""): clients_,
+            ("voltlane_sessions_resumed_total", ""): 1,
+            ("voltlane_packets_replayed_total", ""): 5,
+            ("voltlane_backlog_packets_dropped_total", ""): 3,
+            ("voltlane_packets_up_total", ""): sent + len(own),
+            ("voltlane_packets_down_total", ""): sent + len(other),
+            ("voltlane_bytes_up_total", ""): sent * (tag + size) + sum(tag + len(data) for data in own),
+            ("voltlane_bytes_down_total", ""): sent * (tag + size) + sum(tag + len(data) for data in other),
+            ("voltlane_unknown_client_packets_total", ""): 3,
+            ("voltlane_master_failures_total", ""): 1,
+            ("voltlane_internal_errors_total", ""): 0,
+            ("voltlane_notices_dropped_total", ""): 0,
+            ("voltlane_connections_closed_total", "peer closed"): 1,
+            ("voltlane_connections_closed_total", "kicked by the master"): 1,
+            ("voltlane_connections_closed_total", "frame over the size limit"): 1,
+            ("voltlane_connections_closed_total", "handshake packet out of place"): 1,
+            ("voltlane_sessions_ended_total", "kicked by the master"): 1,
+            ("voltlane_handshake_seconds_count", ""): clients_,
+            ("voltlane_resume_seconds_count", ""): 1,
+            ("voltlane_clients", "live"): clients_ - 1,
+            ("voltlane_clients", "stale"): 0,
+        }
+
+        def differing() -> dict[tuple[str, str], tuple[float, float]]:
+            now = scraper.scrape()
+            return {key: (now[key], value) for key, value in expected.items() if now[key] != value}
+
+        try:
+            wait_until(lambda: not differing(), "the counters")
+        except AssertionError:
+            raise AssertionError(f"counted, and expected: {differing()}") from None
+
+
+def garbage(stranger: RawClient, data: bytes) -> None:
+    stranger.send_raw(data)
+    list(stranger.rest())
+
+
+# ---- rules and dashboard
+
+
+def names_in(text: str) -> set[str]:
+    return set(re.findall(r"\bvoltlane_\w+", text))
+
+
+def test_rules_and_dashboard_name_only_metrics_there_are(watched: World) -> None:
+    body, _ = expose(watched.server.statistics(), True, "")
+    there_are = {name for name, _ in samples(body.decode())}
+    for path in (RULES, DASHBOARD):
+        named = names_in(path.read_text(encoding="utf-8"))
+        assert len(named) > 8 and named <= there_are, path
+
+
+def test_reasons_in_the_rules_are_reasons() -> None:
+    text = re.sub(r"\s+", " ", RULES.read_text(encoding="utf-8"))
+    reasons = [reason.value for enum in (CloseReason, EndReason) for reason in enum]
+    patterns = re.findall(r'reason=~?"([^"]+)"', text)
+    assert patterns
+    for pattern in patterns:
+        for alternative in pattern.split("|"):
+            assert any(re.fullmatch(alternative, reason) for reason in reasons), alternative
+
+
+def test_the_dashboard_is_one() -> None:
+    board: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    assert board["uid"] == "voltlane" and board["schemaVersion"] >= 36
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(ids) == len(set(ids)) > 10
+    for panel in board["panels"]:
+        assert panel["targets"] and panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool")
+def test_the_rules_pass_promtool() -> None:
+    subprocess.run(["promtool", "check", "rules", str(RULES)], check=True, timeout=30)
+
+
+def test_the_rules_are_yaml_with_what_prometheus_wants() -> None:
+    yaml = pytest.importorskip("yaml", reason="there is no PyYAML")
+    (group,) = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    assert len(group["rules"]) > 8
+    for rule in group["rules"]:
+        assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"} and rule["annotations"]["summary"]
