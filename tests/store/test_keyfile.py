@@ -1,0 +1,57 @@
+"""The server's key: made once, the same ever after, and refused when it is not what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from voltlane.errors import StateError
+from voltlane.store.directory import StateDirectory
+from voltlane.store.keyfile import FILE, load_or_make
+from voltlane.wire.crypto import generate_key
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[StateDirectory]:
+    made = StateDirectory(str(tmp_path))
+    yield made
+    made.close()
+
+
+def test_it_is_made_once_and_stays_the_same(directory: StateDirectory) -> None:
+    key, other = load_or_make(directory, False), generate_key()
+    again = load_or_make(directory, True)
+    assert key.public == again.public
+    assert key.exchange(other.public) == again.exchange(other.public) == other.exchange(key.public)
+
+
+def test_its_second_line_is_the_public_key(directory: StateDirectory) -> None:
+    key = load_or_make(directory, False)
+    assert Path(directory.name(FILE)).read_text().splitlines()[1] == key.public.hex()
+
+
+def test_it_is_not_made_anew_where_sessions_need_it(directory: StateDirectory) -> None:
+    with pytest.raises(StateError, match=r"server\.key is missing, and there are sessions that need it: put the file"):
+        load_or_make(directory, True)
+    assert not directory.has(FILE)
+
+
+def test_every_damage_is_found(directory: StateDirectory) -> None:
+    load_or_make(directory, False)
+    path = Path(directory.name(FILE))
+    whole = path.read_bytes()
+    for position in range(len(whole) - 1):
+        for changed in (whole[:position], whole[:position] + b"x" + whole[position + 1 :]):
+            path.write_bytes(changed)
+            with pytest.raises(StateError, match=r"server\.key is damaged.*move all of the directory away") as caught:
+                load_or_make(directory, True)
+            assert whole[:64].decode() not in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", [bytes(32), b"\xff" * 32, bytes(31), bytes(33)])
+def test_what_cannot_be_a_secret_is_damage(directory: StateDirectory, secret: bytes) -> None:
+    directory.write(FILE, f"{secret.hex()}\n{generate_key().public.hex()}\n".encode())
+    with pytest.raises(StateError, match="is damaged"):
+        load_or_make(directory, False)
