@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Callable
 
 import pytest
-from kit.process import ServerProcess
+from kit.process import BackendProcess, ServerProcess
 from kit.raw_client import RawClient
-from kit.raw_master import DATA, RECONNECTION, RawMaster
+from kit.raw_master import DATA, FAILURE, RECONNECTION, RawMaster
 
-GONE = b"Client disconnected"
+from voltlane.client import Connection
 
 
 class Home:
@@ -40,12 +43,6 @@ class Home:
             **{name.replace("__", "."): value for name, value in settings.items()},
         }
         return self._stack.enter_context(ServerProcess(self.master.address, given))
-
-    def stop(self) -> None:
-        """In order. The master goes first, as far as it can hear of it: it has all there is for it."""
-        self.master.no_more_to_say()
-        assert self.server.stop() == 0
-        self.master.drop()
 
     def new(self) -> RawClient:
         return self._keep(RawClient.new(self.address))
@@ -89,8 +86,65 @@ def test_no_id_is_given_out_twice_however_often_it_is_killed(home: Home) -> None
     assert len(set(ids)) == len(ids) and ids == sorted(ids)
 
 
-def test_after_a_stop_nothing_is_lost_from_any_backlog(home: Home) -> None:
+def test_killed_under_load_nobody_loses_itself(home: Home, tmp_path: Path) -> None:
+    """Clients with a pinned key, in the middle of talking to a backend that answers all they say."""
+    with ExitStack() as stack:
+        backend = stack.enter_context(BackendProcess())
+        home.master.address = backend.address
+        server = home.begin()
+        assert server.address == home.address
+        first = stack.enter_context(Connection(home.address))
+        clients = [first] + [
+            stack.enter_context(Connection(home.address, server_key=first.server_key)) for _ in range(9)
+        ]
+        ids = [client.client_id for client in clients]
+        heard: list[list[int]] = [[] for _ in clients]
+        for number in range(300):
+            for client in clients:
+                client.send(b"%d" % number)
+            if number % 100 == 50:
+                server.kill()
+                server = home.begin()
+                assert server.address == home.address
+                for client, numbers in zip(clients, heard):
+                    client.reconnect()
+                    numbers += drain(client)
+                newcomer = stack.enter_context(Connection(home.address, server_key=first.server_key))
+                assert newcomer.client_id not in ids
+                ids.append(newcomer.client_id)
+        for client, numbers in zip(clients, heard):
+            while not numbers or numbers[-1] != 299:
+                numbers.append(int(client.recv(10)))
+            assert sorted(set(numbers)) == numbers, "in order, and none twice"
+        assert [client.client_id for client in clients] == ids[:10] and len(set(ids)) == len(ids)
+
+
+def drain(client: Connection) -> list[int]:
+    """What has come by now."""
+    found = []
+    while True:
+        try:
+            found.append(int(client.recv(0)))
+        except TimeoutError:
+            return found
+
+
+def test_a_session_that_is_over_when_the_server_comes_back_is_announced_as_usual(home: Home) -> None:
     home.start()
+    client = home.new()
+    home.server.kill()
+    home.start(clients__stale_timeout_secs=0)
+    assert home.master.recv() == (client.client_id, FAILURE, b"Client disconnected")
+    with pytest.raises(EOFError):
+        home.back(client)
+    assert home.new().client_id > client.client_id
+
+
+# ---- stopped in order
+
+
+def test_after_a_stop_nothing_is_lost_from_any_backlog(home: Home) -> None:
+    home.start(general__shutdown_secs=0.2)
     away, slow = home.new(), home.new()
     assert away.leave() == []
     home.master.send(away.client_id, b"1", b"22", b"")
@@ -101,10 +155,148 @@ def test_after_a_stop_nothing_is_lost_from_any_backlog(home: Home) -> None:
     home.master.await_end()
     assert home.server.wait() == 0
     assert (home.state / "backlogs").exists()
-    home.start(general__shutdown_secs=0)
+    home.start()
     assert not (home.state / "backlogs").exists()
     assert home.back(away).recv_many(3) == [b"1", b"22", b""]
     received = list(slow.rest())
     again = home.back(slow)
     received += again.recv_many(len(missed) - len(received))
     assert received == missed
+
+
+def test_after_a_stop_the_next_master_connection_brings_what_waited_for_it(home: Home) -> None:
+    """A master that does not read, and a server that does not wait for it."""
+    home.start(general__shutdown_secs=0.2)
+    client = home.new()
+    sent = [b"%d" % number + b"." * 20_000 for number in range(200)]
+    client.send(*sent)
+    assert client.leave() == []
+    assert home.server.stop() == 0
+    assert (home.state / "backlogs").stat().st_mode & 0o777 == 0o600
+    cut = home.master.rest()
+    arrived = [packet.data for packet in home.master.waiting_for(client.client_id)]
+    assert len(arrived) < len(sent)
+    home.start()
+    arrived += home.master.recv_data(client.client_id, len(sent) - len(arrived))
+    assert arrived == sent and len(cut) < 20_100
+
+
+def test_ids_go_on_without_a_gap_after_a_stop(home: Home) -> None:
+    home.start()
+    before = home.new().client_id
+    home.master.drop()
+    assert home.server.stop() == 0
+    home.start()
+    assert home.new().client_id == before + 1
+
+
+# ---- refused
+
+
+def ends_with(server: ServerProcess, code: int) -> str:
+    assert server.wait() == code, server.log
+    assert "Traceback" not in server.log
+    return server.log
+
+
+def test_two_servers_do_not_share_a_directory(home: Home) -> None:
+    home.start()
+    log = ends_with(home.begin(listener__address="127.0.0.1:0"), 3)
+    assert f"{home.state} is in use by another server (process {home.server.pid})" in log
+    assert "--listen" not in log
+    client = home.new()
+    client.send(b"still here")
+    assert home.master.recv() == (client.client_id, DATA, b"still here")
+
+
+def damage_in_the_middle(state: Path) -> str:
+    data = bytearray((state / "sessions.journal").read_bytes())
+    data[len(data) // 2] ^= 1
+    (state / "sessions.journal").write_bytes(data)
+    return "sessions.journal is damaged"
+
+
+def another_format(state: Path) -> str:
+    (state / "sessions.journal").write_bytes(b"something else, and long enough to have a head of a journal, all in all")
+    return "does not begin like a file of this kind"
+
+
+def readable_for_all(state: Path) -> str:
+    (state / "server.key").chmod(0o644)
+    return f"{state}/server.key is accessible for others (mode 644)"
+
+
+def readable_journal(state: Path) -> str:
+    (state / "sessions.journal").chmod(0o640)
+    return f"chmod 600 {state}/sessions.journal"
+
+
+def no_key(state: Path) -> str:
+    (state / "server.key").unlink()
+    return "server.key is missing"
+
+
+def open_directory(state: Path) -> str:
+    state.chmod(0o777)
+    return f"{state} is writable for others"
+
+
+@pytest.mark.parametrize(
+    "spoil", [damage_in_the_middle, another_format, readable_for_all, readable_journal, no_key, open_directory]
+)
+def test_what_cannot_be_trusted_is_refused_with_what_to_do(home: Home, spoil: Callable[[Path], str]) -> None:
+    home.start()
+    home.new()
+    home.master.drop()
+    assert home.server.stop() == 0
+    message = spoil(home.state)
+    before = {path.name: path.read_bytes() for path in home.state.iterdir() if path.name != "lock"}
+    assert message in ends_with(home.begin(), 2)
+    assert {path.name: path.read_bytes() for path in home.state.iterdir() if path.name != "lock"} == before
+
+
+def test_a_record_that_a_crash_has_cut_is_said_and_left_out(home: Home) -> None:
+    home.start()
+    kept, cut = home.new(), home.new()
+    home.server.kill()
+    journal = home.state / "sessions.journal"
+    os.truncate(journal, journal.stat().st_size - 5)
+    home.start()
+    assert "bytes were cut by a crash" in home.server.log
+    assert home.back(kept).client_id == kept.client_id
+    with pytest.raises(EOFError):
+        home.back(cut)
+    assert home.new().client_id > cut.client_id
+
+
+# ---- a disk that is full
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process can be set on Linux only")
+def test_on_a_full_disk_it_lives_and_writes_when_it_can(home: Home) -> None:
+    home.start()
+    for _ in range(20):
+        home.new()
+    pid, journal = home.server.pid, home.state / "sessions.journal"
+    # Standard error is a file too, and longer than that already; what is lost of it nobody misses here.
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (journal.stat().st_size, resource.RLIM_INFINITY))
+    client = home.new()
+    client.send(b"unwritten")
+    assert home.master.recv() == (client.client_id, DATA, b"unwritten")
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    home.server.wait_for_log("sessions.journal is written again")
+    home.server.kill()
+    home.start()
+    assert home.back(client).client_id == client.client_id
+
+
+def test_without_a_directory_nothing_is_kept(home: Home) -> None:
+    home.start(general__state_dir="")
+    client = home.new()
+    home.master.drop()
+    assert home.server.stop() == 0
+    assert not home.state.exists() and set(os.listdir(home.server.directory)) == {"connserver.toml", "log"}
+    home.start(general__state_dir="")
+    with pytest.raises(EOFError):
+        home.back(client)
+    assert home.new().client_id == 1

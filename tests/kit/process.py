@@ -65,6 +65,11 @@ class Process:
         return self.process.pid
 
     @property
+    def directory(self) -> str:
+        """Its working directory, which goes with it."""
+        return self._directory.name
+
+    @property
     def log(self) -> str:
         """Everything logged so far."""
         return self._log_file.read_text(encoding="utf-8", errors="replace")
