@@ -25,7 +25,7 @@ class Home:
         self.state = path / "state"
         self.address = f"unix:{path}/clients"
         self._stack = stack
-        self.master = stack.enter_context(RawMaster())
+        self.master = stack.enter_context(RawMaster(receive_buffer=1 << 16))
         self.server: ServerProcess
 
     def start(self, **settings: object) -> ServerProcess:
@@ -166,9 +166,9 @@ def test_after_a_stop_nothing_is_lost_from_any_backlog(home: Home) -> None:
 
 def test_after_a_stop_the_next_master_connection_brings_what_waited_for_it(home: Home) -> None:
     """A master that does not read, and a server that does not wait for it."""
-    home.start(general__shutdown_secs=0.2)
+    home.start(general__shutdown_secs=0.2, master__outbox_bytes=1 << 25)
     client = home.new()
-    sent = [b"%d" % number + b"." * 20_000 for number in range(200)]
+    sent = [b"%d" % number + b"." * 20_000 for number in range(800)]  # more than kernels take
     client.send(*sent)
     assert client.leave() == []
     assert home.server.stop() == 0
