@@ -8,6 +8,7 @@ VENV ?= .venv
 MASTER ?=
 LISTEN ?=
 ARGS ?=
+SECONDS ?= 60
 
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
@@ -16,7 +17,7 @@ installed-bench := $(VENV)/.installed-bench
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check check-native fast bench bench-scaling siege clean
+.PHONY: help run test test-all check check-native fast bench bench-scaling siege fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +53,9 @@ bench: $(installed-bench) ## the server beside what people would use instead (AR
 
 bench-scaling: $(installed-bench) ## how the cost of a packet grows with clients, idle clients and size
 	@$(bin)/python -m bench.scaling $(ARGS)
+
+fuzz: $(installed-dev) ## every parser and the whole handshake with inputs that go wrong (SECONDS=60; ARGS='handshake': one target)
+	@$(bin)/python tests/fuzz --seconds $(SECONDS) $(ARGS)
 
 siege: $(installed) ## a hundred good clients beside thousands of attackers for a minute (ARGS='--seconds 10 --pure')
 	@$(bin)/python -m bench.siege $(ARGS)
