@@ -111,7 +111,7 @@ def main() -> int:
     from voltlane.server import Server
 
     settings = config.load(None, {}, json.loads(sys.argv[1]))
-    log.setup(settings.general.log_level)
+    log.setup(settings.general)
     server = Server(settings)
     server.start()
     answering = _Answering(server)
