@@ -33,7 +33,14 @@ def refusal(path: Path | None = None, environ: dict[str, str] | None = None, **f
 class TestDefaults:
     def test_are_the_documented_ones(self) -> None:
         assert config.defaults() == Config(
-            General(log_level="Info", shutdown_secs=5.0, state_dir="", state_sync_secs=1.0),
+            General(
+                log_level="Info",
+                log_format="text",
+                log_lines_per_minute=600,
+                shutdown_secs=5.0,
+                state_dir="",
+                state_sync_secs=1.0,
+            ),
             Listener(address=("127.0.0.1:42000",)),
             Master(
                 address=("127.0.0.1:42001",),
@@ -100,7 +107,14 @@ class TestWrittenFile:
 
     def test_reads_back_equal_with_nothing_at_its_default(self, tmp_path: Path) -> None:
         changed = Config(
-            General(log_level="trace", shutdown_secs=2.5, state_dir="/var/lib/a b", state_sync_secs=0.5),
+            General(
+                log_level="trace",
+                log_format="json",
+                log_lines_per_minute=7,
+                shutdown_secs=2.5,
+                state_dir="/var/lib/a b",
+                state_sync_secs=0.5,
+            ),
             Listener(address=('unix:/tmp/a "quoted" \\ path\té', "[::]:7")),
             Master(("[::1]:1", "h:2"), 1, 2, 0.25, 7.5, 2.0, 9.0, 3.0),
             Clients(1, 2, 0.5, 3, "block", 0.0, 1.5, 4, 5.0, 6.0, 7.0, "disconnect", 8.0, 0.0, 0, 0.05, 0, 1, 0.0, 0.0),

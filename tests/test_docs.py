@@ -147,7 +147,7 @@ def test_numbers_are_the_codes(path: Path, phrase: str, name: str, said: object)
 # ---- log lines
 
 _LOGGERS = {"log": {"debug", "info", "warning", "error"}, "_log": {"debug", "info", "warning", "error"}}
-_PLACEHOLDER = re.compile(r"%(?:[.\d]*)[a-z]")
+_PLACEHOLDER = re.compile(r"%(?:\(\w+\))?(?:[.\d]*)[a-z]")
 
 
 def log_formats() -> Iterator[str]:

@@ -57,10 +57,17 @@ def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
     yield caplog
 
 
+def reloaded(running: Config, source: Callable[[], Config]) -> Config:
+    applied: list[Config] = []
+    reload(running, source, applied.append)
+    (holds,) = applied
+    return holds
+
+
 class TestLog:
     def test_names_what_took_effect_and_what_did_not_without_values(self, lines: pytest.LogCaptureFixture) -> None:
         wanted = with_(clients__slow_secs=2, clients__handshake_secs=3, master__address="secret:1")
-        now = reload(config.defaults(), lambda: wanted)
+        now = reloaded(config.defaults(), lambda: wanted)
         assert now.clients == wanted.clients and now.master == config.defaults().master
         assert [(record.levelname, record.message) for record in lines.records] == [
             ("INFO", "reloaded: clients.slow_secs, clients.handshake_secs"),
@@ -68,7 +75,7 @@ class TestLog:
         ]
 
     def test_says_that_nothing_has_changed(self, lines: pytest.LogCaptureFixture) -> None:
-        assert reload(config.defaults(), config.defaults) == config.defaults()
+        assert reloaded(config.defaults(), config.defaults) == config.defaults()
         assert lines.messages == ["reloaded: nothing has changed"]
 
     def test_a_mistake_changes_nothing_and_is_told(self, lines: pytest.LogCaptureFixture) -> None:
@@ -76,7 +83,7 @@ class TestLog:
             raise ConfigError("connserver.toml:3: unknown key slow_sec")
 
         running = with_(clients__slow_secs=2)
-        assert reload(running, source) is running
+        assert reloaded(running, source) is running
         assert lines.messages == ["the settings stay as they are: connserver.toml:3: unknown key slow_sec"]
         assert lines.records[0].levelname == "ERROR"
 
@@ -99,6 +106,7 @@ USES = {
     "master.reconnect_max_secs": Use(7.0, lambda server: _dialer(server).backoff.longest),
     "master.give_up_secs": Use(7.0, lambda server: server.config.master.give_up_secs),
     "master.stall_secs": Use(7.0, lambda server: server.trunk.limits.stall_secs),
+    "limits.memory_bytes": Use(1 << 28, lambda server: server.budget.limit),
     "clients.channel_capacity": Use(7, lambda server: server.clients.pressure._limits.soft_packets),
     "clients.outbox_soft_bytes": Use(7, lambda server: server.clients.pressure._limits.soft_bytes),
     "clients.write_stall_secs": Use(7.0, lambda server: server.clients.pressure._limits.stall_secs),
@@ -116,7 +124,7 @@ USES = {
     "clients.missed_packets_buffer_bytes": Use(7, lambda server: server.hub._backlog.size),
 }
 
-BY_PROCESS = {"general.log_level"}
+BY_PROCESS = {"general.log_level", "general.log_format", "general.log_lines_per_minute"}
 """Those that the command line's process applies (tests/e2e/test_reload.py)."""
 
 

@@ -12,17 +12,18 @@ from .errors import ConfigError
 from .ops.log import log
 
 
-def reload(running: Config, source: Callable[[], Config]) -> Config:
-    """The configuration that holds from now on: the running one where the source's has a mistake in it."""
+def reload(running: Config, source: Callable[[], Config], apply: Callable[[Config], None]) -> None:
+    """Apply what holds from now on, which is the running configuration where the source's has a mistake in it."""
     try:
         change = changes(running, source())
     except ConfigError as error:
         log.error("the settings stay as they are: %s", error)
-        return running
+        apply(running)
+        return
+    apply(change.config)  # before anything is said: how that is logged may be among it
     if change.applied:
         log.info("reloaded: %s", ", ".join(change.applied))
     if change.pending:
         log.warning("changed, but needs a restart: %s", ", ".join(change.pending))
     if not change.applied and not change.pending:
         log.info("reloaded: nothing has changed")
-    return change.config

@@ -232,7 +232,7 @@ class Server:
     def reload(self) -> None:
         """Take the settings from their source again, those that a running server can change."""
         if self.source is not None:
-            self.configure(reload(self.config, self.source))
+            reload(self.config, self.source, self.configure)
 
     def configure(self, config: Config) -> None:
         """Go by these settings from now on; only the live ones may differ from what `config` was."""

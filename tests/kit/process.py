@@ -35,6 +35,7 @@ def usual(master: str, settings: Settings) -> dict[str, object]:
     """What tests want: any free port, every log line, no long waits for a master that is coming back."""
     return {
         "general.log_level": "Debug",
+        "general.log_lines_per_minute": 0,
         "listener.address": "127.0.0.1:0",
         "master.address": master,
         "master.reconnect_min_secs": 0.02,
@@ -142,7 +143,7 @@ class ServerProcess(Process):
         """Where clients connect to; waits until the server listens there."""
         if not self._address:
             self.wait_for_log("clients connect to ")
-            self._address = re.search(r"clients connect to (\S+)", self.log)[1]  # type: ignore[index]
+            self._address = re.search(r"clients connect to ([^\s\"\\]+)", self.log)[1]  # type: ignore[index]
         return self._address
 
     def __enter__(self) -> ServerProcess:

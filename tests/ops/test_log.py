@@ -21,33 +21,36 @@ def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_who_why_and_what(lines: pytest.LogCaptureFixture) -> None:
-    PeerLog().write(BAD, "10.0.0.1:5", "it does not open", 1.0)
-    PeerLog().write(SHORT, "client 7", "", 1.0)
-    assert lines.messages == ["10.0.0.1:5: proof of the key failed: it does not open", f"client 7: {SHORT.value}"]
+    PeerLog().write(BAD, 0, "10.0.0.1:5", "it does not open", 1.0)
+    PeerLog().write(SHORT, 7, "10.0.0.1:6", "", 1.0)
+    assert lines.messages == [
+        "10.0.0.1:5: proof of the key failed: it does not open",
+        f"client 7 (10.0.0.1:6): {SHORT.value}",
+    ]
 
 
 def test_at_most_so_many_a_second_of_each_reason(lines: pytest.LogCaptureFixture) -> None:
     peers = PeerLog(most=2)
     for _ in range(5):
-        peers.write(BAD, "a", "", 1.1)
-    peers.write(SHORT, "b", "", 1.9)
+        peers.write(BAD, 0, "a", "", 1.1)
+    peers.write(SHORT, 0, "b", "", 1.9)
     assert lines.messages == [f"a: {BAD.value}"] * 2 + [f"b: {SHORT.value}"]
 
 
 def test_those_left_out_are_told_when_the_next_second_has_a_line(lines: pytest.LogCaptureFixture) -> None:
     peers = PeerLog(most=1)
     for _ in range(4):
-        peers.write(BAD, "a", "", 1.0)
-    peers.write(SHORT, "b", "", 2.0)
+        peers.write(BAD, 0, "a", "", 1.0)
+    peers.write(SHORT, 0, "b", "", 2.0)
     assert lines.messages[1:] == [f"3 more: {BAD.value}", f"b: {SHORT.value}"]
-    peers.write(BAD, "a", "", 2.5)
+    peers.write(BAD, 0, "a", "", 2.5)
     assert lines.messages[3:] == [f"a: {BAD.value}"]
 
 
 def test_and_at_the_end(lines: pytest.LogCaptureFixture) -> None:
     peers = PeerLog(most=1)
     for _ in range(2):
-        peers.write(BAD, "a", "", 1.0)
+        peers.write(BAD, 0, "a", "", 1.0)
     peers.sum_up()
     peers.sum_up()
     assert lines.messages[1:] == [f"1 more: {BAD.value}"]

@@ -30,6 +30,20 @@ class General(Section):
         flag="--log-level",
         live=True,
     )
+    log_format: str = setting(
+        "text",
+        'What a line of the log looks like. "json": one object a line, for programs that collect logs.',
+        form=one_of("text", "json"),
+        live=True,
+    )
+    log_lines_per_minute: int = setting(
+        600,
+        "How fast the log may grow in the long run; as many lines may come at once after a quiet time. What is left "
+        "out is counted. 0 = no limit.",
+        unit="lines",
+        at_least=0,
+        live=True,
+    )
     shutdown_secs: float = seconds(
         5.0,
         "How long a server that was asked to stop may take to write what is queued for clients and master. "

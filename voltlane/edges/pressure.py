@@ -134,7 +134,6 @@ class Pressure:
         session = client.leave_session()
         if session is not None:
             self._hub.overflow(session, end)
-            detail = f"client {session.id}: {detail}"
         client.close(reason, detail)
 
     def shed(self, client: ClientConnection) -> None:

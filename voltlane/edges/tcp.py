@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from logging import DEBUG
 from typing import Callable, NamedTuple
 
 from ..config import Clients
@@ -18,7 +19,7 @@ from ..net.memory import receive_buffer
 from ..net.poller import HANGUP, READ, WRITE
 from ..net.reactor import Reactor
 from ..net.stream import Stream
-from ..ops.log import PeerLog, log
+from ..ops.log import PeerLog, log, say_closed
 from ..ops.watch import Watcher
 from ..reasons import CloseReason
 from ..wire.batch import retag
@@ -317,7 +318,7 @@ class ClientConnection(Stream):
             edge.hub.resume(session, self)
             position, stop = 0, len(rest)
             edge.scratch[:stop] = rest
-        log.debug("client %d is here", session.id)
+        log.debug("client %(client)d is here", {"client": session.id})
         if edge.watcher is not None and self.sock is not None:
             edge.watcher.here(session.id, peer_name(self.sock), handshake.session is not None)
         if position != stop and session.state is not State.ENDED:  # even if the client has left again by now
@@ -392,16 +393,18 @@ class ClientConnection(Stream):
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
         """Count it, say it, and leave the session to wait for the client."""
         edge, session = self.edge, self.session
+        client_id = session.id if session else self.was
         edge.counters.closed[reason] += 1
         self._stop_timer()
         edge.pressure.forget(self)
         edge.meters.forget(self)
         if edge.watcher is not None:
-            edge.watcher.gone(session.id if session else self.was, peer_name(sock), reason, detail)
+            edge.watcher.gone(client_id, peer_name(sock), reason, detail)
         if reason in _ORDINARY:
-            log.debug("client %s: %s %s", session.id if session else "(no session)", reason.value, detail)
+            if log.isEnabledFor(DEBUG):
+                say_closed(DEBUG, reason, client_id, peer_name(sock), detail)
         else:
-            edge.peers.write(reason, f"client {session.id}" if session else peer_name(sock), detail, self.reactor.now)
+            edge.peers.write(reason, client_id, peer_name(sock), detail, self.reactor.now)
         self._keep(None)
         self.session = self.handshake = None
         outbox, self.outbox = self.outbox, None

@@ -1,7 +1,10 @@
 """Logging: the standard library's, under the name "voltlane", one line an event to standard error.
 
 Failing peers are cheap to make and lines about them are not: `PeerLog` writes at most so many a second of each kind,
-and says how many it left out.
+and says how many it left out; the handler bounds the lines of all kinds together (`flow`).
+
+A line whose values programs may want takes them as one mapping, by name: `log.info("client %(client)d …", {"client":
+1})`. In JSON they are fields then (`lines`).
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from collections import Counter
 
 from ..config import General
 from ..reasons import CloseReason
+from .flow import BoundedHandler
+from .lines import JsonLines, TextLines
 
 TRACE = 5
 LEVELS = {
@@ -31,11 +36,27 @@ log = logging.getLogger("voltlane")
 
 def setup(general: General) -> None:
     """Log to standard error as these settings say. May be called again."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-5s %(message)s"))
+    for earlier in log.handlers:
+        if isinstance(earlier, BoundedHandler):
+            earlier.sum_up()
+    handler = BoundedHandler(sys.stderr, general.log_lines_per_minute)
+    handler.setFormatter(JsonLines() if general.log_format == "json" else TextLines())
     log.handlers[:] = [handler]
     log.propagate = False
     log.setLevel(LEVELS[general.log_level])
+
+
+def say_closed(level: int, reason: CloseReason, client_id: int, peer: str, detail: str) -> None:
+    """The line about a client's connection that was closed. Id 0: it had none."""
+    fields = {
+        "who": f"client {client_id} ({peer})" if client_id else peer,
+        "client": client_id or None,
+        "peer": peer,
+        "reason": reason.value,
+        "detail": detail,
+        "why": f"{reason.value}: {detail}" if detail else reason.value,
+    }
+    log.log(level, "%(who)s: %(why)s", fields)
 
 
 class PeerLog:
@@ -46,18 +67,18 @@ class PeerLog:
         self._second = -1
         self._seen: Counter[CloseReason] = Counter()
 
-    def write(self, reason: CloseReason, who: str, detail: str, now: float) -> None:
-        """One line at level Info, unless there were enough of this reason in this second."""
+    def write(self, reason: CloseReason, client_id: int, peer: str, detail: str, now: float) -> None:
+        """One line at level Info, unless there were enough of this reason in this second. Id 0: it had none."""
         if int(now) != self._second:
             self.sum_up()
             self._second = int(now)
         self._seen[reason] += 1
         if self._seen[reason] <= self._most:
-            log.info("%s: %s%s", who, reason.value, f": {detail}" if detail else "")
+            say_closed(logging.INFO, reason, client_id, peer, detail)
 
     def sum_up(self) -> None:
         """One line for each reason of which there were too many."""
         for reason, count in self._seen.items():
             if count > self._most:
-                log.info("%d more: %s", count - self._most, reason.value)
+                log.info("%(lines)d more: %(reason)s", {"lines": count - self._most, "reason": reason.value})
         self._seen.clear()
