@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parent.parent / "voltlane"
 LONGEST_MODULE = 500
 
 LAYERS = {
-    "base": {"errors", "reasons", "version", "address", "config", "readiness", "statistics"},
+    "base": {"errors", "reasons", "version", "address", "config", "readiness", "statistics", "quality"},
     "wire": {"wire"},
     "core": {"core"},
     "net": {"net"},
