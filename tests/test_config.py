@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 
 from voltlane import config
-from voltlane.config import SETTINGS, Admin, Clients, Config, General, Limits, Listener, Master, Setting, Socket
+from voltlane.config import (
+    SETTINGS,
+    Admin,
+    Clients,
+    Config,
+    General,
+    Limits,
+    Listener,
+    Master,
+    Quality,
+    Setting,
+    Socket,
+)
 from voltlane.config.forms import NETWORK
 from voltlane.errors import ConfigError
 
@@ -77,6 +89,7 @@ class TestDefaults:
             Socket(nodelay=True, ttl=0, linger_secs=-1, receive_buffer=0, send_buffer=0),
             Admin(address="", token=""),
             Limits(memory_bytes=0),
+            Quality(sample_secs=5.0),
         )
 
     def test_no_source_at_all_gives_them(self) -> None:
@@ -121,6 +134,7 @@ class TestWrittenFile:
             Socket(False, 1, 0, 4096, 8192),
             Admin("127.0.0.1:1", "a-token-of-16-or-more"),
             Limits(1 << 30),
+            Quality(0.0),
         )
         for row in SETTINGS.values():
             assert getattr(getattr(changed, row.section), row.key) != row.default

@@ -7,20 +7,23 @@ from collections.abc import Iterable
 from heapq import nsmallest
 from math import inf
 from types import MappingProxyType
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from .config import Config
 from .core.counters import Counters
-from .core.histogram import Histogram
+from .core.histogram import LATENCY_BOUNDS, Histogram
 from .core.registry import Registry
 from .core.session import Session, State
 from .edges.master import Trunk
+from .edges.sampler import Sampler
 from .edges.tcp import ClientConnection, ClientEdge, peer_name
 from .net.reactor import Reactor
 from .reasons import CloseReason, EndReason, Hold
-from .statistics import ClientRow, Clients, ClientsPage, MasterLink, Queues, Statistics
+from .statistics import ClientRow, Clients, ClientsPage, Links, MasterLink, Queues, Statistics
 from .version import __version__
 
+LOSS_BOUNDS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+"""Of a thousand."""
 _EVERY_REASON = {"closed": CloseReason, "ended": EndReason, "held": Hold}
 
 
@@ -35,6 +38,7 @@ class Observer:
         registry: Registry,
         clients: ClientEdge,
         trunk: Trunk,
+        sampler: Sampler,
     ) -> None:
         self._config = config
         self._reactor = reactor
@@ -42,10 +46,12 @@ class Observer:
         self._registry = registry
         self._clients = clients
         self._trunk = trunk
+        self._sampler = sampler
         self._since = reactor.now
 
     def statistics(self) -> Statistics:
         """The server at this moment."""
+        self._sampler.look()
         counters = self._counters
         values = {name: getattr(counters, name) for name in Counters.__slots__}
         reasons = {
@@ -64,6 +70,7 @@ class Observer:
             latencies=MappingProxyType(latencies),
             clients=Clients(live, self._registry.stale_count, len(connections) - live),
             queues=self._queues(connections),
+            links=_links(connections),
             master=MasterLink(
                 address=self._trunk.address or self._config.master.address[0],
                 connected=self._trunk.connection is not None,
@@ -90,6 +97,7 @@ class Observer:
 
     def client(self, client_id: int) -> ClientRow | None:
         """One client, or None where there is none with that id."""
+        self._sampler.look()
         session = self._registry.sessions.get(client_id)
         return None if session is None else self._row(session)
 
@@ -105,6 +113,7 @@ class Observer:
         """
         if sort not in _KEYS:
             raise ValueError(f"no such sort key: {sort}; there are {', '.join(_KEYS)}")
+        self._sampler.look()
         offset, limit, now = max(0, offset), max(0, limit), self._reactor.now
         sessions, value_of, sign = self._registry.sessions.values(), _KEYS[sort], -1 if descending else 1
 
@@ -121,15 +130,38 @@ class Observer:
 
     def _row(self, session: Session) -> ClientRow:
         connection, now = session.link, self._reactor.now
-        queue = connection.outbox if isinstance(connection, ClientConnection) else session.backlog
-        return ClientRow(
+        row = ClientRow(
             id=session.id,
             state=session.state.value,
-            peer=_peer(session),
+            peer=None,
             age=self._age(session, now),
-            queue_bytes=queue.size if queue is not None else 0,
-            queue_packets=queue.packets if queue is not None else 0,
+            queue_bytes=0,
+            queue_packets=0,
         )
+        queue = connection.outbox if isinstance(connection, ClientConnection) else session.backlog
+        if queue is not None:
+            row = row._replace(queue_bytes=queue.size, queue_packets=queue.packets)
+        if isinstance(connection, ClientConnection) and connection.sock is not None:
+            row = row._replace(peer=peer_name(connection.sock), **self._link(connection))
+        return row
+
+    def _link(self, connection: ClientConnection) -> dict[str, Any]:
+        """What is known of it at this moment."""
+        info, quality = self._sampler.sample(connection), connection.quality
+        if info is None or quality is None:
+            return {}
+        return {
+            "bytes_in": quality.bandwidth_in,
+            "bytes_out": quality.bandwidth_out,
+            "idle": info.last_data_recv,
+            "rtt": info.rtt,
+            "rttvar": info.rttvar,
+            "loss": quality.loss,
+            "score": quality.score,
+            "unacked": info.unacked,
+            "retransmits": info.total_retrans,
+            "delivery_rate": info.delivery_rate,
+        }
 
     def _age(self, session: Session, now: float) -> float:
         if session.state is State.STALE:
@@ -142,26 +174,37 @@ class Observer:
         return queue.size if queue is not None else 0
 
 
-def _peer(session: Session) -> str | None:
-    link = session.link
-    if not isinstance(link, ClientConnection) or link.sock is None:
-        return None
-    return peer_name(link.sock)
+def _links(connections: Iterable[ClientConnection]) -> Links:
+    latency, loss = Histogram(LATENCY_BOUNDS), Histogram(LOSS_BOUNDS)
+    known = [connection.quality for connection in connections if connection.quality is not None]
+    for quality in known:
+        if quality.latency is not None:
+            latency.observe(quality.latency)
+        if quality.loss is not None:
+            loss.observe(quality.loss)
+    return Links(len(known), latency.distribution(), loss.distribution())
 
 
-def _unknown(observer: Observer, session: Session, now: float) -> float | None:
-    return None
+def _of_link(attribute: str) -> _Key:
+    """Sort by what is known of the link."""
+
+    def value(observer: Observer, session: Session, now: float) -> float | None:
+        link = session.link
+        quality = link.quality if isinstance(link, ClientConnection) else None
+        return None if quality is None else getattr(quality, attribute)
+
+    return value
 
 
 _Key = Callable[[Observer, Session, float], Optional[float]]
 
 _KEYS: dict[str, _Key] = {
-    "score": _unknown,
+    "score": _of_link("score"),
     "id": lambda observer, session, now: session.id,
     "age": Observer._age,
     "queue": Observer._queue,
-    "in": _unknown,
-    "out": _unknown,
-    "rtt": _unknown,
-    "loss": _unknown,
+    "in": _of_link("bandwidth_in"),
+    "out": _of_link("bandwidth_out"),
+    "rtt": _of_link("latency"),
+    "loss": _of_link("loss"),
 }

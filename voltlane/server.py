@@ -27,6 +27,7 @@ from .edges.entrance import Entrance
 from .edges.master import Trunk, TrunkLimits
 from .edges.meter import MeterLimits
 from .edges.pressure import PressureLimits
+from .edges.sampler import Sampler
 from .edges.shed import Shedder
 from .edges.tcp import ClientEdge, ClientLimits
 from .farewell import Farewell
@@ -119,7 +120,10 @@ class Server:
             self._on_master,
             self._on_dial_failure,
         )
-        self.observer = Observer(config, self.reactor, self.counters, self.registry, self.clients, self.trunk)
+        self.sampler = Sampler(self.reactor, self.clients.turns, config.quality.sample_secs)
+        self.observer = Observer(
+            config, self.reactor, self.counters, self.registry, self.clients, self.trunk, self.sampler
+        )
         self.wakeup = Wakeup(self.reactor, self._on_stop)
         self._stopping = False
         self._reaping: Timer | None = None
@@ -218,6 +222,7 @@ class Server:
         self.entrance.close()
         self.dialer.stop()
         self.vault.seal()
+        self.sampler.stop()
         self.clients.farewell()
         self.trunk.close(CloseReason.SHUTDOWN)
         if self.admin is not None:
@@ -292,6 +297,7 @@ class Server:
     def _on_trunk_full(self) -> None:
         log.debug("the master's outbox is full: clients are not read")
         self.clients.turns.pause()
+        self.sampler.look()  # whose link is best is read first when there is room
 
     def _on_trunk_room(self) -> None:
         if not self._stopping:  # it reads nobody any more

@@ -11,6 +11,7 @@ few milliseconds for ten thousand, so it is for once a second and not for once a
       latencies              name → Distribution in seconds: `handshake_secs`, `resume_secs`
       clients                Clients: live, stale, in their handshake
       queues                 Queues: what waits, in bytes and packets
+      links                  Links: how good the clients' links are, of those that are known
       master                 MasterLink
       loop                   Loop: turns, seconds busy, lag, time per phase
 
@@ -78,6 +79,16 @@ class Queues(NamedTuple):
     backlog_packets: int
 
 
+class Links(NamedTuple):
+    """How good the links of the clients are, of those that were sampled."""
+
+    known: int
+    latency: Distribution
+    """Seconds there and back."""
+    loss: Distribution
+    """Of a thousand segments, how many had to be sent again."""
+
+
 class MasterLink(NamedTuple):
     """The connection to the backend."""
 
@@ -117,6 +128,7 @@ class Statistics(NamedTuple):
     latencies: Mapping[str, Distribution]
     clients: Clients
     queues: Queues
+    links: Links
     master: MasterLink
     loop: Loop
 
@@ -147,10 +159,17 @@ class ClientRow(NamedTuple):
     rtt: float | None = None
     """Seconds to it and back, smoothed."""
     rttvar: float | None = None
+    """How much that varies."""
     loss: int | None = None
     """Of a thousand segments sent to it, how many had to be sent again."""
     score: int | None = None
-    """Its link's priority: lower is served first."""
+    """Its link's priority, as in `quality`: lower is served first."""
+    unacked: int | None = None
+    """Segments that it has not acknowledged yet."""
+    retransmits: int | None = None
+    """Segments that were sent again, since it connected."""
+    delivery_rate: int | None = None
+    """Bytes a second that the way to it has carried lately."""
 
 
 class ClientsPage(NamedTuple):

@@ -184,3 +184,26 @@ def test_the_crowd(hall: Hall):
 def test_the_loud_are_no_crowd(hall: Hall):
     stand(hall, 2 * CROWD)
     assert hall.crowds == []
+
+
+# ---- by rank
+
+
+def test_within_a_round_the_lowest_rank_is_first(hall):
+    hall.turns.rank = lambda reader: {"a": 3, "b": 1, "c": 2}[reader.name]
+    for name in "abc":
+        Reader(hall, name, times=2).stand()
+    hall.loop.spin()
+    assert hall.log == ["b", "c", "a", "b", "c", "a"]
+
+
+def test_nobody_is_left_out_for_those_of_better_rank(hall):
+    """Who stands in line again is in the next round, so a low rank costs its turn to nobody."""
+    hall.turns.rank = lambda reader: reader.name
+    busy = READ_BUDGET // QUANTUM + 5
+    for name in range(busy):
+        Reader(hall, name, times=4).stand()
+    Reader(hall, busy, times=1).stand()
+    hall.loop.turn(0)
+    hall.loop.turn(0)
+    assert busy in hall.log and hall.log.count(0) <= 2

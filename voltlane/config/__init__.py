@@ -24,6 +24,7 @@ from .sections import (
     General,
     Listener,
     Master,
+    Quality,
     Socket,
     defaults,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Limits",
     "Listener",
     "Master",
+    "Quality",
     "Setting",
     "Socket",
     "changes",

@@ -264,6 +264,17 @@ class Admin(Section):
     token: str = setting("", 'The secret that whoever asks must show; "" = none is needed.', form=TOKEN)
 
 
+@dataclass(frozen=True)
+class Quality(Section):
+    """How well clients are connected."""
+
+    sample_secs: float = seconds(
+        5.0,
+        "While somebody looks at the clients' links, or they wait to be read, how often the kernel is asked about "
+        "each. 0 = never.",
+    )
+
+
 SECTIONS: dict[str, type[Section]] = {
     "general": General,
     "listener": Listener,
@@ -272,6 +283,7 @@ SECTIONS: dict[str, type[Section]] = {
     "socket": Socket,
     "admin": Admin,
     "limits": Limits,
+    "quality": Quality,
 }
 
 
@@ -296,6 +308,7 @@ class Config:
     socket: Socket = field(default_factory=Socket)
     admin: Admin = field(default_factory=Admin)
     limits: Limits = field(default_factory=Limits)
+    quality: Quality = field(default_factory=Quality)
 
     def __post_init__(self) -> None:
         check_together({name: getattr(self, name) for name in SECTIONS}, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from logging import DEBUG
-from typing import Callable, NamedTuple
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from ..config import Clients
 from ..core.budget import Budget, Holding
@@ -31,6 +31,9 @@ from .meter import Meter, MeterLimits, Meters
 from .partial import LargeFrame, Partial, Rest, keep
 from .pressure import Pressure, PressureLimits
 from .turns import ENDING, LOUD, METERED, PARKED, QUANTUM, Turns
+
+if TYPE_CHECKING:
+    from .sampler import ClientQuality
 
 QUIET = 1024
 """Payload bytes up to which a packet that comes alone is tagged where it was received."""
@@ -120,7 +123,19 @@ class ClientEdge:
 class ClientConnection(Stream):
     """One client's connection, and the `Link` of its session once the handshake is done."""
 
-    __slots__ = ("edge", "flags", "handshake", "meter", "partial", "session", "since", "stall", "timer", "was")
+    __slots__ = (
+        "edge",
+        "flags",
+        "handshake",
+        "meter",
+        "partial",
+        "quality",
+        "session",
+        "since",
+        "stall",
+        "timer",
+        "was",
+    )
 
     def __init__(self, edge: ClientEdge, sock: socket.socket) -> None:
         self.edge = edge
@@ -133,6 +148,8 @@ class ClientConnection(Stream):
         """The received part of a frame that is not whole yet."""
         self.since = edge.reactor.now
         """When it was accepted."""
+        self.quality: ClientQuality | None = None
+        """That of its link, once it was sampled: see Sampler."""
         super().__init__(edge.reactor, sock)
         self.timer: Timer | None = edge.reactor.call_later(edge.limits.handshake_secs, self._handshake_expired)
         """The handshake's deadline; later the time a slow client has left."""

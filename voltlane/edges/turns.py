@@ -54,7 +54,10 @@ class Turns:
         self._reactor = reactor
         self._on_crowd = on_crowd
         self._crowded = False
-        self._line: deque[Reader] = deque()
+        self._line: deque[Reader] = deque()  # this round: each of them is read once
+        self._late: deque[Reader] = deque()  # who came since it began: the next round
+        self.rank: Callable[[Reader], int] | None = None
+        """If set, who is read first in a round: whose rank is lowest. Within a round only, so nobody waits for ever."""
         self._greeting: deque[Reader] = deque()
         self._scheduled = False
         self.paused = False
@@ -65,7 +68,7 @@ class Turns:
         self.paused = True
 
     def resume(self) -> None:
-        """Read again, first who waited longest."""
+        """Read again, first who waited longest; see also `rank`."""
         self.paused = False
         self._schedule()
 
@@ -74,14 +77,14 @@ class Turns:
         if reader.flags & (QUEUED | PARKED | THROTTLED):
             return
         reader.flags |= QUEUED
-        (self._greeting if greeting else self._line).append(reader)
+        (self._greeting if greeting else self._late).append(reader)
         self._schedule()
         if not self._crowded and len(self._greeting) >= CROWD:
             self._crowded = True
             self._on_crowd(True)
 
     def _schedule(self) -> None:
-        if not self._scheduled and (self._greeting or (self._line and not self.paused)):
+        if not self._scheduled and (self._greeting or (not self.paused and (self._line or self._late))):
             self._scheduled = True
             self._reactor.call_soon(self._serve)
 
@@ -98,10 +101,16 @@ class Turns:
             self._crowded = False
             self._on_crowd(False)
         budget = READ_BUDGET
-        while self._line and budget > 0 and not self.paused:
+        while budget > 0 and not self.paused and (self._line or self._next_round()):
             self._read(self._line.popleft())
             budget -= QUANTUM
         self._schedule()
+
+    def _next_round(self) -> bool:
+        """Whether there is anybody for another one."""
+        line, self._late = self._late, self._line
+        self._line = line if self.rank is None or len(line) < 2 else deque(sorted(line, key=self.rank))
+        return bool(line)
 
     def _read(self, reader: Reader) -> None:
         reader.flags &= ~QUEUED

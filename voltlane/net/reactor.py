@@ -127,6 +127,15 @@ class Reactor:
         """Everything that is watched."""
         return [handler for handler in self._handlers if handler is not None]
 
+    def handlers_at(self, slot: int, slots: int) -> list[Handler | None]:
+        """What is watched on so many descriptors from this one on: for who goes over them a part at a time."""
+        return self._handlers[slot : slot + slots]
+
+    @property
+    def slots(self) -> int:
+        """One more than the highest descriptor that was ever watched."""
+        return len(self._handlers)
+
     # ---- turning
 
     def run(self) -> None:

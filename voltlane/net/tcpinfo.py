@@ -1,7 +1,7 @@
 """What the kernel knows of a TCP connection (Linux, getsockopt TCP_INFO): it counts all of this anyway.
 
-The structure (struct tcp_info, linux/tcp.h) has grown at its end over the years, and the kernel gives as much of it as it
-has: what it does not have is None here, and so is what it has not measured yet.
+The structure (struct tcp_info, linux/tcp.h) has grown at its end over the years, and a kernel gives as much of it as it
+knows. What it does not know is None here, and so is what it has not measured yet.
 """
 
 from __future__ import annotations
