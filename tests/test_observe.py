@@ -166,3 +166,15 @@ def test_pages_join_up():
                 for row in made.server.clients_page(key, offset=offset, limit=2).rows
             ]
             assert parts == whole and len(whole) == 25
+
+
+def test_sessions_of_an_earlier_process_are_in_order_too():
+    with world() as made:
+        registry, now = made.server.registry, made.clock.now
+        for client_id, left in ((7, 3), (2, 5), (4, 11)):  # as a vault has them: who has least left comes first
+            registry.restore(client_id, b"point", left, now)
+        made.new()
+        assert [row.id for row in made.server.clients_page("id").rows][:3] == sorted(registry.sessions)[:3]
+        assert [row.id for row in made.server.clients_page("rtt").rows] == sorted(registry.sessions)
+        row = made.server.client(4)
+        assert row is not None and row.age == pytest.approx(20 - 11)  # World lets sessions be stale for 20 s

@@ -122,6 +122,7 @@ USES = {
     "clients.stale_reap_interval_secs": Use(7.0, lambda server: server.registry._wheel.tick),
     "clients.missed_packets_buffer_size": Use(7, lambda server: server.hub._backlog.packets),
     "clients.missed_packets_buffer_bytes": Use(7, lambda server: server.hub._backlog.size),
+    "quality.sample_secs": Use(7.0, lambda server: server.sampler._interval),
 }
 
 BY_PROCESS = {"general.log_level", "general.log_format", "general.log_lines_per_minute"}

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from heapq import nsmallest
 from math import inf
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Callable, Optional
 
@@ -115,15 +116,16 @@ class Observer:
             raise ValueError(f"no such sort key: {sort}; there are {', '.join(_KEYS)}")
         self._sampler.look()
         offset, limit, now = max(0, offset), max(0, limit), self._reactor.now
-        sessions, value_of, sign = self._registry.sessions.values(), _KEYS[sort], -1 if descending else 1
+        sessions = sorted(self._registry.sessions.values(), key=attrgetter("id"))  # nearly sorted already
+        value_of, sign = _KEYS[sort], -1 if descending else 1
 
         def order(session: Session) -> float:
             value = value_of(self, session, now)
             return inf if value is None else sign * value
 
-        # Sessions stand in the order of their ids, and sorting keeps the order of equals.
         wanted = offset + limit
         few = 4 * wanted < len(sessions)
+        # Either keeps the order of equals.
         ordered = nsmallest(wanted, sessions, order) if few else sorted(sessions, key=order)
         rows = tuple([self._row(session) for session in ordered[offset : offset + limit]])
         return ClientsPage(len(sessions), offset, rows)
@@ -165,7 +167,7 @@ class Observer:
 
     def _age(self, session: Session, now: float) -> float:
         if session.state is State.STALE:
-            return now - (session.expiry - self._config.clients.stale_timeout_secs)
+            return now - session.lost
         return now - session.link.since if isinstance(session.link, ClientConnection) else 0.0
 
     def _queue(self, session: Session, now: float) -> float:

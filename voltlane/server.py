@@ -255,6 +255,7 @@ class Server:
         )
         self._rearm_reaping()
         self.dialer.backoff = Backoff(master.reconnect_min_secs, master.reconnect_max_secs)
+        self.sampler.configure(config.quality.sample_secs)
         for watcher in self.on_configure:
             watcher(config)
 

@@ -223,3 +223,19 @@ def test_the_best_links_are_read_first_when_there_is_room_again(sampled):
         order = [packet.client_id for packet in made.master.log if packet.client_id in {client.id for client in rest}]
         ids = [client.id for client in rest]
         assert order[-5:] == (ids[::-1] if sampled else ids)
+
+
+def test_another_interval_while_it_runs():
+    with world({"quality.sample_secs": 5}) as made:
+        kernel = Kernel(made)
+        clients(made, 1)
+        made.server.statistics()
+        made.pass_(1)
+        made.server.sampler.configure(0)
+        asked = len(kernel.asked)
+        made.pass_(10)
+        assert len(kernel.asked) == asked and made.loop.timers == 0
+        made.server.sampler.configure(1)
+        made.server.statistics()
+        made.pass_(10)
+        assert len(kernel.asked) >= asked + 6

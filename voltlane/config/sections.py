@@ -272,6 +272,7 @@ class Quality(Section):
         5.0,
         "While somebody looks at the clients' links, or they wait to be read, how often the kernel is asked about "
         "each. 0 = never.",
+        live=True,
     )
 
 

@@ -167,7 +167,7 @@ class Registry:
         self._end(self.sessions[next(iter(self._stale))], EndReason.EVICTED)
 
     def _set_aside(self, session: Session, expiry: float) -> None:
-        session.expiry = expiry
+        session.lost, session.expiry = expiry - self._stale_timeout, expiry
         self._stale[session.id] = self._wheel.start(expiry, partial(self._expire, session))
 
     def _forget_stale(self, session: Session) -> None:

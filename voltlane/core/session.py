@@ -69,7 +69,7 @@ class IllegalTransition(AssertionError):
 class Session:
     """One client's identity. `id` is the client id of the firehose; `point` its SEC1 public key."""
 
-    __slots__ = ("backlog", "expiry", "id", "key", "link", "point", "state")
+    __slots__ = ("backlog", "expiry", "id", "key", "link", "lost", "point", "state")
 
     def __init__(self, client_id: int, point: bytes, link: Link | None) -> None:
         """Live with a link, stale without one."""
@@ -80,6 +80,8 @@ class Session:
         self.link = link
         """Set exactly while LIVE."""
         self.backlog: Backlog | None = None
+        self.lost = 0.0
+        """When it became stale."""
         self.expiry = 0.0
         """When a stale session may be reaped."""
 

@@ -66,7 +66,7 @@ class Sampler:
     ) -> None:
         self._reactor = reactor
         self._turns = turns
-        self.interval = interval
+        self._interval = interval
         self._read = read
         self._until = 0.0
         self._cursor = 0
@@ -75,10 +75,16 @@ class Sampler:
     def look(self) -> None:
         """Somebody wants to know: sample, for a while."""
         self._until = self._reactor.now + LINGER
-        if self._timer is None and self.interval:
+        if self._timer is None and self._interval:
             self._turns.rank = rank
             self._cursor = 0
             self._timer = self._reactor.call_later(0, self._slice)
+
+    def configure(self, interval: float) -> None:
+        """Go by another interval, from the next look or slice on."""
+        self._interval = interval
+        if not interval:
+            self.stop()
 
     def stop(self) -> None:
         """Sample no more."""
@@ -89,7 +95,7 @@ class Sampler:
 
     def sample(self, connection: ClientConnection) -> TcpInfo | None:
         """Ask about this one now. None where it cannot be known, or is not wanted."""
-        info = self._read(connection.sock) if self.interval and connection.sock is not None else None
+        info = self._read(connection.sock) if self._interval and connection.sock is not None else None
         if info is not None:
             now = self._reactor.now
             if connection.quality is None:
@@ -104,7 +110,7 @@ class Sampler:
             return
         slots, start, begin = self._reactor.slots, self._cursor, self._reactor.time()
         # A timer is late by up to a tick: a pause should be longer than that.
-        size = max(SLICE, ceil(slots * 2 * TICK / self.interval))
+        size = max(SLICE, ceil(slots * 2 * TICK / self._interval))
         for handler in self._reactor.handlers_at(start, size):
             self._cursor += 1
             if isinstance(handler, ClientConnection) and handler.session is not None:
@@ -112,7 +118,7 @@ class Sampler:
                 if self._reactor.time() - begin > LONGEST_SLICE:
                     break
         spent = self._reactor.time() - begin
-        pause = self.interval * (self._cursor - start) / slots
+        pause = self._interval * (self._cursor - start) / slots
         if self._cursor >= slots:
             self._cursor = 0
         self._timer = self._reactor.call_later(max(pause, spent / SHARE), self._slice)
