@@ -13,7 +13,7 @@ def test_a_server_with_nobody() -> None:
         assert lines[0] == "starting; descriptors=1 timers=0"
         assert "connections=0 in_handshake=0 live=0 stale=0 read=yes outboxes=0" in lines[1]
         assert lines[2] == "master: connected=no outbox_bytes=0 full=no read=yes"
-        assert lines[4:] == ["connections closed: none", "sessions ended: none"]
+        assert lines[4:] == ["connections closed: none", "sessions ended: none", "not accepting: no master yet"]
 
 
 def test_sessions_queues_and_reasons() -> None:
@@ -38,6 +38,7 @@ def test_sessions_queues_and_reasons() -> None:
         assert lines[2] == "master: connected=yes outbox_bytes=0 full=no read=yes"
         assert lines[3].startswith("counters: accepted=4 ") and " packets_up=1 " in lines[3]
         assert lines[4] == "connections closed: peer closed: 1"
+        assert lines[6] == "not accepting: nothing is in the way"
         made.master.kick(client.id)
         made.settle()
         assert list(state_lines(made.server))[5] == "sessions ended: kicked by the master: 1"

@@ -144,7 +144,9 @@ class Server:
         if socks:
             self.entrance.adopt(socks)
         else:
-            socks = self.entrance.open(map(parse_address, self.config.listener.address))
+            listener = self.config.listener
+            mode = int(listener.unix_mode, 8) if listener.unix_mode else None
+            socks = self.entrance.open(map(parse_address, listener.address), mode)
         for sock in socks:
             SocketOptions(*astuple(self.config.socket)).apply(sock)
             set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))

@@ -18,6 +18,7 @@ def state_lines(server: Server) -> Iterator[str]:
     yield f"counters: {_pairs(_totals(server))}"
     yield f"connections closed: {_by_reason(server.counters.closed)}"
     yield f"sessions ended: {_by_reason(server.counters.ended)}"
+    yield f"not accepting: {', '.join([hold.value for hold in server.entrance.holds]) or 'nothing is in the way'}"
 
 
 def _loop(server: Server) -> dict[str, object]:

@@ -112,7 +112,7 @@ def test_a_unix_socket_is_its_owners_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         listening_socket(parse_address(f"unix:{tmp_path}/open")).close()
-        listening_socket(parse_address(f"unix:{tmp_path}/closed"), owner_only=True).close()
+        listening_socket(parse_address(f"unix:{tmp_path}/closed"), mode=0o600).close()
         assert os.umask(0) == 0
     finally:
         os.umask(before)

@@ -29,7 +29,8 @@ def has_ipv6() -> bool:
 def test_ipv4_ipv6_and_a_unix_socket_at_once(tmp_path: Path) -> None:
     path = tmp_path / "door"
     wanted = ["127.0.0.1:0", "127.0.0.1:0", f"unix:{path}", *(["[::1]:0"] if has_ipv6() else [])]
-    with RawMaster() as master, ServerProcess(master.address, {"listener.address": ",".join(wanted)}) as server:
+    settings = {"listener.address": ",".join(wanted), "listener.unix_mode": "0640"}
+    with RawMaster() as master, ServerProcess(master.address, settings) as server:
         listening = addresses(server, len(wanted))
         assert [address.rpartition(":")[0] for address in listening] == [a.rpartition(":")[0] for a in wanted]
         master.accept()
@@ -42,7 +43,8 @@ def test_ipv4_ipv6_and_a_unix_socket_at_once(tmp_path: Path) -> None:
         again.send(b"in by another door")
         assert master.recv_for(clients[0].client_id).flag == 3
         assert master.recv_for(clients[0].client_id).data == b"in by another door"
-        assert stat.S_ISSOCK(os.stat(path).st_mode)
+        mode = os.stat(path).st_mode
+        assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o640
         assert server.stop() == 0
         for client in (*clients, again):
             client.close()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kit.handlers import POLLERS, Loop
+from kit.world import MakeWorld
 
 from voltlane.address import Address, parse_address
 from voltlane.core.counters import Counters
 from voltlane.edges import entrance
 from voltlane.edges.entrance import LOOK_SECS, RELIEF_SECS, Entrance
+from voltlane.edges.turns import CROWD
 from voltlane.errors import StartupError
 from voltlane.net.reactor import TICK
 from voltlane.net.sockets import next_descriptor
@@ -286,6 +290,51 @@ def test_closing_while_held(few: House):
     assert {Hold.RATE, Hold.DESCRIPTORS} == few.entrance.holds
     few.entrance.close()
     assert few.loop.timers == 0
+
+
+class Failing:
+    """A listening socket whose system has no room for another connection, for a while."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.broken = True
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.broken:
+            raise OSError(errno.ENFILE, "Too many open files in system")
+        return self._sock.accept()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+def test_a_system_that_has_no_room_is_asked_again_after_a_pause(house: House, caplog: pytest.LogCaptureFixture):
+    house.open(ANY)
+    (listener,) = house.entrance._listeners
+    listener._sock = failing = Failing(listener._sock)  # type: ignore[arg-type, assignment]
+    house.entrance.release(Hold.MASTER)
+    house.knock(0, 3)
+    house.loop.spin(50)
+    assert house.counters.held[Hold.EXHAUSTED] == 1, "and not once a turn"
+    assert "cannot accept connections: Too many open files in system" in caplog.text
+    failing.broken = False
+    house.loop.pass_(3)
+    house.until_accepted(3)
+
+
+# ---- whom the server itself holds
+
+
+def test_many_handshakes_at_once_hold_whoever_comes_next(make: MakeWorld):
+    home = make()
+    entrance, counters = home.server.entrance, home.server.counters
+    assert entrance.holds == set() and counters.held == {Hold.MASTER: 1}
+    clients = [home.start_new() for _ in range(CROWD + 10)]
+    home.loop.turn(0)
+    assert entrance.holds == {Hold.CROWD}
+    home.settle()
+    assert entrance.holds == set() and counters.held[Hold.CROWD] >= 1
+    assert all(client.ready for client in clients)
 
 
 # ---- opening and closing

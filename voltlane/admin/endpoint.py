@@ -44,7 +44,7 @@ class Endpoint:
     def __init__(self, reactor: Reactor, address: Address, token: str, subject: Subject) -> None:
         require_extra()
         self._reactor = reactor
-        listening = listening_socket(address, owner_only=True)
+        listening = listening_socket(address, mode=0o600)
         self.address = local_address(listening)
         """Where it listens."""
         self._connections: dict[AdminConnection, None] = {}

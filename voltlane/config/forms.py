@@ -48,6 +48,12 @@ def _token(text: str) -> str:
     return text
 
 
+def _mode(text: str) -> str:
+    if not re.fullmatch("(0?[0-7]{3})?", text):
+        raise ConfigError(f"{shown(text)} was given, {MODE.allowed} is needed")
+    return text and text.zfill(4)
+
+
 def _network(text: str) -> str:
     try:
         return str(ip_network(text))
@@ -62,6 +68,7 @@ LISTEN = Form(
 )
 LISTEN_OR_NOT = Form(f'{LISTEN.allowed}, or "" for nowhere', "ADDRESS", lambda text: text and LISTEN.canonical(text))
 TOKEN = Form('16 to 256 printable characters of ASCII without blanks, or "" for none', "TOKEN", _token)
+MODE = Form('the mode of a file in octal digits, like "0660", or "" for what the umask leaves', "MODE", _mode)
 DIAL = Form("host:port, [IPv6]:port or unix:/path", "ADDRESS", _dial)
 NETWORK = Form("an IP address or a network like 10.0.0.0/8 or 2001:db8::/32", "NETWORK", _network)
 PATH = Form('a path, or "" for none', "PATH", lambda text: text)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..address import is_loopback, parse_address
 from ..errors import ConfigError
-from .forms import DIAL, LISTEN, LISTEN_OR_NOT, PATH, TOKEN, one_of
+from .forms import DIAL, LISTEN, LISTEN_OR_NOT, MODE, PATH, TOKEN, one_of
 from .limits import Limits
 from .setting import Section, Setting, seconds, setting, settings_of
 
@@ -70,8 +70,13 @@ class Listener(Section):
     """Where clients connect."""
 
     address: tuple[str, ...] = setting(
-        ("127.0.0.1:42000",), "Where clients connect to.", form=LISTEN, at_least=1, flag="--listen"
+        ("127.0.0.1:42000",),
+        "Where clients connect to; several addresses may be of different kinds.",
+        form=LISTEN,
+        at_least=1,
+        flag="--listen",
     )
+    unix_mode: str = setting("", "Who may connect to a unix socket: the mode of its file.", form=MODE)
 
 
 @dataclass(frozen=True)

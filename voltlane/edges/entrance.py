@@ -67,12 +67,12 @@ class Entrance:
 
     # ---- open and closed
 
-    def open(self, addresses: Iterable[Address]) -> list[socket.socket]:
-        """Listen on all of these. Raises StartupError, and then listens on none."""
+    def open(self, addresses: Iterable[Address], mode: int | None = None) -> list[socket.socket]:
+        """Listen on all of these, unix sockets' files with this mode. Raises StartupError, and then listens on none."""
         socks: list[socket.socket] = []
         try:
             for address in addresses:
-                socks.append(listening_socket(address))
+                socks.append(listening_socket(address, mode))
         except StartupError:
             for sock in socks:
                 remove_socket_file(local_address(sock))

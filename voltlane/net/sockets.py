@@ -44,16 +44,16 @@ def resolve(address: Address) -> list[tuple[int, object]]:
     return [(family, where) for family, _, _, _, where in found]
 
 
-def listening_socket(address: Address, owner_only: bool = False) -> socket.socket:
+def listening_socket(address: Address, mode: int | None = None) -> socket.socket:
     """A bound, non-blocking socket that listens. `*` means every interface, IPv6 and IPv4.
 
-    A unix socket is there for whom the umask lets, or for its owner alone. Its file is replaced when nobody listens on
-    it any more. Raises StartupError, with the exit code.
+    A unix socket's file gets this mode, or what the umask leaves; one that nobody listens on any more is replaced.
+    Raises StartupError, with the exit code.
     """
     try:
         if address.kind == "unix":
             _remove_abandoned(address.path)
-            return _listen_privately(address.path) if owner_only else _listen(socket.AF_UNIX, address.path)
+            return _listen(socket.AF_UNIX, address.path, mode=mode)
         if not address.host and socket.has_dualstack_ipv6():
             return _listen(socket.AF_INET6, ("::", address.port), dual_stack=True)
         if not address.host:
@@ -64,7 +64,7 @@ def listening_socket(address: Address, owner_only: bool = False) -> socket.socke
         raise StartupError(f"cannot listen on {address}: {error.strerror or error}", EXIT_CANNOT_LISTEN) from None
 
 
-def _listen(family: int, where: object, dual_stack: bool = False) -> socket.socket:
+def _listen(family: int, where: object, dual_stack: bool = False, mode: int | None = None) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if family != socket.AF_UNIX:
@@ -72,21 +72,14 @@ def _listen(family: int, where: object, dual_stack: bool = False) -> socket.sock
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual_stack else 1)
         sock.bind(where)  # type: ignore[arg-type]
+        if mode is not None:
+            os.chmod(str(where), mode)  # in time: nobody can connect before it listens
         sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError:
         sock.close()
         raise
     return sock
-
-
-def _listen_privately(path: str) -> socket.socket:
-    """By the umask, as a change of the file's mode would come too late for who connects in between."""
-    usual = os.umask(0o177)
-    try:
-        return _listen(socket.AF_UNIX, path)
-    finally:
-        os.umask(usual)
 
 
 def _remove_abandoned(path: str) -> None:
