@@ -17,7 +17,7 @@ installed-bench := $(VENV)/.installed-bench
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check check-native fast bench bench-scaling siege fuzz clean
+.PHONY: help run test test-all check check-native fast bench bench-scaling siege starve fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ fuzz: $(installed-dev) ## every parser and the whole handshake with inputs that 
 
 siege: $(installed) ## a hundred good clients beside thousands of attackers for a minute (ARGS='--seconds 10 --pure')
 	@$(bin)/python -m bench.siege $(ARGS)
+
+starve: $(installed) ## thousands who never read, a backend that sends flat out, a hard limit of memory (ARGS='--budget 32')
+	@$(bin)/python -m bench.starve $(ARGS)
 
 clean: ## remove the virtual environments, caches and whatever was built
 	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
