@@ -38,7 +38,7 @@ def test_cut_or_changed_anywhere_it_is_refused(directory: StateDirectory) -> Non
     for position in range(len(whole)):
         for changed in (whole[:position], whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :]):
             path.write_bytes(changed)
-            with pytest.raises(StateError, match=r"backlogs is damaged.*move it away: what waited .* is lost"):
+            with pytest.raises(StateError, match=r"backlogs is damaged.*Move it away: what waited .* is lost"):
                 list(read_backlogs(directory, POINT))
 
 

@@ -68,6 +68,6 @@ def read_backlogs(directory: StateDirectory, point: bytes) -> Iterator[Note]:
                 yield found
         except (Damaged, OSError) as error:
             raise StateError(
-                f"{directory.name(FILE)} is damaged: {error}. Put the file back from a backup; or move it away: what "
-                "waited for clients and the master is lost then, and the sessions stay"
+                f"{directory.name(FILE)} is damaged: {error}. Move it away: what waited for clients and the master is "
+                "lost then, and the sessions stay"
             ) from None

@@ -28,8 +28,8 @@ def read_journal(directory: StateDirectory, point: bytes) -> Ledger | None:
         return read_ledger(data, point)
     except Damaged as error:
         raise StateError(
-            f"{directory.name(FILE)} is damaged: {error}. Put the file back from a backup; or move it away, and "
-            "restart the backend as well: the server then begins with no sessions, and with id 1 again"
+            f"{directory.name(FILE)} is damaged: {error}. Move it away, and restart the backend as well: the server "
+            "then begins with no sessions, and with id 1 again. (Older copies of the file are no help: ids would repeat.)"
         ) from None
 
 
