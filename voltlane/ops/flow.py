@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from typing import Callable, TextIO
+from typing import TYPE_CHECKING, Callable, TextIO
 
 from ..core.bucket import TokenBucket
 from .lines import event_of
@@ -13,8 +13,13 @@ from .lines import event_of
 RESERVED = 4
 """The part of a minute's lines that only warnings and errors may use."""
 
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler  # generic from Python 3.11 on
 
-class BoundedHandler(logging.StreamHandler[TextIO]):
+
+class BoundedHandler(_StreamHandler):
     """Writes at most `per_minute` lines a minute in the long run, and as many at once after a quiet time; 0: all.
 
     How many were left out is told with the next line that is written, or at the end.
