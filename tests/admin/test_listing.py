@@ -69,6 +69,7 @@ def test_pages_together_are_the_whole_list(key: str, order: str) -> None:
 
 
 def test_no_turn_looks_at_more_than_a_slice() -> None:
+    assert SLICE <= 512, "a slice takes a few microseconds a client, and a turn should take one or two milliseconds"
     crowd = Crowd(10_000)
     for query in [{}, {"sort": "score", "order": "desc", "offset": 9_000, "limit": MOST}]:
         _, turns = page(crowd, **query)
