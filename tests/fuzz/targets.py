@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from fuzz.parsers import PARSERS
 from fuzz.servers import SERVERS, close
 
 TARGETS = {target.name: target for target in [*PARSERS, *SERVERS]}
+
+if importlib.util.find_spec("h11") and importlib.util.find_spec("prometheus_client"):  # the extra `web`
+    from fuzz import web
+
+    TARGETS.update((target.name, target) for target in web.TARGETS)
 
 __all__ = ["TARGETS", "close"]

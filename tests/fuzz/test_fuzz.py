@@ -33,7 +33,7 @@ def test_mutations_of_it_are_stood(target: Target) -> None:
 
 
 def test_the_corpus_is_of_targets_that_there_are() -> None:
-    optional = {"proxy"}
+    optional = {"proxy", "http"}
     assert {folder.name for folder in CORPUS.iterdir()} <= set(TARGETS) | optional
 
 

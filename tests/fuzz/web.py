@@ -1,0 +1,93 @@
+"""A fuzz target: what the admin endpoint makes of the bytes of one connection, up to its answers."""
+
+from __future__ import annotations
+
+from fuzz.engine import Target
+
+from voltlane.address import parse_address
+from voltlane.admin.answers import Refusal, Response
+from voltlane.admin.events import Events
+from voltlane.admin.guard import Guard
+from voltlane.admin.handlers import Handlers
+from voltlane.admin.http1 import Conversation
+from voltlane.admin.recorder import Recorder
+from voltlane.config import load
+from voltlane.net.reactor import Reactor
+from voltlane.oversight import Oversight
+from voltlane.server import Server
+
+TOKEN = "a-token-of-16-or-more"
+_made: list[Handlers] = []
+
+
+def _handlers() -> Handlers:
+    """Of a server that was never started, and answers all the same."""
+    if not _made:
+        oversight = Oversight(Server(load(flags={"master.address": "127.0.0.1:1"})))
+        events = Events(Reactor(), dict)
+        guard = Guard(TOKEN, parse_address("127.0.0.1:42002"))
+        _made.append(Handlers(oversight, guard, events, Recorder(events)))
+    return _made[0]
+
+
+def respond(data: bytes) -> None:
+    """Requests are answered until one is refused; nothing else is raised, and every answer is HTTP."""
+    conversation = Conversation()
+    conversation.receive(data)
+    for _ in range(50):
+        try:
+            request = conversation.next_request()
+            if request is None:
+                return
+            answer = _answer(request)
+            if answer.follow is not None:
+                answer = answer._replace(follow=None)
+            written = conversation.answer(answer, "now")
+        except Refusal as refusal:
+            written = conversation.answer(refusal.response, "now", last=True)
+            assert 400 <= refusal.status <= 505 and written.startswith(b"HTTP/1.1 %d " % refusal.status)
+            return
+        assert written.startswith(b"HTTP/1.1 ")
+        if conversation.over:
+            return
+
+
+def _answer(request: object) -> Response:
+    try:
+        answer = _handlers().respond(request)  # type: ignore[arg-type]
+        while not isinstance(answer, Response):
+            try:
+                next(answer)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]
+        return answer
+    except Refusal as refusal:
+        return refusal.response
+
+
+_KNOWN = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n\r\n"
+_SEEDS = [
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2,
+    *[
+        b"GET %s HTTP/1.1\r\nHost: localhost\r\n" % path + _KNOWN
+        for path in (
+            b"/clients?sort=score&limit=5&offset=1",
+            b"/clients/1",
+            b"/stats",
+            b"/metrics",
+            b"/events",
+        )
+    ],
+    b"POST /clients/1/kick HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n" + _KNOWN + b"{}",
+    b"POST /login HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b'GET /stats HTTP/1.1\r\nHost: a\r\nCookie: voltlane=abc; b="c\r\nOrigin: http://b\r\n\r\n',
+]
+_TOKENS = [
+    b"GET ", b"POST ", b"HEAD ", b"CONNECT ", b"OPTIONS ", b"/clients", b"?sort=", b"&", b"=", b"%", b"%ff", b"*",
+    b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b"\r\n", b"\n", b"Host: a\r\n", b"Connection: close\r\n", b"Upgrade: h2c\r\n",
+    b"Connection: Upgrade\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n",
+    b"Expect: 100-continue\r\n", b"Cookie: voltlane=", b'"', b";", b"Accept: text/plain\r\n", _KNOWN,
+    b"Sec-Fetch-Site: cross-site\r\n", b"Origin: null\r\n",
+]  # fmt: skip
+
+TARGETS = [Target("http", respond, _SEEDS, _TOKENS)]
