@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 
+from fuzz import servers
 from fuzz.parsers import PARSERS
-from fuzz.servers import SERVERS, close
+from fuzz.servers import SERVERS
 
 TARGETS = {target.name: target for target in [*PARSERS, *SERVERS]}
 
@@ -13,5 +14,15 @@ if importlib.util.find_spec("h11") and importlib.util.find_spec("prometheus_clie
     from fuzz import web
 
     TARGETS.update((target.name, target) for target in web.TARGETS)
+else:
+    web = None  # type: ignore[assignment]
+
+
+def close() -> None:
+    """Give back what the targets took."""
+    servers.close()
+    if web is not None:
+        web.close()
+
 
 __all__ = ["TARGETS", "close"]

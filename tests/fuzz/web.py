@@ -18,16 +18,27 @@ from voltlane.server import Server
 
 TOKEN = "a-token-of-16-or-more"
 _made: list[Handlers] = []
+_opened: list[Reactor | Server] = []
 
 
 def _handlers() -> Handlers:
     """Of a server that was never started, and answers all the same."""
     if not _made:
-        oversight = Oversight(Server(load(flags={"master.address": "127.0.0.1:1"})))
-        events = Events(Reactor(), dict)
+        reactor = Reactor()
+        server = Server(load(flags={"master.address": "127.0.0.1:1"}), reactor=reactor)
+        _opened.extend([server, reactor])
+        oversight, events = Oversight(server), Events(reactor, dict)
         guard = Guard(TOKEN, parse_address("127.0.0.1:42002"))
         _made.append(Handlers(oversight, guard, events, Recorder(events)))
     return _made[0]
+
+
+def close() -> None:
+    """Give back what it took."""
+    for opened in _opened:
+        (opened.wakeup if isinstance(opened, Server) else opened).close()
+    _opened.clear()
+    _made.clear()
 
 
 def respond(data: bytes) -> None:
