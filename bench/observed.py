@@ -9,6 +9,7 @@ Settings are those of the configuration. Nothing is asked of the server that a c
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def observed(settings: Mapping[str, object], master: str, *, pure: bool = False)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("VOLTLANE_")}
     if pure:
         clean["VOLTLANE_PURE_PYTHON"] = "1"
-    given = {"listener.address": "127.0.0.1:0", "general.log_level": "Warn", **settings, "master.address": master}
+    given = {"listener.address": "127.0.0.1:0", **settings, "master.address": master}
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.observed", json.dumps(given)],
         cwd=ROOT, env=clean, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -107,12 +108,10 @@ def observed(settings: Mapping[str, object], master: str, *, pure: bool = False)
 def main() -> int:
     """Serve, with the settings of the first argument. The exit code."""
     from voltlane import config
-    from voltlane.ops import log
     from voltlane.server import Server
 
-    settings = config.load(None, {}, json.loads(sys.argv[1]))
-    log.setup(settings.general)
-    server = Server(settings)
+    logging.basicConfig(level=logging.WARNING)
+    server = Server(config.load(None, {}, json.loads(sys.argv[1])))
     server.start()
     answering = _Answering(server)
     print(json.dumps({"address": str(server.listen_address)}), flush=True)
