@@ -9,6 +9,7 @@ MASTER ?=
 LISTEN ?=
 ARGS ?=
 SECONDS ?= 60
+MINUTES ?= 5
 
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
@@ -17,7 +18,7 @@ installed-bench := $(VENV)/.installed-bench
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check check-native fast bench bench-scaling siege starve fuzz clean
+.PHONY: help run test test-all check check-native fast bench bench-scaling siege starve fuzz soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +57,9 @@ bench-scaling: $(installed-bench) ## how the cost of a packet grows with clients
 
 fuzz: $(installed-dev) ## every parser and the whole handshake with inputs that go wrong (SECONDS=60; ARGS='handshake': one target)
 	@$(bin)/python tests/fuzz --seconds $(SECONDS) $(ARGS)
+
+soak: $(installed) ## thousands of clients that come, go, resume, flood and idle (MINUTES=5; ARGS='--clients 500 --pure')
+	@$(bin)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
 siege: $(installed) ## a hundred good clients beside thousands of attackers for a minute (ARGS='--seconds 10 --pure')
 	@$(bin)/python -m bench.siege $(ARGS)
