@@ -53,7 +53,9 @@ class TestDefaults:
                 state_dir="",
                 state_sync_secs=1.0,
             ),
-            Listener(address=("127.0.0.1:42000",), unix_mode=""),
+            Listener(
+                address=("127.0.0.1:42000",), unix_mode="", proxy_protocol="off", proxy_networks=(), proxy_secs=3.0
+            ),
             Master(
                 address=("127.0.0.1:42001",),
                 channel_capacity=32768,
@@ -88,7 +90,23 @@ class TestDefaults:
             ),
             Socket(nodelay=True, ttl=0, linger_secs=-1, receive_buffer=0, send_buffer=0),
             Admin(address="", token=""),
-            Limits(memory_bytes=0),
+            Limits(
+                connections=0,
+                handshakes=0,
+                address_connections=0,
+                address_rate=0.0,
+                address_burst=20,
+                address_failures=0,
+                flap_count=0,
+                flap_secs=60.0,
+                ban_secs=300.0,
+                ipv4_prefix=32,
+                ipv6_prefix=64,
+                allow=(),
+                deny=(),
+                table_size=65536,
+                memory_bytes=0,
+            ),
             Quality(sample_secs=5.0),
         )
 
@@ -128,12 +146,12 @@ class TestWrittenFile:
                 state_dir="/var/lib/a b",
                 state_sync_secs=0.5,
             ),
-            Listener(address=('unix:/tmp/a "quoted" \\ path\té', "[::]:7"), unix_mode="660"),
+            Listener(('unix:/tmp/a "quoted" \\ path\té', "[::]:7"), "660", "required", ("10.0.0.0/8", "::1/128"), 1.5),
             Master(("[::1]:1", "h:2"), 1, 2, 0.25, 7.5, 2.0, 9.0, 3.0),
             Clients(1, 2, 0.5, 3, "block", 0.0, 1.5, 4, 5.0, 6.0, 7.0, "disconnect", 8.0, 0.0, 0, 0.05, 0, 1, 0.0, 0.0),
             Socket(False, 1, 0, 4096, 8192),
             Admin("127.0.0.1:1", "a-token-of-16-or-more"),
-            Limits(1 << 30),
+            Limits(1, 2, 3, 0.5, 5, 6, 7, 8.0, 9.5, 24, 56, ("10.0.0.0/8", "::/0"), ("10.1.0.0/16",), 4, 1 << 30),
             Quality(0.0),
         )
         for row in SETTINGS.values():
@@ -195,7 +213,7 @@ class TestFile:
             ("# slow_secs = 1\n[ clients ]\n#slow_secs = 1\nslow_secs = -1\n", 4, "clients.slow_secs: -1"),
             ("[client]\nslow_secs = 1\n", 1, "unknown section [client]; did you mean [clients]?"),
             ("\n[LISTENER]\n", 2, "unknown section [LISTENER]; did you mean [listener]?"),
-            ("[zzz]\n", 1, "unknown section [zzz]; there are [general], [listener], [master], [clients], [soc"),
+            ("[zzz]\n", 1, "unknown section [zzz]; there are [general], [listener], [master], [clients], "),
             ("[[clients]]\nslow_secs = 1\n", 1, "clients is a section: write [clients]"),
             ("clients = 1\n", 1, "clients is a section: write [clients]"),
             ("log_level = 'Info'\n", 1, "log_level stands outside its section; write it below [general]"),
@@ -204,6 +222,9 @@ class TestFile:
             ("[clients]\nstale_timeout = 1\n", 2, "did you mean stale_timeout_secs?"),
             ("[clients]\nlog_level = 'Info'\n", 2, "unknown key log_level in [clients]; it belongs into [general]"),
             ("[listener]\nzzz = 1\n", 2, "unknown key zzz in [listener]; there are address, unix_mode"),
+            ("[listener]\nproxy_protocol = 'required'\n", 2, "_protocol = required needs listener.proxy_networks"),
+            ("[limits]\nallow = ['10.0.0.1/8']\n", 2, "'10.0.0.1/8' was given, 10.0.0.1/8 has host bits set"),
+            ("[limits]\nipv4_prefix = 33\n", 2, "33 was given, a whole number of bits, at least 1, at most 32"),
             ("[clients]\nslow_secs =\n", 2, "not valid TOML: Invalid value"),
             ("[clients\n", 1, "not valid TOML"),
             ("[clients]\nslow_secs = 1\nslow_secs = 2\n", 3, "not valid TOML: Cannot overwrite a value"),
@@ -239,6 +260,20 @@ class TestFile:
     def test_with_a_number_beyond_reason(self, tmp_path: Path) -> None:
         assert "slow_secs" in refusal(written(tmp_path, "[clients]\nslow_secs = " + "9" * 400))
         assert "connserver.toml" in refusal(written(tmp_path, "[clients]\nslow_secs = " + "9" * 5000))
+
+    @pytest.mark.parametrize(
+        "listener",
+        [
+            "proxy_networks = ['10.0.0.0/8']\n",
+            "proxy_networks = '10.0.0.1'\naddress = ['unix:/x', '127.0.0.1:1']\n",
+            "address = ['unix:/x', 'unix:/y']\n",
+        ],
+    )
+    def test_proxies_need_networks_where_others_can_connect(self, tmp_path: Path, listener: str) -> None:
+        path = written(tmp_path, f"[listener]\nproxy_protocol = 'required'\n{listener}")
+        assert config.load(path).listener.proxy_protocol == "required"
+        path = written(tmp_path, "[listener]\nproxy_protocol = 'required'\naddress = ['unix:/x', '*:1']\n")
+        assert f"{path}:2: listener.proxy_protocol = required needs" in refusal(path)
 
 
 class TestEnvironment:

@@ -87,7 +87,7 @@ def test_settings_that_are_mentioned_exist(path: Path):
     mentioned = {
         name for name in _CODE.findall(text_of(path)) if re.fullmatch(rf"({'|'.join(sections)})\.[a-z_]+", name)
     }
-    variables = set(re.findall(r"VOLTLANE_[A-Z_]*[A-Z]", text_of(path))) - {"VOLTLANE_PURE_PYTHON"}
+    variables = set(re.findall(r"VOLTLANE_[A-Z0-9_]*[A-Z0-9]", text_of(path))) - {"VOLTLANE_PURE_PYTHON"}
     assert mentioned <= set(SETTINGS)
     assert variables <= {row.env for row in SETTINGS.values()} | {row.full_env for row in SETTINGS.values()}
 
@@ -130,6 +130,7 @@ NUMBERS = [
     (OPERATIONS, "up to 1 MiB of what is over", "store.vault.SPARE", 1 << 20),
     (ARCHITECTURE, "blocks of 2^20", "store.vault.ID_BLOCK", 1 << 20),
     (ARCHITECTURE, "500 sessions at a time", "store.vault.SLICE", 500),
+    (OPERATIONS, "and is at most 4096 bytes long", "wire.proxy.MAX_HEADER", 4096),
     (ARCHITECTURE, "reads up to 64 KiB", "edges.turns.QUANTUM", 64 << 10),
     (ARCHITECTURE, "one whole packet of up to 1 KiB", "edges.tcp.QUIET", 1 << 10),
     (ARCHITECTURE, "Reads of 64 KiB", "edges.turns.QUANTUM", 64 << 10),

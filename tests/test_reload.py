@@ -123,6 +123,22 @@ USES = {
     "clients.missed_packets_buffer_size": Use(7, lambda server: server.hub._backlog.packets),
     "clients.missed_packets_buffer_bytes": Use(7, lambda server: server.hub._backlog.size),
     "quality.sample_secs": Use(7.0, lambda server: server.sampler._interval),
+    "listener.proxy_networks": Use(("10.0.0.0/8",), lambda server: server.config.listener.proxy_networks),
+    "listener.proxy_secs": Use(7.0, lambda server: server.gate.proxy_secs),
+    "limits.connections": Use(7, lambda server: server.admission.limits.connections),
+    "limits.handshakes": Use(7, lambda server: server.admission.limits.handshakes),
+    "limits.address_connections": Use(7, lambda server: server.admission.limits.address_connections),
+    "limits.address_rate": Use(7.0, lambda server: server.admission.limits.address_rate),
+    "limits.address_burst": Use(7, lambda server: server.admission.limits.address_burst),
+    "limits.address_failures": Use(7, lambda server: server.admission.limits.address_failures),
+    "limits.flap_count": Use(7, lambda server: server.admission.limits.flap_count),
+    "limits.flap_secs": Use(7.0, lambda server: server.admission.limits.flap_secs),
+    "limits.ban_secs": Use(7.0, lambda server: server.admission.limits.ban_secs),
+    "limits.ipv4_prefix": Use(7, lambda server: 32 - (server.admission._mask[4] ^ 0xFFFFFFFF).bit_length()),
+    "limits.ipv6_prefix": Use(7, lambda server: 128 - (server.admission._mask[16] ^ (1 << 128) - 1).bit_length()),
+    "limits.allow": Use(("10.0.0.0/8",), lambda server: server.admission.limits.allow),
+    "limits.deny": Use(("10.0.0.0/8",), lambda server: server.admission.limits.deny),
+    "limits.table_size": Use(7, lambda server: server.admission.limits.table_size),
 }
 
 BY_PROCESS = {"general.log_level", "general.log_format", "general.log_lines_per_minute"}

@@ -15,6 +15,7 @@
     │   ├── SessionEnded            the session ended while its resume was under way
     │   ├── BadProof                the challenge's answer does not prove the key
     │   │   └── ReflectedProof      the answer is the challenge itself
+    │   ├── MalformedProxyHeader    bytes that are no PROXY protocol header
     │   ├── MalformedTag            a tagged packet shorter than its header
     │   └── UnknownFlag             a tagged packet with a flag that is none of ours
     └── ConnectionLost              for users of the libraries: the connection is gone (also a ConnectionError)
@@ -120,6 +121,12 @@ class ReflectedProof(BadProof):
     """The answer is the challenge itself, or reuses its nonce: it proves nothing."""
 
     reason = CloseReason.REFLECTED_PROOF
+
+
+class MalformedProxyHeader(ProtocolError):
+    """What a connection begins with is no PROXY protocol header."""
+
+    reason = CloseReason.PROXY_MALFORMED
 
 
 class MalformedTag(ProtocolError):

@@ -17,7 +17,7 @@ from .core.registry import Registry
 from .core.session import Session, State
 from .edges.master import Trunk
 from .edges.sampler import Sampler
-from .edges.tcp import ClientConnection, ClientEdge, peer_name
+from .edges.tcp import ClientConnection, ClientEdge
 from .net.reactor import Reactor
 from .reasons import CloseReason, EndReason, Hold
 from .statistics import ClientRow, Clients, ClientsPage, Links, MasterLink, Queues, Statistics
@@ -144,7 +144,7 @@ class Observer:
         if queue is not None:
             row = row._replace(queue_bytes=queue.size, queue_packets=queue.packets)
         if isinstance(connection, ClientConnection) and connection.sock is not None:
-            row = row._replace(peer=peer_name(connection.sock), **self._link(connection))
+            row = row._replace(peer=connection.peer, **self._link(connection))
         return row
 
     def _link(self, connection: ClientConnection) -> dict[str, Any]:

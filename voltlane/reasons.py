@@ -43,6 +43,26 @@ class CloseReason(Symbol):
     NO_IDS = "no client id can be reserved"
     INTERNAL_ERROR = "error in the server itself"
     SHUTDOWN = "server shutting down"
+    SERVER_FULL = "too many connections"
+    TOO_MANY_HANDSHAKES = "too many handshakes under way"
+    ADDRESS_DENIED = "address not allowed to connect"
+    ADDRESS_BANNED = "address banned for a while"
+    ADDRESS_FULL = "too many connections from one address"
+    ADDRESS_RATE = "too many connections a second from one address"
+    ADDRESS_FAILURES = "too many failed handshakes from one address"
+    PROXY_UNTRUSTED = "not from a trusted proxy"
+    PROXY_MALFORMED = "malformed PROXY header"
+    PROXY_TIMEOUT = "PROXY header deadline passed"
+
+
+ORDINARY = {
+    CloseReason.PEER_CLOSED,
+    CloseReason.PEER_LOST,
+    CloseReason.TAKEN_OVER,
+    CloseReason.KICKED,
+    CloseReason.SHUTDOWN,
+}
+"""Ends that are in order: nobody needs to hear of each."""
 
 
 class Hold(Symbol):

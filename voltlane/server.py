@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Callable
 
 from .address import Address, parse_address
 from .config import Config
+from .core.admission import Admission
 from .core.budget import Budget
 from .core.counters import Counters
 from .core.handshake import Grounds
@@ -24,6 +25,7 @@ from .core.hub import BacklogLimits, Hub
 from .core.registry import Registry
 from .core.timers import Timer
 from .edges.entrance import Entrance
+from .edges.gate import Gate
 from .edges.master import Trunk, TrunkLimits
 from .edges.meter import MeterLimits
 from .edges.pressure import PressureLimits
@@ -112,7 +114,11 @@ class Server:
             self._on_crowd,
         )
         self.shedder = Shedder(self.reactor, self.hub, self.budget)
-        self.entrance = Entrance(self.reactor, self.counters, self.clients.accept)
+        self.admission = Admission(config.limits)
+        self.gate = Gate(
+            self.reactor, self.admission, self.counters, self.clients.peers, self.clients.accept, config.listener
+        )
+        self.entrance = Entrance(self.reactor, self.counters, self.gate.accept)
         self.dialer = Dialer(
             self.reactor,
             [parse_address(text) for text in master.address],
@@ -212,6 +218,7 @@ class Server:
         self.readiness.move(Event.LEAVING)
         self.dialer.stop()
         self.entrance.close()
+        self.gate.close()
         self.clients.turns.pause()
         Farewell(self.reactor, self.clients, self.trunk, self.config.general.shutdown_secs, self.reactor.stop)
 
@@ -222,6 +229,7 @@ class Server:
 
     def _close(self) -> None:
         self.entrance.close()
+        self.gate.close()
         self.dialer.stop()
         self.vault.seal()
         self.sampler.stop()
@@ -256,6 +264,8 @@ class Server:
             now=self.reactor.now,
         )
         self._rearm_reaping()
+        self.admission.configure(config.limits)
+        self.gate.configure(config.listener)
         self.dialer.backoff = Backoff(master.reconnect_min_secs, master.reconnect_max_secs)
         self.sampler.configure(config.quality.sample_secs)
         for watcher in self.on_configure:

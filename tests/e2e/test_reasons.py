@@ -218,10 +218,23 @@ ON_THEIR_OWN = {
     CloseReason.RATE_EXCEEDED,
     CloseReason.IDLE,
 }
+AT_THE_GATE = {
+    CloseReason.SERVER_FULL,
+    CloseReason.TOO_MANY_HANDSHAKES,
+    CloseReason.ADDRESS_DENIED,
+    CloseReason.ADDRESS_BANNED,
+    CloseReason.ADDRESS_FULL,
+    CloseReason.ADDRESS_RATE,
+    CloseReason.ADDRESS_FAILURES,
+    CloseReason.PROXY_UNTRUSTED,
+    CloseReason.PROXY_MALFORMED,
+    CloseReason.PROXY_TIMEOUT,
+}
+"""Each has a server of its own, in test_admission.py."""
 
 
 def test_every_reason_has_a_test() -> None:
-    assert {*PROVOCATIONS, *THE_MASTERS, *ON_THEIR_OWN} == set(CloseReason)
+    assert {*PROVOCATIONS, *THE_MASTERS, *ON_THEIR_OWN, *AT_THE_GATE} == set(CloseReason)
     assert set(ENDS) == set(EndReason)
 
 

@@ -187,7 +187,7 @@ def test_a_limit_that_is_lowered_while_the_server_runs_takes_effect_at_once(make
     clients = [home.new() for _ in range(4)]
     for client in clients:
         flood(home, client, 80_000)
-    lower = replace(home.server.config, limits=Limits(200_000))
+    lower = replace(home.server.config, limits=Limits(memory_bytes=200_000))
     home.server.configure(lower)
     home.settle()
     assert home.server.budget.used <= 200_000 and home.server.counters.ended == {EndReason.MEMORY: 2}

@@ -136,7 +136,9 @@ class Peer:
 class Client(Peer):
     """A client's connection."""
 
-    def __init__(self, world: World, resumes: Client | None = None, send_buffer: int = SEND_BUFFER) -> None:
+    def __init__(
+        self, world: World, resumes: Client | None = None, send_buffer: int = SEND_BUFFER, address: object = ""
+    ) -> None:
         super().__init__(world, send_buffer)
         self.resumes = resumes
         self.id = resumes.id if resumes else 0
@@ -149,7 +151,7 @@ class Client(Peer):
         self.sent: list[bytes] = []
         """Data that the kernel took whole, on this connection."""
         world.clients.append(self)
-        world.server.clients.accept(self.theirs)
+        world.server.gate.accept(self.theirs, address)
 
     def say(self, *packets: Packet) -> None:
         self.write(b"".join(frame(encode(packet)) for packet in packets))
@@ -349,6 +351,7 @@ class World:
             assert self.loop.bugs == []
             assert self.server.registry.sessions == {} and self.server.registry.stale_count == 0
             assert self.connected() == 0
+            assert (self.server.admission.connections, self.server.admission.handshakes) == (0, 0)
             if hasattr(self, "master"):
                 self.master.cut()
             self.settle()

@@ -47,6 +47,7 @@ class Door:
         self.address = sock.getsockname()
         self.sock = Injected(sock)
         self.accepted: list[socket.socket] = []
+        self.came_from: list[object] = []
         self.pauses: list[tuple[int | None, float]] = []
         self.clients: list[socket.socket] = []
         self.listener = Listener(
@@ -57,11 +58,12 @@ class Door:
         )
         self.refuse: Exception | None = None
 
-    def _accept(self, sock: socket.socket) -> None:
+    def _accept(self, sock: socket.socket, address: object) -> None:
         if self.refuse is not None:
             error, self.refuse = self.refuse, None
             raise error
         self.accepted.append(sock)
+        self.came_from.append(address)
 
     def knock(self, count: int = 1) -> None:
         for _ in range(count):
@@ -90,6 +92,7 @@ def test_each_connection_non_blocking(door: Door):
     door.knock(3)
     door.until_accepted(3)
     assert not any(sock.getblocking() for sock in door.accepted)
+    assert sorted(door.came_from) == sorted(sock.getsockname() for sock in door.clients)  # type: ignore[type-var]
     door.loop.spin()
     door.knock()
     door.until_accepted(4)
@@ -181,7 +184,7 @@ def test_one_that_cannot_be_taken_in_does_not_end_the_listening(door: Door, erro
 def test_closing_while_accepting(door: Door):
     door.knock(3)
 
-    def accept(sock: socket.socket) -> None:
+    def accept(sock: socket.socket, address: object) -> None:
         door.accepted.append(sock)
         door.listener.close(CloseReason.SHUTDOWN)
 
@@ -218,7 +221,7 @@ def test_who_is_held_waits_in_the_kernel_and_comes_in_afterwards(door: Door):
 def test_holding_ends_the_accepting_of_this_turn(door: Door):
     door.loop.spin()
     take = door._accept
-    door.listener._on_accept = lambda sock: (take(sock), door.listener.hold(True))  # type: ignore[method-assign]
+    door.listener._on_accept = lambda sock, address: (take(sock, address), door.listener.hold(True))  # type: ignore[method-assign]
     door.knock(3)
     door.loop.spin()
     assert len(door.accepted) == 1
@@ -237,7 +240,7 @@ def test_holding_leaves_them_in_the_queue(door: Door):
 
 
 def test_holding_while_accepting_stops_at_once(door: Door):
-    def accept(sock: socket.socket) -> None:
+    def accept(sock: socket.socket, address: object) -> None:
         door.accepted.append(sock)
         if len(door.accepted) == 2:
             door.listener.hold(True)

@@ -69,7 +69,7 @@ class Endpoint:
         for connection in list(self._connections):
             connection.close(CloseReason.SHUTDOWN)
 
-    def _accept(self, sock: socket.socket) -> None:
+    def _accept(self, sock: socket.socket, address: object) -> None:
         if len(self._connections) >= MOST_CONNECTIONS:
             try:
                 sock.send(_TOO_MANY)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..address import is_loopback, parse_address
 from ..errors import ConfigError
-from .forms import DIAL, LISTEN, LISTEN_OR_NOT, MODE, PATH, TOKEN, one_of
+from .forms import DIAL, LISTEN, LISTEN_OR_NOT, MODE, NETWORK, PATH, TOKEN, one_of
 from .limits import Limits
 from .setting import Section, Setting, seconds, setting, settings_of
 
@@ -77,6 +77,18 @@ class Listener(Section):
         flag="--listen",
     )
     unix_mode: str = setting("", "Who may connect to a unix socket: the mode of its file.", form=MODE)
+    proxy_protocol: str = setting(
+        "off",
+        'Whether connections come through a proxy that says whose they are. "required": each begins with a header of '
+        "the PROXY protocol, version 1 or 2, and the address in it is what logs and limits use.",
+        form=one_of("off", "required"),
+    )
+    proxy_networks: tuple[str, ...] = setting(
+        (), "Where the proxies are. Whoever else connects is refused, but on a unix socket.", form=NETWORK, live=True
+    )
+    proxy_secs: float = seconds(
+        3.0, "A connection whose PROXY header has not come by then is closed.", at_least=_SHORTEST, live=True
+    )
 
 
 @dataclass(frozen=True)
@@ -330,9 +342,10 @@ def check_together(sections: Mapping[str, Section], origins: Mapping[str, str]) 
                 f"{', '.join(places)}{': ' if places else ''}{least} = {smaller:g} is more than "
                 f"{most} = {larger:g}{'' if most in origins else ' (default)'}"
             )
-    admin = sections["admin"]
-    assert isinstance(admin, Admin)
+    admin, listener = sections["admin"], sections["listener"]
+    assert isinstance(admin, Admin) and isinstance(listener, Listener)
     _check_admin(admin, origins)
+    _check_proxies(listener, origins)
 
 
 def _check_admin(admin: Admin, origins: Mapping[str, str]) -> None:
@@ -345,6 +358,18 @@ def _check_admin(admin: Admin, origins: Mapping[str, str]) -> None:
             f"{place}admin.address = {admin.address} can be reached from elsewhere, so admin.token is needed; without "
             "one it must be a unix socket or a loopback address like 127.0.0.1:42002"
         )
+
+
+def _check_proxies(listener: Listener, origins: Mapping[str, str]) -> None:
+    if listener.proxy_protocol == "off" or listener.proxy_networks:
+        return
+    for address in listener.address:
+        if parse_address(address).kind == "tcp":
+            place = f"{origins['listener.proxy_protocol']}: " if "listener.proxy_protocol" in origins else ""
+            raise ConfigError(
+                f"{place}listener.proxy_protocol = required needs listener.proxy_networks: else whoever can connect to "
+                f"{address} could claim to be anybody"
+            )
 
 
 def _value(sections: Mapping[str, Section], name: str) -> float:

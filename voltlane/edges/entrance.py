@@ -36,7 +36,9 @@ LOOK_SECS = 0.25
 class Entrance:
     """The listening sockets. `on_accept` as for Listener. Held for want of a master to begin with."""
 
-    def __init__(self, reactor: Reactor, counters: Counters, on_accept: Callable[..., None]) -> None:
+    def __init__(
+        self, reactor: Reactor, counters: Counters, on_accept: Callable[[socket.socket, object], None]
+    ) -> None:
         self._reactor = reactor
         self._counters = counters
         self._on_accept = on_accept
@@ -129,12 +131,12 @@ class Entrance:
             for listener in self._listeners:
                 listener.hold(False)
 
-    def _let_in(self, sock: socket.socket, *address: object) -> None:
+    def _let_in(self, sock: socket.socket, address: object) -> None:
         if sock.fileno() >= self._below or (self._was_full and next_descriptor() >= self._below):
             self._hold_for_descriptors()
         if self._bucket is not None:
             self._count_down(self._bucket)
-        self._on_accept(sock, *address)
+        self._on_accept(sock, address)
 
     # ---- the rate
 

@@ -7,6 +7,7 @@ from logging import DEBUG
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from ..config import Clients
+from ..core.admission import Source
 from ..core.budget import Budget, Holding
 from ..core.counters import Counters
 from ..core.handshake import Grounds, Handshake, Step
@@ -16,12 +17,13 @@ from ..core.session import Session, State
 from ..core.timers import Timer
 from ..errors import ProtocolError
 from ..net.memory import receive_buffer
+from ..net.peers import LOCAL
 from ..net.poller import HANGUP, READ, WRITE
 from ..net.reactor import Reactor
 from ..net.stream import Stream
 from ..ops.log import PeerLog, log, say_closed
 from ..ops.watch import Watcher
-from ..reasons import CloseReason
+from ..reasons import ORDINARY, CloseReason
 from ..wire.batch import retag
 from ..wire.framing import PREFIX, PREFIX_SIZE, next_frame
 from ..wire.packets import MAX_HANDSHAKE_FRAME
@@ -98,10 +100,10 @@ class ClientEdge:
         self.quiet = min(QUIET, limits.packet_size_limit)
         self.pressure.configure(pressure)
 
-    def accept(self, sock: socket.socket) -> None:
-        """A new connection."""
+    def accept(self, sock: socket.socket, peer: str = LOCAL, source: Source | None = None) -> None:
+        """A new connection: its socket, what to call it, and whom to tell how it goes on."""
         self.counters.accepted += 1
-        ClientConnection(self, sock)
+        ClientConnection(self, sock, peer, source)
 
     @property
     def connections(self) -> list[ClientConnection]:
@@ -129,16 +131,20 @@ class ClientConnection(Stream):
         "handshake",
         "meter",
         "partial",
+        "peer",
         "quality",
         "session",
         "since",
+        "source",
         "stall",
         "timer",
         "was",
     )
 
-    def __init__(self, edge: ClientEdge, sock: socket.socket) -> None:
+    def __init__(self, edge: ClientEdge, sock: socket.socket, peer: str, source: Source | None) -> None:
         self.edge = edge
+        self.peer = peer
+        self.source = source
         self.flags = 0
         self.session: Session | None = None
         self.was = 0
@@ -318,6 +324,8 @@ class ClientConnection(Stream):
         edge = self.edge
         self.handshake = None
         self._keep(None)
+        if self.source is not None:
+            self.source.greeted()
         self._stop_timer()
         waited = edge.reactor.time() - self.since
         (edge.counters.resume_secs if handshake.session else edge.counters.handshake_secs).observe(waited)
@@ -337,7 +345,7 @@ class ClientConnection(Stream):
             edge.scratch[:stop] = rest
         log.debug("client %(client)d is here", {"client": session.id})
         if edge.watcher is not None and self.sock is not None:
-            edge.watcher.here(session.id, peer_name(self.sock), handshake.session is not None)
+            edge.watcher.here(session.id, self.peer, handshake.session is not None)
         if position != stop and session.state is not State.ENDED:  # even if the client has left again by now
             self._take_rest(position, stop, session.id)
 
@@ -416,12 +424,14 @@ class ClientConnection(Stream):
         edge.pressure.forget(self)
         edge.meters.forget(self)
         if edge.watcher is not None:
-            edge.watcher.gone(client_id, peer_name(sock), reason, detail)
-        if reason in _ORDINARY:
+            edge.watcher.gone(client_id, self.peer, reason, detail)
+        if reason in ORDINARY:
             if log.isEnabledFor(DEBUG):
-                say_closed(DEBUG, reason, client_id, peer_name(sock), detail)
+                say_closed(DEBUG, reason, client_id, self.peer, detail)
         else:
-            edge.peers.write(reason, client_id, peer_name(sock), detail, self.reactor.now)
+            edge.peers.write(reason, client_id, self.peer, detail, self.reactor.now)
+        if self.source is not None:
+            self.source.left(reason, self.handshake is None, self.reactor.now - self.since, self.reactor.now)
         self._keep(None)
         self.session = self.handshake = None
         outbox, self.outbox = self.outbox, None
@@ -429,21 +439,3 @@ class ClientConnection(Stream):
             edge.hub.lost(session, outbox.take() if outbox is not None else [], self.reactor.now)
         elif outbox is not None:
             outbox.clear()
-
-
-_ORDINARY = {
-    CloseReason.PEER_CLOSED,
-    CloseReason.PEER_LOST,
-    CloseReason.TAKEN_OVER,
-    CloseReason.KICKED,
-    CloseReason.SHUTDOWN,
-}
-
-
-def peer_name(sock: socket.socket) -> str:
-    """Who is at the other end, for a log line or a list."""
-    try:
-        name = sock.getpeername()
-    except OSError:
-        return "a client"
-    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "a local client"

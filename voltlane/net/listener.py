@@ -18,7 +18,8 @@ _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Listener:
-    """A listening socket in a reactor. `on_accept(sock)` gets each connection, non-blocking; it owns it from then on.
+    """A listening socket in a reactor. `on_accept(sock, address)` gets each connection, non-blocking, and where it
+    comes from; it owns it from then on.
 
     `on_pause(error, seconds)` is called when the system has no descriptors or memory for another one: connections then
     wait in the kernel's queue and are tried again after that many seconds.
@@ -30,7 +31,7 @@ class Listener:
         self,
         reactor: Reactor,
         sock: socket.socket,
-        on_accept: Callable[[socket.socket], None],
+        on_accept: Callable[[socket.socket, object], None],
         on_pause: Callable[[OSError, float], None],
     ) -> None:
         self._reactor = reactor
@@ -71,7 +72,7 @@ class Listener:
             if self._sock is None or self._held:
                 return
             try:
-                sock, _ = self._sock.accept()
+                sock, address = self._sock.accept()
             except BlockingIOError:
                 self._drained()
                 return
@@ -83,7 +84,7 @@ class Listener:
             self._backoff = FIRST_BACKOFF
             try:
                 sock.setblocking(False)
-                self._on_accept(sock)
+                self._on_accept(sock, address)
             except Exception as error:  # a connection that cannot be taken in must not end the listening
                 sock.close()
                 self._reactor.on_callback_error(self, error)

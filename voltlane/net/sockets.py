@@ -30,6 +30,7 @@ BACKLOG = 4096
 NO_SIGNAL: int = getattr(socket, "MSG_NOSIGNAL", 0)
 """For send: a program that embeds us may have given SIGPIPE its deadly default back."""
 _DRAIN_READS = 64
+_NO_LINGER = struct.pack("ii", 1, 0)
 _DRAIN_BYTES = 1 << 16
 
 
@@ -196,6 +197,14 @@ def half_close(sock: socket.socket) -> None:
         for _ in range(_DRAIN_READS):
             if not sock.recv(_DRAIN_BYTES):
                 break
+    except OSError:
+        pass
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Let closing it throw everything away, at both ends: no buffer and no TIME_WAIT remains."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     except OSError:
         pass
 
