@@ -229,6 +229,7 @@ class TestFile:
             ("[clients\n", 1, "not valid TOML"),
             ("[clients]\nslow_secs = 1\nslow_secs = 2\n", 3, "not valid TOML: Cannot overwrite a value"),
             ("[master]\nreconnect_min_secs = 6\n", 2, "_min_secs = 6 is more than master.reconnect_max_secs = 5 (def"),
+            ("[limits]\nmemory_bytes = 1000\n", 2, "outbox_bytes = 4194304 is more than limits.memory_bytes = 1000"),
             ("[master]\nreconnect_max_secs = 0.05\n", 2, "_secs = 0.1 is more than master.reconnect_max_secs = 0.05"),
         ],
     )  # fmt: skip

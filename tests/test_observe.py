@@ -85,6 +85,7 @@ def test_queues():
         queues = made.server.statistics().queues
         row = made.server.client(slow.id)
         assert row is not None
+        assert queues.memory_limit > queues.memory_bytes > queues.clients_bytes + queues.backlog_bytes
         assert queues.clients_waiting == 1 and queues.clients_bytes == row.queue_bytes > 0
         assert (queues.backlog_bytes, queues.backlog_packets) == (4 + 5 + 4 + 3, 2)
         assert queues.master_bytes == 0

@@ -10,7 +10,8 @@ from voltlane.state import state_lines
 def test_a_server_with_nobody() -> None:
     with world(master=False) as made:
         lines = list(state_lines(made.server))
-        assert lines[0] == "starting; descriptors=1 timers=0"
+        limit = made.server.budget.limit
+        assert lines[0] == f"starting; descriptors=1 timers=0 queue_memory=0 queue_memory_limit={limit}"
         assert "connections=0 in_handshake=0 live=0 stale=0 read=yes outboxes=0" in lines[1]
         assert lines[2] == "master: connected=no outbox_bytes=0 full=no read=yes"
         assert lines[4:] == ["connections closed: none", "sessions ended: none", "not accepting: no master yet"]

@@ -92,6 +92,8 @@ class Observer:
             clients_waiting=len(waiting),
             backlog_bytes=sum([backlog.size for backlog in backlogs]),
             backlog_packets=sum([backlog.packets for backlog in backlogs]),
+            memory_bytes=self._clients.budget.used,
+            memory_limit=self._clients.budget.limit,
         )
 
     # ---- clients

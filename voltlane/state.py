@@ -22,7 +22,13 @@ def state_lines(server: Server) -> Iterator[str]:
 
 
 def _loop(server: Server) -> dict[str, object]:
-    return {"descriptors": server.reactor.watched, "timers": server.reactor.timers}
+    budget = server.budget
+    return {
+        "descriptors": server.reactor.watched,
+        "timers": server.reactor.timers,
+        "queue_memory": budget.used,
+        "queue_memory_limit": budget.limit,
+    }
 
 
 def _clients(server: Server) -> dict[str, object]:

@@ -77,6 +77,10 @@ class Queues(NamedTuple):
     """How many clients have something in theirs."""
     backlog_bytes: int
     backlog_packets: int
+    memory_bytes: int
+    """What all of it takes, with packets that are still arriving and the objects around the bytes."""
+    memory_limit: int
+    """What it may take."""
 
 
 class Links(NamedTuple):

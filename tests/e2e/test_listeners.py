@@ -11,6 +11,7 @@ from pathlib import Path
 from kit.process import ServerProcess
 from kit.raw_client import RawClient
 from kit.raw_master import RawMaster
+from kit.rig import running
 
 
 def addresses(server: ServerProcess, count: int) -> list[str]:
@@ -60,3 +61,24 @@ def test_one_that_cannot_be_listened_on_is_named_and_nothing_is_left(tmp_path: P
             assert f"cannot listen on {address}: Address already in use" in server.log
             assert "clients connect to" not in server.log
     assert not path.exists()
+
+
+def test_clients_have_the_socket_options_that_were_asked_for() -> None:
+    """Above all those by which a dead network is noticed."""
+    settings = {
+        "clients.keepalive_secs": 7,
+        "clients.user_timeout_secs": 11,
+        "socket.nodelay": "false",
+        "socket.ttl": 33,
+        "socket.send_buffer": 20_000,
+    }
+    with running(settings, embedded=True) as rig:
+        rig.new()
+        (connection,) = rig.server.server.clients.connections
+        tcp, sock = socket.IPPROTO_TCP, connection.sock
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(tcp, socket.TCP_KEEPIDLE) == 7
+        assert sock.getsockopt(tcp, socket.TCP_USER_TIMEOUT) == 11_000
+        assert not sock.getsockopt(tcp, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == 33
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 40_000

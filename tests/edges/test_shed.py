@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -191,3 +192,49 @@ def test_a_limit_that_is_lowered_while_the_server_runs_takes_effect_at_once(make
     home.server.configure(lower)
     home.settle()
     assert home.server.budget.used <= 200_000 and home.server.counters.ended == {EndReason.MEMORY: 2}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_lives_in_want_of_memory(make: MakeWorld, seed: int):
+    """Nobody gets what is not his, twice or out of order; the limit holds; nothing fails inside."""
+    home, random_ = make(TIGHT), random.Random(seed)
+    clients = [home.new() for _ in range(8)]
+    sent: dict[int, int] = {client.id: 0 for client in clients}
+    for _ in range(120):
+        index = random_.randrange(len(clients))
+        client, act = clients[index], random_.randrange(10)
+        if client.id not in home.server.registry.sessions:
+            clients[index] = fresh = home.start_new()
+            home.settle()
+            if fresh.ready:
+                sent[fresh.id] = 0
+            else:
+                assert fresh.ended, "it was refused"
+                fresh.cut()
+                clients[index] = client
+        elif client.closed or client.ended:
+            client.cut()
+            home.settle()
+            if client.id in home.server.registry.sessions:
+                clients[index] = home.resume(client)
+        elif act == 0:
+            client.cut()
+        elif act == 1:
+            client.reading = False
+        elif act == 2:
+            client.reading = True
+        elif act == 3:
+            client.write((200_000).to_bytes(4, "little") + bytes(random_.randrange(150_000)))
+        for client in clients:
+            if random_.random() < 0.4 and client.id in home.server.registry.sessions:
+                payloads = numbered(random_.choice([1, 20, 60]), random_.choice([10, 996]), start=sent[client.id])
+                sent[client.id] += len(payloads)
+                home.master.send(client.id, *payloads)
+        home.settle()
+        assert home.server.budget.used <= LIMIT and home.loop.bugs == []
+    for client in clients:
+        numbers = [int.from_bytes(payload[:4], "big") for payload in client.got]
+        assert numbers == sorted(set(numbers)) and len(numbers) <= sent[client.id]
+        if client.id in home.server.registry.sessions and not client.closed and client.reading:
+            assert numbers == list(range(sent[client.id]))
+    assert home.server.counters.ended[EndReason.MEMORY] and home.server.counters.closed[CloseReason.FRAME_SHED]

@@ -104,6 +104,8 @@ class _Collector:
         yield _gauges("queue_bytes", "Bytes that wait: for the master, for clients, for stale ones.", "queue", in_bytes)
         in_packets = {"master": queues.master_packets, "backlog": queues.backlog_packets}
         yield _gauges("queue_packets", "Packets that wait.", "queue", in_packets)
+        yield _gauge("queue_memory_bytes", "Memory that all queues take together.", queues.memory_bytes)
+        yield _gauge("queue_memory_limit_bytes", "Memory that they may take.", queues.memory_limit)
         yield _gauge("clients_waiting", "Clients for which something waits.", queues.clients_waiting)
         yield _gauge("master_connected", "1 while there is a connection to the master.", master.connected)
         yield _gauge("master_full", "1 while so much waits for the master that clients are not read.", master.full)

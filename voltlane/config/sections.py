@@ -339,8 +339,8 @@ def check_together(sections: Mapping[str, Section], origins: Mapping[str, str]) 
         if smaller > larger > 0:
             places = [origins[name] for name in (least, most) if name in origins]
             raise ConfigError(
-                f"{', '.join(places)}{': ' if places else ''}{least} = {smaller:g} is more than "
-                f"{most} = {larger:g}{'' if most in origins else ' (default)'}"
+                f"{', '.join(places)}{': ' if places else ''}{least} = {smaller:.12g} is more than "
+                f"{most} = {larger:.12g}{'' if most in origins else ' (default)'}"
             )
     admin, listener = sections["admin"], sections["listener"]
     assert isinstance(admin, Admin) and isinstance(listener, Listener)

@@ -6,4 +6,5 @@ stream      one non-blocking socket with its outbox
 listener    accepting
 dialer      connecting, again and again with backoff
 sockets     addresses ↔ sockets
+machine     how much memory there is
 """
