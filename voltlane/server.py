@@ -40,6 +40,7 @@ from .net.sockets import SocketOptions, raise_descriptor_limit, set_keepalive, s
 from .net.wakeup import Wakeup
 from .observe import Observer
 from .ops.log import log
+from .ops.slow import SlowLog
 from .oversight import Oversight
 from .readiness import Event, Readiness, State
 from .reasons import CloseReason, Hold
@@ -71,8 +72,10 @@ class Server:
         self.on_configure: list[Callable[[Config], None]] = []
         """Who else wants to hear of settings that have changed."""
         self.exit_code = 0
+        self._slow = SlowLog()
         self.reactor = reactor or Reactor()
         self.reactor.on_callback_error = self._on_bug
+        self.reactor.on_slow = self._on_slow
         self.budget = Budget(_memory(config))
         master, clients = config.master, config.clients
         self.vault = open_vault(config.general, self.reactor, self.counters, key)
@@ -386,6 +389,9 @@ class Server:
             self.entrance.hold(Hold.CROWD)
         else:
             self.entrance.release(Hold.CROWD)
+
+    def _on_slow(self, name: str, seconds: float) -> None:
+        self._slow.note(name, seconds, self.reactor.now)
 
     def _on_bug(self, handler: object, error: Exception) -> None:
         self.counters.internal_errors += 1

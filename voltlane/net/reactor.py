@@ -27,6 +27,7 @@ from ..errors import ProtocolError
 from ..reasons import CloseReason
 from .pace import SAMPLED, SHORT, Pace
 from .poller import DefaultPoller, EpollPoller, SelectorPoller
+from .slow import ATTENTION_SECS, FEW_EVENTS, SLOW, name_of, one_of
 
 TICK = 0.05
 """Seconds: how late a timer may be."""
@@ -68,6 +69,10 @@ class Reactor:
         self._closes: list[socket.socket] = []
         self._running = False
         self.pace = Pace()
+        self._attentive_until = self.now  # see `slow`
+        self._accounted = 0.0  # seconds of this turn in callbacks that were timed
+        self.on_slow: Callable[[str, float], None] = _ignore
+        """Is told the name of a callback that held the loop up, and for how long."""
         self.on_peer_error: Callable[[Handler, Exception], None] = _close_peer
         self.on_callback_error: Callable[[object, Exception], None] = _reraise
 
@@ -157,8 +162,12 @@ class Reactor:
         pace.turns += 1
         if measured:
             pace.begin(self.now)
+        attentive = self.now < self._attentive_until
         if events:
-            self._dispatch(events)
+            if attentive:
+                self._dispatch_timed(events)
+            else:
+                self._dispatch(events)
         if measured:
             pace.lap(clock())
         if self._tasks:
@@ -166,11 +175,11 @@ class Reactor:
         if measured:
             pace.lap(clock())
         for timer in self._wheel.advance(self.now):
-            self.guard(None, self._wheel.fire, timer, self.now)
+            self._timed(timer.action, None, self._wheel.fire, timer, self.now)
         if measured:
             pace.lap(clock())
         while self._dirty:
-            self._flush()
+            self._flush(attentive)
         if measured:
             pace.lap(clock())
         for sock in self._closes:
@@ -181,8 +190,11 @@ class Reactor:
             pace.lap(end)
         busy = end - self.now
         pace.busy += busy
+        accounted, self._accounted = self._accounted, 0.0
         if busy > SHORT:
             pace.lag.observe(busy)
+            if busy - accounted > SLOW:
+                self._look_out(busy - accounted, events, attentive)
 
     def time(self) -> float:
         """The time of this moment, where `now`, the time of this turn, is not enough: for measuring."""
@@ -220,12 +232,42 @@ class Reactor:
     def _run_tasks(self) -> None:
         for _ in range(len(self._tasks)):
             handler, task = self._tasks.popleft()
-            self.guard(handler, task)
+            self._timed(task, handler, task)
 
-    def _flush(self) -> None:
+    def _flush(self, attentive: bool) -> None:
         dirty, self._dirty = self._dirty, {}
         for handler in dirty:
-            self.guard(handler, handler.on_flush)
+            if attentive:
+                self._timed(handler.on_flush, handler, handler.on_flush)
+            else:
+                self.guard(handler, handler.on_flush)
+
+    # ---- what takes long (see `slow`)
+
+    def _dispatch_timed(self, events: list[tuple[int, int]]) -> None:
+        for fd, mask in events:
+            handler = self._handlers[fd]
+            if handler is not None:
+                self._timed(handler.on_event, handler, handler.on_event, mask)
+
+    def _timed(
+        self, callback: object, handler: Handler | None, function: Callable[..., object], *arguments: object
+    ) -> None:
+        """`guard`, with a look at how long it takes; `callback` is whose name is told."""
+        began = self._clock()
+        self.guard(handler, function, *arguments)
+        took = self._clock() - began
+        self._accounted += took
+        if took > SLOW:
+            self.on_slow(name_of(callback), took)
+
+    def _look_out(self, unexplained: float, events: list[tuple[int, int]], attentive: bool) -> None:
+        """So much of this turn was in events or flushes that were not timed: time them for a while."""
+        self._attentive_until = self.now + ATTENTION_SECS
+        if not attentive and 0 < len(events) <= FEW_EVENTS:
+            self.on_slow(one_of([self._handlers[fd] for fd, _ in events]), unexplained)
+
+    # ---- errors
 
     def guard(self, handler: Handler | None, function: Callable[..., object], *arguments: object) -> None:
         """Call a function the way callbacks are called: its errors end in the hooks and close `handler`."""
@@ -252,6 +294,10 @@ class Reactor:
                 handler.close(CloseReason.INTERNAL_ERROR, repr(error))
             except Exception as another:
                 self.on_callback_error(handler, another)
+
+
+def _ignore(name: str, seconds: float) -> None:
+    """Nobody is interested."""
 
 
 def _close_peer(handler: Handler, error: Exception) -> None:
