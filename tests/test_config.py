@@ -106,6 +106,7 @@ class TestDefaults:
                 deny=(),
                 table_size=65536,
                 memory_bytes=0,
+                accept_rate=0.0,
             ),
             Quality(sample_secs=5.0),
         )
@@ -151,7 +152,7 @@ class TestWrittenFile:
             Clients(1, 2, 0.5, 3, "block", 0.0, 1.5, 4, 5.0, 6.0, 7.0, "disconnect", 8.0, 0.0, 0, 0.05, 0, 1, 0.0, 0.0),
             Socket(False, 1, 0, 4096, 8192),
             Admin("127.0.0.1:1", "a-token-of-16-or-more"),
-            Limits(1, 2, 3, 0.5, 5, 6, 7, 8.0, 9.5, 24, 56, ("10.0.0.0/8", "::/0"), ("10.1.0.0/16",), 4, 1 << 30),
+            Limits(1, 2, 3, 0.5, 5, 6, 7, 8.0, 9.5, 24, 56, ("10.0.0.0/8", "::/0"), ("10.1.0.0/16",), 4, 1 << 30, 9.0),
             Quality(0.0),
         )
         for row in SETTINGS.values():

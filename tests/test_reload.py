@@ -125,6 +125,7 @@ USES = {
     "quality.sample_secs": Use(7.0, lambda server: server.sampler._interval),
     "listener.proxy_networks": Use(("10.0.0.0/8",), lambda server: server.config.listener.proxy_networks),
     "listener.proxy_secs": Use(7.0, lambda server: server.gate.proxy_secs),
+    "limits.accept_rate": Use(7.0, lambda server: server.entrance.rate),
     "limits.connections": Use(7, lambda server: server.admission.limits.connections),
     "limits.handshakes": Use(7, lambda server: server.admission.limits.handshakes),
     "limits.address_connections": Use(7, lambda server: server.admission.limits.address_connections),

@@ -122,6 +122,7 @@ class Server:
             self.reactor, self.admission, self.counters, self.clients.peers, self.clients.accept, config.listener
         )
         self.entrance = Entrance(self.reactor, self.counters, self.gate.accept)
+        self.entrance.limit_rate(config.limits.accept_rate)
         self.dialer = Dialer(
             self.reactor,
             [parse_address(text) for text in master.address],
@@ -269,6 +270,7 @@ class Server:
         self._rearm_reaping()
         self.admission.configure(config.limits)
         self.gate.configure(config.listener)
+        self.entrance.limit_rate(config.limits.accept_rate)
         self.dialer.backoff = Backoff(master.reconnect_min_secs, master.reconnect_max_secs)
         self.sampler.configure(config.quality.sample_secs)
         for watcher in self.on_configure:

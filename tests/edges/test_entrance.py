@@ -168,6 +168,23 @@ def test_a_rate_of_less_than_one_a_second(house: House):
     assert sorted(house.doors()) == [0, 0, 1, 1]
 
 
+def test_another_rate_counts_for_those_who_wait(house: House):
+    house.entrance.limit_rate(0.01)
+    house.open(ANY)
+    house.entrance.release(Hold.MASTER)
+    house.knock(0, 20)
+    house.loop.spin(5)
+    house.entrance.limit_rate(0.01)
+    house.loop.pass_(50)
+    assert len(house.accepted) == 1, "saying it again gives nobody another burst"
+    house.entrance.limit_rate(10)
+    house.loop.spin(5)
+    assert len(house.accepted) == 11
+    house.entrance.limit_rate(0)
+    house.until_accepted(20)
+    assert house.loop.timers == 0 and house.entrance.holds == set()
+
+
 def test_without_a_rate_everybody_comes_in_at_once(house: House):
     house.open(ANY)
     house.entrance.limit_rate(1)

@@ -96,3 +96,11 @@ class Limits(Section):
         at_least=0,
         live=True,
     )
+    accept_rate: float = setting(
+        0.0,
+        "New connections a second, from everybody, and a second's worth at once after a quiet time. Who is too "
+        "many is not refused but waits in the kernel's queue. 0 = no limit.",
+        unit="connections a second",
+        at_least=0,
+        live=True,
+    )

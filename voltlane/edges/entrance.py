@@ -46,6 +46,8 @@ class Entrance:
         self._files: list[Address] = []  # addresses of unix sockets, among others, that are ours to remove
         self._timers: dict[Hold, Timer] = {}  # when to look again at reasons that nobody else takes back
         self._bucket: TokenBucket | None = None
+        self.rate = 0.0
+        """Connections accepted a second, at most; 0: any number."""
         self._limit = self._below = sys.maxsize  # descriptors
         self._was_full = False  # they are not numbered in the order of their coming any more
         self._relief = 0  # descriptors watched: when there are no more than so many, or ...
@@ -60,7 +62,14 @@ class Entrance:
 
     def limit_rate(self, rate: float) -> None:
         """Accept so many connections a second, and a second's worth at once after a quiet time; 0: any number."""
+        if rate == self.rate:
+            return
+        self.rate = rate
         self._bucket = TokenBucket(rate, max(1.0, rate), self._reactor.now) if rate else None
+        timer = self._timers.pop(Hold.RATE, None)
+        if timer is not None:  # who waits does not wait for as long as the old rate was slow
+            self._reactor.cancel(timer)
+            self.release(Hold.RATE)
 
     def limit_descriptors(self, limit: int) -> None:
         """How many descriptors the process may have; 0: any number."""
