@@ -128,7 +128,10 @@ def vanish(sock: socket.socket) -> None:
     """From now on the system drops all that arrives for this socket, and so acknowledges nothing (Linux)."""
     drop_everything = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0
     program = struct.pack("HP", 1, ctypes.addressof(drop_everything))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    except OSError as error:
+        pytest.skip(f"no packet filters here: {error.strerror}")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="packet filters are Linux's")
