@@ -104,6 +104,11 @@ class Observer:
         session = self._registry.sessions.get(client_id)
         return None if session is None else self._row(session)
 
+    def ids(self) -> list[int]:
+        """Every client, for whoever looks at them piece by piece."""
+        self._sampler.look()
+        return list(self._registry.sessions)
+
     def sort_value(self, client_id: int, key: str) -> float | None:
         """What a client is sorted by, for whoever sorts them piece by piece; None when it is gone, or not known."""
         session = self._registry.sessions.get(client_id)
@@ -200,6 +205,12 @@ def _of_link(attribute: str) -> _Key:
     return value
 
 
+def _bandwidth(observer: Observer, session: Session, now: float) -> float | None:
+    ways = [_of_link(attribute)(observer, session, now) for attribute in ("bandwidth_in", "bandwidth_out")]
+    known = [way for way in ways if way is not None]
+    return sum(known) if known else None
+
+
 _Key = Callable[[Observer, Session, float], Optional[float]]
 
 _KEYS: dict[str, _Key] = {
@@ -209,6 +220,7 @@ _KEYS: dict[str, _Key] = {
     "queue": Observer._queue,
     "in": _of_link("bandwidth_in"),
     "out": _of_link("bandwidth_out"),
+    "bandwidth": _bandwidth,
     "rtt": _of_link("latency"),
     "loss": _of_link("loss"),
 }

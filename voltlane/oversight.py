@@ -32,7 +32,7 @@ class Oversight:
 
     def ids(self) -> list[int]:
         """See Subject."""
-        return list(self._server.registry.sessions)
+        return self._server.observer.ids()
 
     def sort_value(self, client_id: int, key: str) -> float | None:
         """See Subject."""

@@ -137,8 +137,8 @@ class Statistics(NamedTuple):
     loop: Loop
 
 
-SORT_KEYS = ("score", "id", "age", "queue", "in", "out", "rtt", "loss")
-"""What a page of clients can be sorted by."""
+SORT_KEYS = ("score", "id", "age", "queue", "in", "out", "bandwidth", "rtt", "loss")
+"""What a page of clients can be sorted by; "bandwidth" is both ways together."""
 
 
 class ClientRow(NamedTuple):

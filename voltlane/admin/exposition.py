@@ -26,6 +26,8 @@ _COUNTS = {
     "accepted": ("connections_accepted", "Client connections accepted."),
     "sessions": ("sessions_opened", "Sessions of new clients."),
     "resumed": ("sessions_resumed", "Sessions that a client came back to."),
+    "restored": ("sessions_restored", "Sessions that were kept over a restart."),
+    "journal_errors": ("journal_errors", "Times that the journal of sessions could not be written."),
     "replayed": ("packets_replayed", "Missed packets that were sent to clients that came back."),
     "backlog_dropped": ("backlog_packets_dropped", "Missed packets that a backlog had no room for."),
     "unknown_client": ("unknown_client_packets", "Packets of the master's for clients that there are not."),
@@ -91,6 +93,10 @@ class _Collector:
             metric, text = _LATENCIES.get(name, (name.replace("_secs", "_seconds"), name.replace("_", " ")))
             yield _histogram(metric, text, "", {"": distribution})
         yield from self._gauges()
+        links = statistics.links
+        yield _gauge("links_known", "Clients whose link was measured.", links.known)
+        yield _spread("link_rtt_seconds", "Round trips to clients, now.", links.latency)
+        yield _spread("link_loss", "Of a thousand segments to each client, how many were sent again, now.", links.loss)
         loop = statistics.loop
         yield _counter("loop_turns", "Turns of the event loop.", loop.turns)
         yield _counter("loop_busy_seconds", "Seconds in which the loop did not wait.", loop.busy_secs)
@@ -126,9 +132,19 @@ def _counter(name: str, text: str, value: float) -> Any:
     return prometheus_client.core.CounterMetricFamily(_PREFIX + name, text, value=value)
 
 
+def _spread(name: str, text: str, distribution: Distribution) -> Any:
+    """A distribution of this moment, which does not count up."""
+    family = prometheus_client.core.GaugeHistogramMetricFamily(_PREFIX + name, text)
+    family.add_metric([], _buckets(distribution), distribution.total)
+    return family
+
+
+def _buckets(distribution: Distribution) -> list[tuple[str, float]]:
+    return list(zip([*map(str, map(float, distribution.bounds)), "+Inf"], map(float, distribution.counts)))
+
+
 def _histogram(name: str, text: str, label: str, values: Mapping[str, Distribution]) -> Any:
     family = prometheus_client.core.HistogramMetricFamily(_PREFIX + name, text, labels=[label] if label else [])
     for word, distribution in values.items():
-        edges = [*map(str, distribution.bounds), "+Inf"]
-        family.add_metric([word] if label else [], list(zip(edges, distribution.counts)), distribution.total)
+        family.add_metric([word] if label else [], _buckets(distribution), distribution.total)
     return family

@@ -17,6 +17,11 @@ def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
         "clients": statistics.clients._asdict(),
         "master": {**statistics.master._asdict(), "reconnects": statistics.master.reconnects},
         "queues": statistics.queues._asdict(),
+        "links": {
+            "known": statistics.links.known,
+            "latency": spread(statistics.links.latency),
+            "loss": spread(statistics.links.loss),
+        },
         "counts": dict(statistics.counts),
         "reasons": {
             name: {reason.value: count for reason, count in by_reason.items() if count}
