@@ -91,7 +91,8 @@ class _Scraper:
         connection.request("GET", "/metrics")
         now = samples(connection.getresponse().read().decode())
         for key, value in self._before.items():
-            if key[0].endswith(("_total", "_count", "_sum", "_bucket")):
+            now_only = key[0].startswith("voltlane_link_")  # a histogram of this moment goes down as well
+            if key[0].endswith(("_total", "_count", "_sum", "_bucket")) and not now_only:
                 assert now[key] >= value, key
         self._before = now
         return now

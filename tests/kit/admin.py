@@ -49,7 +49,7 @@ class Asker:
         theirs.setblocking(False)
         self.sock.setblocking(False)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        self.endpoint._accept(theirs)
+        self.endpoint._accept(theirs, None)
         self.received = b""
         self.ended = False
 
