@@ -29,7 +29,8 @@ def read_journal(directory: StateDirectory, point: bytes) -> Ledger | None:
     except Damaged as error:
         raise StateError(
             f"{directory.name(FILE)} is damaged: {error}. Move it away, and restart the backend as well: the server "
-            "then begins with no sessions, and with id 1 again. (Older copies of the file are no help: ids would repeat.)"
+            "then begins with no sessions, and with id 1 again. (Older copies of the file are no help: "
+            "ids would repeat.)"
         ) from None
 
 
