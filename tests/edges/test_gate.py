@@ -377,7 +377,7 @@ def test_headers_that_do_not_come_count_as_handshakes(make: MakeWorld):
 def test_a_server_that_stops_waits_for_no_header(make: MakeWorld):
     home = make(PROXIED)
     waiting = Client(home, address=PROXY)
-    home.server.gate.close()
+    home.server._on_stop()
     home.settle()
-    assert waiting.ended and closed(home) == {CloseReason.SHUTDOWN: 1}
+    assert waiting.ended and closed(home)[CloseReason.SHUTDOWN] == 1
     assert home.server.gate.arrivals == {} and counts(home) == (0, 0)
