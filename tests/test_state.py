@@ -34,7 +34,7 @@ def test_sessions_queues_and_reasons() -> None:
         assert lines[1] == (
             "clients: connections=3 in_handshake=1 live=2 stale=1 read=yes "
             f"outboxes=1 outbox_bytes={outbox.size} largest_outbox_bytes={outbox.size} "
-            "backlogs=1 backlog_packets=2 backlog_bytes=22"
+            "backlogs=1 backlog_packets=2 backlog_bytes=22 addresses=0 addresses_banned=0 addresses_untracked=0"
         )
         assert lines[2] == "master: connected=yes outbox_bytes=0 full=no read=yes"
         assert lines[3].startswith("counters: accepted=4 ") and " packets_up=1 " in lines[3]

@@ -344,7 +344,7 @@ class Server:
         admin = self.config.admin
         endpoint = Endpoint(self.reactor, parse_address(admin.address), admin.token, Oversight(self))
         log.info("the admin endpoint is at %s", endpoint.address)
-        self.clients.watcher = endpoint.recorder
+        self.clients.watcher = self.gate.watcher = endpoint.recorder
         return endpoint
 
     # ---- sessions

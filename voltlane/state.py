@@ -49,6 +49,9 @@ def _clients(server: Server) -> dict[str, object]:
         "backlogs": len(backlogs),
         "backlog_packets": sum([backlog.packets for backlog in backlogs]),
         "backlog_bytes": sum([backlog.size for backlog in backlogs]),
+        "addresses": len(server.admission.sources),
+        "addresses_banned": server.admission.banned_now(server.reactor.now),
+        "addresses_untracked": server.admission.untracked,
     }
 
 

@@ -181,6 +181,8 @@ def test_what_is_our_fault_is_no_failure_of_theirs(reason: CloseReason):
 
 def test_flapping():
     yard = Yard(flap_count=3, flap_secs=10, ban_secs=100)
+    told: list[str] = []
+    yard.admission.on_ban = told.append
     for _ in range(5):
         yard.visit(lasts=10)  # none of these is short
     yard.visit(lasts=1)
@@ -189,13 +191,16 @@ def test_flapping():
     for _ in range(3):
         yard.visit(lasts=1)  # the two before are out of the window
     assert yard.come() is CloseReason.ADDRESS_BANNED
+    assert told == ["192.0.2.1"] and yard.admission.banned_now(yard.now) == 1
     yard.visit(B)
     yard.now += 99
     for _ in range(10):
         assert yard.come() is CloseReason.ADDRESS_BANNED, "trying does not make it longer"
     yard.now += 1.1
+    assert yard.admission.banned_now(yard.now) == 0
     yard.visit()
     yard.visit()
+    assert told == ["192.0.2.1"]
 
 
 def test_a_ban_is_no_reason_to_close_and_others_ending_does_not_make_it_longer():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltlane.core.networks import Networks, plain, shown
+from voltlane.core.networks import Networks, plain, shown, shown_network
 
 
 def packed(text: str) -> bytes:
@@ -58,6 +58,13 @@ def test_as_the_standard_library_has_it(v4, v6, data):
             address = ip_address(number.to_bytes(size, "big"))
             if len(plain(address.packed)) == size:
                 assert (address.packed in made) == any(address in network for network in networks)
+
+
+def test_networks_as_text():
+    assert shown_network(packed("192.0.2.1"), 32) == "192.0.2.1"
+    assert shown_network(packed("192.0.2.0"), 24) == "192.0.2.0/24"
+    assert shown_network(packed("2001:db8:1:2::"), 64) == "2001:db8:1:2::/64"
+    assert shown_network(packed("2001:db8::1"), 128) == "2001:db8::1"
 
 
 def test_addresses_as_text():

@@ -198,13 +198,27 @@ def test_a_wrong_proof_is_a_failed_handshake(make: MakeWorld):
     home.resume(owner, address=THERE)
 
 
-def test_flapping(make: MakeWorld):
+class Watching:
+    """A watcher that keeps what it hears of bans."""
+
+    def __init__(self) -> None:
+        self.bans: list[tuple[str, float]] = []
+
+    def banned(self, network: str, seconds: float) -> None:
+        self.bans.append((network, seconds))
+
+
+def test_flapping(make: MakeWorld, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", "voltlane")
     home = make({"limits.flap_count": 3, "limits.flap_secs": 10, "limits.ban_secs": 30})
+    watching = home.server.gate.watcher = Watching()  # type: ignore[assignment]
     for _ in range(3):
         home.new(address=HERE).cut()
         home.settle()
     assert Client(home, address=HERE).theirs.fileno() == -1
     assert closed(home) == {CloseReason.PEER_CLOSED: 3, CloseReason.ADDRESS_BANNED: 1}
+    assert watching.bans == [("192.0.2.1", 30)]
+    assert caplog.text.count("192.0.2.1 is banned for 30 s") == 1
     home.new(address=THERE)
     home.pass_(31)
     home.new(address=HERE)

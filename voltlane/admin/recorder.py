@@ -27,6 +27,11 @@ class Recorder:
             kind = "resumed" if resumed else "connected"
             self._events.happened({"kind": kind, "id": client_id, "peer": peer, "at": _now()})
 
+    def banned(self, network: str, seconds: float) -> None:
+        """See Watcher."""
+        if self._events.watched:
+            self._events.happened({"kind": "banned", "peer": network, "seconds": seconds, "at": _now()})
+
     def gone(self, client_id: int, peer: str, reason: CloseReason, detail: str) -> None:
         """See Watcher."""
         row = {"id": client_id or None, "peer": peer, "reason": reason.value, "detail": detail[:200], "at": _now()}

@@ -12,12 +12,12 @@ Every decision costs the same, however many addresses there are.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Union
+from typing import Callable, Union
 
 from ..config.limits import Limits
 from ..reasons import CloseReason
 from .bucket import TokenBucket
-from .networks import Networks, plain
+from .networks import Networks, plain, shown_network
 
 MINUTE = 60.0
 _FORGOTTEN_AT_ONCE = 2
@@ -90,6 +90,8 @@ class Admission:
         """Of the sources without a connection, those that are banned, or were; the oldest ban first."""
         self._resting: OrderedDict[bytes, Source] = OrderedDict()
         self._anyone = Source(self, b"")
+        self.on_ban: Callable[[str], None] = lambda network: None
+        """Called with the network when one is banned."""
         self.configure(limits)
 
     def configure(self, limits: Limits) -> None:
@@ -171,6 +173,10 @@ class Admission:
                 return CloseReason.ADDRESS_RATE
         return None
 
+    def banned_now(self, now: float) -> int:
+        """How many addresses are banned. Looks at all that are known."""
+        return sum(source.banned_until > now for source in self.sources.values())
+
     # ---- what sources tell
 
     def lose(self, source: Source, failed: bool, lifetime: float, now: float) -> None:
@@ -194,6 +200,8 @@ class Admission:
         if source.flaps >= limits.flap_count:
             source.flaps = 0
             source.banned_until = now + limits.ban_secs
+            prefix = limits.ipv4_prefix if len(source.key) == 4 else limits.ipv6_prefix
+            self.on_ban(shown_network(source.key, prefix))
 
     # ---- the table
 

@@ -20,6 +20,11 @@ def shown(packed: bytes, port: int) -> str:
     return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
 
 
+def shown_network(packed: bytes, length: int) -> str:
+    """A network as text; one of a single address as that address."""
+    return f"{ip_address(packed)}{'' if length == len(packed) * 8 else f'/{length}'}"
+
+
 class Networks:
     """Networks, written as text. Asking costs a look-up for each prefix length among them, however many there are."""
 

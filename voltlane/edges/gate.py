@@ -19,6 +19,7 @@ from ..net.poller import WRITE
 from ..net.reactor import Reactor
 from ..net.sockets import reset_on_close
 from ..ops.log import PeerLog, log, say_closed
+from ..ops.watch import Watcher
 from ..reasons import ORDINARY, CloseReason
 from ..wire.proxy import MAX_HEADER, ProxyHeader, read_header
 
@@ -48,6 +49,9 @@ class Gate:
         self._on_client = on_client
         self.arrivals: dict[Arrival, None] = {}
         """Connections whose header has not come yet."""
+        self.watcher: Watcher | None = None
+        """Whoever wants to hear of each ban."""
+        admission.on_ban = self._on_ban
         self.configure(listener)
 
     def configure(self, listener: Listener) -> None:
@@ -85,6 +89,13 @@ class Gate:
         """Wait for nobody's header any more."""
         for arrival in list(self.arrivals):
             arrival.close(CloseReason.SHUTDOWN)
+
+    def _on_ban(self, network: str) -> None:
+        secs = self.admission.limits.ban_secs
+        fields = {"network": network, "secs": secs}
+        log.info("%(network)s is banned for %(secs)g s: it comes and goes all the time", fields)
+        if self.watcher is not None:
+            self.watcher.banned(network, secs)
 
     def _refuse(self, sock: socket.socket, name: str, reason: CloseReason) -> None:
         reset_on_close(sock)

@@ -13,5 +13,8 @@ class Watcher(Protocol):
     def here(self, client_id: int, peer: str, resumed: bool) -> None:
         """A client is through with its handshake."""
 
+    def banned(self, network: str, seconds: float) -> None:
+        """An address, or a network that counts as one, is not let in for so long."""
+
     def gone(self, client_id: int, peer: str, reason: CloseReason, detail: str) -> None:
         """A connection was closed; id 0 when it had no session yet."""
