@@ -1,6 +1,6 @@
 """The process of the attackers: `python -m bench.siege.attackers JSON`, until its standard input ends.
 
-They come from a few loopback addresses of their own, and at a low priority: elsewhere they would have machines of their
+They come from 250 loopback addresses of their own, and at a low priority: elsewhere they would have machines of their
 own, and here the server's processor is what they want.
 """
 
@@ -19,7 +19,7 @@ from bench.machine import raise_descriptor_limit
 
 from .attacks import ATTACKS, IN, NOT_NOW, OUT, Attack, HalfResume, Peer
 
-SOURCES = 16
+SOURCES = 250
 TICK_SECS = 0.01
 NICE = 10
 _NO_PORT_YET = 24  # IP_BIND_ADDRESS_NO_PORT: a name for it came with Python 3.12 only

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from bench.wires import Fault, Wire
 
 SIZE = 32
+SOURCES = 100
+"""Loopback addresses that they come from."""
 _FRAME = struct.Struct("<IQd16x")
 _WIRE = Wire()
 CONNECT_SECS = 10.0
@@ -42,8 +44,9 @@ class Trips(NamedTuple):
 class GoodClient:
     """One session, connected."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), CONNECT_SECS)
+    def __init__(self, port: int, number: int) -> None:
+        source = (f"127.0.3.{1 + number % SOURCES}", 0)
+        self.sock = socket.create_connection(("127.0.0.1", port), CONNECT_SECS, source)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.sendall(_WIRE.opening(0))
         got = b""
@@ -95,7 +98,7 @@ class Population:
         """`pace`: seconds between two packets of one client."""
         self._pace = pace
         self._poller = select.epoll()
-        self.clients = [GoodClient(port) for _ in range(count)]
+        self.clients = [GoodClient(port, number) for number in range(count)]
         self._by_fd = {client.sock.fileno(): client for client in self.clients}
         for fd in self._by_fd:
             self._poller.register(fd, select.EPOLLIN)

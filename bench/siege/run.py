@@ -16,8 +16,16 @@ from .good import Population, Trips
 
 PACE = 0.1
 """Seconds between two packets of a good client."""
-PUBLIC: dict[str, object] = {"clients.handshake_secs": 5}
-"""The server's settings: the defaults, as far as nothing else is said here."""
+PUBLIC: dict[str, object] = {
+    "limits.handshakes": 6000,
+    "limits.address_connections": 100,
+    "limits.address_rate": 20,
+    "limits.address_burst": 50,
+    "limits.address_failures": 60,
+    "limits.memory_bytes": 256 << 20,
+    "clients.byte_rate": 128 << 10,
+}
+"""Settings for a server that anybody may connect to; what is not said here is at its default."""
 
 
 class Siege(NamedTuple):
@@ -42,10 +50,10 @@ def besiege(
     share: float = 1.0,
     attacks: Sequence[str],
     pure: bool = False,
-    settings: dict[str, object] | None = None,
+    settings: dict[str, object],
 ) -> Siege:
     """Measure `seconds` of siege behind a fifth of it in peace. Raises Fault when a good client loses anything."""
-    with echoing() as master, observed({**PUBLIC, **(settings or {})}, master, pure=pure) as server:
+    with echoing() as master, observed(settings, master, pure=pure) as server:
         people = Population(server.port, good, PACE)
         try:
             peace = people.exchange(max(1.0, seconds / 5))

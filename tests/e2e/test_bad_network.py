@@ -87,7 +87,7 @@ class Player:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_client_behind_a_bad_network_gets_everything_once_and_in_order(seed: int) -> None:
     choose = random.Random(seed)
-    script = [Link()] + [Link(faults(choose), faults(choose)) for _ in range(25)] + [Link()]
+    script = [Link()] + [Link(faults(choose), faults(choose)) for _ in range(12)] + [Link()]
     with (
         BackendProcess() as backend,
         ServerProcess(backend.address) as server,
