@@ -136,6 +136,24 @@ def test_who_takes_a_little_now_and_then_is_not_stalled(make: MakeWorld):
     assert client.got == payloads and not client.ended and home.server.counters.closed == {}
 
 
+def test_who_reads_slowly_is_not_stalled_though_the_socket_does_not_say_so(make: MakeWorld):
+    """There is room to tell of only when much of the kernel's buffer is empty again."""
+    home = make({"clients.write_stall_secs": 10})
+    client = home.new(send_buffer=1 << 18)
+    client.reading = False
+    home.master.send(client.id, *numbered(2000, 1000))
+    home.settle()
+    outbox = home.server.clients.connections[0].outbox
+    assert outbox is not None
+    waiting = outbox.size
+    for _ in range(6):
+        home.pass_(8)
+        client.received.feed(client.sock.recv(40_000))
+    assert outbox.size == waiting and home.connected() == 1
+    home.pass_(25)
+    assert home.connected() == 0 and home.server.counters.closed == {CloseReason.WRITE_STALLED: 1}
+
+
 def test_a_stall_is_counted_from_when_something_waits(make: MakeWorld):
     """A timer that was left from another time does not end the next one early."""
     home = make({"clients.write_stall_secs": 10})
