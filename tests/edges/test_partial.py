@@ -79,7 +79,8 @@ def test_memory_grows_with_what_arrives_not_with_what_was_announced(sockets: tup
         theirs.send(b"y" * 1000)
         arrived += large.receive(ours, QUANTUM)
         assert large.held <= 2.3 * (arrived + QUANTUM)
-        assert large.held >= large._buffer.__sizeof__(), "what an array holds in reserve counts"
+        if hasattr(large._buffer, "__sizeof__"):  # PyPy does not say
+            assert large.held >= large._buffer.__sizeof__(), "what an array holds in reserve counts"
 
 
 def test_the_end_of_the_stream(sockets: tuple[socket.socket, socket.socket]):
