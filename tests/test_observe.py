@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
+from kit.handlers import tcp_pair
+from kit.wait import wait_until
 from kit.world import World, numbered, world
 
+from voltlane.net.tcpinfo import AVAILABLE
 from voltlane.reasons import CloseReason, EndReason
 from voltlane.statistics import SORT_KEYS
 
@@ -179,3 +184,28 @@ def test_sessions_of_an_earlier_process_are_in_order_too():
         assert [row.id for row in made.server.clients_page("rtt").rows] == sorted(registry.sessions)
         row = made.server.client(4)
         assert row is not None and row.age == pytest.approx(20 - 11)  # World lets sessions be stale for 20 s
+
+
+# ---- over TCP
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="no TCP_INFO here")
+def test_over_tcp_the_kernel_tells(monkeypatch):
+    with world({"quality.sample_secs": 1}) as made:
+        monkeypatch.setattr("kit.world.socket.socketpair", tcp_pair)
+        client = made.new(send_buffer=1 << 16)
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        arrived = made.master.data[client.id]
+        made.server.statistics()
+        for number in range(3):
+            client.send(bytes(1000))
+            wait_until(lambda: made.settle() or len(arrived) > number, "the packet")  # noqa: B023
+            made.pass_(1.5)
+        row = made.server.client(client.id)
+        assert row.peer.startswith("127.0.0.1:")
+        assert 0 < row.rtt < 1 and row.rttvar is not None and row.idle < 10
+        assert (row.loss, row.retransmits) == (0, 0)
+        assert row.bytes_in > 0 and row.bytes_out is not None and 0 <= row.score <= 1000
+        links = made.server.statistics().links
+        assert links.known == links.latency.observed == 1
+        client.cut()

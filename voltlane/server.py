@@ -116,7 +116,8 @@ class Server:
             self.budget,
             self._on_crowd,
         )
-        self.shedder = Shedder(self.reactor, self.hub, self.budget)
+        self.sampler = Sampler(self.reactor, self.clients.turns, config.quality.sample_secs)
+        self.shedder = Shedder(self.reactor, self.hub, self.budget, self.sampler)
         self.admission = Admission(config.limits)
         self.gate = Gate(
             self.reactor, self.admission, self.counters, self.clients.peers, self.clients.accept, config.listener
@@ -130,7 +131,6 @@ class Server:
             self._on_master,
             self._on_dial_failure,
         )
-        self.sampler = Sampler(self.reactor, self.clients.turns, config.quality.sample_secs)
         self.observer = Observer(
             config, self.reactor, self.counters, self.registry, self.clients, self.trunk, self.sampler
         )

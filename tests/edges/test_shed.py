@@ -9,6 +9,7 @@ import pytest
 from kit.world import Client, MakeWorld, World, numbered
 
 from voltlane.config import Limits
+from voltlane.edges.sampler import ClientQuality
 from voltlane.reasons import CloseReason, EndReason
 from voltlane.wire.framing import frame
 from voltlane.wire.packets import ProtocolVersion, PubKey
@@ -238,3 +239,31 @@ def test_random_lives_in_want_of_memory(make: MakeWorld, seed: int):
         if client.id in home.server.registry.sessions and not client.closed and client.reading:
             assert numbers == list(range(sent[client.id]))
     assert home.server.counters.ended[EndReason.MEMORY] and home.server.counters.closed[CloseReason.FRAME_SHED]
+
+
+@pytest.mark.parametrize("worst", [0, 1, 2])
+def test_of_queues_that_are_alike_that_of_the_worst_link_goes(make: MakeWorld, worst: int):
+    home = make(TIGHT)
+    clients = [home.new() for _ in range(4)]
+    connections = {connection.session.id: connection for connection in home.server.clients.connections}  # type: ignore[union-attr]
+    for place, client in enumerate(clients[:3]):
+        quality = connections[client.id].quality = ClientQuality(0.0)
+        quality.set_latency(0.9 if place == worst else 0.6)
+        flood(home, client, 110_000)
+    assert home.server.counters.closed == {}
+    flood(home, clients[3], 90_000)
+    assert home.server.counters.closed == {CloseReason.OUTBOX_SHED: 1}
+    assert home.master.notices(Flag.FAILURE) == [(clients[worst].id, b"out of memory")]
+
+
+def test_a_bad_link_is_no_reason_to_go_before_a_larger_queue(make: MakeWorld):
+    home = make(TIGHT)
+    bad, large, other = home.new(), home.new(), home.new()
+    for connection in home.server.clients.connections:
+        if connection.session is not None and connection.session.id == bad.id:
+            connection.quality = ClientQuality(0.0)
+            connection.quality.record(0, 1000)
+    flood(home, bad, 60_000)
+    flood(home, large, 300_000)
+    flood(home, other, 60_000)
+    assert home.master.notices(Flag.FAILURE) == [(large.id, b"out of memory")]

@@ -7,6 +7,7 @@ however many there are. A holding moves to another shelf only when its size has 
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Callable
 
 CHUNK_COST = 128
@@ -57,10 +58,15 @@ class Budget:
 
     def largest(self) -> Holding | None:
         """The holding that should go first, of those that can: no other is twice as large."""
+        return next(iter(self.largest_ones(1)), None)
+
+    def largest_ones(self, most: int) -> list[Holding]:
+        """Up to so many of which each could be called the largest: no other is twice as large."""
         for shelf in reversed(self._shelves):
             if shelf:
-                return next(reversed(shelf))  # the first of a dictionary is slow to find where many have left before it
-        return None
+                # From the end: the first of a dictionary is slow to find where many have left before it.
+                return list(islice(reversed(shelf), most))
+        return []
 
     def file(self, holding: Holding, old: int, new: int) -> None:
         """Move a holding from shelf to shelf; 0 is none."""

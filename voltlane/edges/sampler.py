@@ -1,8 +1,8 @@
 """Asking the kernel about every client's link, a slice at a time.
 
 The kernel counts each connection's bytes, retransmits and round trips anyway; asking costs a system call. So nobody is
-asked for a packet, and nobody at all while it is of no use: sampling goes on while somebody looks (`Sampler.look`), and
-for `LINGER` after that. An idle server that nobody looks at makes no wake-ups.
+asked for a packet, and nobody at all while it is of no use: sampling goes on while somebody looks (`Sampler.look`) or
+clients have to be chosen from, and for `LINGER` after that. An idle server that nobody looks at makes no wake-ups.
 
 A round takes `interval` seconds, or longer where it would take more than `SHARE` of the loop's time.
 """
@@ -18,7 +18,7 @@ from ..net.reactor import TICK, Reactor
 from ..net.tcpinfo import TcpInfo
 from ..quality import WORST, LinkQuality
 from .tcp import ClientConnection
-from .turns import Reader, Turns
+from .turns import Turns
 
 LINGER = 30.0
 """Seconds for which sampling goes on after somebody has looked."""
@@ -124,8 +124,8 @@ class Sampler:
         self._timer = self._reactor.call_later(max(pause, spent / SHARE), self._slice)
 
 
-def rank(reader: Reader) -> int:
-    """The order in which those in line are read: by score, a link that nothing is known of in the middle."""
-    quality = reader.quality if isinstance(reader, ClientConnection) else None
+def rank(client: object) -> int:
+    """A client's link for comparing: its score, or in the middle where nothing is known. The lowest is served first."""
+    quality = client.quality if isinstance(client, ClientConnection) else None
     score = quality.score if quality is not None else None
     return UNKNOWN if score is None else score

@@ -1,5 +1,6 @@
 """What goes when the memory for all queues together is used up: the largest of them, until it is enough.
 
+Of several that are about equally large, the one whose client's link is worst, as far as that is known.
 It happens at the end of a turn. In a turn a stream is read once, so that is how much the budget can be exceeded by.
 """
 
@@ -11,8 +12,11 @@ from ..core.session import Session
 from ..net.reactor import Reactor
 from ..ops.log import log
 from ..reasons import CloseReason, EndReason
+from .sampler import Sampler, rank
 from .tcp import ClientConnection
 
+ALIKE = 16
+"""Of so many queues of about the largest size, the links are compared."""
 QUIET_SECS = 10.0
 """Between two lines in the log."""
 
@@ -20,10 +24,11 @@ QUIET_SECS = 10.0
 class Shedder:
     """Watches a budget, and says in the log when something had to go: at once, and then not again for a while."""
 
-    def __init__(self, reactor: Reactor, hub: Hub, budget: Budget) -> None:
+    def __init__(self, reactor: Reactor, hub: Hub, budget: Budget, sampler: Sampler) -> None:
         self._reactor = reactor
         self._hub = hub
         self._budget = budget
+        self._sampler = sampler
         self._quiet_until = reactor.now
         budget.on_over = self._on_over
 
@@ -36,8 +41,9 @@ class Shedder:
     def on_flush(self) -> None:
         """Bring the sum back under the limit."""
         budget, queues, before = self._budget, 0, self._budget.used
+        self._sampler.look()
         while budget.is_over:
-            largest = budget.largest()
+            largest = max(budget.largest_ones(ALIKE), key=_rank, default=None)
             if largest is None:
                 break  # the rest waits for the master, which has limits of its own
             self._shed(largest)
@@ -57,3 +63,7 @@ class Shedder:
         else:
             assert isinstance(holding.owner, ClientConnection)
             holding.owner.shed(holding)
+
+
+def _rank(holding: Holding) -> int:
+    return rank(holding.owner)
