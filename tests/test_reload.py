@@ -115,6 +115,13 @@ USES = {
     "clients.overflow_policy": Use(
         "block", lambda server: "block" if server.clients.pressure._limits.block else "disconnect"
     ),
+    "clients.packet_rate": Use(7.0, lambda server: server.clients.meters._limits.packet_rate),
+    "clients.byte_rate": Use(7.0, lambda server: server.clients.meters._limits.byte_rate),
+    "clients.rate_burst_secs": Use(7.0, lambda server: server.clients.meters._limits.rate_burst_secs),
+    "clients.rate_policy": Use(
+        "disconnect", lambda server: "disconnect" if server.clients.meters._limits.disconnect else "throttle"
+    ),
+    "clients.idle_secs": Use(7.0, lambda server: server.clients.meters._limits.idle_secs),
     "clients.handshake_secs": Use(7.0, lambda server: server.clients.limits.handshake_secs),
     "clients.packet_size_limit": Use(100, lambda server: max(server.clients.quiet, server.clients.small)),
     "clients.stale_timeout_secs": Use(7.0, lambda server: server.registry._stale_timeout),
@@ -256,3 +263,30 @@ def test_room_for_the_master_is_judged_anew() -> None:
         assert made.server.trunk.full and made.server.clients.turns.paused
         made.connect_master()
         made.settle()
+
+
+def test_clients_that_are_there_are_metered_by_the_new_rates() -> None:
+    with world() as made:
+        client = made.new()
+        change(made, clients__packet_rate=1, clients__rate_burst_secs=1)
+        client.send(*[b"x"] * 5)
+        made.settle()
+        client.send(b"later")
+        made.settle()
+        assert b"later" not in made.master.data[client.id]
+        change(made, clients__packet_rate=0)
+        made.settle()
+        assert made.master.data[client.id][-1] == b"later"  # at once: nobody waits for a rate that is no more
+        client.send(b"and", b"on")
+        made.settle()
+        assert made.master.data[client.id][-2:] == [b"and", b"on"]
+
+
+def test_an_idle_time_that_is_set_later_counts_for_everybody() -> None:
+    with world() as made:
+        client = made.new()
+        change(made, clients__idle_secs=5)
+        made.pass_(4)
+        assert not client.ended
+        made.pass_(2)
+        assert client.ended

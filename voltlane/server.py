@@ -257,7 +257,7 @@ class Server:
         """Go by these settings from now on; only the live ones may differ from what `config` was."""
         self.config = config
         master, clients = config.master, config.clients
-        self.clients.configure(ClientLimits.of(clients), PressureLimits.of(clients))
+        self.clients.configure(ClientLimits.of(clients), PressureLimits.of(clients), MeterLimits.of(clients))
         self.trunk.configure(TrunkLimits.of(master))
         self.hub.configure(BacklogLimits.of(clients))
         self.budget.configure(_memory(config))

@@ -188,19 +188,27 @@ class Clients(Section):
         live=True,
     )
     packet_rate: float = setting(
-        0.0, "Packets a second that one client may send, in the long run. 0 = any number.", unit="packets", at_least=0
+        0.0,
+        "Packets a second that one client may send, in the long run. 0 = any number.",
+        unit="packets",
+        at_least=0,
+        live=True,
     )
-    byte_rate: float = setting(0.0, "The same limit in bytes; both count.", unit="bytes", at_least=0)
+    byte_rate: float = setting(0.0, "The same limit in bytes; both count.", unit="bytes", at_least=0, live=True)
     rate_burst_secs: float = seconds(
-        1.0, "How many seconds' worth of them a client may send at once after a quiet time.", at_least=_SHORTEST
+        1.0,
+        "How many seconds' worth of them a client may send at once after a quiet time.",
+        at_least=_SHORTEST,
+        live=True,
     )
     rate_policy: str = setting(
         "throttle",
         'What happens to a client that sends more. "throttle": it is not read until the rate allows for what it has '
         'sent. "disconnect": it is closed, and may come back.',
         form=one_of("throttle", "disconnect"),
+        live=True,
     )
-    idle_secs: float = seconds(0.0, "A client that has sent nothing for so long is closed. 0 = never.")
+    idle_secs: float = seconds(0.0, "A client that has sent nothing for so long is closed. 0 = never.", live=True)
     stale_timeout_secs: float = seconds(
         300.0, "How long a client that lost its connection can come back. 0 = it is gone at once.", live=True
     )

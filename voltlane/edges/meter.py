@@ -7,6 +7,7 @@ read again until it owes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -78,7 +79,19 @@ class Meters:
         self._turns = turns
         self._counters = counters
         self._limits = limits
+        self.configure(limits, ())
+
+    def configure(self, limits: MeterLimits, clients: Iterable[ClientConnection]) -> None:
+        """Go by these limits from now on. Where they are others, these clients are metered as if they were new."""
+        changed, self._limits = limits != self._limits, limits
         self._on = bool(limits.packet_rate or limits.byte_rate or limits.idle_secs)
+        for client in clients if changed else ():
+            self.forget(client)
+            throttled = client.flags & THROTTLED
+            client.flags &= ~(METERED | THROTTLED)
+            self.watch(client)
+            if throttled:
+                self._turns.enqueue(client, client.session is None)
 
     def watch(self, client: ClientConnection) -> None:
         """It is new."""

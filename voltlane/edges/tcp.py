@@ -91,14 +91,15 @@ class ClientEdge:
         self.turns = Turns(reactor, on_crowd)
         self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
         self.meters = Meters(reactor, trunk, self.turns, counters, meter)
-        self.configure(limits, pressure)
+        self.configure(limits, pressure, meter)
 
-    def configure(self, limits: ClientLimits, pressure: PressureLimits) -> None:
+    def configure(self, limits: ClientLimits, pressure: PressureLimits, meter: MeterLimits) -> None:
         """Go by these limits from now on."""
         self.limits = limits
         self.small = min(LARGE, limits.packet_size_limit)
         self.quiet = min(QUIET, limits.packet_size_limit)
         self.pressure.configure(pressure)
+        self.meters.configure(meter, self.connections)
 
     def accept(self, sock: socket.socket, peer: str = LOCAL, source: Source | None = None) -> None:
         """A new connection: its socket, what to call it, and whom to tell how it goes on."""
