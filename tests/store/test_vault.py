@@ -95,7 +95,7 @@ class Process:
     def stop(self) -> None:
         self.vault.seal()
         for session in self.registry.live():
-            self.hub.lost(session, [], self.loop.now)
+            self.hub.lost(session, [(join([b"unread"]), 1)], self.loop.now)
         self.vault.leave()
         self.loop.close()
 
@@ -318,7 +318,8 @@ def test_backlogs_are_within_the_limits_of_the_process_that_takes_them(home: Hom
 
 def test_nothing_is_written_about_a_stop_where_nothing_waits(home: Home) -> None:
     first = home.start()
-    first.open()
+    first.lose(first.open())
+    first.turn()
     first.stop()
     assert sorted(os.listdir(home.path)) == ["lock", JOURNAL]
 
@@ -327,7 +328,9 @@ def test_no_one_is_evicted_because_all_are_left_at_once(home: Home) -> None:
     first = home.start(most=2)
     ids = [first.open().id for _ in range(10)]
     first.stop()
-    assert sorted(home.start(most=2).registry.sessions) == ids
+    sessions = home.start(most=2).registry.sessions
+    assert sorted(sessions) == ids
+    assert all(session.backlog is not None and session.backlog.packets == 1 for session in sessions.values())
 
 
 # ---- while it goes on

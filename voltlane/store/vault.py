@@ -312,7 +312,7 @@ class Vault(NoVault, Chronicle):
 
     def leave(self) -> None:
         """See NoVault."""
-        waiting = list(self._waiting()) if self._sealed else []
+        waiting, self._sealed = list(self._waiting()) if self._sealed else [], False
         if waiting:
             try:
                 write_backlogs(self._directory, self.key.public, waiting)
