@@ -441,6 +441,23 @@ def test_a_full_disk_costs_the_journal_and_nothing_else(
     assert set(home.start().registry.sessions) == {kept.id, after.id, *(session.id for session in sessions)}
 
 
+def test_a_disk_that_fails_while_the_file_is_written_anew_is_tried_again_once(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    process = home.start(sync=0)
+    session = process.open()
+    process.vault._draft(process.loop.now)
+    disk.full = True
+    process.lose(session)
+    process.loop.pass_(0.1, step=0.1)  # the next slice comes before the end of the turn
+    assert process.counters.journal_errors == 1 and process.loop.timers == 1
+    disk.full = False
+    process.turn(2 * RETRY_SECS)
+    process.die()
+    assert process.vault.healthy and list(left(home.start())) == [session.id]
+
+
 def test_a_write_that_ends_in_the_middle_of_a_record_harms_none_before_it(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -194,16 +194,17 @@ class Vault(NoVault, Chronicle):
 
     def on_flush(self) -> None:
         """Write what has happened."""
-        pending, self._pending = self._pending, []
-        if not pending:
-            return
         journal = self._journal
-        if not self._managed(journal.append, b"".join(pending)):
+        if not self._pending or not self._write():
             return
         if self._sync_secs and self._syncing is None and journal.unsynced:
             self._syncing = self._reactor.call_later(self._sync_secs, self._sync)
         if self._drafting is None and journal.size > 2 * SESSION_SIZE * len(self._registry.sessions) + SPARE:
             self._draft(self._reactor.now)
+
+    def _write(self) -> bool:
+        pending, self._pending = self._pending, []
+        return self._managed(self._journal.append, b"".join(pending))
 
     def _sync(self, now: float) -> None:
         self._syncing = None
@@ -227,8 +228,9 @@ class Vault(NoVault, Chronicle):
             self._drafting = self._reactor.call_later(SLICE_SECS, self._slice)
 
     def _slice(self, now: float) -> None:
-        self.on_flush()
         self._drafting = None
+        if not self._write():  # what is described next is as it is after all that has happened
+            return
         some = list(islice(self._left, SLICE))
         if self._managed(self._journal.add, self._records_of(some)):
             if some:
