@@ -80,8 +80,11 @@ def test_a_client_that_overflows_is_counted_out_once(make: MakeWorld):
     assert counts(home) == (0, 0)
 
 
-def test_a_connection_that_cannot_be_watched_is_counted_out(make: MakeWorld, monkeypatch: pytest.MonkeyPatch):
-    home = make({"limits.address_connections": 5})
+@pytest.mark.parametrize(("settings", "address"), [({}, HERE), (PROXIED, PROXY)], ids=["client", "proxy"])
+def test_a_connection_that_cannot_be_watched_is_counted_out(
+    make: MakeWorld, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object], address: object
+):
+    home = make({"limits.address_connections": 5, **settings})
 
     def add(fd: int) -> None:
         raise OSError("no watches left")
@@ -90,7 +93,7 @@ def test_a_connection_that_cannot_be_watched_is_counted_out(make: MakeWorld, mon
     with theirs, ours, monkeypatch.context() as patch:
         patch.setattr(home.loop.poller, "add", add)
         with pytest.raises(OSError, match="no watches left"):
-            home.server.gate.accept(theirs, HERE)
+            home.server.gate.accept(theirs, address)
     assert counts(home) == (0, 0) and home.server.admission.sources == {}
 
 

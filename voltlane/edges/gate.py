@@ -72,15 +72,20 @@ class Gate:
             answer = admission.admit(packed_of(address) if admission.wants_addresses else b"", self.reactor.now)
         if isinstance(answer, CloseReason):
             self._refuse(sock, name, answer)
-        elif self._proxies is None:
-            self.take_in(sock, name, answer)
         else:
-            Arrival(self, sock, name, answer)
+            self._hand_over(self._on_client if self._proxies is None else self._await_header, sock, name, answer)
 
     def take_in(self, sock: socket.socket, name: str, source: Source) -> None:
-        """Hand a connection over that was admitted."""
+        """Hand a connection over that is known to be a client's."""
+        self._hand_over(self._on_client, sock, name, source)
+
+    def _await_header(self, sock: socket.socket, name: str, source: Source) -> None:
+        Arrival(self, sock, name, source)
+
+    def _hand_over(self, receiver: TakeIn, sock: socket.socket, name: str, source: Source) -> None:
+        """Whoever gets a connection tells its source of the end of it; if it cannot be taken, nobody else would."""
         try:
-            self._on_client(sock, name, source)
+            receiver(sock, name, source)
         except Exception:
             source.left(CloseReason.INTERNAL_ERROR, False, 0.0, self.reactor.now)
             raise
