@@ -6,7 +6,7 @@ phases): no client can make a new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from ..statistics import Distribution, Statistics
@@ -58,15 +58,42 @@ _LATENCIES = {
 
 def expose(statistics: Statistics, ready: bool, accept: str) -> tuple[bytes, str]:
     """The metrics and their content type: OpenMetrics, or Prometheus's older text for who asks for no other."""
-    collector = _Collector(statistics, ready)
-    if "text/plain" in accept and "openmetrics" not in accept:
-        return prometheus_client.generate_latest(collector), prometheus_client.CONTENT_TYPE_LATEST
+    work = exposing(statistics, ready, accept)
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            body, content_type = done.value
+            return body, content_type
+
+
+def exposing(statistics: Statistics, ready: bool, accept: str) -> Generator[None, None, tuple[bytes, str]]:
+    """The same family by family: writing all of it at once would keep clients waiting for ten milliseconds."""
     openmetrics = prometheus_client.openmetrics.exposition
-    return openmetrics.generate_latest(collector), openmetrics.CONTENT_TYPE_LATEST
+    write, content_type, end = openmetrics.generate_latest, openmetrics.CONTENT_TYPE_LATEST, b"# EOF\n"
+    if "text/plain" in accept and "openmetrics" not in accept:
+        write, content_type, end = prometheus_client.generate_latest, prometheus_client.CONTENT_TYPE_LATEST, b""
+    parts = []
+    for family in _Families(statistics, ready).collect():
+        text: bytes = write(_Alone(family))
+        parts.append(text[: len(text) - len(end)])
+        yield
+    return b"".join(parts) + end, content_type
 
 
-class _Collector:
-    """What prometheus_client asks for metrics."""
+class _Alone:
+    """One metric family, as prometheus_client asks for all there are."""
+
+    def __init__(self, family: Any) -> None:
+        self._family = family
+
+    def collect(self) -> list[Any]:
+        """Every metric family."""
+        return [self._family]
+
+
+class _Families:
+    """The figures as metric families."""
 
     def __init__(self, statistics: Statistics, ready: bool) -> None:
         self._statistics = statistics

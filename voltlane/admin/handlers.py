@@ -9,7 +9,7 @@ from typing import Any
 from . import figures, listing
 from .answers import JSON, Refusal, Response, encode_json, json_response
 from .events import Events
-from .exposition import expose
+from .exposition import exposing
 from .guard import Guard
 from .http1 import Request
 from .page import Page
@@ -65,9 +65,10 @@ class Handlers:
 
     # ---- figures
 
-    def metrics(self, request: Request) -> Response:
+    def metrics(self, request: Request) -> Work:
         """All counters, for Prometheus."""
-        body, content_type = expose(self._subject.statistics(), self._subject.ready, request.headers.get("accept", ""))
+        subject, accept = self._subject, request.headers.get("accept", "")
+        body, content_type = yield from exposing(subject.statistics(), subject.ready, accept)
         return Response(HTTPStatus.OK, body, content_type)
 
     def stats(self, request: Request) -> Response:
