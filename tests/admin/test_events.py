@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from kit.admin import Asker
+from pathlib import Path
+
+from kit.admin import Asker, watched_world
 from kit.world import World
 
 from voltlane.admin.events import MOST_GATHERED, MOST_VIEWERS, VIEWER_BYTES
+from voltlane.core.admission import Source
+from voltlane.reasons import CloseReason
 
 
 def viewer(world: World) -> Asker:
@@ -113,3 +117,18 @@ def test_a_server_that_ends_lets_its_viewers_go(watched: World) -> None:
     asker.settle()
     assert asker.ended
     watched._plain = (descriptors - 1, timers)
+
+
+def test_bans_are_told_as_they_happen(tmp_path: Path) -> None:
+    settings = {"admin.address": f"unix:{tmp_path}/admin", "limits.flap_count": 1, "limits.flap_secs": 9}
+    with watched_world({**settings, "limits.ban_secs": 30}) as world:
+        asker = viewer(world)
+        for address, name in ((bytes([192, 0, 2, 7]), "192.0.2.7"), (b"\x20\x01\x0d\xb8" + bytes(12), "2001:db8::/64")):
+            source = world.server.admission.admit(address, world.clock.now)
+            assert isinstance(source, Source)
+            source.left(CloseReason.PEER_CLOSED, False, 0.1, world.clock.now)
+            world.pass_(0.3, step=0.1)
+            asker.settle()
+            (*_, (event,)) = [data["events"] for kind, data in asker.events() if kind == "happened"]
+            assert (event["kind"], event["peer"], event["seconds"]) == ("banned", name, 30)
+        asker.close()
