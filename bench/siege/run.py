@@ -23,7 +23,8 @@ PUBLIC: dict[str, object] = {
     "limits.address_burst": 50,
     "limits.address_failures": 60,
     "limits.memory_bytes": 256 << 20,
-    "clients.byte_rate": 128 << 10,
+    "clients.byte_rate": 64 << 10,
+    "clients.rate_burst_secs": 0.25,
 }
 """Settings for a server that anybody may connect to; what is not said here is at its default."""
 
