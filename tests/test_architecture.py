@@ -28,7 +28,7 @@ LAYERS = {
     "store": {"store"},
     "edges": {"edges"},
     "admin": {"admin"},
-    "server": {"server", "farewell", "reload", "state", "observe", "oversight", "service"},
+    "server": {"server", "farewell", "firehose", "reload", "state", "observe", "oversight", "service"},
     "links": {"deadlines", "links", "serverlink"},  # what the libraries stand on
     "libraries": {"client", "backend"},
     "cli": {"commands", "cli", "__main__"},

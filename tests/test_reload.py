@@ -154,7 +154,7 @@ BY_PROCESS = {"general.log_level", "general.log_format", "general.log_lines_per_
 
 
 def _dialer(server: Server) -> Any:
-    return server.dialer
+    return server.firehose.dialer
 
 
 def test_each_live_setting_has_its_use_here() -> None:

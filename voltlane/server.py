@@ -33,10 +33,10 @@ from .edges.sampler import Sampler
 from .edges.shed import Shedder
 from .edges.tcp import ClientEdge, ClientLimits
 from .farewell import Farewell
-from .net.dialer import Backoff, Dialer
+from .firehose import Firehose
 from .net.machine import available_memory
 from .net.reactor import Reactor
-from .net.sockets import SocketOptions, raise_descriptor_limit, set_keepalive, set_low_delay
+from .net.sockets import SocketOptions, raise_descriptor_limit, set_keepalive
 from .net.wakeup import Wakeup
 from .observe import Observer
 from .ops.log import log
@@ -56,8 +56,6 @@ if TYPE_CHECKING:
     from .admin.endpoint import Endpoint
 
 EXIT_NO_MASTER = 4
-_LEFT = {CloseReason.PEER_CLOSED, CloseReason.PEER_LOST}
-"""A master that was lost for another reason was given up by us, though something answers at its address."""
 
 
 class Server:
@@ -124,12 +122,13 @@ class Server:
         )
         self.entrance = Entrance(self.reactor, self.counters, self.gate.accept)
         self.entrance.limit_rate(config.limits.accept_rate)
-        self.dialer = Dialer(
+        self.firehose = Firehose(
             self.reactor,
-            [parse_address(text) for text in master.address],
-            Backoff(master.reconnect_min_secs, master.reconnect_max_secs),
-            self._on_master,
-            self._on_dial_failure,
+            self.trunk,
+            self.readiness,
+            master,
+            on_connected=self._on_master,
+            on_give_up=self._on_no_master,
         )
         self.observer = Observer(
             config, self.reactor, self.counters, self.registry, self.clients, self.trunk, self.sampler
@@ -137,7 +136,6 @@ class Server:
         self.wakeup = Wakeup(self.reactor, self._on_stop)
         self._stopping = False
         self._reaping: Timer | None = None
-        self._giving_up: Timer | None = None
         self.admin: Endpoint | None = None
         """Once `start` has opened it, if `admin.address` is set."""
         self.vault.restore(self.registry, self.hub, self.trunk)
@@ -191,7 +189,7 @@ class Server:
             log.info("memory for all that is queued: %d MiB", self.budget.limit >> 20)
             for address in self.listen_addresses:
                 log.info("clients connect to %s", address)
-            self._dial()
+            self.firehose.start()
             self.reactor.run()
             self._close()
         self.wakeup.close()
@@ -220,7 +218,7 @@ class Server:
         log.info("stopping")
         self._stopping = True
         self.readiness.move(Event.LEAVING)
-        self.dialer.stop()
+        self.firehose.stop()
         self.entrance.close()
         self.gate.close()
         self.clients.turns.pause()
@@ -234,7 +232,7 @@ class Server:
     def _close(self) -> None:
         self.entrance.close()
         self.gate.close()
-        self.dialer.stop()
+        self.firehose.stop()
         self.vault.seal()
         self.sampler.stop()
         self.clients.farewell()
@@ -242,9 +240,8 @@ class Server:
         if self.admin is not None:
             self.admin.close()
         self.vault.leave()
-        for timer in (self._reaping, self._giving_up):
-            if timer is not None:
-                self.reactor.cancel(timer)
+        if self._reaping is not None:
+            self.reactor.cancel(self._reaping)
 
     # ---- settings
 
@@ -271,44 +268,20 @@ class Server:
         self.admission.configure(config.limits)
         self.gate.configure(config.listener)
         self.entrance.limit_rate(config.limits.accept_rate)
-        self.dialer.backoff = Backoff(master.reconnect_min_secs, master.reconnect_max_secs)
+        self.firehose.configure(master)
         self.sampler.configure(config.quality.sample_secs)
         for watcher in self.on_configure:
             watcher(config)
 
     # ---- the master
 
-    def _dial(self, distrust: bool = False) -> None:
-        give_up = self.config.master.give_up_secs
-        if give_up:
-            self._giving_up = self.reactor.call_later(give_up, self._give_up)
-        self.dialer.start(distrust)
-
-    def _on_master(self, sock: socket.socket, address: Address) -> None:
-        log.info("connected to the master at %s", address)
-        set_low_delay(sock)
-        set_keepalive(sock, ceil(self.config.master.keepalive_secs))
-        if self._giving_up is not None:  # not before: a socket that fails there was no connection
-            self.reactor.cancel(self._giving_up)
-            self._giving_up = None
-        self.readiness.move(Event.MASTER_UP)
-        self.trunk.connect(sock, str(address))
+    def _on_master(self) -> None:
         self.entrance.release(Hold.MASTER)
 
-    def _on_dial_failure(self, address: Address, why: str, wait: float) -> None:
-        then = f"trying again in {wait:.1f} s" if wait else "trying the next"
-        log.warning("no master at %s: %s; %s", address, why, then)
-
     def _on_master_lost(self, reason: CloseReason, detail: str) -> None:
-        if self._stopping or reason is CloseReason.SHUTDOWN:
-            return
-        self.readiness.move(Event.MASTER_LOST)
-        log.warning("the master is gone: %s%s", reason.value, f": {detail}" if detail else "")
-        self._dial(distrust=reason not in _LEFT)
+        self.firehose.lost(reason, detail)
 
-    def _give_up(self, now: float) -> None:
-        self._giving_up = None
-        log.error("no master for %g s: giving up", self.config.master.give_up_secs)
+    def _on_no_master(self) -> None:
         self.exit_code = EXIT_NO_MASTER
         self.reactor.stop()
 

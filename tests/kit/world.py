@@ -246,7 +246,7 @@ class World:
         key: KeyPair = SERVER_KEY
         self.server = Server(config.load(None, {}, {**flags, **(settings or {})}), key=key, reactor=self.loop)
         self.loop.on_callback_error = lambda handler, error: self.loop.bugs.append(error)
-        self.dialer = self.server.dialer = _Dialer()  # type: ignore[assignment]
+        self.dialer = self.server.firehose.dialer = _Dialer()  # type: ignore[assignment]
         self.key = session_key(CLIENT_KEY, SERVER_KEY.public)
         self.clients: list[Client] = []
         self.master: Master
@@ -256,7 +256,7 @@ class World:
 
     def connect_master(self, send_buffer: int = 1 << 16) -> Master:
         self.master = Master(self, send_buffer)
-        self.server._on_master(self.master.theirs, parse_address("unix:master"))
+        self.server.firehose.connected(self.master.theirs, parse_address("unix:master"))
         return self.master
 
     def start_new(self, **options: Any) -> Client:
