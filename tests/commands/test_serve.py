@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -187,3 +188,11 @@ class TestProcess:
         with Program("--listen", "127.0.0.1:0", "--master", master, cwd=tmp_path, environ=environ) as program:
             assert program.finish() == 4
         assert master in program.err
+
+
+@pytest.mark.skipif(not hasattr(gc, "freeze"), reason="this Python's collector cannot be told to leave things alone")
+def test_the_collector_leaves_what_is_loaded_alone() -> None:
+    gc.unfreeze()
+    serve._settle_memory()
+    assert gc.get_freeze_count() > 1000
+    gc.unfreeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,11 +69,19 @@ def _run(server: Server) -> int:
     from ..service import Service
 
     manager = notifier(os.environ)
+    _settle_memory()
     try:
         Service(server, manager, watchdog_secs(os.environ))
         return server.run()
     finally:
         manager.close()
+
+
+def _settle_memory() -> None:
+    """What is loaded stays: the garbage collector, for whose passes everybody waits, need not look at it any more."""
+    gc.collect()
+    if hasattr(gc, "freeze"):  # PyPy's collector has generations of another kind
+        gc.freeze()
 
 
 def _write_file() -> None:
