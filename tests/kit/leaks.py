@@ -71,6 +71,8 @@ def no_leaks(grace: float = GRACE_SECS) -> Iterator[None]:
         left = (descriptors() | children()) - before
         if not left:
             return
+        if hasattr(gc, "unfreeze"):
+            gc.unfreeze()  # a server that was started in this process froze what there was
         # What only a cycle of garbage keeps is not a leak; PyPy frees everything this way.
         gc.collect()
         left = (descriptors() | children()) - before
