@@ -100,7 +100,7 @@ def test_the_watchdog_hears_of_us_while_the_loop_turns(manager: Manager, monkeyp
         rig.new()
         manager.wait_for("WATCHDOG=1 STATUS=ready; 1 clients, 0 stale", 3)
         rig.server.process.send_signal(signal.SIGSTOP)  # as good as stuck
-        os.waitid(os.P_PID, rig.server.pid, os.WSTOPPED)
+        os.waitpid(rig.server.pid, os.WUNTRACED)
         stopped = len(manager.messages)
         with pytest.raises(AssertionError):
             wait_until(lambda: len(manager.messages) > stopped, "a sign of life", timeout=0.5)
