@@ -15,10 +15,7 @@ from .net.reactor import Reactor
 from .net.sockets import set_keepalive, set_low_delay
 from .ops.log import log
 from .readiness import Event, Readiness
-from .reasons import CloseReason
-
-_LEFT = {CloseReason.PEER_CLOSED, CloseReason.PEER_LOST}
-"""A master that was lost for another reason was given up by us, though something answers at its address."""
+from .reasons import BY_PEER, CloseReason
 
 
 class Firehose:
@@ -84,7 +81,8 @@ class Firehose:
             return
         self._readiness.move(Event.MASTER_LOST)
         log.warning("the master is gone: %s%s", reason.value, f": {detail}" if detail else "")
-        self.start(distrust=reason not in _LEFT)
+        # If we gave it up, something does answer at its address, but not as it should.
+        self.start(distrust=reason not in BY_PEER)
 
     def _failed(self, address: Address, why: str, wait: float) -> None:
         then = f"trying again in {wait:.1f} s" if wait else "trying the next"

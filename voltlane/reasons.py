@@ -55,6 +55,9 @@ class CloseReason(Symbol):
     PROXY_TIMEOUT = "PROXY header deadline passed"
 
 
+BY_PEER = {CloseReason.PEER_CLOSED, CloseReason.PEER_LOST}
+"""Ends that were not ours."""
+
 ORDINARY = {
     CloseReason.PEER_CLOSED,
     CloseReason.PEER_LOST,

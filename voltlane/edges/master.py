@@ -27,6 +27,7 @@ from ..wire.batch import group
 from ..wire.batch.views import group_views
 from ..wire.framing import MAX_TAGGED, PREFIX, PREFIX_SIZE, next_frame
 from ..wire.tagged import Flag, Tagged, decode_tagged
+from .stall import next_look
 
 LARGE = 4096
 """Payload bytes from which on a frame is passed on where it stands instead of being copied into a chunk."""
@@ -252,7 +253,7 @@ class Trunk:
 class MasterConnection(Stream):
     """One connection to the master."""
 
-    __slots__ = ("_buffer", "_ending", "_filled", "_held", "_pending", "_stall", "_unconfirmed", "_view", "trunk")
+    __slots__ = ("_buffer", "_ending", "_filled", "_held", "_pending", "_stall", "_view", "trunk")
 
     def __init__(self, trunk: Trunk, sock: socket.socket) -> None:
         self.trunk = trunk
@@ -262,7 +263,6 @@ class MasterConnection(Stream):
         self._filled = 0
         self._pending = False  # there is something to read that was left for later
         self._stall: Timer | None = None  # looks whether it takes anything, while something waits and a little longer
-        self._unconfirmed = 0  # bytes in the kernel when it looked last
         self._ending = False  # an end was announced behind what there is to read, and will not be again
         super().__init__(trunk.reactor, sock)
 
@@ -308,24 +308,22 @@ class MasterConnection(Stream):
 
     def on_pressure(self) -> None:
         """See Stream."""
-        patience = self.trunk.limits.stall_secs
-        if self._stall is None and patience and self.sock is not None:
-            self._unconfirmed = unconfirmed(self.sock)
+        patience, outbox = self.trunk.limits.stall_secs, self.outbox
+        if self._stall is None and patience and self.sock is not None and outbox is not None:
+            outbox.unconfirmed = unconfirmed(self.sock)
             self._stall = self.reactor.call_later(patience, self._look)
 
     def _look(self, now: float) -> None:
-        """Has it taken anything since? If so the kernel has less of it, long before there is room to tell us of."""
+        """Has it taken anything since?"""
         self._stall = None
-        outbox, patience, before = self.outbox, self.trunk.limits.stall_secs, self._unconfirmed
+        outbox = self.outbox
         if outbox is None or self.sock is None:
             return
-        self._unconfirmed = unconfirmed(self.sock)
-        if now < outbox.touched + patience:
-            self._stall = self.reactor.call_at(outbox.touched + patience, self._look)
-        elif self._unconfirmed < before:
-            self._stall = self.reactor.call_later(patience, self._look)
-        else:
+        again = next_look(outbox, self.sock, self.trunk.limits.stall_secs, now)
+        if again is None:
             self.close(CloseReason.MASTER_STALLED, f"{outbox.size} bytes were waiting")
+        else:
+            self._stall = self.reactor.call_at(again, self._look)
 
     def on_relief(self) -> None:
         """See Stream."""

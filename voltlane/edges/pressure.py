@@ -19,6 +19,7 @@ from ..core.outbox import Outbox, Verdict
 from ..net.reactor import Reactor
 from ..net.sockets import unconfirmed
 from ..reasons import CloseReason, EndReason
+from .stall import next_look
 from .turns import PARKED, Turns
 
 if TYPE_CHECKING:
@@ -145,17 +146,16 @@ class Pressure:
     # ---- stalled
 
     def _look(self, client: ClientConnection, now: float) -> None:
-        """Has it taken anything since? If so the kernel has less of it, long before there is room to tell us of."""
+        """Has it taken anything since?"""
         client.stall = None
         outbox, sock, patience = client.outbox, client.sock, self._limits.stall_secs
         if outbox is None or sock is None or not patience:
             return
-        before, outbox.unconfirmed = outbox.unconfirmed, unconfirmed(sock)
-        due = outbox.touched + patience
-        if now >= due and outbox.unconfirmed >= before:
+        again = next_look(outbox, sock, patience, now)
+        if again is None:
             client.close(CloseReason.WRITE_STALLED, f"{outbox.size} bytes were waiting")
         else:
-            client.stall = self._reactor.call_at(due if now < due else now + patience, partial(self._look, client))
+            client.stall = self._reactor.call_at(again, partial(self._look, client))
 
     # ---- the policy "block"
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..core.outbox import MOST_VIEWS, Chunk, Outbox
-from ..reasons import CloseReason
+from ..reasons import BY_PEER, CloseReason
 from .poller import WRITE
 from .sockets import half_close
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 WRITE_QUANTUM = 1 << 20
 """Bytes written to one stream before the others have their turn."""
 
-_BY_PEER = {CloseReason.PEER_CLOSED, CloseReason.PEER_LOST}
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
 
 
@@ -185,7 +184,7 @@ class Stream:
         if sock is not None:
             self.reactor.remove(sock)
             self.on_closed(sock, reason, detail)
-            if reason not in _BY_PEER:
+            if reason not in BY_PEER:
                 half_close(sock)
 
 
