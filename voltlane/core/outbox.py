@@ -63,7 +63,7 @@ class Outbox(Holding):
         self.touched = 0.0
         """For the stream: when the peer took something last, or else when there was first something to take."""
         self.unconfirmed = 1 << 62
-        """For whoever watches that: bytes that were in the kernel when it looked last; before that, more than can be."""
+        """For whoever watches that: bytes that were in the kernel at the last look; before one, more than can be."""
 
     def append(self, chunk: Chunk, packets: int = -1, written: int = 0) -> None:
         """Queue a chunk; `packets` if the caller knows their number. `written` bytes of a first chunk are out.
