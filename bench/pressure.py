@@ -32,6 +32,9 @@ from voltlane.wire.tagged import HEADER
 QUIET_SIZE = 32
 PAUSE = 0.01
 """Seconds between the round trips of the ten beside a storm: their own cost is not to count as the storm's."""
+SOCKET_BUFFER = 128 << 10
+"""Of the loud, either side: a thousand of them as large as they get fill the kernel's memory for TCP, and it drops
+packets."""
 QUIET_PREFIX = struct.pack("<I", QUIET_SIZE)
 LOUD = frame(b"x" * 64) * 1000
 KEY = crypto.generate_key()
@@ -77,6 +80,7 @@ def start(pure: bool) -> tuple[subprocess.Popen[bytes], int, int]:
         os._exit(0)
     os.read(reading, 1)
     environment = {**os.environ, "VOLTLANE_PURE_PYTHON": "1" if pure else "", "VOLTLANE_LOG_LEVEL": "Warn"}
+    environment["VOLTLANE_SOCKET_RECEIVE_BUFFER"] = str(SOCKET_BUFFER)
     command = [sys.executable, "voltlane.py", "--config", "connserver.toml"]
     command += ["--listen", f"127.0.0.1:{listen}", "--master", f"127.0.0.1:{master}"]
     server = subprocess.Popen(command, cwd=Path(__file__).resolve().parent.parent, env=environment)
@@ -186,6 +190,7 @@ def flood(server: int, port: int, count: int, seconds: float) -> None:
         rest: dict[int, bytes] = {}
         for sock in loud:
             sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
             selector.register(sock, selectors.EVENT_WRITE)
         while True:
             for key, _ in selector.select():

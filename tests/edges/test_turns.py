@@ -11,9 +11,11 @@ from voltlane.edges.turns import (
     CROWD,
     HANDSHAKE_BUDGET,
     KEY_AGREEMENT_COST,
+    LOUD,
     PARKED,
     QUANTUM,
     READ_BUDGET,
+    READ_COST,
     Turns,
 )
 from voltlane.reasons import CloseReason
@@ -22,14 +24,16 @@ from voltlane.reasons import CloseReason
 class Reader:
     """Stands in line as often as it is told to."""
 
-    def __init__(self, hall: Hall, name: object, times: int = 1, greeting: bool = False, dear: bool = False) -> None:
+    def __init__(
+        self, hall: Hall, name: object, times: int = 1, greeting: bool = False, dear: bool = False, loud: bool = False
+    ) -> None:
         self.hall = hall
         self.name = name
         self.times = times
         self.greeting = greeting
         self.dear = dear
         self.derived = False
-        self.flags = 0
+        self.flags = LOUD if loud else 0
         self.closed = False
         self.error: Exception | None = None
 
@@ -42,6 +46,7 @@ class Reader:
             raise self.error
         self.derived = self.derived or self.dear
         self.times -= 1
+        self.hall.turns.spend(QUANTUM)
         if self.times:
             self.stand()
 
@@ -108,7 +113,7 @@ def test_who_is_parked_does_not_stand_in_line(hall: Hall):
 
 
 def test_the_loud_go_round_and_a_turn_has_its_end(hall: Hall):
-    share = READ_BUDGET // QUANTUM
+    share = -(-READ_BUDGET // (QUANTUM + READ_COST))
     stand(hall, 3, times=share)
     served = hall.turn()
     assert served == [0, 1, 2] * (share // 3) + [0, 1, 2][: share % 3]
@@ -155,6 +160,30 @@ def test_pausing_in_the_middle_keeps_the_order(hall: Hall):
     readers[1].on_readable = read  # type: ignore[method-assign]
     hall.turns.resume()
     assert hall.turn() == [2, 3, 0, 1, 2, 3]
+
+
+def test_after_a_pause_the_quiet_wait_for_no_round_of_the_loud(hall: Hall):
+    for name in range(1000):
+        Reader(hall, name, loud=True).stand()
+    hall.turn()
+    hall.turns.pause()
+    for name in "ab":
+        Reader(hall, name).stand()
+    hall.turns.resume()
+    assert {"a", "b"} <= {*hall.turn(), *hall.turn()}
+
+
+def test_neither_line_always_takes_the_room_from_the_other(hall: Hall):
+    """The trunk is full again after each read: it is now the one's turn, now the other's."""
+    for loud in (True, False):
+        reader = Reader(hall, "loud" if loud else "quiet", times=10, loud=loud)
+        reader.on_readable = lambda read=reader.on_readable: (read(), hall.turns.pause())  # type: ignore[method-assign,assignment,misc]
+        reader.stand()
+    served = []
+    for _ in range(20):
+        served += hall.turn()
+        hall.turns.resume()
+    assert served in (["loud", "quiet"] * 10, ["quiet", "loud"] * 10)
 
 
 def test_an_error_closes_one_and_the_line_goes_on(hall: Hall):

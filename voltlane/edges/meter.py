@@ -17,11 +17,14 @@ from ..core.counters import Counters
 from ..core.timers import Timer
 from ..net.reactor import Reactor
 from ..reasons import CloseReason
-from .turns import METERED, PARKED, QUEUED, THROTTLED, Turns
+from .turns import METERED, PARKED, QUANTUM, QUEUED, THROTTLED, Turns
 
 if TYPE_CHECKING:
     from .master import Trunk
     from .tcp import ClientConnection
+
+MOST_OWED = 1 << 16
+"""Bytes read at once from who is charged for them."""
 
 
 class MeterLimits(NamedTuple):
@@ -84,7 +87,9 @@ class Meters:
     def configure(self, limits: MeterLimits, clients: Iterable[ClientConnection]) -> None:
         """Go by these limits from now on. Where they are others, these clients are metered as if they were new."""
         changed, self._limits = limits != self._limits, limits
-        self._on = bool(limits.packet_rate or limits.byte_rate or limits.idle_secs)
+        charged = bool(limits.packet_rate or limits.byte_rate)
+        self._on = charged or bool(limits.idle_secs)
+        self._quantum = MOST_OWED if charged else QUANTUM
         for client in clients if changed else ():
             self.forget(client)
             throttled = client.flags & THROTTLED
@@ -106,7 +111,7 @@ class Meters:
         meter, trunk = client.meter, self._trunk
         assert meter is not None
         before = trunk.pushed
-        received = client.receive()
+        received = client.receive(self._quantum)
         if received > 0:
             wait = meter.charge(trunk.pushed - before, received, self._reactor.now)
             if wait > 0 and client.sock is not None:

@@ -1,17 +1,20 @@
-"""The received part of a frame that is not whole yet. What fits into one read is kept as bytes; a larger frame gets
-memory of its own, which grows with what arrives and not with what was announced."""
+"""The received part of a frame that is not whole yet. A small one is kept as bytes; a large frame gets memory of its
+own, which grows with what arrives and not with what was announced."""
 
 from __future__ import annotations
 
-import socket
 from typing import Union
 
 from ..core.budget import CHUNK_COST, Budget, Holding
 from ..wire.framing import PREFIX, PREFIX_SIZE
 
+SMALL = 1 << 16
+"""Bytes of the largest frame whose beginning is copied in front of whatever is read next; and what a large one gets
+first."""
+
 
 class Rest(Holding):
-    """The beginning of a frame that one more read can complete."""
+    """The beginning of a small frame."""
 
     __slots__ = ("data",)
 
@@ -22,7 +25,7 @@ class Rest(Holding):
 
 
 class LargeFrame(Holding):
-    """The beginning of a frame larger than a read, length prefix included."""
+    """The beginning of a large frame, length prefix included."""
 
     __slots__ = ("_buffer", "_filled", "_total")
 
@@ -33,16 +36,19 @@ class LargeFrame(Holding):
         self._total = total
         self._count()
 
-    def receive(self, sock: socket.socket, quantum: int) -> int:
-        """Read on, at most a quantum and never past the frame. Bytes received; 0 at the end of the stream."""
-        end = min(self._total, self._filled + quantum)
-        if end > len(self._buffer):
-            self._buffer.extend(bytes(min(self._total, 2 * max(len(self._buffer), quantum)) - len(self._buffer)))
+    def space(self, most: int) -> memoryview:
+        """Where to receive what comes next: up to so many bytes, and none past the frame. To be released."""
+        buffer, filled = self._buffer, self._filled
+        wanted = min(self._total, 2 * filled + SMALL)
+        if len(buffer) - filled < min(SMALL, self._total - filled):
+            buffer.extend(bytes(wanted - len(buffer)))
             self._count()
-        with memoryview(self._buffer) as whole, whole[self._filled : end] as space:
-            received = sock.recv_into(space)
+        with memoryview(buffer) as whole:
+            return whole[filled : filled + most]
+
+    def advance(self, received: int) -> None:
+        """So many bytes were received there."""
         self._filled += received
-        return received
 
     def _count(self) -> None:
         size = len(self._buffer)
@@ -61,10 +67,10 @@ class LargeFrame(Holding):
 Partial = Union[Rest, LargeFrame]
 
 
-def keep(received: memoryview, quantum: int, budget: Budget, owner: object) -> Partial:
-    """The beginning of a frame, copied; the rest comes in reads of a quantum."""
+def keep(received: memoryview, budget: Budget, owner: object) -> Partial:
+    """The beginning of a frame, copied."""
     if len(received) >= PREFIX_SIZE:
         total = PREFIX_SIZE + int(PREFIX.unpack_from(received)[0])
-        if total > quantum:
+        if total > SMALL:
             return LargeFrame(budget, owner, received, total)
     return Rest(budget, owner, bytes(received))

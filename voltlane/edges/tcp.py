@@ -30,9 +30,9 @@ from ..wire.packets import MAX_HANDSHAKE_FRAME
 from ..wire.tagged import HEADER, TAG_SIZE
 from .master import LARGE, Trunk
 from .meter import Meter, MeterLimits, Meters
-from .partial import LargeFrame, Partial, Rest, keep
+from .partial import SMALL, LargeFrame, Partial, Rest, keep
 from .pressure import Pressure, PressureLimits
-from .turns import ENDING, LOUD, METERED, PARKED, QUANTUM, Turns
+from .turns import ENDING, FIRST_QUANTUM, LOUD, METERED, PARKED, QUANTUM, Turns
 
 if TYPE_CHECKING:
     from .sampler import ClientQuality
@@ -81,8 +81,8 @@ class ClientEdge:
         self.counters = counters
         self.budget = budget
         self.level_triggered = reactor.poller.rearm_read is not None
-        # Room for a tag, a kept part of less than a quantum, and a quantum read behind it.
-        self.scratch = receive_buffer(TAG_SIZE + 2 * QUANTUM)
+        # Room for a tag, the kept part of a small frame, and a quantum read behind it.
+        self.scratch = receive_buffer(TAG_SIZE + SMALL + QUANTUM)
         self.view = memoryview(self.scratch)
         self.behind_tag = self.view[TAG_SIZE:]
         self.peers = PeerLog()
@@ -186,7 +186,7 @@ class ClientConnection(Stream):
             self._on_other_event(mask)
             return
         try:
-            received = sock.recv_into(edge.behind_tag, QUANTUM)
+            received = sock.recv_into(edge.behind_tag, FIRST_QUANTUM)
         except BlockingIOError:
             received = -1
         scratch, size = edge.scratch, received - PREFIX_SIZE
@@ -196,8 +196,7 @@ class ClientConnection(Stream):
             if edge.level_triggered:
                 self._drained()
         else:
-            if received > 0:
-                self._take(TAG_SIZE + received)
+            self._received(TAG_SIZE, received, FIRST_QUANTUM)
             self._after(received)
 
     def _on_other_event(self, mask: int) -> None:
@@ -222,34 +221,42 @@ class ClientConnection(Stream):
         self._after(self.edge.meters.read(self) if self.flags & METERED else self.receive())
 
     def _after(self, received: int) -> None:
-        """Who filled a quantum is loud and has its next turn after the others."""
-        if received == QUANTUM:
-            self.flags |= LOUD
+        """Who is loud has its next turn after the others."""
+        if self.flags & LOUD:
             self.edge.turns.enqueue(self, self.session is None)
         elif received < 0 or (received and not self.flags & ENDING):
-            self.flags &= ~LOUD
             self._drained()
-        else:  # where an end was announced, less than a quantum was all
+        else:  # where an end was announced, less than was asked for was all
             self.close(CloseReason.PEER_CLOSED)
 
-    def receive(self) -> int:
-        """One recv and what follows from it: bytes received, 0 at the end of the stream, -1 for nothing."""
-        edge, sock, partial, stop = self.edge, self.sock, self.partial, TAG_SIZE
+    def receive(self, loudest: int = QUANTUM) -> int:
+        """One recv, of at most so many bytes, and what follows from it.
+
+        Bytes received, 0 at the end of the stream, -1 for nothing.
+        """
+        most = loudest if self.flags & LOUD else FIRST_QUANTUM
+        edge, sock, partial, start = self.edge, self.sock, self.partial, TAG_SIZE
         assert sock is not None
         try:
             if partial is None:
-                received = sock.recv_into(edge.behind_tag, QUANTUM)
+                received = sock.recv_into(edge.behind_tag, most)
             elif isinstance(partial, Rest):
-                stop += len(partial.data)
-                edge.scratch[TAG_SIZE:stop] = partial.data
-                received = sock.recv_into(edge.view[stop : stop + QUANTUM])
+                start += len(partial.data)
+                edge.scratch[TAG_SIZE:start] = partial.data
+                received = sock.recv_into(edge.view[start : start + most])
             else:
-                return self._receive_large(sock, partial)
+                return self._receive_large(sock, partial, most)
         except BlockingIOError:
-            return -1
-        if received:
-            self._take(stop + received)
+            received = -1
+        self._received(start, received, most)
         return received
+
+    def _received(self, start: int, received: int, most: int) -> None:
+        """A recv for `most` bytes behind what was kept: who filled it is loud, since there may be more."""
+        self.flags = self.flags | LOUD if received == most else self.flags & ~LOUD
+        if received > 0:
+            self.edge.turns.spend(received)
+            self._take(start + received)
 
     def _take(self, stop: int) -> None:
         """Pass on the whole frames in the scratch buffer, and keep the part of one."""
@@ -283,20 +290,25 @@ class ClientConnection(Stream):
                 trunk.push(chunk, packets)
         self._keep(view[position:stop])
 
-    def _receive_large(self, sock: socket.socket, large: LargeFrame) -> int:
-        received = large.receive(sock, QUANTUM)
-        if not large.complete or self.session is None:
-            return received
-        self._keep(None)
-        data = large.payload()
-        self.edge.trunk.push_views([HEADER.pack(len(data) + TAG_SIZE, self.session.id, 0), data], 1)
-        return QUANTUM  # the read ended with the frame, not with what there is to read
+    def _receive_large(self, sock: socket.socket, large: LargeFrame, most: int) -> int:
+        self.flags &= ~LOUD
+        with large.space(most) as space:
+            received = sock.recv_into(space)
+            if received == len(space):  # the read ended with the frame, perhaps, and not with what there is to read
+                self.flags |= LOUD
+        large.advance(received)
+        self.edge.turns.spend(received)
+        if large.complete and self.session is not None:
+            self._keep(None)
+            data = large.payload()
+            self.edge.trunk.push_views([HEADER.pack(len(data) + TAG_SIZE, self.session.id, 0), data], 1)
+        return received
 
     def _keep(self, rest: memoryview | None) -> None:
         """Keep this part of a frame, in place of what was kept before."""
         if self.partial is not None:
             self.partial.hold(0)
-        self.partial = keep(rest, QUANTUM, self.edge.budget, self) if rest else None
+        self.partial = keep(rest, self.edge.budget, self) if rest else None
 
     # ---- the handshake
 

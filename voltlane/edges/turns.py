@@ -3,21 +3,26 @@
 Who sends little is read at once, without coming here. Who filled a whole read is loud, and waits in line for the next
 one, with so much read from the line each turn; who is still in its handshake waits in another line, since a handshake
 can cost a thousand times what a packet does. While the trunk is full nobody is read, and everybody with something to
-say gets in line.
+say gets in line: the loud in theirs, the others in one of their own, since a round of the loud takes long. When there
+is room again, now the one and now the other line is first to use it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Protocol
+from typing import Callable, Optional, Protocol
 
 from ..net.reactor import Handler, Reactor
 from ..wire.curve import BACKEND
 
-QUANTUM = 1 << 16
-"""Bytes read from one client at once."""
+QUANTUM = 1 << 18
+"""Bytes read at once from who is loud."""
+FIRST_QUANTUM = 1 << 16
+"""Bytes read at once from who is not. A thousand may begin to be loud in one turn, and none of them is in line yet."""
 READ_BUDGET = 1 << 21
 """Bytes read from those in line each turn, before the quiet ones are looked at again."""
+READ_COST = 1 << 12
+"""Bytes that a read counts for in itself, besides those that it brought."""
 HANDSHAKE_BUDGET = 64
 """Handshake reads each turn."""
 KEY_AGREEMENT_COST = 2 if BACKEND == "coincurve" else 16
@@ -47,19 +52,47 @@ class Reader(Handler, Protocol):
         ...
 
 
+Rank = Optional[Callable[[Reader], int]]
+
+
+class Line:
+    """A queue in rounds, in which each is read once: who comes while one is under way is in the next one."""
+
+    def __init__(self) -> None:
+        self._round: deque[Reader] = deque()
+        self._late: deque[Reader] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._round or self._late)
+
+    def add(self, reader: Reader) -> None:
+        """It stands in line from now on."""
+        self._late.append(reader)
+
+    def next(self, rank: Rank) -> Reader | None:
+        """Whose turn it is: the lowest rank of a round goes first, so a low one costs nobody else a turn."""
+        if not self._round:
+            self._round, self._late = self._late, self._round
+            if rank is not None and len(self._round) > 1:
+                self._round = deque(sorted(self._round, key=rank))
+        return self._round.popleft() if self._round else None
+
+
 class Turns:
-    """The two lines. `on_crowd(True)` is called when that of the handshakes is long, `on_crowd(False)` after it."""
+    """The lines. `on_crowd(True)` is called when that of the handshakes is long, `on_crowd(False)` after it."""
 
     def __init__(self, reactor: Reactor, on_crowd: Callable[[bool], None]) -> None:
         self._reactor = reactor
         self._on_crowd = on_crowd
         self._crowded = False
-        self._line: deque[Reader] = deque()  # this round: each of them is read once
-        self._late: deque[Reader] = deque()  # who came since it began: the next round
-        self.rank: Callable[[Reader], int] | None = None
+        self._quiet = Line()
+        self._loud = Line()
+        self._first = self._quiet  # of these two, whose turn it is to be first
+        self.rank: Rank = None
         """If set, who is read first in a round: whose rank is lowest. Within a round only, so nobody waits for ever."""
         self._greeting: deque[Reader] = deque()
         self._scheduled = False
+        self._budget = 0
         self.paused = False
         """Whether nobody may be read, because the trunk is full. Handshakes go on: nothing of theirs goes there."""
 
@@ -77,14 +110,19 @@ class Turns:
         if reader.flags & (QUEUED | PARKED | THROTTLED):
             return
         reader.flags |= QUEUED
-        (self._greeting if greeting else self._late).append(reader)
+        if greeting:
+            self._greeting.append(reader)
+        elif reader.flags & LOUD:
+            self._loud.add(reader)
+        else:
+            self._quiet.add(reader)
         self._schedule()
         if not self._crowded and len(self._greeting) >= CROWD:
             self._crowded = True
             self._on_crowd(True)
 
     def _schedule(self) -> None:
-        if not self._scheduled and (self._greeting or (not self.paused and (self._line or self._late))):
+        if not self._scheduled and (self._greeting or (not self.paused and (self._loud or self._quiet))):
             self._scheduled = True
             self._reactor.call_soon(self._serve)
 
@@ -100,17 +138,26 @@ class Turns:
         if self._crowded and len(self._greeting) <= CROWD // 2:
             self._crowded = False
             self._on_crowd(False)
-        budget = READ_BUDGET
-        while budget > 0 and not self.paused and (self._line or self._next_round()):
-            self._read(self._line.popleft())
-            budget -= QUANTUM
+        first, second = self._first, self._loud if self._first is self._quiet else self._quiet
+        self._first = second
+        self._budget = READ_BUDGET
+        self._read_from(first, READ_BUDGET // 2)
+        self._read_from(second, 0)
+        self._read_from(first, 0)
         self._schedule()
 
-    def _next_round(self) -> bool:
-        """Whether there is anybody for another one."""
-        line, self._late = self._late, self._line
-        self._line = line if self.rank is None or len(line) < 2 else deque(sorted(line, key=self.rank))
-        return bool(line)
+    def spend(self, size: int) -> None:
+        """So many bytes were read from somebody."""
+        self._budget -= size
+
+    def _read_from(self, line: Line, left: int) -> None:
+        """Read those in a line, until so much of the budget is left."""
+        while self._budget > left and not self.paused:
+            reader = line.next(self.rank)
+            if reader is None:
+                break
+            self._budget -= READ_COST
+            self._read(reader)
 
     def _read(self, reader: Reader) -> None:
         reader.flags &= ~QUEUED

@@ -1,17 +1,17 @@
 """The same loops for CPython, where a run of frames of one size goes through `struct` at a quarter of the cost.
 
 Whether the frames have one size is told by four strided slices, one for each byte of the prefix, compared with what
-they would be; a compiled `Struct` then takes 32 frames at a call. Mixed sizes are read like a file, which keeps the
-position without arithmetic here, and what the bytes in front of a payload mean is looked up by those bytes. That loop
-runs past the end, and takes back what was not whole.
+they would be; a compiled `Struct` then takes 32 frames at a call. Where sizes are mixed there is a `Struct` for each
+size that was seen, which takes a payload and what stands in front of the next one. At the end nothing stands there, and
+it fails.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from functools import lru_cache
-from io import BytesIO
 from struct import Struct
+from struct import error as StructError
 from typing import Any, Callable
 
 from ..framing import PREFIX, PREFIX_SIZE
@@ -20,6 +20,10 @@ from ..tagged import HEADER, HEADER_SIZE, TAG, TAG_SIZE
 BLOCK = 32
 """Frames a compiled Struct takes at once."""
 SHORTEST_RUN = 3
+
+_Step = tuple[Callable[[bytes, int], Any], bytes, int]
+"""For a frame of one size: what takes its payload and what is in front of the next one, its new prefix, and how far it
+is from one to the other."""
 
 
 @lru_cache(maxsize=512)
@@ -113,63 +117,82 @@ def _run(
     return fields
 
 
+@lru_cache(maxsize=8)
+def _retag_steps(most: int) -> dict[int, _Step]:
+    """By a frame's size, as far as sizes were seen and are allowed."""
+    return {}
+
+
+@lru_cache(maxsize=8)
+def _group_steps(most: int) -> dict[int, _Step]:
+    """The same for tagged packets."""
+    return {}
+
+
 def _retag_mixed(buffer: bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
-    stream = BytesIO(memoryview(buffer)[start:stop])
-    read, size = stream.read, 0
-    known: dict[bytes, tuple[bytes, int]] = {}  # by the prefix as it stands there: sizes repeat
-    pieces: list[bytes] = []
-    append = pieces.append
-    while True:
-        prefix = read(PREFIX_SIZE)
-        try:
-            head, size = known[prefix]
-        except KeyError:
-            if len(prefix) < PREFIX_SIZE:
-                break
-            (length,) = PREFIX.unpack(prefix)
-            if length > most:
-                break
-            head, size = known[prefix] = HEADER.pack(length + TAG_SIZE, client_id, 0), length
-        append(head)
-        append(read(size))
-    position = start + stream.tell() - len(prefix)
-    if not prefix and pieces and len(pieces[-1]) < size:
-        position -= PREFIX_SIZE + len(pieces[-1])
-        del pieces[-2:]
-    return b"".join(pieces), position, len(pieces) // 2
+    data = bytes(memoryview(buffer)[start:stop])
+    steps, position = _retag_steps(most), PREFIX_SIZE  # of a payload
+    prefixes: list[bytes] = []
+    payloads: list[bytes] = []
+    (size,) = PREFIX.unpack_from(data)
+    try:
+        while True:
+            try:
+                unpack, prefix, step = steps[size]
+            except KeyError:
+                if size > most:
+                    break
+                unpack, prefix, step = steps[size] = (
+                    Struct(f"<{size}sI").unpack_from,
+                    PREFIX.pack(size + TAG_SIZE),
+                    size + PREFIX_SIZE,
+                )
+            payload, size = unpack(data, position)
+            position += step
+            prefixes.append(prefix)
+            payloads.append(payload)
+    except StructError:  # there is no prefix behind this one, and perhaps not all of it
+        if len(data) - position >= size:
+            prefixes.append(prefix)
+            payloads.append(data[position : position + size])
+            position += step
+    pieces = [TAG.pack(client_id, 0)] * (3 * len(payloads))
+    pieces[::3], pieces[2::3] = prefixes, payloads
+    return b"".join(pieces), start + position - PREFIX_SIZE, len(payloads)
 
 
 def _group_mixed(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int, bytes], int, int]:
-    stream = BytesIO(memoryview(buffer)[start:stop])
-    read, size, count = stream.read, 0, 0
-    known: dict[bytes, tuple[bytes, int]] = {}
-    pieces: dict[bytes, list[bytes]] = {}  # by the tag as it stands there
+    data = bytes(memoryview(buffer)[start:stop])
+    steps, position, count = _group_steps(most), HEADER_SIZE, 0
+    pieces: dict[int, list[bytes]] = {}
     parts: list[bytes] = []
-    while True:
-        header = read(PREFIX_SIZE)
-        try:
-            head, size = known[header]
-        except KeyError:
-            if len(header) < PREFIX_SIZE:
-                break
-            (length,) = PREFIX.unpack(header)
-            if not TAG_SIZE <= length <= most:
-                break
-            head, size = known[header] = PREFIX.pack(length - TAG_SIZE), length - TAG_SIZE
-        tag = read(TAG_SIZE)
-        try:
-            parts = pieces[tag]
-        except KeyError:
-            if len(tag) < TAG_SIZE or tag[-1]:
-                header += tag
-                break
-            parts = pieces[tag] = []
-        parts.append(head)
-        parts.append(read(size))
-        count += 1
-    position = start + stream.tell() - len(header)
-    if not header and parts and len(parts[-1]) < size:
-        position -= HEADER_SIZE + len(parts[-1])
-        del parts[-2:]
-        count -= 1
-    return {TAG.unpack(tag)[0]: b"".join(parts) for tag, parts in pieces.items() if parts}, position, count
+    size, client_id, flag = HEADER.unpack_from(data)
+    try:
+        while not flag:
+            try:
+                unpack, prefix, step = steps[size]
+            except KeyError:
+                if not TAG_SIZE <= size <= most:
+                    break
+                unpack, prefix, step = steps[size] = (
+                    Struct(f"<{size - TAG_SIZE}sIQB").unpack_from,
+                    PREFIX.pack(size - TAG_SIZE),
+                    size + PREFIX_SIZE,
+                )
+            try:
+                parts = pieces[client_id]
+            except KeyError:
+                parts = pieces[client_id] = []
+            payload, size, client_id, flag = unpack(data, position)
+            position += step
+            parts.append(prefix)
+            parts.append(payload)
+            count += 1
+    except StructError:
+        size -= TAG_SIZE
+        if len(data) - position >= size:
+            parts += (prefix, data[position : position + size])
+            position += step
+            count += 1
+    chunks = {client_id: b"".join(parts) for client_id, parts in pieces.items() if parts}
+    return chunks, start + position - HEADER_SIZE, count
