@@ -122,7 +122,7 @@ USES = {
         "disconnect", lambda server: "disconnect" if server.clients.meters._limits.disconnect else "throttle"
     ),
     "clients.idle_secs": Use(7.0, lambda server: server.clients.meters._limits.idle_secs),
-    "clients.handshake_secs": Use(7.0, lambda server: server.clients.limits.handshake_secs),
+    "clients.handshake_secs": Use(7.0, lambda server: server.greetings.timeouts.secs),
     "clients.packet_size_limit": Use(100, lambda server: max(server.clients.quiet, server.clients.small)),
     "clients.stale_timeout_secs": Use(7.0, lambda server: server.registry._stale_timeout),
     "clients.max_stale_clients": Use(7, lambda server: server.registry._max_stale),

@@ -202,7 +202,7 @@ def stage(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         flags = {"listener.address": "127.0.0.1:0", "master.address": f"127.0.0.1:{listening.getsockname()[1]}"}
         server = Server(config.load(None, {}, flags), key=SERVER)
-        server.clients.grounds = server.clients.grounds._replace(random=lambda size: PLAINTEXT[:size])
+        server.greetings.grounds = server.greetings.grounds._replace(random=lambda size: PLAINTEXT[:size])
         server.start()
         thread = threading.Thread(target=server.run)
         thread.start()

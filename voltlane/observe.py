@@ -15,6 +15,7 @@ from .core.counters import Counters
 from .core.histogram import LATENCY_BOUNDS, Histogram
 from .core.registry import Registry
 from .core.session import Session, State
+from .edges.greeting import Greetings
 from .edges.master import Trunk
 from .edges.sampler import Sampler
 from .edges.tcp import ClientConnection, ClientEdge
@@ -37,6 +38,7 @@ class Observer:
         reactor: Reactor,
         counters: Counters,
         registry: Registry,
+        greetings: Greetings,
         clients: ClientEdge,
         trunk: Trunk,
         sampler: Sampler,
@@ -45,6 +47,7 @@ class Observer:
         self._reactor = reactor
         self._counters = counters
         self._registry = registry
+        self._greetings = greetings
         self._clients = clients
         self._trunk = trunk
         self._sampler = sampler
@@ -62,14 +65,14 @@ class Observer:
         }
         latencies = {name: value.distribution() for name, value in values.items() if isinstance(value, Histogram)}
         connections = self._clients.connections
-        live = len(self._registry.sessions) - self._registry.stale_count
+        stale = self._registry.stale_count
         return Statistics(
             version=__version__,
             uptime=self._reactor.time() - self._since,
             counts=MappingProxyType({name: value for name, value in values.items() if isinstance(value, int)}),
             reasons=MappingProxyType(reasons),
             latencies=MappingProxyType(latencies),
-            clients=Clients(live, self._registry.stale_count, len(connections) - live),
+            clients=Clients(len(self._registry.sessions) - stale, stale, len(self._greetings)),
             queues=self._queues(connections),
             links=_links(connections),
             master=MasterLink(

@@ -24,14 +24,16 @@ from .core.handshake import Grounds
 from .core.hub import BacklogLimits, Hub
 from .core.registry import Registry
 from .core.timers import Timer
+from .edges.connection_log import ConnectionLog
 from .edges.entrance import Entrance
 from .edges.gate import Gate
+from .edges.greeting import Greetings
 from .edges.master import Trunk, TrunkLimits
 from .edges.meter import MeterLimits
 from .edges.pressure import PressureLimits
 from .edges.sampler import Sampler
 from .edges.shed import Shedder
-from .edges.tcp import ClientEdge, ClientLimits
+from .edges.tcp import ClientEdge
 from .farewell import Farewell
 from .firehose import Firehose
 from .net.machine import available_memory
@@ -102,24 +104,32 @@ class Server:
         )
         self.trunk.hub = self.hub
         self.hub.registry = self.registry
+        self.connection_log = ConnectionLog(self.reactor, self.counters)
         self.clients = ClientEdge(
             self.reactor,
             self.hub,
             self.trunk,
-            Grounds.of(self.vault.key, self.registry, self.budget),
             self.counters,
-            ClientLimits.of(clients),
+            self.connection_log,
+            clients.packet_size_limit,
             PressureLimits.of(clients),
             MeterLimits.of(clients),
             self.budget,
             self._on_crowd,
         )
+        self.greetings = Greetings(
+            self.reactor,
+            Grounds.of(self.vault.key, self.registry, self.budget),
+            self.counters,
+            self.connection_log,
+            self.clients.turns,
+            clients.handshake_secs,
+            self.clients.begin,
+        )
         self.sampler = Sampler(self.reactor, self.clients.turns, config.quality.sample_secs)
         self.shedder = Shedder(self.reactor, self.hub, self.budget, self.sampler)
         self.admission = Admission(config.limits)
-        self.gate = Gate(
-            self.reactor, self.admission, self.counters, self.clients.peers, self.clients.accept, config.listener
-        )
+        self.gate = Gate(self.reactor, self.admission, self.connection_log, self.greetings.accept, config.listener)
         self.entrance = Entrance(self.reactor, self.counters, self.gate.accept)
         self.entrance.limit_rate(config.limits.accept_rate)
         self.firehose = Firehose(
@@ -131,7 +141,7 @@ class Server:
             on_give_up=self._on_no_master,
         )
         self.observer = Observer(
-            config, self.reactor, self.counters, self.registry, self.clients, self.trunk, self.sampler
+            config, self.reactor, self.counters, self.registry, self.greetings, self.clients, self.trunk, self.sampler
         )
         self.wakeup = Wakeup(self.reactor, self._on_stop)
         self._stopping = False
@@ -235,7 +245,9 @@ class Server:
         self.firehose.stop()
         self.vault.seal()
         self.sampler.stop()
+        self.greetings.close()
         self.clients.farewell()
+        self.connection_log.sum_up()
         self.trunk.close(CloseReason.SHUTDOWN)
         if self.admin is not None:
             self.admin.close()
@@ -254,7 +266,8 @@ class Server:
         """Go by these settings from now on; only the live ones may differ from what `config` was."""
         self.config = config
         master, clients = config.master, config.clients
-        self.clients.configure(ClientLimits.of(clients), PressureLimits.of(clients), MeterLimits.of(clients))
+        self.clients.configure(clients.packet_size_limit, PressureLimits.of(clients), MeterLimits.of(clients))
+        self.greetings.configure(clients.handshake_secs)
         self.trunk.configure(TrunkLimits.of(master))
         self.hub.configure(BacklogLimits.of(clients))
         self.budget.configure(_memory(config))
@@ -317,7 +330,7 @@ class Server:
         admin = self.config.admin
         endpoint = Endpoint(self.reactor, parse_address(admin.address), admin.token, Oversight(self))
         log.info("the admin endpoint is at %s", endpoint.address)
-        self.clients.watcher = self.gate.watcher = endpoint.recorder
+        self.connection_log.watcher = endpoint.recorder
         return endpoint
 
     # ---- sessions

@@ -38,8 +38,8 @@ def _clients(server: Server) -> dict[str, object]:
     backlogs = [session.backlog for session in sessions if session.backlog is not None]
     stale = server.registry.stale_count
     return {
-        "connections": len(connections),
-        "in_handshake": sum([connection.session is None for connection in connections]),
+        "connections": len(connections) + len(server.greetings),
+        "in_handshake": len(server.greetings),
         "live": len(sessions) - stale,
         "stale": stale,
         "read": "no" if server.clients.turns.paused else "yes",

@@ -316,10 +316,10 @@ class Failing:
         self._sock = sock
         self.broken = True
 
-    def accept(self) -> tuple[socket.socket, object]:
+    def _accept(self) -> tuple[int, object]:
         if self.broken:
             raise OSError(errno.ENFILE, "Too many open files in system")
-        return self._sock.accept()
+        return self._sock._accept()  # type: ignore[attr-defined,no-any-return]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)

@@ -32,7 +32,6 @@ class Reader:
         self.times = times
         self.greeting = greeting
         self.dear = dear
-        self.derived = False
         self.flags = LOUD if loud else 0
         self.closed = False
         self.error: Exception | None = None
@@ -44,7 +43,9 @@ class Reader:
         self.hall.log.append(self.name)
         if self.error is not None:
             raise self.error
-        self.derived = self.derived or self.dear
+        if self.dear:
+            self.dear = False
+            self.hall.turns.agreed()
         self.times -= 1
         self.hall.turns.spend(QUANTUM)
         if self.times:

@@ -337,7 +337,7 @@ class World:
         assert server.budget.used == sum(held.values())
 
     def connected(self) -> int:
-        return len(self.server.clients.connections)
+        return len(self.server.greetings) + len(self.server.clients.connections)
 
     def end(self) -> None:
         """Everybody leaves, everything times out: nothing may be left."""

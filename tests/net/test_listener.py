@@ -22,13 +22,14 @@ class Injected:
         self.failures: list[int] = []
         self.always: int | None = None
         self.accepts = 0
+        self.family = sock.family
 
-    def accept(self) -> tuple[socket.socket, object]:
+    def _accept(self) -> tuple[int, object]:
         self.accepts += 1
         code = self.failures.pop(0) if self.failures else self.always
         if code is not None:
             raise OSError(code, "injected")
-        return self._sock.accept()
+        return self._sock._accept()  # type: ignore[attr-defined,no-any-return]
 
     def fileno(self) -> int:
         return self._sock.fileno()

@@ -1,6 +1,7 @@
 """Decisions. Nothing here touches a socket, a clock or a log: `now` is an argument, bytes to send go to a `Link`.
 
 timers      the timer wheel
+timeouts    time limits that are the same for all
 bucket      a token bucket, for rates
 budget      one account of all memory that is queued anywhere
 outbox      bytes on their way to one peer, and its limits

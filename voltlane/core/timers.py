@@ -108,12 +108,16 @@ class TimerWheel:
         return True
 
     def _file(self, timer: Timer) -> None:
-        wanted = math.ceil(timer.deadline / self.tick) - 1
-        ahead = min(max(wanted - self._current, 1), SLOTS)
-        number = (self._current + ahead) % SLOTS
-        timer.slot = number
-        self._slots[number][timer] = None
-        self._occupied |= 1 << number
+        ahead = math.ceil(timer.deadline / self.tick) - 1 - self._current
+        if ahead > SLOTS:
+            ahead = SLOTS
+        elif ahead < 1:
+            ahead = 1
+        timer.slot = number = (self._current + ahead) % SLOTS
+        slot = self._slots[number]
+        if not slot:
+            self._occupied |= 1 << number
+        slot[timer] = None
 
     def _take(self, timer: Timer) -> None:
         if timer.slot < 0:

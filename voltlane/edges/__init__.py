@@ -1,6 +1,7 @@
 """net + wire + core joined, a file a transport.
 
-tcp       clients over TCP or a unix socket, protocol v2
+tcp       clients over TCP or a unix socket, protocol v2, once they have a session
+greeting  before that: the handshake
 turns     whose turn it is to be read
 sampler   how good each client's link is, as the kernel knows it
 partial   the received part of a frame

@@ -7,21 +7,18 @@ that says whose connection it is comes first; what is behind it is left in the s
 from __future__ import annotations
 
 import socket
-from logging import DEBUG
 from typing import Callable
 
 from ..config import Listener
 from ..core.admission import Admission, Source
-from ..core.counters import Counters
 from ..core.networks import Networks, plain, shown
 from ..net.peers import name_of, packed_of
 from ..net.poller import WRITE
 from ..net.reactor import Reactor
 from ..net.sockets import reset_on_close
-from ..ops.log import PeerLog, log, say_closed
-from ..ops.watch import Watcher
-from ..reasons import ORDINARY, CloseReason
+from ..reasons import CloseReason
 from ..wire.proxy import MAX_HEADER, ProxyHeader, read_header
+from .connection_log import ConnectionLog
 
 TakeIn = Callable[[socket.socket, str, Source], None]
 
@@ -37,20 +34,16 @@ class Gate:
         self,
         reactor: Reactor,
         admission: Admission,
-        counters: Counters,
-        peers: PeerLog,
+        log: ConnectionLog,
         on_client: TakeIn,
         listener: Listener,
     ) -> None:
         self.reactor = reactor
         self.admission = admission
-        self.counters = counters
-        self.peers = peers
+        self.log = log
         self._on_client = on_client
         self.arrivals: dict[Arrival, None] = {}
         """Connections whose header has not come yet."""
-        self.watcher: Watcher | None = None
-        """Whoever wants to hear of each ban."""
         admission.on_ban = self._on_ban
         self.configure(listener)
 
@@ -96,17 +89,12 @@ class Gate:
             arrival.close(CloseReason.SHUTDOWN)
 
     def _on_ban(self, network: str) -> None:
-        secs = self.admission.limits.ban_secs
-        fields = {"network": network, "secs": secs}
-        log.info("%(network)s is banned for %(secs)g s: it comes and goes all the time", fields)
-        if self.watcher is not None:
-            self.watcher.banned(network, secs)
+        self.log.banned(network, self.admission.limits.ban_secs)
 
     def _refuse(self, sock: socket.socket, name: str, reason: CloseReason) -> None:
         reset_on_close(sock)
         sock.close()
-        self.counters.closed[reason] += 1
-        self.peers.write(reason, 0, name, "", self.reactor.now)
+        self.log.refused(reason, name)
 
 
 class Arrival:
@@ -158,12 +146,8 @@ class Arrival:
         self._stop_waiting()
         reset_on_close(sock)
         gate.reactor.remove(sock)
-        gate.counters.closed[reason] += 1
+        gate.log.closed(reason, 0, self._name, detail or "before its PROXY header")
         self._source.left(reason, False, now - self._since, now)
-        if reason not in ORDINARY:
-            gate.peers.write(reason, 0, self._name, detail, now)
-        elif log.isEnabledFor(DEBUG):
-            say_closed(DEBUG, reason, 0, self._name, detail or "before its PROXY header")
 
     def _come_in(self, sock: socket.socket, header: ProxyHeader) -> None:
         gate = self._gate

@@ -96,7 +96,7 @@ class Meters:
             client.flags &= ~(METERED | THROTTLED)
             self.watch(client)
             if throttled:
-                self._turns.enqueue(client, client.session is None)
+                self._turns.enqueue(client, False)
 
     def watch(self, client: ClientConnection) -> None:
         """It is new."""
@@ -139,7 +139,7 @@ class Meters:
     def _go_on(self, client: ClientConnection, meter: Meter, now: float) -> None:
         meter.pause = None
         client.flags &= ~THROTTLED
-        self._turns.enqueue(client, client.session is None)
+        self._turns.enqueue(client, False)
 
     # ---- nothing at all
 

@@ -97,8 +97,7 @@ class Pressure:
         """It has taken something."""
         outbox = client.outbox
         if outbox is None or self._verdict(outbox) is Verdict.FINE:
-            if client.session is not None:
-                self._stop_slow(client)
+            self._stop_slow(client)
             self._unblock(client)
         if client.flags & PARKED and (outbox is None or outbox.size <= self.park_above // 2):
             client.flags &= ~PARKED
@@ -106,6 +105,7 @@ class Pressure:
 
     def forget(self, client: ClientConnection) -> None:
         """It is gone."""
+        self._stop_slow(client)
         if client.stall is not None:
             self._reactor.cancel(client.stall)
             client.stall = None

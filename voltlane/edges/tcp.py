@@ -1,33 +1,29 @@
-"""Clients over TCP or a unix socket, protocol v2: from accepting to the session, and each connection's data path."""
+"""Clients over TCP or a unix socket, protocol v2: the data path of each connection that has a session."""
 
 from __future__ import annotations
 
 import socket
-from logging import DEBUG
-from typing import TYPE_CHECKING, Callable, NamedTuple
+from typing import TYPE_CHECKING, Callable
 
-from ..config import Clients
 from ..core.admission import Source
 from ..core.budget import Budget, Holding
 from ..core.counters import Counters
-from ..core.handshake import Grounds, Handshake, Step
+from ..core.handshake import Handshake
 from ..core.hub import Hub
 from ..core.outbox import Chunk, Outbox
 from ..core.session import Session, State
 from ..core.timers import Timer
 from ..errors import ProtocolError
 from ..net.memory import receive_buffer
-from ..net.peers import LOCAL
 from ..net.poller import HANGUP, READ, WRITE
 from ..net.reactor import Reactor
 from ..net.stream import Stream
-from ..ops.log import PeerLog, log, say_closed
-from ..ops.watch import Watcher
-from ..reasons import ORDINARY, CloseReason
+from ..reasons import CloseReason
 from ..wire.batch import retag
 from ..wire.framing import PREFIX, PREFIX_SIZE, next_frame
-from ..wire.packets import MAX_HANDSHAKE_FRAME
 from ..wire.tagged import HEADER, TAG_SIZE
+from .connection_log import ConnectionLog
+from .greeting import Greeting
 from .master import LARGE, Trunk
 from .meter import Meter, MeterLimits, Meters
 from .partial import SMALL, LargeFrame, Partial, Rest, keep
@@ -42,20 +38,9 @@ QUIET = 1024
 DRAIN_READS = 256
 """Reads of what a connection that is taken over had received: more than a socket's buffer holds."""
 
+_INBOUND = READ | HANGUP
 _size_at = PREFIX.unpack_from
 _put_header = HEADER.pack_into
-
-
-class ClientLimits(NamedTuple):
-    """What a client may do; names and units are those of the configuration's section `clients`."""
-
-    packet_size_limit: int
-    handshake_secs: float
-
-    @classmethod
-    def of(cls, clients: Clients) -> ClientLimits:
-        """Those of a configuration."""
-        return cls(clients.packet_size_limit, clients.handshake_secs)
 
 
 class ClientEdge:
@@ -66,9 +51,9 @@ class ClientEdge:
         reactor: Reactor,
         hub: Hub,
         trunk: Trunk,
-        grounds: Grounds,
         counters: Counters,
-        limits: ClientLimits,
+        log: ConnectionLog,
+        packet_size_limit: int,
         pressure: PressureLimits,
         meter: MeterLimits,
         budget: Budget,
@@ -77,38 +62,43 @@ class ClientEdge:
         self.reactor = reactor
         self.hub = hub
         self.trunk = trunk
-        self.grounds = grounds
         self.counters = counters
+        self.log = log
         self.budget = budget
         self.level_triggered = reactor.poller.rearm_read is not None
         # Room for a tag, the kept part of a small frame, and a quantum read behind it.
         self.scratch = receive_buffer(TAG_SIZE + SMALL + QUANTUM)
         self.view = memoryview(self.scratch)
         self.behind_tag = self.view[TAG_SIZE:]
-        self.peers = PeerLog()
-        self.watcher: Watcher | None = None
-        """Whoever wants to hear of each connection."""
         self.turns = Turns(reactor, on_crowd)
         self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
         self.meters = Meters(reactor, trunk, self.turns, counters, meter)
-        self.configure(limits, pressure, meter)
+        self.configure(packet_size_limit, pressure, meter)
 
-    def configure(self, limits: ClientLimits, pressure: PressureLimits, meter: MeterLimits) -> None:
+    def configure(self, packet_size_limit: int, pressure: PressureLimits, meter: MeterLimits) -> None:
         """Go by these limits from now on."""
-        self.limits = limits
-        self.small = min(LARGE, limits.packet_size_limit)
-        self.quiet = min(QUIET, limits.packet_size_limit)
+        self.packet_size_limit = packet_size_limit
+        self.small = min(LARGE, packet_size_limit)
+        self.quiet = min(QUIET, packet_size_limit)
         self.pressure.configure(pressure)
         self.meters.configure(meter, self.connections)
 
-    def accept(self, sock: socket.socket, peer: str = LOCAL, source: Source | None = None) -> None:
-        """A new connection: its socket, what to call it, and whom to tell how it goes on."""
-        self.counters.accepted += 1
-        ClientConnection(self, sock, peer, source)
+    def begin(self, greeting: Greeting, rest: bytes) -> None:
+        """A handshake is done: go on with that connection, first with what was read behind the handshake."""
+        handshake = greeting.handshake
+        if handshake.session is None and not self.hub.registry.has_ids:
+            greeting.close(CloseReason.NO_IDS)
+            return
+        sock, since = greeting.hand_over()
+        waited = self.reactor.now - since
+        (self.counters.resume_secs if handshake.session else self.counters.handshake_secs).observe(waited)
+        connection = ClientConnection(self, sock, greeting.peer, greeting.source, since)
+        connection.flags |= greeting.flags & (LOUD | ENDING)
+        self.reactor.guard(connection, connection.begin, handshake, greeting.unsent, rest)
 
     @property
     def connections(self) -> list[ClientConnection]:
-        """Everybody connected."""
+        """Everybody who has a session."""
         return [handler for handler in self.reactor.handlers if isinstance(handler, ClientConnection)]
 
     @property
@@ -120,16 +110,14 @@ class ClientEdge:
         """Close every connection: the server ends."""
         for connection in self.connections:
             connection.close(CloseReason.SHUTDOWN)
-        self.peers.sum_up()
 
 
 class ClientConnection(Stream):
-    """One client's connection, and the `Link` of its session once the handshake is done."""
+    """One client's connection, and the `Link` of its session."""
 
     __slots__ = (
         "edge",
         "flags",
-        "handshake",
         "meter",
         "partial",
         "peer",
@@ -142,7 +130,7 @@ class ClientConnection(Stream):
         "was",
     )
 
-    def __init__(self, edge: ClientEdge, sock: socket.socket, peer: str, source: Source | None) -> None:
+    def __init__(self, edge: ClientEdge, sock: socket.socket, peer: str, source: Source | None, since: float) -> None:
         self.edge = edge
         self.peer = peer
         self.source = source
@@ -150,20 +138,43 @@ class ClientConnection(Stream):
         self.session: Session | None = None
         self.was = 0
         """The id of the session that it was taken away from."""
-        self.handshake: Handshake | None = Handshake(edge.grounds)
         self.partial: Partial | None = None
         """The received part of a frame that is not whole yet."""
-        self.since = edge.reactor.now
+        self.since = since
         """When it was accepted."""
         self.quality: ClientQuality | None = None
         """That of its link, once it was sampled: see Sampler."""
         super().__init__(edge.reactor, sock)
-        self.timer: Timer | None = edge.reactor.call_later(edge.limits.handshake_secs, self._handshake_expired)
-        """The handshake's deadline; later the time a slow client has left."""
+        self.timer: Timer | None = None
+        """Runs while it is slow, and ends it. For Pressure, as the next one."""
         self.stall: Timer | None = None
-        """See Pressure."""
+        """Looks whether it takes anything."""
         self.meter: Meter | None = None
         edge.meters.watch(self)
+
+    def begin(self, handshake: Handshake, unsent: bytes, rest: bytes) -> None:
+        """Enter the session that the handshake was for. `unsent` is of our side of it, `rest` was read behind it."""
+        edge = self.edge
+        if unsent:
+            self._queue(unsent, 0, 0)
+        if handshake.session is None:
+            assert handshake.point is not None
+            # The session is set first: the connection may be lost while its first packet is sent.
+            session = self.session = edge.hub.open(handshake.point, self)
+            edge.hub.welcome(session)
+        else:
+            session = self.session = handshake.session
+            edge.hub.resume(session, self)
+        if self.sock is not None:
+            edge.log.here(session.id, self.peer, handshake.session is not None)
+        if rest and session.state is not State.ENDED:  # even if the client has left again by now
+            stop = TAG_SIZE + len(rest)
+            edge.scratch[TAG_SIZE:stop] = rest
+            self._take_rest(TAG_SIZE, stop, session.id)
+        if self.flags & (LOUD | ENDING):
+            edge.turns.enqueue(self, False)
+        else:
+            self._drained()
 
     # ---- reading
 
@@ -178,7 +189,7 @@ class ClientConnection(Stream):
             session is None
             or sock is None
             or self.flags
-            or mask & (READ | HANGUP) != READ
+            or mask & _INBOUND != READ
             or self.partial is not None
             or self.outbox is not None
             or edge.turns.paused
@@ -206,8 +217,8 @@ class ClientConnection(Stream):
             return
         if mask & HANGUP:
             self.flags |= ENDING
-        if self.flags & ~(ENDING | METERED) or self.session is None or self.edge.turns.paused:
-            self.edge.turns.enqueue(self, self.session is None)
+        if self.flags & ~(ENDING | METERED) or self.edge.turns.paused:
+            self.edge.turns.enqueue(self, False)
         else:
             self.on_readable()
 
@@ -223,7 +234,7 @@ class ClientConnection(Stream):
     def _after(self, received: int) -> None:
         """Who is loud has its next turn after the others."""
         if self.flags & LOUD:
-            self.edge.turns.enqueue(self, self.session is None)
+            self.edge.turns.enqueue(self, False)
         elif received < 0 or (received and not self.flags & ENDING):
             self._drained()
         else:  # where an end was announced, less than was asked for was all
@@ -262,8 +273,7 @@ class ClientConnection(Stream):
         """Pass on the whole frames in the scratch buffer, and keep the part of one."""
         edge, session = self.edge, self.session
         if session is None:
-            self._greet(TAG_SIZE, stop)
-            return
+            return  # it is over for this one
         chunk, position, packets = retag(edge.scratch, TAG_SIZE, stop, session.id, edge.small)
         if packets:
             edge.trunk.push(chunk, packets)
@@ -275,7 +285,7 @@ class ClientConnection(Stream):
     def _take_rest(self, position: int, stop: int, client_id: int) -> None:
         """What the batch loop left: large frames, which are passed on where they stand, and the part of a frame."""
         edge = self.edge
-        scratch, view, trunk, limit = edge.scratch, edge.view, edge.trunk, edge.limits.packet_size_limit
+        scratch, view, trunk, limit = edge.scratch, edge.view, edge.trunk, edge.packet_size_limit
         while end := next_frame(scratch, position, stop, limit):
             views: list[bytes | memoryview] = []
             while end and end - position - PREFIX_SIZE > edge.small:
@@ -308,64 +318,7 @@ class ClientConnection(Stream):
         """Keep this part of a frame, in place of what was kept before."""
         if self.partial is not None:
             self.partial.hold(0)
-        self.partial = keep(rest, self.edge.budget, self) if rest else None
-
-    # ---- the handshake
-
-    @property
-    def derived(self) -> bool:
-        """See Reader."""
-        return self.handshake is not None and self.handshake.derived
-
-    def _greet(self, start: int, stop: int) -> None:
-        """Handshake packets, and behind the last of them data already."""
-        edge, handshake, position = self.edge, self.handshake, start
-        assert handshake is not None
-        while end := next_frame(edge.scratch, position, stop, MAX_HANDSHAKE_FRAME):
-            answer = handshake.receive(edge.view[position + PREFIX_SIZE : end])
-            position = end
-            if handshake.step is Step.DONE:
-                self._establish(handshake, position, stop)
-                return
-            if answer:
-                self.try_send(answer, 0)
-                if self.sock is None:
-                    return
-        self._keep(edge.view[position:stop])
-
-    def _establish(self, handshake: Handshake, position: int, stop: int) -> None:
-        edge = self.edge
-        self.handshake = None
-        self._keep(None)
-        if self.source is not None:
-            self.source.greeted()
-        self._stop_timer()
-        waited = edge.reactor.time() - self.since
-        (edge.counters.resume_secs if handshake.session else edge.counters.handshake_secs).observe(waited)
-        if handshake.session is None:
-            assert handshake.point is not None
-            if not edge.hub.registry.has_ids:
-                self.close(CloseReason.NO_IDS)
-                return
-            # The session is set first: the connection may be lost while its first packet is sent.
-            session = self.session = edge.hub.open(handshake.point, self)
-            edge.hub.welcome(session)
-        else:
-            rest = bytes(edge.view[position:stop])  # a takeover reads the old connection, into the same buffer
-            session = self.session = handshake.session
-            edge.hub.resume(session, self)
-            position, stop = 0, len(rest)
-            edge.scratch[:stop] = rest
-        log.debug("client %(client)d is here", {"client": session.id})
-        if edge.watcher is not None and self.sock is not None:
-            edge.watcher.here(session.id, self.peer, handshake.session is not None)
-        if position != stop and session.state is not State.ENDED:  # even if the client has left again by now
-            self._take_rest(position, stop, session.id)
-
-    def _handshake_expired(self, now: float) -> None:
-        self.timer = None
-        step = self.handshake.step.value if self.handshake else "nothing"
-        self.close(CloseReason.HANDSHAKE_TIMEOUT, f"waited for {step}")
+        self.partial = keep(rest, self.edge.budget, self) if rest and self.sock is not None else None
 
     # ---- the session's link
 
@@ -421,34 +374,20 @@ class ClientConnection(Stream):
             self.was = session.id
         return session
 
-    def _stop_timer(self) -> None:
-        if self.timer is not None:
-            self.reactor.cancel(self.timer)
-            self.timer = None
-
     # ---- the end
 
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
         """Count it, say it, and leave the session to wait for the client."""
-        edge, session = self.edge, self.session
-        client_id = session.id if session else self.was
-        edge.counters.closed[reason] += 1
-        self._stop_timer()
+        edge, session, now = self.edge, self.session, self.reactor.now
+        edge.log.closed(reason, session.id if session is not None else self.was, self.peer, detail)
         edge.pressure.forget(self)
         edge.meters.forget(self)
-        if edge.watcher is not None:
-            edge.watcher.gone(client_id, self.peer, reason, detail)
-        if reason in ORDINARY:
-            if log.isEnabledFor(DEBUG):
-                say_closed(DEBUG, reason, client_id, self.peer, detail)
-        else:
-            edge.peers.write(reason, client_id, self.peer, detail, self.reactor.now)
         if self.source is not None:
-            self.source.left(reason, self.handshake is None, self.reactor.now - self.since, self.reactor.now)
+            self.source.left(reason, True, now - self.since, now)
         self._keep(None)
-        self.session = self.handshake = None
+        self.session = None
         outbox, self.outbox = self.outbox, None
         if session is not None:
-            edge.hub.lost(session, outbox.take() if outbox is not None else [], self.reactor.now)
+            edge.hub.lost(session, outbox.take() if outbox is not None else [], now)
         elif outbox is not None:
             outbox.clear()

@@ -46,11 +46,6 @@ class Reader(Handler, Protocol):
     def on_readable(self) -> None:
         """Read one quantum."""
 
-    @property
-    def derived(self) -> bool:
-        """Whether its handshake has made a key agreement."""
-        ...
-
 
 Rank = Optional[Callable[[Reader], int]]
 
@@ -93,6 +88,7 @@ class Turns:
         self._greeting: deque[Reader] = deque()
         self._scheduled = False
         self._budget = 0
+        self._handshakes = 0
         self.paused = False
         """Whether nobody may be read, because the trunk is full. Handshakes go on: nothing of theirs goes there."""
 
@@ -129,12 +125,10 @@ class Turns:
     def _serve(self) -> None:
         """One turn's share of either line."""
         self._scheduled = False
-        budget = HANDSHAKE_BUDGET
-        while self._greeting and budget > 0:
-            reader = self._greeting.popleft()
-            before = reader.derived
-            self._read(reader)
-            budget -= KEY_AGREEMENT_COST if reader.derived and not before else 1
+        self._handshakes = HANDSHAKE_BUDGET
+        while self._greeting and self._handshakes > 0:
+            self._handshakes -= 1
+            self._read(self._greeting.popleft())
         if self._crowded and len(self._greeting) <= CROWD // 2:
             self._crowded = False
             self._on_crowd(False)
@@ -145,6 +139,10 @@ class Turns:
         self._read_from(second, 0)
         self._read_from(first, 0)
         self._schedule()
+
+    def agreed(self) -> None:
+        """A handshake has made a key agreement."""
+        self._handshakes -= KEY_AGREEMENT_COST - 1
 
     def spend(self, size: int) -> None:
         """So many bytes were read from somebody."""

@@ -10,6 +10,7 @@ from ..core.timers import Timer
 from ..reasons import CloseReason
 from .poller import WRITE
 from .reactor import Reactor
+from .sockets import accept
 
 ACCEPTS_PER_TURN = 64
 FIRST_BACKOFF = 0.1
@@ -25,7 +26,7 @@ class Listener:
     wait in the kernel's queue and are tried again after that many seconds.
     """
 
-    __slots__ = ("_backoff", "_going_on", "_held", "_on_accept", "_on_pause", "_reactor", "_sock", "_timer")
+    __slots__ = ("_backoff", "_family", "_going_on", "_held", "_on_accept", "_on_pause", "_reactor", "_sock", "_timer")
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Listener:
     ) -> None:
         self._reactor = reactor
         self._sock: socket.socket | None = sock
+        self._family = sock.family
         self._on_accept = on_accept
         self._on_pause = on_pause
         self._backoff = FIRST_BACKOFF
@@ -72,7 +74,7 @@ class Listener:
             if self._sock is None or self._held:
                 return
             try:
-                sock, address = self._sock.accept()
+                sock, address = accept(self._sock, self._family)
             except BlockingIOError:
                 self._drained()
                 return

@@ -79,13 +79,15 @@ class Reactor:
     # ---- what is watched
 
     def add(self, fd: int, handler: Handler) -> None:
-        """Call `handler.on_event` when the descriptor becomes ready."""
-        self.poller.add(fd)
-        missing = fd + 1 - len(self._handlers)
+        """Call `handler.on_event` when the descriptor becomes ready. One that is watched already changes hands."""
+        handlers = self._handlers
+        missing = fd + 1 - len(handlers)
         if missing > 0:
-            self._handlers.extend([None] * missing)
-        self._handlers[fd] = handler
-        self.watched += 1
+            handlers.extend([None] * missing)
+        if handlers[fd] is None:
+            self.poller.add(fd)
+            self.watched += 1
+        handlers[fd] = handler
 
     def remove(self, sock: socket.socket) -> None:
         """Watch a socket no more, and close it at the end of the turn."""

@@ -100,6 +100,15 @@ def _remove_abandoned(path: str) -> None:
             pass  # its owner is busy, so it has one
 
 
+def accept(listening: socket.socket, family: int) -> tuple[socket.socket, object]:
+    """As socket.accept(), for a listening socket of this family.
+
+    That asks the socket for its family and type, and makes enums of them, for each connection anew.
+    """
+    descriptor, address = listening._accept()  # type: ignore[attr-defined]
+    return socket.socket(family, socket.SOCK_STREAM, 0, descriptor), address
+
+
 def local_address(sock: socket.socket) -> Address:
     """Where a socket is bound."""
     if sock.family == socket.AF_UNIX:

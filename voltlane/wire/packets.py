@@ -129,36 +129,47 @@ _VARIANTS: tuple[tuple[type[Packet], _Field | None], ...] = (
     (Challenge, _BYTES),
     (ChallengeResponse, _BYTES),
 )
-_VARIANT_OF = {kind: number for number, (kind, _) in enumerate(_VARIANTS)}
+_HEAD_OF = {
+    kind: (encode_varint(number), field.encode if field else bytes) for number, (kind, field) in enumerate(_VARIANTS)
+}
 
 
 def encode(packet: Packet) -> bytes:
     """A packet's payload, to be framed."""
-    variant = _VARIANT_OF[type(packet)]
-    field = _VARIANTS[variant][1]
-    head = encode_varint(variant)
-    return head + field.encode(*packet) if field else head
+    head, encode_field = _HEAD_OF[type(packet)]
+    return head + encode_field(*packet)
 
 
 def decode(payload: Buffer) -> Packet:
     """The packet that a frame's payload holds. Raises MalformedPacket, naming what was wrong."""
-    if len(payload) <= _LONGEST_KNOWN:
-        known = _KNOWN.get(bytes(payload))
-        if known is not None:
-            return known
+    usual = _USUAL.get(bytes(payload[:2]))
+    if usual is not None:
+        size, kind, packet = usual
+        if len(payload) == size:
+            return kind(bytes(payload[2:])) if packet is None else packet
     variant, position = decode_varint(payload, 0, "the packet's variant")
     if variant >= len(_VARIANTS):
         raise MalformedPacket(f"unknown packet variant {variant}; 0 to {len(_VARIANTS) - 1} exist")
-    kind, field = _VARIANTS[variant]
+    variety, field = _VARIANTS[variant]
     values: tuple[int | bytes, ...] = ()
     if field:
-        value, position = field.decode(payload, position, kind.__name__)
+        value, position = field.decode(payload, position, variety.__name__)
         values = (value,)
     if position != len(payload):
-        raise MalformedPacket(f"{len(payload) - position} bytes too many behind {kind.__name__}")
-    return kind(*values)  # type: ignore[arg-type]
+        raise MalformedPacket(f"{len(payload) - position} bytes too many behind {variety.__name__}")
+    return variety(*values)  # type: ignore[arg-type]
 
 
-_KNOWN: dict[bytes, Packet] = {encode(packet): packet for packet in (Ping(), ProtocolVersion(VERSION))}
-"""Packets that are the same in every handshake."""
-_LONGEST_KNOWN = max(map(len, _KNOWN))
+_USUAL: dict[bytes, tuple[int, Callable[..., Packet], Packet | None]] = {
+    encode(packet)[:2]: (len(encode(packet)), type(packet), packet if len(encode(packet)) <= 2 else None)
+    for packet in (
+        Ping(),
+        ProtocolVersion(VERSION),
+        PubKey(bytes(33)),
+        PubKey(bytes(65)),
+        Challenge(bytes(72)),
+        ChallengeResponse(bytes(72)),
+    )
+}
+"""By its first two bytes, kind and length of a vector, what a packet most probably is: how long it is then, its kind,
+and the packet itself where there is nothing else in it."""

@@ -1,0 +1,51 @@
+"""Time limits that are the same for all, against a list of deadlines."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from voltlane.core.timeouts import Timeouts
+
+
+def test_the_oldest_is_due_first_and_never_early():
+    timeouts: Timeouts[str] = Timeouts(10)
+    assert timeouts.next_deadline() is None and timeouts.due(100) == []
+    for name, now in (("a", 0.0), ("b", 3.0), ("c", 3.0)):
+        timeouts.begin(name, now)
+    assert timeouts.next_deadline() == 10 and timeouts.due(9.99) == []
+    assert timeouts.due(10) == ["a"] and len(timeouts) == 3, "who is due is not ended by that"
+    assert timeouts.end("a") == 0 and timeouts.next_deadline() == 13
+    assert timeouts.due(13) == ["b", "c"] == timeouts.items()
+
+
+def test_who_has_ended_cannot_end():
+    timeouts: Timeouts[str] = Timeouts(1)
+    timeouts.begin("a", 0)
+    timeouts.end("a")
+    with pytest.raises(KeyError):
+        timeouts.end("a")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_as_a_list_would(seed: int):
+    random_ = random.Random(seed)
+    timeouts: Timeouts[int] = Timeouts(5)
+    model: dict[int, float] = {}
+    now = 0.0
+    for number in range(500):
+        now += random_.choice([0, 0, 0.1, 1])
+        act = random_.randrange(4)
+        if act < 2:
+            timeouts.begin(number, now)
+            model[number] = now
+        elif act == 2 and model:
+            item = random_.choice(list(model))
+            assert timeouts.end(item) == model.pop(item)
+        else:
+            timeouts.secs = random_.choice([1, 5, 9])
+        secs = timeouts.secs
+        assert timeouts.due(now) == [item for item, began in model.items() if began + secs <= now]
+        assert timeouts.next_deadline() == (min(model.values()) + secs if model else None)
+        assert len(timeouts) == len(model)

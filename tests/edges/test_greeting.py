@@ -1,0 +1,182 @@
+"""Handshakes on a fake clock: how they arrive, how long they may take, what ends them, and what is behind them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import pytest
+from kit.frames import join
+from kit.world import CLIENT_KEY, SERVER_KEY, Client, MakeWorld, numbered
+
+from voltlane.reasons import CloseReason
+from voltlane.wire.framing import FrameBuffer, frame
+from voltlane.wire.packets import ClientId, Ping, ProtocolVersion, PubKey, decode, encode
+
+HELLO = b"".join(frame(encode(packet)) for packet in (ProtocolVersion(2), PubKey(CLIENT_KEY.public)))
+
+
+def test_bytes_behind_the_handshake_are_data(make: MakeWorld):
+    home = make()
+    client = Client(home)
+    client.write(
+        b"".join(frame(encode(packet)) for packet in (ProtocolVersion(2), PubKey(CLIENT_KEY.public)))
+        + join([b"a", b"bb"])
+        + frame(b"ccc")[:5]
+    )
+    home.settle()
+    assert client.ready and home.master.data[client.id] == [b"a", b"bb"]
+    client.write(frame(b"ccc")[5:])
+    home.settle()
+    assert home.master.data[client.id] == [b"a", b"bb", b"ccc"]
+
+
+def test_one_byte_at_a_time(make: MakeWorld):
+    home = make()
+    client = Client(home)
+    packets = (ProtocolVersion(2), PubKey(CLIENT_KEY.public))
+    stream = b"".join(frame(encode(packet)) for packet in packets) + join([b"one", b"", b"three"])
+    for byte in stream:
+        client.write(bytes([byte]))
+        home.loop.turn(0)
+        client.pump()
+    home.settle()
+    assert home.master.data[client.id] == [b"one", b"", b"three"]
+
+
+def test_a_client_that_leaves_in_its_handshake_is_noticed(make: MakeWorld):
+    home = make()
+    client = Client(home)
+    client.say(ProtocolVersion(2))
+    client.cut()
+    home.settle()
+    assert home.connected() == 0 and home.loop.timers == 0 and home.server.registry.sessions == {}
+
+
+def test_a_handshake_has_its_time(make: MakeWorld):
+    home = make({"clients.handshake_secs": 5})
+    silent, slow, done = Client(home), Client(home), home.new()
+    slow.say(ProtocolVersion(2))
+    home.pass_(4.5)
+    assert not silent.ended and not slow.ended
+    slow.write(b"\x01")  # a byte now and then buys nothing
+    home.pass_(0.6, step=0.05)
+    assert silent.ended and slow.ended and not done.ended
+    assert home.server.counters.closed == {CloseReason.HANDSHAKE_TIMEOUT: 2}
+    home.pass_(100)
+    assert not done.ended, "who has a session has all the time"
+
+
+@pytest.mark.parametrize(
+    ("chunk", "reason"),
+    [
+        (frame(b"x" * 129), CloseReason.FRAME_TOO_LARGE),
+        (b"\xff\xff\xff\xff", CloseReason.FRAME_TOO_LARGE),
+        (frame(b"\x09"), CloseReason.MALFORMED_PACKET),
+        (frame(encode(Ping())), CloseReason.UNEXPECTED_PACKET),
+        (frame(encode(ProtocolVersion(3))), CloseReason.UNSUPPORTED_VERSION),
+        (frame(encode(ProtocolVersion(2))) + frame(encode(PubKey(b"\x02" + bytes(32)))), CloseReason.BAD_PUBLIC_KEY),
+        (frame(encode(ProtocolVersion(2))) + frame(encode(ClientId(99))), CloseReason.UNKNOWN_SESSION),
+    ],
+    ids=lambda value: value.name.lower() if isinstance(value, CloseReason) else "",
+)
+def test_each_mistake_has_its_reason_and_closes_one_connection(make: MakeWorld, chunk: bytes, reason: CloseReason):
+    home = make()
+    other, bad = home.new(), Client(home)
+    bad.write(chunk)
+    home.settle()
+    assert bad.ended and not other.ended and home.server.counters.closed == {reason: 1}
+    assert set(home.server.registry.sessions) == {other.id}
+
+
+def test_a_flood_of_handshakes_is_worked_off_in_turns(make: MakeWorld):
+    home = make()
+    client = home.new()
+    crowd = [home.start_new() for _ in range(200)]
+    client.send(b"me too")
+    home.loop.turn(0)
+    home.loop.turn(0)
+    home.pump()
+    assert home.master.data[client.id] == [b"me too"] and not all(one.ready for one in crowd)
+    home.settle()
+    assert all(one.ready for one in crowd)
+    assert sorted(one.id for one in crowd) == list(range(2, 202))
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+@pytest.mark.parametrize("size", [300, 448 - len(HELLO), 449 - len(HELLO), 20_000, 300_000])
+def test_much_behind_the_handshake(make: MakeWorld, size: int, leaves: bool):
+    """However it falls into reads, and even if there will be no other event because the client has left again."""
+    home = make()
+    client = Client(home)
+    payloads = [*numbered(size // 100, 96), b"x" * (size % 100)]
+    client.write(HELLO + join(payloads)[:-4][:size])
+    if leaves:
+        while client.waiting:
+            home.loop.turn(0)
+            client.pump()
+        client.sock.shutdown(socket.SHUT_WR)
+    home.settle()
+    received = join(home.master.data[1])
+    assert received == join(payloads)[: len(received)] and len(received) > size - 200
+    assert home.connected() == (0 if leaves else 1)
+
+
+def test_answers_wait_for_room_in_the_socket(make: MakeWorld):
+    home = make()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    filler = 0
+    while True:
+        try:
+            filler += theirs.send(b"x" * 1000)
+        except BlockingIOError:
+            break
+    home.server.greetings.accept(theirs)
+    ours.send(HELLO + frame(b"data"))
+    home.settle()
+    home.master.send(1, b"an answer")
+    home.settle()
+    received = b""
+    for _ in range(1000):
+        home.settle()
+        with contextlib.suppress(BlockingIOError):
+            received += ours.recv(1 << 20)
+    frames = FrameBuffer(1000)
+    frames.feed(received[filler:])
+    assert [decode(frames.pop() or b"") for _ in range(2)] == [PubKey(SERVER_KEY.public), ClientId(1)]
+    assert list(frames) == [b"an answer"] and home.master.data[1] == [b"data"]
+    ours.close()
+    home.settle()
+
+
+def test_another_time_limit_holds_for_those_under_way(make: MakeWorld):
+    home = make({"clients.handshake_secs": 100})
+    early = Client(home)
+    home.pass_(5)
+    late = Client(home)
+    home.server.greetings.configure(7)
+    home.pass_(3, step=0.05)
+    assert early.ended and not late.ended
+    home.pass_(5, step=0.05)
+    assert late.ended and home.loop.timers == 0 and len(home.server.greetings) == 0
+
+
+def test_nothing_runs_when_no_handshake_is_under_way(make: MakeWorld):
+    home = make()
+    before = home.loop.timers
+    clients = [Client(home) for _ in range(3)]
+    assert home.loop.timers == before + 1, "one timer for all of them"
+    for client in clients:
+        client.greet()
+    home.settle()
+    assert home.loop.timers == before
+
+
+def test_a_client_without_an_id_to_have_leaves_nothing_behind(make: MakeWorld):
+    home = make()
+    home.server.registry.last_id = 0
+    client = home.start_new()
+    home.settle()
+    assert client.ended and home.server.counters.closed == {CloseReason.NO_IDS: 1} and home.connected() == 0
