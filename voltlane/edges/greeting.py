@@ -146,18 +146,21 @@ class Greeting:
 
     def _take(self, data: bytes) -> None:
         """Handshake packets, and behind the last of them what is for the session already."""
-        handshake, position, stop = self.handshake, 0, len(data)
-        while end := next_frame(data, position, stop, MAX_HANDSHAKE_FRAME):
-            answer = handshake.receive(data[position + PREFIX_SIZE : end])
+        handshake, position, stop, answers = self.handshake, 0, len(data), b""
+        while handshake.step is not Step.DONE:
+            end = next_frame(data, position, stop, MAX_HANDSHAKE_FRAME)
+            if not end:
+                break
+            answers += handshake.receive(data[position + PREFIX_SIZE : end])
             position = end
-            if handshake.step is Step.DONE:
-                self._greetings.on_session(self, data[position:])
-                return
-            if answer:
-                if handshake.step is Step.PROOF and handshake.derived:
-                    self._greetings.turns.agreed()
-                self._answer(answer)
-        self._received = data[position:]
+        if answers:
+            if handshake.step is Step.PROOF and handshake.derived:
+                self._greetings.turns.agreed()
+            self._answer(answers)
+        if handshake.step is Step.DONE:
+            self._greetings.on_session(self, data[position:])
+        else:
+            self._received = data[position:]
 
     def _answer(self, answer: bytes) -> None:
         assert self.sock is not None

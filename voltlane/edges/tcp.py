@@ -324,6 +324,9 @@ class ClientConnection(Stream):
 
     def replay(self, chunks: list[tuple[Chunk, int]]) -> None:
         """See Link: limits do not count it."""
+        if len(chunks) == 1 and self.outbox is None:
+            self.try_send(*chunks[0])
+            return
         for chunk, packets in chunks:
             self._queue(chunk, packets, 0)
         if self.outbox is not None:
