@@ -11,7 +11,7 @@ from kit.world import CLIENT_KEY, SERVER_KEY, Client, MakeWorld, numbered
 
 from voltlane.reasons import CloseReason
 from voltlane.wire.framing import FrameBuffer, frame
-from voltlane.wire.packets import ClientId, Ping, ProtocolVersion, PubKey, decode, encode
+from voltlane.wire.packets import ChallengeResponse, ClientId, Ping, ProtocolVersion, PubKey, decode, encode
 
 HELLO = b"".join(frame(encode(packet)) for packet in (ProtocolVersion(2), PubKey(CLIENT_KEY.public)))
 
@@ -180,3 +180,25 @@ def test_a_client_without_an_id_to_have_leaves_nothing_behind(make: MakeWorld):
     client = home.start_new()
     home.settle()
     assert client.ended and home.server.counters.closed == {CloseReason.NO_IDS: 1} and home.connected() == 0
+
+
+def test_a_mistake_does_not_take_back_what_was_right_before_it(make: MakeWorld, monkeypatch: pytest.MonkeyPatch):
+    """All of it in one read: the answers go out, and the key agreement counts."""
+    home = make()
+    owner = home.new()
+    owner.cut()
+    home.settle()
+    agreements: list[None] = []
+    monkeypatch.setattr(home.server.clients.turns, "agreed", lambda: agreements.append(None))
+
+    class Guesser(Client):
+        def on_challenge(self) -> None:
+            """It has answered already."""
+
+    for _ in range(2):
+        guesser = Guesser(home, resumes=owner)
+        guesser.say(ProtocolVersion(2), ClientId(owner.id), ChallengeResponse(bytes(72)))
+        home.settle()
+        assert guesser.ended and guesser.server_key == SERVER_KEY.public and len(guesser.challenge) == 72
+    assert home.server.counters.closed[CloseReason.BAD_PROOF] == 2 and len(agreements) == 1
+    home.resume(owner)

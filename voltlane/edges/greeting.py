@@ -146,17 +146,20 @@ class Greeting:
 
     def _take(self, data: bytes) -> None:
         """Handshake packets, and behind the last of them what is for the session already."""
-        handshake, position, stop, answers = self.handshake, 0, len(data), b""
-        while handshake.step is not Step.DONE:
-            end = next_frame(data, position, stop, MAX_HANDSHAKE_FRAME)
-            if not end:
-                break
-            answers += handshake.receive(data[position + PREFIX_SIZE : end])
-            position = end
-        if answers:
-            if handshake.step is Step.PROOF and handshake.derived:
+        handshake, position, stop = self.handshake, 0, len(data)
+        derived, answers = handshake.derived, b""
+        try:
+            while handshake.step is not Step.DONE:
+                end = next_frame(data, position, stop, MAX_HANDSHAKE_FRAME)
+                if not end:
+                    break
+                answers += handshake.receive(data[position + PREFIX_SIZE : end])
+                position = end
+        finally:  # a mistake does not take back what was right before it, nor what that has cost
+            if handshake.derived and not derived:
                 self._greetings.turns.agreed()
-            self._answer(answers)
+            if answers:
+                self._answer(answers)
         if handshake.step is Step.DONE:
             self._greetings.on_session(self, data[position:])
         else:
