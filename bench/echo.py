@@ -20,9 +20,9 @@ RECEIVE = 1 << 20
 
 
 @contextmanager
-def echoing() -> Iterator[str]:
-    """Such a backend in a process of its own; its address."""
-    command = [sys.executable, "-m", "bench.echo"]
+def backend(module: str = "bench.echo") -> Iterator[str]:
+    """A backend in a process of its own, a module that prints its address first; that address."""
+    command = [sys.executable, "-m", module]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from bench.echo import echoing
+from bench.echo import backend
 from bench.observed import ROOT, observed
 
 from .good import Population, Trips
@@ -54,7 +54,7 @@ def besiege(
     settings: dict[str, object],
 ) -> Siege:
     """Measure `seconds` of siege behind a fifth of it in peace. Raises Fault when a good client loses anything."""
-    with echoing() as master, observed(settings, master, pure=pure) as server:
+    with backend() as master, observed(settings, master, pure=pure) as server:
         people = Population(server.port, good, PACE)
         try:
             peace = people.exchange(max(1.0, seconds / 5))

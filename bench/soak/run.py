@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
-from bench.echo import echoing
+from bench.echo import backend
 from bench.observed import Observed, observed
 from bench.wires import Fault
 
@@ -59,7 +59,7 @@ class Soak(NamedTuple):
 
 def soak(seconds: float, clients: int, *, pure: bool = False, seed: int = 1) -> Soak:
     """Raises Fault when a packet is lost (but by a reset), repeated or out of order."""
-    with echoing() as master, observed(SETTINGS, master, pure=pure) as server:
+    with backend() as master, observed(SETTINGS, master, pure=pure) as server:
         _live(server, max(2.0, seconds * WARM_SHARE), clients, seed)
         rest_before, before, descriptors = _at_rest(server), server.resident, server.descriptors
         totals = _live(server, seconds, clients, seed + 1)

@@ -7,31 +7,14 @@ from __future__ import annotations
 
 import select
 import socket
-import subprocess
-import sys
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from bench.echo import HEAD, RECEIVE
-from bench.servers import ROOT
 
 FEED_ME = b"feed me"
 PORTION = bytes(16384)
 AT_ONCE = 16
 """Portions, each to another client, in a row: the good do not wait for more."""
-
-
-@contextmanager
-def feeding() -> Iterator[str]:
-    """Such a backend in a process of its own; its address."""
-    command = [sys.executable, "-m", "bench.starve.feeder"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
 
 
 class Feeder:

@@ -7,10 +7,10 @@ import resource
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.echo import backend
 from bench.observed import observed
 from bench.siege.good import Population, Trips
 
-from .feeder import feeding
 from .hungry import hungry
 
 PACE = 0.1
@@ -51,7 +51,7 @@ def starve(
 ) -> Famine:
     """Measure. Raises Fault when a good client loses anything, RuntimeError when the server ends."""
     given = {"limits.memory_bytes": budget, "socket.send_buffer": 16384, **(settings or {})}
-    with feeding() as master, observed(given, master) as server:
+    with backend("bench.starve.feeder") as master, observed(given, master) as server:
         people = Population(server.port, good, PACE)
         try:
             peace = people.exchange(max(1.0, seconds / 5))
