@@ -187,6 +187,20 @@ def test_neither_line_always_takes_the_room_from_the_other(hall: Hall):
     assert served in (["loud", "quiet"] * 10, ["quiet", "loud"] * 10)
 
 
+def test_handshakes_in_a_pause_change_nothing_about_who_is_first(hall: Hall):
+    for loud in (True, False):
+        reader = Reader(hall, "loud" if loud else "quiet", times=10, loud=loud)
+        reader.on_readable = lambda read=reader.on_readable: (read(), hall.turns.pause())  # type: ignore[method-assign,assignment,misc]
+        reader.stand()
+    served = []
+    for _ in range(20):
+        served += hall.turn()
+        Reader(hall, "greeting", greeting=True).stand()
+        assert hall.turn() == ["greeting"]
+        hall.turns.resume()
+    assert served in (["loud", "quiet"] * 10, ["quiet", "loud"] * 10)
+
+
 def test_an_error_closes_one_and_the_line_goes_on(hall: Hall):
     readers = stand(hall, 3)
     readers[1].error = ConnectionResetError()

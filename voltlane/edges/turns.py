@@ -123,7 +123,7 @@ class Turns:
             self._reactor.call_soon(self._serve)
 
     def _serve(self) -> None:
-        """One turn's share of either line."""
+        """One turn's share of each line."""
         self._scheduled = False
         self._handshakes = HANDSHAKE_BUDGET
         while self._greeting and self._handshakes > 0:
@@ -132,13 +132,18 @@ class Turns:
         if self._crowded and len(self._greeting) <= CROWD // 2:
             self._crowded = False
             self._on_crowd(False)
+        if not self.paused:
+            self._read_sessions()
+        self._schedule()
+
+    def _read_sessions(self) -> None:
+        """One turn's share of the quiet and the loud. Who is first changes only with a turn that was made use of."""
         first, second = self._first, self._loud if self._first is self._quiet else self._quiet
         self._first = second
         self._budget = READ_BUDGET
         self._read_from(first, READ_BUDGET // 2)
         self._read_from(second, 0)
         self._read_from(first, 0)
-        self._schedule()
 
     def agreed(self) -> None:
         """A handshake has made a key agreement."""
