@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import random
+import sys
 
 import pytest
 
@@ -49,3 +51,14 @@ def test_as_a_list_would(seed: int):
         assert timeouts.due(now) == [item for item, began in model.items() if began + secs <= now]
         assert timeouts.next_deadline() == (min(model.values()) + secs if model else None)
         assert len(timeouts) == len(model)
+
+
+@pytest.mark.skipif(platform.python_implementation() == "PyPy", reason="it does not tell sizes")
+def test_nothing_is_left_of_a_storm():
+    """Else every look at the oldest goes over the places of all that are gone."""
+    timeouts: Timeouts[int] = Timeouts(5)
+    for number in range(10_000):
+        timeouts.begin(number, 0)
+    for number in range(10_000):
+        timeouts.end(number)
+    assert sys.getsizeof(timeouts._began) < 1000

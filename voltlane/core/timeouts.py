@@ -26,7 +26,10 @@ class Timeouts(Generic[Item]):
 
     def end(self, item: Item) -> float:
         """It is done in time, or given up. When it began. Raises KeyError if it has ended."""
-        return self._began.pop(item)
+        began = self._began.pop(item)
+        if not self._began:
+            self._began.clear()  # a dictionary looks at all the places that those who are gone had, for the first
+        return began
 
     def items(self) -> list[Item]:
         """Everything that is under way, the oldest first."""
