@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from typing import Any
 
 import pytest
 from kit.frames import join
-from kit.world import CLIENT_KEY, SERVER_KEY, Client, MakeWorld, numbered
+from kit.world import CLIENT_KEY, SERVER_KEY, Client, MakeWorld, numbered, world
 
+from voltlane.edges.turns import LOUD, QUANTUM
+from voltlane.net.poller import SelectorPoller
 from voltlane.reasons import CloseReason
 from voltlane.wire.framing import FrameBuffer, frame
 from voltlane.wire.packets import ChallengeResponse, ClientId, Ping, ProtocolVersion, PubKey, decode, encode
@@ -202,3 +205,61 @@ def test_a_mistake_does_not_take_back_what_was_right_before_it(make: MakeWorld, 
         assert guesser.ended and guesser.server_key == SERVER_KEY.public and len(guesser.challenge) == 72
     assert home.server.counters.closed[CloseReason.BAD_PROOF] == 2 and len(agreements) == 1
     home.resume(owner)
+
+
+@pytest.mark.parametrize("count", [5, 30, 500])
+def test_a_client_that_says_all_it_has_to_say_and_leaves(make: MakeWorld, count: int):
+    """What we write first makes its system reset the connection, and what we write then fails; so it is one write."""
+    home = make()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with socket.create_connection(listener.getsockname()) as client:
+            theirs, _ = listener.accept()
+            client.sendall(HELLO + join(numbered(count, 36)))
+        theirs.setblocking(False)
+        home.server.greetings.accept(theirs)
+        home.settle()
+    assert home.master.data[1] == numbered(count, 36) and home.connected() == 0
+
+
+def test_an_answer_that_is_written_in_part_is_written_whole():
+    class Stingy(socket.socket):
+        def send(self, data: Any, *_: Any) -> int:
+            return super().send(data[:5])
+
+    with world(poller=SelectorPoller) as home:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(0)
+        stingy = Stingy(fileno=theirs.detach())
+        stingy.setblocking(False)
+        home.server.greetings.accept(stingy)
+        ours.send(frame(encode(ProtocolVersion(2))))
+        for _ in range(20):
+            home.loop.turn(0)
+        received = ours.recv(1000)
+        ours.close()
+        home.settle()
+    assert received == frame(encode(PubKey(SERVER_KEY.public)))
+
+
+def test_who_says_more_than_a_handshake_is_not_yet_loud(make: MakeWorld):
+    """It does not have to wait for a round of those who are."""
+    home = make()
+    turns, heard = home.server.clients.turns, []
+
+    class Loud:
+        flags = LOUD
+
+        def on_readable(self) -> None:
+            heard.append(len(home.master.data[1]))
+            turns.spend(QUANTUM)
+
+        def on_event(self, mask: int) -> None: ...
+        def on_flush(self) -> None: ...
+        def close(self, reason: CloseReason, detail: str = "") -> None: ...
+
+    for _ in range(100):
+        turns.enqueue(Loud(), False)
+    client = Client(home)
+    client.write(HELLO + join(numbered(20, 36)))
+    home.settle()
+    assert home.master.data[1] == numbered(20, 36) and heard.count(20) > 50

@@ -34,6 +34,24 @@ def test_packets_a_second(make: MakeWorld):
     assert home.master.data[loud.id] == payloads, "late, and nothing was lost"
 
 
+@pytest.mark.parametrize("policy", ["throttle", "disconnect"])
+def test_what_is_behind_the_handshake_is_charged(make: MakeWorld, policy: str):
+    """Else whoever comes anew each time pays for nothing."""
+    home = make({"clients.packet_rate": 10, "clients.rate_burst_secs": 1, "clients.rate_policy": policy})
+    client = Client(home)
+    client.greet()
+    client.send(*[b""] * 50)
+    home.settle()
+    throttles = policy == "throttle"
+    assert home.server.counters.throttled == throttles and client.ended != throttles
+    assert home.server.counters.closed == ({} if throttles else {CloseReason.RATE_EXCEEDED: 1})
+    client.send(b"more")
+    home.pass_(3, step=0.05)
+    assert len(home.master.data[client.id]) == 50
+    home.pass_(2)
+    assert len(home.master.data[client.id]) == 50 + throttles
+
+
 def test_bytes_a_second(make: MakeWorld):
     home = make({"clients.byte_rate": 10_000, "clients.rate_burst_secs": 0.5})
     client = home.new()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from kit.world import MakeWorld, numbered
 
+from voltlane.edges.tcp import MOST_DRAINED, ClientConnection
+from voltlane.edges.turns import LOUD, QUANTUM
 from voltlane.reasons import CloseReason, EndReason
 from voltlane.wire.crypto import seal
 from voltlane.wire.framing import frame
@@ -178,6 +180,27 @@ def test_a_failed_proof_changes_nothing(make: MakeWorld, stale: bool, how: str):
         home.master.send(client.id, b"still here")
         home.settle()
         assert client.got == [b"still here"] and not client.ended
+
+
+def test_a_takeover_reads_only_so_much(make: MakeWorld, monkeypatch: pytest.MonkeyPatch):
+    """Of an old connection to which more and more is sent."""
+    home = make()
+    client = home.new()
+    reads = []
+
+    def receive(connection: ClientConnection) -> int:
+        reads.append(QUANTUM)
+        connection.flags |= LOUD
+        return QUANTUM
+
+    monkeypatch.setattr(ClientConnection, "receive", receive)
+    new = home.start_resume(client)
+    while not new.ready:
+        home.loop.turn(0)
+        new.pump()
+    monkeypatch.undo()
+    assert sum(reads) == MOST_DRAINED
+    home.settle()
 
 
 def test_a_session_has_its_time(make: MakeWorld):

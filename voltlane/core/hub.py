@@ -78,10 +78,10 @@ class Hub:
         self._counters.sessions += 1
         return self.registry.open(point, link)
 
-    def welcome(self, session: Session) -> None:
-        """Send a new client the packet it waits for."""
+    def welcome(self, session: Session, before: bytes = b"") -> None:
+        """Send a new client the packet it waits for, in one write with what goes out before it."""
         assert session.link is not None
-        session.link.try_send(frame(encode(ClientId(session.id))), 0)
+        session.link.try_send(before + frame(encode(ClientId(session.id))), 0)
 
     def resume(self, session: Session, link: Link) -> None:
         """A client that proved its key is back: Ping, then all it missed, then what is new."""

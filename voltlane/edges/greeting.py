@@ -7,6 +7,7 @@ comes, and answers. Its session gets the socket, and whatever was read behind th
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Callable
 
 from ..core.admission import Source
@@ -102,7 +103,7 @@ class Greeting:
         self._greetings = greetings
         self._received = b""  # a part of a packet
         self.unsent = b""
-        """Of its answers, what the socket would not take."""
+        """Of our answers, what is not written yet."""
         self.flags = 0
         self.handshake = Handshake(greetings.grounds)
         self.peer = peer
@@ -112,8 +113,8 @@ class Greeting:
 
     def on_event(self, mask: int) -> None:
         """Handshakes are dear: it is read when its turn comes."""
-        if self.unsent and mask & WRITE:
-            self._answer(b"")
+        if mask & WRITE:
+            self.flush()
         if mask & HANGUP:
             self.flags |= ENDING
         if mask != WRITE:
@@ -147,33 +148,33 @@ class Greeting:
     def _take(self, data: bytes) -> None:
         """Handshake packets, and behind the last of them what is for the session already."""
         handshake, position, stop = self.handshake, 0, len(data)
-        derived, answers = handshake.derived, b""
+        derived = handshake.derived
         try:
             while handshake.step is not Step.DONE:
                 end = next_frame(data, position, stop, MAX_HANDSHAKE_FRAME)
                 if not end:
                     break
-                answers += handshake.receive(data[position + PREFIX_SIZE : end])
+                self.unsent += handshake.receive(data[position + PREFIX_SIZE : end])
                 position = end
         finally:  # a mistake does not take back what was right before it, nor what that has cost
             if handshake.derived and not derived:
                 self._greetings.turns.agreed()
-            if answers:
-                self._answer(answers)
+            if handshake.step is not Step.DONE:  # where it is, they go out with the session's first packet
+                self.flush()
         if handshake.step is Step.DONE:
             self._greetings.on_session(self, data[position:])
         else:
             self._received = data[position:]
 
-    def _answer(self, answer: bytes) -> None:
-        assert self.sock is not None
-        self.unsent += answer
-        try:
+    def flush(self) -> None:
+        """Write our answers, as far as the socket takes them."""
+        if not self.unsent or self.sock is None:
+            return
+        with suppress(BlockingIOError):
             self.unsent = self.unsent[self.sock.send(self.unsent) :]
-        except BlockingIOError:
-            rearm = self._greetings.reactor.poller.rearm_write
-            if rearm is not None:
-                rearm(self.sock.fileno())
+        rearm = self._greetings.reactor.poller.rearm_write
+        if self.unsent and rearm is not None:
+            rearm(self.sock.fileno())
 
     def _drained(self, sock: socket.socket) -> None:
         rearm = self._greetings.reactor.poller.rearm_read

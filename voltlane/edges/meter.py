@@ -108,15 +108,19 @@ class Meters:
 
     def read(self, client: ClientConnection) -> int:
         """Let it read, and charge it for that. As `ClientConnection.receive`."""
-        meter, trunk = client.meter, self._trunk
-        assert meter is not None
-        before = trunk.pushed
+        before = self._trunk.pushed
         received = client.receive(self._quantum)
         if received > 0:
-            wait = meter.charge(trunk.pushed - before, received, self._reactor.now)
+            self.charge(client, self._trunk.pushed - before, received)
+        return received
+
+    def charge(self, client: ClientConnection, packets: int, size: int) -> None:
+        """So much was read from it, if it is metered at all."""
+        meter = client.meter
+        if meter is not None:
+            wait = meter.charge(packets, size, self._reactor.now)
             if wait > 0 and client.sock is not None:
                 self._exceeded(client, meter, wait)
-        return received
 
     def forget(self, client: ClientConnection) -> None:
         """It is gone."""

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 QUIET = 1024
 """Payload bytes up to which a packet that comes alone is tagged where it was received."""
-DRAIN_READS = 256
-"""Reads of what a connection that is taken over had received: more than a socket's buffer holds."""
+MOST_DRAINED = 1 << 24
+"""Bytes read of what a connection that is taken over had received: more than a socket's buffer holds."""
 
 _INBOUND = READ | HANGUP
 _size_at = PREFIX.unpack_from
@@ -87,6 +87,7 @@ class ClientEdge:
         """A handshake is done: go on with that connection, first with what was read behind the handshake."""
         handshake = greeting.handshake
         if handshake.session is None and not self.hub.registry.has_ids:
+            greeting.flush()
             greeting.close(CloseReason.NO_IDS)
             return
         sock, since = greeting.hand_over()
@@ -155,14 +156,12 @@ class ClientConnection(Stream):
     def begin(self, handshake: Handshake, unsent: bytes, rest: bytes) -> None:
         """Enter the session that the handshake was for. `unsent` is of our side of it, `rest` was read behind it."""
         edge = self.edge
-        if unsent:
-            self._queue(unsent, 0, 0)
         if handshake.session is None:
             assert handshake.point is not None
             # The session is set first: the connection may be lost while its first packet is sent.
             session = self.session = edge.hub.open(handshake.point, self)
-            edge.hub.welcome(session)
-        else:
+            edge.hub.welcome(session, unsent)
+        else:  # nothing is unsent: who has proven its key has read our answers
             session = self.session = handshake.session
             edge.hub.resume(session, self)
         if self.sock is not None:
@@ -170,8 +169,11 @@ class ClientConnection(Stream):
         if rest and session.state is not State.ENDED:  # even if the client has left again by now
             stop = TAG_SIZE + len(rest)
             edge.scratch[TAG_SIZE:stop] = rest
+            before = edge.trunk.pushed
             self._take_rest(TAG_SIZE, stop, session.id)
+            edge.meters.charge(self, edge.trunk.pushed - before, len(rest))
         if self.flags & (LOUD | ENDING):
+            self.flags &= ~LOUD  # by the measure of a handshake
             edge.turns.enqueue(self, False)
         else:
             self._drained()
@@ -179,7 +181,7 @@ class ClientConnection(Stream):
     # ---- reading
 
     def on_event(self, mask: int) -> None:
-        """Read at once from who is quiet; who is loud, greeting or paused is read when its turn comes.
+        """Read at once from who is quiet; who is loud or paused is read when its turn comes.
 
         What a quiet client sends is one small packet, most of the time, and an event for each: this much is one
         function, and everything that is not ordinary leaves it.
@@ -335,9 +337,11 @@ class ClientConnection(Stream):
 
     def drain(self) -> None:
         """See Link."""
+        left = MOST_DRAINED
         try:
-            for _ in range(DRAIN_READS):
-                if self.sock is None or self.receive() <= 0:
+            while self.sock is not None and left > 0:
+                left -= self.receive()
+                if not self.flags & LOUD:  # less than was asked for was all
                     return
         except (OSError, ProtocolError):
             return
