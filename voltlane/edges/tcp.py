@@ -340,9 +340,10 @@ class ClientConnection(Stream):
         left = MOST_DRAINED
         try:
             while self.sock is not None and left > 0:
-                left -= self.receive()
-                if not self.flags & LOUD:  # less than was asked for was all
+                received = self.receive()
+                if received <= 0:
                     return
+                left -= max(received, FIRST_QUANTUM)  # whoever goes on sending a little holds up everybody
         except (OSError, ProtocolError):
             return
 
