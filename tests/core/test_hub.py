@@ -54,6 +54,15 @@ def notice(session: Session, flag: Flag = Flag.RECONNECTION, data: bytes = b"") 
     return Tagged(session.id, flag, data)
 
 
+def test_what_a_takeover_finds_unread_is_left_when_too_much_waits():
+    home = Home()
+    session, link = home.open()
+    home.trunk.congested = True
+    link.on_drain = lambda: pytest.fail("there is no room")
+    home.resume(session)
+    assert link.detached is CloseReason.TAKEN_OVER and session.state is State.LIVE
+
+
 def test_a_new_client_is_told_its_id_and_the_master_nothing():
     home = Home()
     session, link = home.open()

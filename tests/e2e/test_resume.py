@@ -347,7 +347,7 @@ def test_takeover_closes_the_old_connection_and_loses_nothing() -> None:
 
 def test_takeover_reads_what_the_old_connection_had_delivered_however_much() -> None:
     """While the master is not read the server does not read clients either: it is all still in the old socket."""
-    with running({"master.outbox_bytes": 100_000}, master_receive_buffer=1 << 17) as rig:
+    with running({"master.outbox_bytes": 1_000_000}, master_receive_buffer=1 << 17) as rig:
         filler = rig.new()
         filler.sock.settimeout(0.2)
         with pytest.raises((TimeoutError, socket.timeout)):  # one and the same since Python 3.10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from kit.world import MakeWorld, numbered
 
@@ -200,6 +202,29 @@ def test_a_takeover_reads_only_so_much(make: MakeWorld, monkeypatch: pytest.Monk
         new.pump()
     monkeypatch.undo()
     assert len(reads) == MOST_DRAINED // max(size, FIRST_QUANTUM)
+    home.settle()
+
+
+def test_takeovers_again_and_again_are_no_way_round_a_full_trunk(make: MakeWorld):
+    home = make({"master.outbox_bytes": 500_000})
+    home.master.reading = False
+    client = home.new()
+    for _ in range(20):
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        client.send(*numbered(1000, 1000))
+        for _ in range(3):
+            home.loop.turn(0)
+            client.pump()
+        new = home.start_resume(client)
+        for _ in range(6):
+            home.loop.turn(0)
+            new.pump()
+        assert new.ready
+        client.cut()
+        client = new
+    outbox = home.server.trunk.outbox
+    assert outbox is not None and 500_000 < outbox.size < 1_000_000 + MOST_DRAINED / 4
+    home.master.reading = True
     home.settle()
 
 

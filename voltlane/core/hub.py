@@ -37,7 +37,7 @@ class Trunk(Protocol):
 
     @property
     def congested(self) -> bool:
-        """Whether the master takes so little that answers to its own mistakes are not worth keeping."""
+        """Whether so much waits for the master that nothing gets in that can be left out."""
         ...
 
     def push(self, chunk: bytes, packets: int) -> None:
@@ -86,7 +86,10 @@ class Hub:
     def resume(self, session: Session, link: Link) -> None:
         """A client that proved its key is back: Ping, then all it missed, then what is new."""
         if session.link is not None:
-            session.link.drain()  # what the old connection had delivered comes before what the new one brings
+            # What the old connection had delivered comes before what the new one brings. The trunk may be full: but one
+            # client that takes its own session over and over must not get in without end what others wait with.
+            if not self._trunk.congested:
+                session.link.drain()
             for chunk, packets in session.link.detach(CloseReason.TAKEN_OVER):
                 self._keep(session, chunk, packets)  # within the backlog's limits: who never reads gains nothing by it
         missed = session.backlog.take() if session.backlog is not None else []

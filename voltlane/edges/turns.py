@@ -90,7 +90,7 @@ class Turns:
         self._budget = 0
         self._handshakes = 0
         self.paused = False
-        """Whether nobody may be read, because the trunk is full. Handshakes go on: nothing of theirs goes there."""
+        """Whether nobody may be read, because the trunk is full. Handshakes go on: they send it next to nothing."""
 
     def pause(self) -> None:
         """Read nobody."""
