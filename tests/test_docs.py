@@ -132,7 +132,7 @@ NUMBERS = [
     (ARCHITECTURE, "blocks of 2^20", "store.vault.ID_BLOCK", 1 << 20),
     (ARCHITECTURE, "500 sessions at a time", "store.vault.SLICE", 500),
     (OPERATIONS, "and is at most 4096 bytes long", "wire.proxy.MAX_HEADER", 4096),
-    (ARCHITECTURE, "reads up to 64 KiB", "edges.turns.FIRST_QUANTUM", 64 << 10),
+    (ARCHITECTURE, "it reads up to 64 KiB", "edges.turns.FIRST_QUANTUM", 64 << 10),
     (ARCHITECTURE, "or 256 KiB if it filled its last read", "edges.turns.QUANTUM", 256 << 10),
     (ARCHITECTURE, "one whole packet of up to 1 KiB", "edges.tcp.QUIET", 1 << 10),
     (ARCHITECTURE, "has more than 64 KiB", "edges.partial.SMALL", 64 << 10),

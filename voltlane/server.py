@@ -31,6 +31,7 @@ from .edges.greeting import Greetings
 from .edges.master import Trunk, TrunkLimits
 from .edges.meter import MeterLimits
 from .edges.pressure import PressureLimits
+from .edges.quiet import QuietReads
 from .edges.sampler import Sampler
 from .edges.shed import Shedder
 from .edges.tcp import ClientEdge
@@ -117,6 +118,7 @@ class Server:
             self.budget,
             self._on_crowd,
         )
+        QuietReads(self.reactor, self.clients)
         self.greetings = Greetings(
             self.reactor,
             Grounds.of(self.vault.key, self.registry, self.budget),

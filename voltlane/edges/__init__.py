@@ -2,6 +2,7 @@
 
 tcp       clients over TCP or a unix socket, protocol v2, once they have a session
 greeting  before that: the handshake
+quiet     reading those who say little, many at once
 turns     whose turn it is to be read
 sampler   how good each client's link is, as the kernel knows it
 partial   the received part of a frame

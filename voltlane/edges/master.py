@@ -81,7 +81,8 @@ class Trunk:
         self.address = ""
         """Of the master that is connected, or was the last to be."""
         self._held = self.new_outbox()  # what waits while there is no connection
-        self._staged: list[Chunk] = []
+        self.staged: list[Chunk] = []
+        """What is written when the turn ends. Whoever adds to it, one packet for a chunk, marks the trunk dirty."""
         self._staged_more = 0  # packets beyond one for each chunk
         self._staged_bytes = 0  # but for those that came one by one
         self.full = False
@@ -103,9 +104,9 @@ class Trunk:
 
     def push_one(self, frame: bytes | bytearray) -> None:
         """Queue one small tagged frame for the master: no more than one for each event of a turn."""
-        if not self._staged:
+        if not self.staged:
             self.reactor.mark_dirty(self)
-        self._staged.append(frame)
+        self.staged.append(frame)
 
     def push(self, chunk: bytes, packets: int) -> None:
         """Queue whole tagged frames for the master; written at the end of the turn at the latest."""
@@ -129,7 +130,7 @@ class Trunk:
     @property
     def pushed(self) -> int:
         """Packets that were ever queued."""
-        return self.counters.packets_up + len(self._staged) + self._staged_more
+        return self.counters.packets_up + len(self.staged) + self._staged_more
 
     @property
     def outbox(self) -> Outbox | None:
@@ -147,10 +148,11 @@ class Trunk:
 
     def on_flush(self) -> None:
         """Write what is staged."""
-        staged, packets = self._staged, len(self._staged) + self._staged_more
+        staged, packets = self.staged.copy(), len(self.staged) + self._staged_more
         if not staged:
             return
-        self._staged, self._staged_more, self._staged_bytes = [], 0, 0
+        self.staged.clear()
+        self._staged_more = self._staged_bytes = 0
         self.counters.packets_up += packets
         self.counters.bytes_up += sum(map(len, staged))
         connection = self.connection
@@ -284,7 +286,7 @@ class MasterConnection(Stream):
         try:
             received = sock.recv_into(self._view[self._filled :])
         except BlockingIOError:
-            self._drained()
+            self.drained()
             return
         if not received:
             self.close(CloseReason.PEER_CLOSED)
@@ -295,7 +297,7 @@ class MasterConnection(Stream):
             self._pending = True
             self.reactor.call_soon(self.go_on, self)
         else:
-            self._drained()
+            self.drained()
 
     def go_on(self) -> None:
         """Read what was left for later."""

@@ -15,12 +15,12 @@ from ..core.session import Session, State
 from ..core.timers import Timer
 from ..errors import ProtocolError
 from ..net.memory import receive_buffer
-from ..net.poller import HANGUP, READ, WRITE
+from ..net.poller import HANGUP, WRITE
 from ..net.reactor import Reactor
 from ..net.stream import Stream
 from ..reasons import CloseReason
 from ..wire.batch import retag
-from ..wire.framing import PREFIX, PREFIX_SIZE, next_frame
+from ..wire.framing import PREFIX_SIZE, next_frame
 from ..wire.tagged import HEADER, TAG_SIZE
 from .connection_log import ConnectionLog
 from .greeting import Greeting
@@ -34,13 +34,9 @@ if TYPE_CHECKING:
     from .sampler import ClientQuality
 
 QUIET = 1024
-"""Payload bytes up to which a packet that comes alone is tagged where it was received."""
+"""Payload bytes up to which a packet that comes alone is tagged where it was received: see `quiet`."""
 MOST_DRAINED = 1 << 24
 """Bytes read of what a connection that is taken over had received: more than a socket's buffer holds."""
-
-_INBOUND = READ | HANGUP
-_size_at = PREFIX.unpack_from
-_put_header = HEADER.pack_into
 
 
 class ClientEdge:
@@ -117,6 +113,7 @@ class ClientConnection(Stream):
     """One client's connection, and the `Link` of its session."""
 
     __slots__ = (
+        "client_id",
         "edge",
         "flags",
         "meter",
@@ -128,7 +125,6 @@ class ClientConnection(Stream):
         "source",
         "stall",
         "timer",
-        "was",
     )
 
     def __init__(self, edge: ClientEdge, sock: socket.socket, peer: str, source: Source | None, since: float) -> None:
@@ -137,8 +133,8 @@ class ClientConnection(Stream):
         self.source = source
         self.flags = 0
         self.session: Session | None = None
-        self.was = 0
-        """The id of the session that it was taken away from."""
+        self.client_id = 0
+        """That of its session, also when it was taken away from that."""
         self.partial: Partial | None = None
         """The received part of a frame that is not whole yet."""
         self.since = since
@@ -160,9 +156,11 @@ class ClientConnection(Stream):
             assert handshake.point is not None
             # The session is set first: the connection may be lost while its first packet is sent.
             session = self.session = edge.hub.open(handshake.point, self)
+            self.client_id = session.id
             edge.hub.welcome(session, unsent)
         else:  # nothing is unsent: who has proven its key has read our answers
             session = self.session = handshake.session
+            self.client_id = session.id
             edge.hub.resume(session, self)
         if self.sock is not None:
             edge.log.here(session.id, self.peer, handshake.session is not None)
@@ -176,43 +174,12 @@ class ClientConnection(Stream):
             self.flags &= ~LOUD  # by the measure of a handshake
             edge.turns.enqueue(self, False)
         else:
-            self._drained()
+            self.drained()
 
     # ---- reading
 
     def on_event(self, mask: int) -> None:
-        """Read at once from who is quiet; who is loud or paused is read when its turn comes.
-
-        What a quiet client sends is one small packet, most of the time, and an event for each: this much is one
-        function, and everything that is not ordinary leaves it.
-        """
-        edge, sock, session = self.edge, self.sock, self.session
-        if (
-            session is None
-            or sock is None
-            or self.flags
-            or mask & _INBOUND != READ
-            or self.partial is not None
-            or self.outbox is not None
-            or edge.turns.paused
-        ):
-            self._on_other_event(mask)
-            return
-        try:
-            received = sock.recv_into(edge.behind_tag, FIRST_QUANTUM)
-        except BlockingIOError:
-            received = -1
-        scratch, size = edge.scratch, received - PREFIX_SIZE
-        if 0 <= size <= edge.quiet and _size_at(scratch, TAG_SIZE)[0] == size:
-            _put_header(scratch, 0, size + TAG_SIZE, session.id, 0)
-            edge.trunk.push_one(scratch[: received + TAG_SIZE])
-            if edge.level_triggered:
-                self._drained()
-        else:
-            self._received(TAG_SIZE, received, FIRST_QUANTUM)
-            self._after(received)
-
-    def _on_other_event(self, mask: int) -> None:
+        """Read at once from who is quiet (see also `quiet`); who is loud or paused is read when its turn comes."""
         if self.outbox is not None and mask & WRITE:
             self.try_flush()
         if mask == WRITE or self.sock is None:
@@ -223,6 +190,11 @@ class ClientConnection(Stream):
             self.edge.turns.enqueue(self, False)
         else:
             self.on_readable()
+
+    def take(self, received: int) -> None:
+        """So much was received for it, behind the place for a tag, as the first of a quantum."""
+        self._received(TAG_SIZE, received, FIRST_QUANTUM)
+        self._after(received)
 
     def on_readable(self) -> None:
         """Read one quantum."""
@@ -238,7 +210,7 @@ class ClientConnection(Stream):
         if self.flags & LOUD:
             self.edge.turns.enqueue(self, False)
         elif received < 0 or (received and not self.flags & ENDING):
-            self._drained()
+            self.drained()
         else:  # where an end was announced, less than was asked for was all
             self.close(CloseReason.PEER_CLOSED)
 
@@ -376,10 +348,8 @@ class ClientConnection(Stream):
         self.edge.pressure.relieve(self)
 
     def leave_session(self) -> Session | None:
-        """Belong to no session any more, and remember which it was."""
+        """Belong to no session any more. Which it was."""
         session, self.session = self.session, None
-        if session is not None:
-            self.was = session.id
         return session
 
     # ---- the end
@@ -387,7 +357,7 @@ class ClientConnection(Stream):
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
         """Count it, say it, and leave the session to wait for the client."""
         edge, session, now = self.edge, self.session, self.reactor.now
-        edge.log.closed(reason, session.id if session is not None else self.was, self.peer, detail)
+        edge.log.closed(reason, self.client_id, self.peer, detail)
         edge.pressure.forget(self)
         edge.meters.forget(self)
         if self.source is not None:

@@ -2,7 +2,7 @@
 
     1. poll       wait for descriptors or the next timer; without either there is no wake-up at all
     2. clock      read once; `reactor.now` is the time for everything below
-    3. dispatch   every ready descriptor's handler, once
+    3. dispatch   who takes events in a batch, then the handler of every descriptor that is left, once
     4. tasks      what was left for later with `call_soon`; what these leave is for the next turn
     5. timers     what is due
     6. flush      the handlers that were marked dirty, once each
@@ -68,6 +68,9 @@ class Reactor:
         self._dirty: dict[Handler, None] = {}
         self._closes: list[socket.socket] = []
         self._running = False
+        self.batch: Callable[[list[tuple[int, int]], list[Handler | None]], list[tuple[int, int]]] | None = None
+        """If set, gets all the events of a turn, with the handlers by descriptor, and returns those that it leaves to
+        the handlers. Its errors are its own to catch, with `guard` and `fail`."""
         self.pace = Pace()
         self._attentive_until = self.now  # see `slow`
         self._accounted = 0.0  # seconds of this turn in callbacks that were timed
@@ -220,6 +223,8 @@ class Reactor:
 
     def _dispatch(self, events: list[tuple[int, int]]) -> None:
         handlers = self._handlers
+        if self.batch is not None:
+            events = self.batch(events, handlers)
         for fd, mask in events:
             handler = handlers[fd]
             if handler is None:
@@ -227,7 +232,7 @@ class Reactor:
             try:
                 handler.on_event(mask)
             except (ProtocolError, OSError) as error:
-                self._peer_error(handler, error)
+                self.fail(handler, error)
             except Exception as error:
                 self._bug(handler, error)
 
@@ -279,11 +284,12 @@ class Reactor:
             if handler is None:
                 self._bug(handler, error)
             else:
-                self._peer_error(handler, error)
+                self.fail(handler, error)
         except Exception as error:
             self._bug(handler, error)
 
-    def _peer_error(self, handler: Handler, error: Exception) -> None:
+    def fail(self, handler: Handler, error: Exception) -> None:
+        """Its peer has failed, by this ProtocolError or OSError."""
         try:
             self.on_peer_error(handler, error)
         except Exception as bug:

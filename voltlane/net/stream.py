@@ -60,7 +60,7 @@ class Stream:
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
         """The stream is closed; its socket stays open until the turn ends, the outbox is as it was."""
 
-    def _drained(self) -> None:
+    def drained(self) -> None:
         """For subclasses: everything was read; tell of more when it comes."""
         rearm = self.reactor.poller.rearm_read
         if rearm is not None and self.sock is not None:
