@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 
 import pytest
 from kit.recorders import RecorderLink
@@ -107,6 +108,11 @@ def test_oldest_means_stale_for_longest_not_first_to_come():
     home.lose(sessions[0])
     home.lose(sessions[2])
     assert home.ended == [(sessions[1].id, EndReason.EVICTED)]
+
+
+def test_the_oldest_is_found_in_one_step():
+    """However many were stale: a plain dictionary looks at the places of all who are gone."""
+    assert isinstance(Home().registry._stale, OrderedDict)
 
 
 def test_no_stale_sessions_allowed_at_all():

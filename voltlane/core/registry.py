@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from functools import partial
 from typing import Callable
 
@@ -50,7 +51,9 @@ class Registry:
         self.next_id = 1
         self.last_id = LAST_ID
         """Ids up to this one may be given out."""
-        self._stale: dict[int, Timer] = {}  # in the order in which they became stale
+        # In the order in which they became stale. A plain dictionary looks at the places of all who are gone for its
+        # first entry: with 65,535 of them, over 100 µs for each that is evicted.
+        self._stale: OrderedDict[int, Timer] = OrderedDict()
         self._wheel = TimerWheel(reap_interval, now)
         self._stale_timeout = stale_timeout
         self._max_stale = max_stale

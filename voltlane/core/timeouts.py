@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -15,7 +16,8 @@ class Timeouts(Generic[Item]):
     def __init__(self, secs: float) -> None:
         self.secs = secs
         """May be changed, for everybody at once."""
-        self._began: dict[Item, float] = {}
+        # A plain dictionary looks at the places of all who are gone for its first entry.
+        self._began: OrderedDict[Item, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._began)
@@ -26,10 +28,7 @@ class Timeouts(Generic[Item]):
 
     def end(self, item: Item) -> float:
         """It is done in time, or given up. When it began. Raises KeyError if it has ended."""
-        began = self._began.pop(item)
-        if not self._began:
-            self._began.clear()  # a dictionary looks at all the places that those who are gone had, for the first
-        return began
+        return self._began.pop(item)
 
     def items(self) -> list[Item]:
         """Everything that is under way, the oldest first."""
