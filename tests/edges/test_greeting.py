@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from kit.frames import join
-from kit.world import CLIENT_KEY, SERVER_KEY, Client, MakeWorld, numbered, world
+from kit.world import CLIENT_KEY, SERVER_KEY, Client, MakeWorld, World, numbered, world
 
 from voltlane.edges.turns import LOUD, QUANTUM
-from voltlane.net.poller import SelectorPoller
+from voltlane.net.poller import READ, SelectorPoller
 from voltlane.reasons import CloseReason
 from voltlane.wire.framing import FrameBuffer, frame
-from voltlane.wire.packets import ChallengeResponse, ClientId, Ping, ProtocolVersion, PubKey, decode, encode
+from voltlane.wire.packets import Challenge, ChallengeResponse, ClientId, Ping, ProtocolVersion, PubKey, decode, encode
 
 HELLO = b"".join(frame(encode(packet)) for packet in (ProtocolVersion(2), PubKey(CLIENT_KEY.public)))
 
@@ -54,6 +54,16 @@ def test_a_client_that_leaves_in_its_handshake_is_noticed(make: MakeWorld):
     client.cut()
     home.settle()
     assert home.connected() == 0 and home.loop.timers == 0 and home.server.registry.sessions == {}
+
+
+def test_a_client_that_leaves_behind_a_part_of_its_handshake_is_noticed(make: MakeWorld):
+    """There is one event for both, and no answer whose sending would tell."""
+    home = make()
+    client = Client(home)
+    client.write(HELLO[:3])
+    client.cut()
+    home.settle()
+    assert home.connected() == 0 and home.server.counters.closed == {CloseReason.PEER_CLOSED: 1}
 
 
 def test_a_handshake_has_its_time(make: MakeWorld):
@@ -125,31 +135,54 @@ def test_much_behind_the_handshake(make: MakeWorld, size: int, leaves: bool):
     assert home.connected() == (0 if leaves else 1)
 
 
-def test_answers_wait_for_room_in_the_socket(make: MakeWorld):
-    home = make()
+def full_connection(home: World) -> tuple[socket.socket, int]:
+    """A client's end of a connection whose other end takes nothing more, and how much is in it."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
     filler = 0
-    while True:
-        try:
+    with contextlib.suppress(BlockingIOError):
+        while True:
             filler += theirs.send(b"x" * 1000)
-        except BlockingIOError:
-            break
     home.server.greetings.accept(theirs)
-    ours.send(HELLO + frame(b"data"))
-    home.settle()
-    home.master.send(1, b"an answer")
-    home.settle()
+    return ours, filler
+
+
+def read_all(home: World, sock: socket.socket) -> bytes:
+    """All that there is, as it comes."""
     received = b""
     for _ in range(1000):
         home.settle()
         with contextlib.suppress(BlockingIOError):
-            received += ours.recv(1 << 20)
+            received += sock.recv(1 << 20)
+    return received
+
+
+def test_answers_wait_for_room_in_the_socket(make: MakeWorld):
+    home = make()
+    ours, filler = full_connection(home)
+    ours.send(HELLO + frame(b"data"))
+    home.settle()
+    home.master.send(1, b"an answer")
+    home.settle()
     frames = FrameBuffer(1000)
-    frames.feed(received[filler:])
+    frames.feed(read_all(home, ours)[filler:])
     assert [decode(frames.pop() or b"") for _ in range(2)] == [PubKey(SERVER_KEY.public), ClientId(1)]
     assert list(frames) == [b"an answer"] and home.master.data[1] == [b"data"]
+    ours.close()
+    home.settle()
+
+
+def test_answers_wait_for_room_in_the_middle_of_a_handshake(make: MakeWorld):
+    home = make()
+    owner = home.new()
+    ours, filler = full_connection(home)
+    for packet in (ProtocolVersion(2), ClientId(owner.id)):
+        ours.send(frame(encode(packet)))
+        home.settle()
+    frames = FrameBuffer(1000)
+    frames.feed(read_all(home, ours)[filler:])
+    assert [type(decode(payload)) for payload in frames] == [PubKey, Challenge]
     ours.close()
     home.settle()
 
@@ -177,12 +210,43 @@ def test_nothing_runs_when_no_handshake_is_under_way(make: MakeWorld):
     assert home.loop.timers == before
 
 
+def test_an_event_that_brings_nothing_changes_nothing(make: MakeWorld):
+    home = make()
+    client = Client(home)
+    home.settle()
+    (greeting,) = home.server.greetings.timeouts.items()
+    greeting.on_event(READ)
+    home.settle()
+    client.greet()
+    home.settle()
+    assert client.ready and home.server.counters.closed == {}
+
+
+def test_the_end_of_the_server_is_that_of_handshakes(make: MakeWorld):
+    home = make()
+    client = home.new()
+    strangers = [Client(home), Client(home)]
+    home.server.greetings.close()
+    home.settle()
+    assert all(stranger.ended for stranger in strangers) and not client.ended
+    assert home.server.counters.closed == {CloseReason.SHUTDOWN: 2} and home.connected() == 1
+
+
 def test_a_client_without_an_id_to_have_leaves_nothing_behind(make: MakeWorld):
     home = make()
     home.server.registry.last_id = 0
     client = home.start_new()
     home.settle()
     assert client.ended and home.server.counters.closed == {CloseReason.NO_IDS: 1} and home.connected() == 0
+
+
+def test_who_has_an_id_comes_back_when_there_is_none_left(make: MakeWorld):
+    home = make()
+    client = home.new()
+    home.server.registry.last_id = client.id
+    refused = home.start_new()
+    home.resume(client)
+    assert refused.ended and home.server.counters.closed == {CloseReason.NO_IDS: 1, CloseReason.TAKEN_OVER: 1}
 
 
 def test_a_mistake_does_not_take_back_what_was_right_before_it(make: MakeWorld, monkeypatch: pytest.MonkeyPatch):
