@@ -86,6 +86,7 @@ def test_a_handshake_has_its_time(make: MakeWorld):
         (frame(b"x" * 129), CloseReason.FRAME_TOO_LARGE),
         (b"\xff\xff\xff\xff", CloseReason.FRAME_TOO_LARGE),
         (frame(b"\x09"), CloseReason.MALFORMED_PACKET),
+        (frame(bytes(128)), CloseReason.MALFORMED_PACKET),
         (frame(encode(Ping())), CloseReason.UNEXPECTED_PACKET),
         (frame(encode(ProtocolVersion(3))), CloseReason.UNSUPPORTED_VERSION),
         (frame(encode(ProtocolVersion(2))) + frame(encode(PubKey(b"\x02" + bytes(32)))), CloseReason.BAD_PUBLIC_KEY),
@@ -100,6 +101,16 @@ def test_each_mistake_has_its_reason_and_closes_one_connection(make: MakeWorld, 
     home.settle()
     assert bad.ended and not other.ended and home.server.counters.closed == {reason: 1}
     assert set(home.server.registry.sessions) == {other.id}
+
+
+def test_a_mistake_behind_the_handshake_is_one_of_the_session(make: MakeWorld):
+    home = make()
+    client = Client(home)
+    client.write(HELLO + join([b"data"]) + b"\xff\xff\xff\xff")
+    home.settle()
+    assert client.ended and home.server.counters.closed == {CloseReason.FRAME_TOO_LARGE: 1}
+    assert home.master.data[client.id] == [b"data"]
+    home.resume(client)
 
 
 def test_a_flood_of_handshakes_is_worked_off_in_turns(make: MakeWorld):
@@ -119,9 +130,10 @@ def test_a_flood_of_handshakes_is_worked_off_in_turns(make: MakeWorld):
 @pytest.mark.parametrize("leaves", [False, True])
 @pytest.mark.parametrize("size", [300, 448 - len(HELLO), 449 - len(HELLO), 20_000, 300_000])
 def test_much_behind_the_handshake(make: MakeWorld, size: int, leaves: bool):
-    """However it falls into reads, and even if there will be no other event because the client has left again."""
+    """However it falls into reads, and even if there will be no other event: not because the client reads either."""
     home = make()
     client = Client(home)
+    client.reading = False
     payloads = [*numbered(size // 100, 96), b"x" * (size % 100)]
     client.write(HELLO + join(payloads)[:-4][:size])
     if leaves:
@@ -269,6 +281,8 @@ def test_a_mistake_does_not_take_back_what_was_right_before_it(make: MakeWorld, 
         assert guesser.ended and guesser.server_key == SERVER_KEY.public and len(guesser.challenge) == 72
     assert home.server.counters.closed[CloseReason.BAD_PROOF] == 2 and len(agreements) == 1
     home.resume(owner)
+    home.resume(home.new())
+    assert len(agreements) == 2, "once, though this handshake came in two reads"
 
 
 @pytest.mark.parametrize("count", [5, 30, 500])

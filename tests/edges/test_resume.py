@@ -89,6 +89,38 @@ def test_lost_before_the_last_word_of_the_handshake_was_written(make: MakeWorld)
     assert home.resume(client).got == [b"missed"]
 
 
+def test_last_words_behind_the_proof_of_a_client_that_is_gone_by_then(make: MakeWorld, monkeypatch: pytest.MonkeyPatch):
+    home = make()
+    client = home.new()
+    client.cut()
+    home.settle()
+    again = home.start_resume(client)
+    again.on_challenge = lambda: None  # type: ignore[method-assign]
+    home.settle()
+    monkeypatch.setattr(home.server.connection_log, "here", lambda *_: pytest.fail("it is not here"))
+    again.prove()
+    again.send(b"last words")
+    again.cut()
+    home.settle()
+    assert home.master.data[client.id] == [b"last words"]
+    monkeypatch.undo()
+    home.resume(client)
+
+
+def test_nothing_comes_behind_the_end_of_a_session(make: MakeWorld):
+    """It ends with its connection, which is lost in the middle of a resume that brought data, too."""
+    home = make({"clients.max_stale_clients": 0})
+    client = home.new()
+    again = home.start_resume(client)
+    again.on_challenge = lambda: None  # type: ignore[method-assign]
+    home.settle()
+    again.prove()
+    again.send(b"too late")
+    again.cut()
+    home.settle()
+    assert home.server.registry.sessions == {} and [tagged.flag for tagged in home.master.log][-1] is Flag.FAILURE
+
+
 def test_a_replay_larger_than_every_limit_of_an_outbox(make: MakeWorld):
     home = make({"clients.outbox_bytes": 20_000, "clients.channel_capacity": 10, "clients.slow_secs": 1})
     client = home.new()

@@ -69,6 +69,16 @@ def test_a_frame_over_the_limit_closes_but_the_session_can_come_back(make: MakeW
     assert home.master.data[client.id] == [b"x" * 100, b"sorry"]
 
 
+@pytest.mark.parametrize("size", [101, 1000, 5000])
+def test_a_frame_over_the_limit_that_comes_alone(make: MakeWorld, size: int):
+    home = make({"clients.packet_size_limit": 100})
+    client = home.new()
+    client.send(b"x" * size)
+    home.settle()
+    assert client.ended and home.server.counters.closed == {CloseReason.FRAME_TOO_LARGE: 1}
+    assert home.master.data == {}
+
+
 # ---- sizes
 
 
