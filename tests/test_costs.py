@@ -355,9 +355,9 @@ class Door:
         self.calls.count = 0
 
 
-COME = Counter(add=1, read=1, write=2)
-PROVE = Counter(read=1)
-"""What a resume takes besides: a second read, whose answer goes out with what was missed."""
+COME = Counter(add=1, read=1, write=1)
+PROVE = Counter(read=1, write=1)
+"""What a resume takes besides: the answer to the proof goes out with what was missed."""
 GO = Counter(read=1, remove=1, close=1)
 SEND_AWAY = Counter(shut=1, read=1)
 """What it takes besides to close a connection that its client has left open."""
@@ -373,7 +373,7 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
 
 def test_a_new_connection(door: Door) -> None:
     clients = door.new()
-    door.expect(COME, 125)
+    door.expect(COME, 120)
     door.cut(clients)
     door.expect(GO, 53)
 
