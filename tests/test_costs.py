@@ -11,13 +11,13 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Callable
 
 import pytest
 from kit.frames import data, join
 from kit.world import Client, World
 
-from voltlane.edges.turns import QUANTUM
 from voltlane.net.poller import READ
 from voltlane.wire import batch
 from voltlane.wire.batch import plain, runs
@@ -146,6 +146,7 @@ class Torrent(Counted):
     def __init__(self, sock: Any, count: Counter[str], stream: bytes) -> None:
         super().__init__(sock, count)
         self._rest = memoryview(stream)
+        self.taken = 0
 
     def recv_into(self, space: Any, most: int = 0) -> int:
         """See socket.recv_into."""
@@ -154,6 +155,7 @@ class Torrent(Counted):
             raise BlockingIOError
         size = min(most or len(space), len(space), len(self._rest))
         space[:size], self._rest = self._rest[:size], self._rest[size:]
+        self.taken += size
         return size
 
 
@@ -171,8 +173,23 @@ def test_reads_of_a_loud_client(size: int, extra: int, settings: dict[str, objec
     world.loop.call_soon(lambda: connection.on_event(READ), connection)
     world.settle()
     assert world.master.data[client.id] == payloads
-    assert count["read"] <= len(stream) // QUANTUM + 1 + extra
+    assert count["read"] <= len(stream) // (1 << 18) + 1 + extra
     world.abandon()
+
+
+def test_what_is_read_in_one_turn(road: Road) -> None:
+    """However many begin to be loud: a little from each of them, and from then on no more than a few megabytes."""
+    stream, torrents = join([bytes(16_000)] * 100), []
+    for connection in road.world.server.clients.connections:
+        torrents.append(Torrent(connection.sock, road.calls, stream))
+        connection.sock = torrents[-1]  # type: ignore[assignment]
+        road.world.loop.call_soon(partial(connection.on_event, READ), connection)
+    turns = []
+    while sum(turns) < CLIENTS * len(stream):
+        road.world.loop.turn(0)
+        road.world.pump()
+        turns.append(sum(torrent.taken for torrent in torrents) - sum(turns))
+    assert turns[0] == CLIENTS << 16 and max(turns[1:]) < (1 << 21) + (1 << 18)
 
 
 class Calls:

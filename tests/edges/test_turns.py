@@ -25,13 +25,21 @@ class Reader:
     """Stands in line as often as it is told to."""
 
     def __init__(
-        self, hall: Hall, name: object, times: int = 1, greeting: bool = False, dear: bool = False, loud: bool = False
+        self,
+        hall: Hall,
+        name: object,
+        times: int = 1,
+        greeting: bool = False,
+        dear: bool = False,
+        loud: bool = False,
+        size: int = QUANTUM,
     ) -> None:
         self.hall = hall
         self.name = name
         self.times = times
         self.greeting = greeting
         self.dear = dear
+        self.size = size
         self.flags = LOUD if loud else 0
         self.closed = False
         self.error: Exception | None = None
@@ -47,7 +55,7 @@ class Reader:
             self.dear = False
             self.hall.turns.agreed()
         self.times -= 1
-        self.hall.turns.spend(QUANTUM)
+        self.hall.turns.spend(self.size)
         if self.times:
             self.stand()
 
@@ -119,6 +127,19 @@ def test_the_loud_go_round_and_a_turn_has_its_end(hall: Hall):
     served = hall.turn()
     assert served == [0, 1, 2] * (share // 3) + [0, 1, 2][: share % 3]
     assert len(hall.turn()) == share
+
+
+@pytest.mark.parametrize("loud", [False, True])
+def test_what_a_turn_leaves_of_a_round_is_for_the_next_one(hall: Hall, loud: bool):
+    """Though nobody else comes."""
+    share = -(-READ_BUDGET // (QUANTUM + READ_COST))
+    stand(hall, 2 * share + 1, loud=loud)
+    assert [len(hall.turn()) for _ in range(4)] == [share, share, 1, 0]
+
+
+def test_a_read_that_brings_nothing_costs_something_too(hall: Hall):
+    stand(hall, 2000, size=0)
+    assert len(hall.turn()) == READ_BUDGET // READ_COST == 512
 
 
 def test_handshakes_have_a_budget_and_key_agreements_are_dear(hall: Hall):
@@ -239,6 +260,12 @@ def test_within_a_round_the_lowest_rank_is_first(hall):
         Reader(hall, name, times=2).stand()
     hall.loop.spin()
     assert hall.log == ["b", "c", "a", "b", "c", "a"]
+
+
+def test_of_two_the_lower_rank_is_first(hall):
+    hall.turns.rank = lambda reader: -reader.name
+    stand(hall, 2)
+    assert hall.turn() == [1, 0]
 
 
 def test_nobody_is_left_out_for_those_of_better_rank(hall):
