@@ -52,6 +52,27 @@ def test_what_is_behind_the_handshake_is_charged(make: MakeWorld, policy: str):
     assert len(home.master.data[client.id]) == 50 + throttles
 
 
+@pytest.mark.parametrize("settings", [{"clients.packet_rate": 10}, {"clients.byte_rate": 140}])
+def test_a_takeover_takes_the_debts_over(make: MakeWorld, settings: dict[str, object]):
+    """Else whoever takes its own session over again and again is read to the end each time, and never pays."""
+    home = make({**settings, "clients.rate_burst_secs": 1})
+    client = home.new()
+    for _ in range(2):
+        client.send(*numbered(10, 6))
+        home.settle()
+    client.send(*numbered(10, 6))  # it owes ten, so these are not read
+    for _ in range(5):
+        home.settle()
+        client = home.resume(client)
+        client.send(*numbered(10, 6))
+    home.settle()
+    assert len(home.master.data[client.id]) == 30, "what was before the first takeover is not lost, but has to be paid"
+    home.pass_(1.8, step=0.05)
+    assert len(home.master.data[client.id]) == 30
+    home.pass_(0.5)
+    assert len(home.master.data[client.id]) == 40
+
+
 def test_bytes_a_second(make: MakeWorld):
     home = make({"clients.byte_rate": 10_000, "clients.rate_burst_secs": 0.5})
     client = home.new()

@@ -51,7 +51,7 @@ class MeterLimits(NamedTuple):
 class Meter:
     """One client's."""
 
-    __slots__ = ("buckets", "heard", "idle", "pause")
+    __slots__ = ("buckets", "heard", "idle", "inherited", "pause")
 
     def __init__(self, limits: MeterLimits, now: float) -> None:
         packets, size = limits.packet_rate, limits.byte_rate
@@ -59,6 +59,8 @@ class Meter:
             TokenBucket(packets, packets * limits.rate_burst_secs, now) if packets else None,
             TokenBucket(size, size * limits.rate_burst_secs, now) if size else None,
         )
+        self.inherited = False
+        """Whether it has taken over from another connection, and was not read itself since."""
         self.heard = now
         """When it sent something last."""
         self.idle: Timer | None = None
@@ -108,6 +110,8 @@ class Meters:
 
     def read(self, client: ClientConnection) -> int:
         """Let it read, and charge it for that. As `ClientConnection.receive`."""
+        assert client.meter is not None
+        client.meter.inherited = False
         before = self._trunk.pushed
         received = client.receive(self._quantum)
         if received > 0:
@@ -121,6 +125,12 @@ class Meters:
             wait = meter.charge(packets, size, self._reactor.now)
             if wait > 0 and client.sock is not None:
                 self._exceeded(client, meter, wait)
+
+    def inherit(self, old: ClientConnection, client: ClientConnection) -> None:
+        """It takes over from that one, and owes what that one owes, and will when it has been read to its end."""
+        if client.meter is not None and old.meter is not None:
+            client.meter.buckets = old.meter.buckets
+            client.meter.inherited = True
 
     def forget(self, client: ClientConnection) -> None:
         """It is gone."""

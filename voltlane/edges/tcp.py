@@ -28,7 +28,7 @@ from .master import LARGE, Trunk
 from .meter import Meter, MeterLimits, Meters
 from .partial import SMALL, LargeFrame, Partial, Rest, keep
 from .pressure import Pressure, PressureLimits
-from .turns import ENDING, FIRST_QUANTUM, LOUD, METERED, PARKED, QUANTUM, Turns
+from .turns import ENDING, FIRST_QUANTUM, LOUD, METERED, PARKED, QUANTUM, THROTTLED, Turns
 
 if TYPE_CHECKING:
     from .sampler import ClientQuality
@@ -161,15 +161,17 @@ class ClientConnection(Stream):
         else:  # nothing is unsent: who has proven its key has read our answers
             session = self.session = handshake.session
             self.client_id = session.id
+            if isinstance(session.link, ClientConnection):
+                edge.meters.inherit(session.link, self)
             edge.hub.resume(session, self)
         if self.sock is not None:
             edge.log.here(session.id, self.peer, handshake.session is not None)
+        before = edge.trunk.pushed
         if rest and session.state is not State.ENDED:  # even if the client has left again by now
             stop = TAG_SIZE + len(rest)
             edge.scratch[TAG_SIZE:stop] = rest
-            before = edge.trunk.pushed
             self._take_rest(TAG_SIZE, stop, session.id)
-            edge.meters.charge(self, edge.trunk.pushed - before, len(rest))
+        edge.meters.charge(self, edge.trunk.pushed - before, len(rest))
         if self.flags & (LOUD | ENDING):
             self.flags &= ~LOUD  # by the measure of a handshake
             edge.turns.enqueue(self, False)
@@ -309,12 +311,17 @@ class ClientConnection(Stream):
 
     def drain(self) -> None:
         """See Link."""
-        left = MOST_DRAINED
+        trunk, left = self.edge.trunk, MOST_DRAINED
+        if self.flags & THROTTLED and self.meter is not None and self.meter.inherited:
+            return  # to be taken over again is no way to be read without paying
         try:
             while self.sock is not None and left > 0:
+                before = trunk.pushed
                 received = self.receive()
                 if received <= 0:
                     return
+                if self.meter is not None:  # it does not matter here how long it would have to wait
+                    self.meter.charge(trunk.pushed - before, received, self.reactor.now)
                 left -= max(received, FIRST_QUANTUM)  # whoever goes on sending a little holds up everybody
         except (OSError, ProtocolError):
             return
