@@ -177,9 +177,10 @@ def test_reads_of_a_loud_client(size: int, extra: int, settings: dict[str, objec
     world.abandon()
 
 
-def test_what_is_read_in_one_turn(road: Road) -> None:
+@pytest.mark.parametrize("size", [16_000, 800_000])
+def test_what_is_read_in_one_turn(road: Road, size: int) -> None:
     """However many begin to be loud: a little from each of them, and from then on no more than a few megabytes."""
-    stream, torrents = join([bytes(16_000)] * 100), []
+    stream, torrents = join([bytes(size)] * (1_600_000 // size)), []
     for connection in road.world.server.clients.connections:
         torrents.append(Torrent(connection.sock, road.calls, stream))
         connection.sock = torrents[-1]  # type: ignore[assignment]

@@ -100,6 +100,7 @@ def test_last_words_behind_the_proof_of_a_client_that_is_gone_by_then(make: Make
     monkeypatch.setattr(home.server.connection_log, "here", lambda *_: pytest.fail("it is not here"))
     again.prove()
     again.send(b"last words")
+    again.write(frame(b"cut")[:5])  # nobody is left to keep this for
     again.cut()
     home.settle()
     assert home.master.data[client.id] == [b"last words"]
