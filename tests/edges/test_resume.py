@@ -8,7 +8,7 @@ import pytest
 from kit.world import MakeWorld, numbered
 
 from voltlane.edges.tcp import MOST_DRAINED, ClientConnection
-from voltlane.edges.turns import FIRST_QUANTUM, QUANTUM
+from voltlane.edges.turns import FIRST_QUANTUM, PARKED, QUANTUM
 from voltlane.reasons import CloseReason, EndReason
 from voltlane.wire.crypto import seal
 from voltlane.wire.framing import frame
@@ -186,6 +186,17 @@ def test_takeover(make: MakeWorld):
     assert home.server.counters.closed == {CloseReason.TAKEN_OVER: 1}
     said = [(tagged.flag, tagged.data) for tagged in home.master.log]
     assert said == [(Flag.DATA, b"old words"), (Flag.RECONNECTION, b""), (Flag.DATA, b"new words")]
+
+
+def test_a_mistake_on_the_old_connection_is_not_the_new_ones(make: MakeWorld):
+    home = make()
+    client = home.new()
+    home.server.clients.connections[0].flags |= PARKED  # nobody has read this when the client is back
+    client.send(b"before it")
+    client.write(b"\xff\xff\xff\xff")
+    home.resume(client)
+    assert home.master.data[client.id] == [b"before it"] and home.connected() == 1
+    assert home.server.counters.closed == {CloseReason.TAKEN_OVER: 1}
 
 
 @pytest.mark.parametrize("stale", [False, True], ids=["live", "stale"])

@@ -13,6 +13,7 @@ from voltlane.errors import StartupError
 from voltlane.net.sockets import (
     EXIT_CANNOT_LISTEN,
     SocketOptions,
+    accept,
     close_gently,
     half_close,
     listening_socket,
@@ -131,6 +132,14 @@ def test_accepted_connections_have_the_options_of_the_listening_socket():
                 assert option(accepted, "SOL_SOCKET", "SO_KEEPALIVE")
                 assert option(accepted, "IPPROTO_TCP", "TCP_KEEPIDLE") == 15
                 assert option(accepted, "IPPROTO_TCP", "TCP_USER_TIMEOUT") == 30_000
+
+
+def test_accepted_connections_have_the_family_of_the_listening_socket(tmp_path: Path):
+    with listening_socket(parse_address(f"unix:{tmp_path}/s")) as listening, socket.socket(socket.AF_UNIX) as client:
+        client.connect(listening.getsockname())
+        accepted, _ = accept(listening, listening.family)
+        with accepted:
+            assert (accepted.family, accepted.type) == (socket.AF_UNIX, socket.SOCK_STREAM)
 
 
 def test_the_time_to_live_is_for_both_families():
