@@ -79,8 +79,8 @@ def test_what_the_first_had_not_taken_arrives_whole_at_the_second(masters: Maste
 
 
 def test_the_first_is_tried_first_again_when_the_second_is_lost(masters: Masters) -> None:
-    server = masters.embedded()
     masters.first.stop_listening()
+    server = masters.embedded()
     masters.second.accept()
     client = masters.new(server)
     masters.first.listen_again()
