@@ -318,7 +318,7 @@ def test_an_error_of_our_own_closes_the_one_connection_and_is_logged(monkeypatch
 
         monkeypatch.setattr(server.server.trunk, "push_one", push_one)
         server.expected_bugs = 1
-        victim.send(b"poison" * 300)  # more than is taken in a batch
+        victim.send(b"poison", b"and another")  # one alone is read in a batch
         assert list(victim.rest()) == []
         assert server.counters.internal_errors == 1
         assert server.counters.closed[CloseReason.INTERNAL_ERROR] == 1
