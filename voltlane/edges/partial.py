@@ -39,9 +39,8 @@ class LargeFrame(Holding):
     def space(self, most: int) -> memoryview:
         """Where to receive what comes next: up to so many bytes, and none past the frame. To be released."""
         buffer, filled = self._buffer, self._filled
-        wanted = min(self._total, 2 * filled + SMALL)
         if len(buffer) - filled < min(SMALL, self._total - filled):
-            buffer.extend(bytes(wanted - len(buffer)))
+            buffer.extend(bytes(min(self._total, 2 * filled + SMALL) - len(buffer)))
             self._count()
         with memoryview(buffer) as whole:
             return whole[filled : filled + most]

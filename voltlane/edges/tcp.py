@@ -152,15 +152,15 @@ class ClientConnection(Stream):
     def begin(self, handshake: Handshake, unsent: bytes, rest: bytes) -> None:
         """Enter the session that the handshake was for. `unsent` is of our side of it, `rest` was read behind it."""
         edge = self.edge
-        if handshake.session is None:
+        session = handshake.session
+        if session is None:
             assert handshake.point is not None
-            # The session is set first: the connection may be lost while its first packet is sent.
-            session = self.session = edge.hub.open(handshake.point, self)
-            self.client_id = session.id
+            session = edge.hub.open(handshake.point, self)
+        # Set first: the connection may be lost while its first packet is sent.
+        self.session, self.client_id = session, session.id
+        if handshake.session is None:
             edge.hub.welcome(session, unsent)
         else:  # nothing is unsent: who has proven its key has read our answers
-            session = self.session = handshake.session
-            self.client_id = session.id
             if isinstance(session.link, ClientConnection):
                 edge.meters.inherit(session.link, self)
             edge.hub.resume(session, self)

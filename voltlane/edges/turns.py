@@ -82,7 +82,7 @@ class Turns:
         self._crowded = False
         self._quiet = Line()
         self._loud = Line()
-        self._first = self._quiet  # of these two, whose turn it is to be first
+        self._sessions = self._quiet, self._loud  # in the order in which they are read next
         self.rank: Rank = None
         """If set, who is read first in a round: whose rank is lowest. Within a round only, so nobody waits for ever."""
         self._greeting: deque[Reader] = deque()
@@ -138,8 +138,8 @@ class Turns:
 
     def _read_sessions(self) -> None:
         """One turn's share of the quiet and the loud. Who is first changes only with a turn that was made use of."""
-        first, second = self._first, self._loud if self._first is self._quiet else self._quiet
-        self._first = second
+        first, second = self._sessions
+        self._sessions = second, first
         self._budget = READ_BUDGET
         self._read_from(first, READ_BUDGET // 2)
         self._read_from(second, 0)
