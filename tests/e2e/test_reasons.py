@@ -309,14 +309,14 @@ def test_an_error_of_our_own_closes_the_one_connection_and_is_logged(monkeypatch
         server = rig.server
         assert isinstance(server, EmbeddedServer)
         victim, bystander = rig.new(), rig.new()
-        take = server.server.trunk.push_one
+        take = server.server.trunk.push
 
-        def push_one(frame: bytes) -> None:
-            if b"poison" in frame:
+        def push(chunk: bytes, packets: int) -> None:
+            if b"poison" in chunk:
                 raise RuntimeError("a bug")
-            take(frame)
+            take(chunk, packets)
 
-        monkeypatch.setattr(server.server.trunk, "push_one", push_one)
+        monkeypatch.setattr(server.server.trunk, "push", push)
         server.expected_bugs = 1
         victim.send(b"poison", b"and another")  # one alone is read in a batch
         assert list(victim.rest()) == []

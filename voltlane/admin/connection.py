@@ -94,7 +94,7 @@ class AdminConnection(Stream):
             data = self.sock.recv(READ)
         except BlockingIOError:
             self._readable = False
-            self.drained()
+            self.reactor.drained(self.sock)
             return False
         if not data:
             self.close(CloseReason.PEER_CLOSED)

@@ -120,9 +120,7 @@ class Arrival:
             try:
                 seen = sock.recv(MAX_HEADER - len(self._received), socket.MSG_PEEK)
             except BlockingIOError:
-                rearm = self._gate.reactor.poller.rearm_read
-                if rearm is not None:
-                    rearm(sock.fileno())
+                self._gate.reactor.drained(sock)
                 return
             header = read_header(self._received + seen) if seen else None
             if header is not None:

@@ -131,7 +131,7 @@ class Greeting:
         try:
             data = sock.recv(RECEIVED)
         except BlockingIOError:
-            self._drained(sock)
+            self._greetings.reactor.drained(sock)
             return
         self.flags = self.flags | LOUD if len(data) == RECEIVED else self.flags & ~LOUD
         if data:
@@ -141,7 +141,7 @@ class Greeting:
         if self.flags & LOUD:
             self._greetings.turns.enqueue(self, True)
         elif data and not self.flags & ENDING:
-            self._drained(sock)
+            self._greetings.reactor.drained(sock)
         else:  # where an end was announced, less than was asked for was all
             self.close(CloseReason.PEER_CLOSED)
 
@@ -172,14 +172,8 @@ class Greeting:
             return
         with suppress(BlockingIOError):
             self.unsent = self.unsent[self.sock.send(self.unsent) :]
-        rearm = self._greetings.reactor.poller.rearm_write
-        if self.unsent and rearm is not None:
-            rearm(self.sock.fileno())
-
-    def _drained(self, sock: socket.socket) -> None:
-        rearm = self._greetings.reactor.poller.rearm_read
-        if rearm is not None:
-            rearm(sock.fileno())
+        if self.unsent:
+            self._greetings.reactor.filled(self.sock)
 
     # ---- the end, or the beginning
 

@@ -102,15 +102,11 @@ class Trunk:
 
     # ---- upwards
 
-    def push_one(self, frame: bytes | bytearray) -> None:
-        """Queue one small tagged frame for the master: no more than one for each event of a turn."""
-        if not self.staged:
-            self.reactor.mark_dirty(self)
-        self.staged.append(frame)
-
     def push(self, chunk: bytes, packets: int) -> None:
         """Queue whole tagged frames for the master; written at the end of the turn at the latest."""
-        self.push_one(chunk)
+        if not self.staged:
+            self.reactor.mark_dirty(self)
+        self.staged.append(chunk)
         self._staged_more += packets - 1
         self._staged_bytes += len(chunk)
         if self._staged_bytes >= STAGE:
@@ -286,7 +282,7 @@ class MasterConnection(Stream):
         try:
             received = sock.recv_into(self._view[self._filled :])
         except BlockingIOError:
-            self.drained()
+            self.reactor.drained(self.sock)
             return
         if not received:
             self.close(CloseReason.PEER_CLOSED)
@@ -297,7 +293,7 @@ class MasterConnection(Stream):
             self._pending = True
             self.reactor.call_soon(self.go_on, self)
         else:
-            self.drained()
+            self.reactor.drained(self.sock)
 
     def go_on(self) -> None:
         """Read what was left for later."""

@@ -57,7 +57,7 @@ class QuietReads:
                 put_header(scratch, 0, size + TAG_SIZE, client.client_id, 0)
                 staged.append(scratch[: received + TAG_SIZE])
                 if level_triggered:
-                    client.drained()
+                    reactor.drained(client.sock)
             else:
                 reactor.guard(client, client.take, received)
                 if edge.trunk.full:  # of what it brought

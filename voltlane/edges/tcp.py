@@ -176,7 +176,7 @@ class ClientConnection(Stream):
             self.flags &= ~LOUD  # by the measure of a handshake
             edge.turns.enqueue(self, False)
         else:
-            self.drained()
+            self.reactor.drained(self.sock)
 
     # ---- reading
 
@@ -212,7 +212,7 @@ class ClientConnection(Stream):
         if self.flags & LOUD:
             self.edge.turns.enqueue(self, False)
         elif received < 0 or (received and not self.flags & ENDING):
-            self.drained()
+            self.reactor.drained(self.sock)
         else:  # where an end was announced, less than was asked for was all
             self.close(CloseReason.PEER_CLOSED)
 

@@ -76,7 +76,7 @@ class Listener:
             try:
                 sock, address = accept(self._sock, self._family)
             except BlockingIOError:
-                self._drained()
+                self._reactor.drained(self._sock)
                 return
             except OSError as error:
                 if error.errno in _NO_ROOM:
@@ -95,11 +95,6 @@ class Listener:
     def _accept_soon(self) -> None:
         self._going_on = True
         self._reactor.call_soon(self._accept)
-
-    def _drained(self) -> None:
-        rearm = self._reactor.poller.rearm_read
-        if rearm is not None and self._sock is not None:
-            rearm(self._sock.fileno())
 
     def _pause(self, error: OSError) -> None:
         self._on_pause(error, self._backoff)

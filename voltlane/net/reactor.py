@@ -105,6 +105,18 @@ class Reactor:
             self.watched -= 1
             self.poller.remove(fd)
 
+    def drained(self, sock: socket.socket | None) -> None:
+        """A socket was read until there was no more: tell of more when it comes. Nothing for one that is gone."""
+        rearm = self.poller.rearm_read
+        if rearm is not None and sock is not None:
+            rearm(sock.fileno())
+
+    def filled(self, sock: socket.socket | None) -> None:
+        """A socket would not take more: tell when it would."""
+        rearm = self.poller.rearm_write
+        if rearm is not None and sock is not None:
+            rearm(sock.fileno())
+
     # ---- what is for later
 
     def call_at(self, deadline: float, action: Callable[[float], None]) -> Timer:

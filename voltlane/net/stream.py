@@ -60,12 +60,6 @@ class Stream:
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
         """The stream is closed; its socket stays open until the turn ends, the outbox is as it was."""
 
-    def drained(self) -> None:
-        """For subclasses: everything was read; tell of more when it comes."""
-        rearm = self.reactor.poller.rearm_read
-        if rearm is not None and self.sock is not None:
-            rearm(self.sock.fileno())
-
     # ---- called by the reactor
 
     def on_event(self, mask: int) -> None:
@@ -146,9 +140,7 @@ class Stream:
                 outbox.advance(sent)
                 budget -= sent
         except BlockingIOError:
-            rearm = self.reactor.poller.rearm_write
-            if rearm is not None:
-                rearm(sock.fileno())
+            self.reactor.filled(sock)
         except OSError as error:
             self.close(CloseReason.PEER_LOST, str(error))
             return False
@@ -171,9 +163,7 @@ class Stream:
         if self.outbox is None:
             self.outbox = self.new_outbox()
             self.outbox.touched = self.reactor.now
-            rearm = self.reactor.poller.rearm_write
-            if rearm is not None and self.sock is not None:
-                rearm(self.sock.fileno())
+            self.reactor.filled(self.sock)
         self.outbox.append(chunk, packets, sent)
 
     # ---- closing

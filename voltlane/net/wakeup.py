@@ -67,9 +67,7 @@ class Wakeup:
                 received += data
         except BlockingIOError:
             pass
-        rearm = self._reactor.poller.rearm_read
-        if rearm is not None:
-            rearm(self._ours.fileno())
+        self._reactor.drained(self._ours)
         for number in dict.fromkeys(received):
             action = self._actions.get(number)
             if action is not None:
