@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from voltlane.net.reactor import Handler
+
 from .machine import cpu_seconds, resident_bytes
 from .servers import ROOT
 
@@ -113,15 +115,12 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING)
     server = Server(config.load(None, {}, json.loads(sys.argv[1])))
     server.start()
-    answering = _Answering(server)
+    _Answering(server)
     print(json.dumps({"address": str(server.listen_address)}), flush=True)
-    try:
-        return server.run()
-    finally:
-        answering.close()
+    return server.run()
 
 
-class _Answering:
+class _Answering(Handler):
     """A handler in the server's own loop, on standard input."""
 
     def __init__(self, server: Any) -> None:
@@ -136,12 +135,6 @@ class _Answering:
             return
         for _ in range(asked.count(b"\n")):
             print(json.dumps(state_of(self._server)), flush=True)
-
-    def on_flush(self) -> None:
-        """Nothing is queued."""
-
-    def close(self, *_: object) -> None:
-        """Standard input is not ours to close."""
 
 
 def state_of(server: Any) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.machine import cpu_seconds
-from voltlane.wire import crypto, packets
+from voltlane.wire import crypto
+from voltlane.wire import v2 as packets
 from voltlane.wire.batch import group
 from voltlane.wire.framing import frame
 from voltlane.wire.tagged import HEADER

@@ -20,43 +20,45 @@ PACKAGE = Path(__file__).parent.parent / "voltlane"
 LONGEST_MODULE = 500
 
 LAYERS = {
-    "base": {"errors", "reasons", "version", "address", "config", "readiness", "statistics", "quality"},
+    "lobby": {"errors", "reasons", "version", "address", "statistics", "quality"},
+    "config": {"config"},
     "wire": {"wire"},
     "core": {"core"},
     "net": {"net"},
     "ops": {"ops"},
     "store": {"store"},
-    "edges": {"edges"},
+    "lanes": {"lanes"},
+    "trunk": {"trunk"},
     "admin": {"admin"},
-    "server": {"server", "farewell", "firehose", "reload", "state", "observe", "oversight", "service"},
-    "links": {"deadlines", "links", "serverlink"},  # what the libraries stand on
+    "server": {"server"},
     "libraries": {"client", "backend"},
-    "cli": {"commands", "cli", "__main__"},
+    "commands": {"commands", "cli", "__main__"},
     "package": {"__init__"},
 }
 """The modules and packages of each layer, by the first part of their name below voltlane."""
 
 MAY_IMPORT = {
-    "base": set(),
-    "wire": {"base"},
-    "core": {"base", "wire"},
-    "net": {"base", "wire", "core"},
-    "ops": {"base", "core"},
-    "store": {"base", "wire", "core", "net", "ops"},
-    "edges": {"base", "wire", "core", "net", "ops"},
-    "admin": {"base", "core", "net", "ops"},
-    "server": {"base", "wire", "core", "net", "ops", "store", "edges", "admin"},
-    "links": {"base", "wire", "net"},
-    "libraries": {"base", "wire", "net", "links"},
-    "cli": {"base", "wire", "core", "net", "ops", "store", "edges", "server", "links", "libraries"},
-    "package": {"base"},
+    "lobby": set(),
+    "config": {"lobby"},
+    "wire": {"lobby"},
+    "core": {"lobby", "config", "wire"},
+    "net": {"lobby", "config", "wire", "core"},
+    "ops": {"lobby", "config", "core", "net"},
+    "store": {"lobby", "config", "wire", "core", "net", "ops"},
+    "lanes": {"lobby", "config", "wire", "core", "net", "ops"},
+    "trunk": {"lobby", "config", "wire", "core", "net", "ops"},
+    "admin": {"lobby", "core", "net", "ops"},
+    "server": {"lobby", "config", "wire", "core", "net", "ops", "store", "lanes", "trunk", "admin"},
+    "libraries": {"lobby", "wire", "net"},
+    "commands": {"lobby", "config", "wire", "core", "net", "ops", "store", "server", "libraries"},
+    "package": {"lobby"},
 }
 """The layers that each may import, besides itself."""
 
 TAKES_FROM_CORE = {"net": {"outbox", "timers", "histogram"}, "ops": {"bucket"}}
-LIBRARIES_TAKE_FROM_NET = {"sockets"}
-PURE = {"base", "wire", "core"}
-"""Base modules are pure too: what wire and core import is part of them."""
+LIBRARIES_TAKE_FROM_NET = {"sockets", "deadlines"}
+PURE = {"lobby", "config", "wire", "core"}
+"""Those below wire and core are pure too: what these import is part of them."""
 IMPURE_MODULES = {"socket", "select", "selectors", "time", "logging", "threading", "asyncio"}
 NOWHERE = {"asyncio", "threading", "_thread", "concurrent", "multiprocessing"}
 THIRD_PARTY = {"nacl", "ecdsa", "tomli", "tomli_w"}
@@ -112,7 +114,10 @@ def has_a_place(module: str, source: str) -> Iterator[str]:
 
 
 def layers_one_way(module: str, source: str) -> Iterator[str]:
-    """errors, config ← wire ← core ← net ← edges ← server ← cli; the libraries stand beside the server, on wire."""
+    """lobby ← config ← wire ← core ← net ← ops ← store ← lanes | trunk ← admin ← server ← commands.
+
+    Lanes and trunk do not know each other; the libraries stand beside the server, on wire and on sockets.
+    """
     own = layer_of(module)
     if own is None:
         return
@@ -132,13 +137,33 @@ def lower_floors_take_little_of_core(module: str, source: str) -> Iterator[str]:
                 yield f"{module}:{found.line} imports {found.name}; of core, it takes {', '.join(sorted(takes))} only"
 
 
-def libraries_take_only_sockets_of_net(module: str, source: str) -> Iterator[str]:
+def libraries_take_little_of_net(module: str, source: str) -> Iterator[str]:
     """A client or a backend makes sockets as the server does, and has no use for its loop."""
-    if layer_of(module) in ("links", "libraries"):
+    if layer_of(module) == "libraries":
         for found in own_imports(module, source):
             _, package, *module_parts = found.name.split(".")
             if package == "net" and not LIBRARIES_TAKE_FROM_NET.intersection(module_parts[:1]):
-                yield f"{module}:{found.line} imports {found.name}; of net, the libraries take sockets only"
+                yield f"{module}:{found.line} imports {found.name}; of net, libraries take sockets and deadlines"
+
+
+def not_its_own_room(module: str, source: str) -> Iterator[str]:
+    """A package's `__init__` is for those outside: no file of its own imports it, or anything through it."""
+    parts = module.split(".")
+    rooms = {".".join(parts[:depth]) for depth in range(2, len(parts))}
+    for found in own_imports(module, source):
+        if parts[-1] != "__init__" and found.name.rpartition(".")[0] in rooms:
+            yield f"{module}:{found.line} imports its own package's __init__: {found.name}"
+
+
+def rooms_only_reexport(module: str, source: str) -> Iterator[str]:
+    """A package's `__init__` says what is in it, and what is for those outside."""
+    if not module.endswith(".__init__"):
+        return
+    for node in ast.parse(source).body:
+        said = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        named = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        if not (said or named or isinstance(node, ast.ImportFrom)):
+            yield f"{module}:{node.lineno} does more than to import what others may use"
 
 
 def own_modules_relatively(module: str, source: str) -> Iterator[str]:
@@ -216,7 +241,9 @@ RULES: list[Rule] = [
     has_a_place,
     layers_one_way,
     lower_floors_take_little_of_core,
-    libraries_take_only_sockets_of_net,
+    libraries_take_little_of_net,
+    not_its_own_room,
+    rooms_only_reexport,
     own_modules_relatively,
     pure_wire_and_core,
     no_threads_and_no_asyncio,
@@ -250,62 +277,87 @@ def test_every_folder_is_a_package():
     assert not [str(folder) for folder in folders if not (folder / "__init__.py").exists()]
 
 
+def circles(sources: dict[str, str]) -> list[list[str]]:
+    """The groups of modules each of which leads to every other by imports, wherever in the files these stand."""
+    names = {module.removesuffix(".__init__"): module for module in sources}
+    leads: dict[str, set[str]] = {}
+    for name, module in names.items():
+        found = {imported.name for imported in own_imports(module, sources[module])}
+        leads[name] = {target if target in names else target.rpartition(".")[0] for target in found} & set(names)
+    reached: dict[str, set[str]] = {}
+    for name in names:
+        seen, todo = set(), [name]
+        while todo:
+            new = leads[todo.pop()] - seen
+            seen |= new
+            todo += new
+        reached[name] = seen
+    groups = {tuple(sorted(other for other in seen if name in reached[other])) for name, seen in reached.items()}
+    return sorted([list(group) for group in groups if group])
+
+
+def test_no_circle_of_files():
+    """`TYPE_CHECKING` and imports inside functions counted: what two need is in a third, or they are one."""
+    assert circles(SOURCES) == []
+
+
+def test_a_circle_is_seen():
+    sources = {
+        "voltlane.a": "from .b import x",
+        "voltlane.b": "if TYPE_CHECKING:\n    from .c.d import x",
+        "voltlane.c.__init__": "",
+        "voltlane.c.d": "def f():\n    from .. import a",
+        "voltlane.c.e": "from .d import x",
+    }
+    assert circles(sources) == [["voltlane.a", "voltlane.b", "voltlane.c.d"]]
+
+
 BAD = [
     (has_a_place, "voltlane.helpers", "", "belongs to no layer"),
-    (
-        layers_one_way,
-        "voltlane.errors",
-        "from .wire.framing import frame",
-        "(base) imports voltlane.wire.framing.frame",
+    *(
+        (layers_one_way, module, source, message)
+        for module, source, message in [
+            ("voltlane.errors", "from .wire.framing import frame", "(lobby) imports voltlane.wire.framing.frame"),
+            ("voltlane.errors", "from .config import Config", "(lobby) imports voltlane.config.Config (config)"),
+            ("voltlane.config.forms", "from ..wire import framing", "(config) imports voltlane.wire.framing (wire)"),
+            ("voltlane.wire.framing", "from ..core import hub", "(wire) imports voltlane.core.hub (core)"),
+            ("voltlane.wire.batch.plain", "from ...core import hub", "(wire) imports voltlane.core.hub (core)"),
+            ("voltlane.core.hub", "from ..net.stream import Stream", "(core) imports voltlane.net.stream.Stream"),
+            ("voltlane.core.hub", "def f():\n    from ..net import stream", "voltlane.core.hub:2 (core) imports"),
+            ("voltlane.core.hub", "from ..ops.log import log", "(core) imports voltlane.ops.log.log (ops)"),
+            ("voltlane.core.__init__", "from ..net import stream", "(core) imports voltlane.net.stream (net)"),
+            ("voltlane.net.stream", "from ..lanes import quiet", "(net) imports voltlane.lanes.quiet (lanes)"),
+            ("voltlane.net.stream", "from ..ops import log", "(net) imports voltlane.ops.log (ops)"),
+            ("voltlane.ops.log", "from ..lanes.quiet import X", "(ops) imports voltlane.lanes.quiet"),
+            ("voltlane.lanes.connection", "from ..trunk import trunk", "(lanes) imports voltlane.trunk.trunk (trunk)"),
+            ("voltlane.lanes.connection", "from ..server import x", "(lanes) imports voltlane.server.x (server)"),
+            ("voltlane.lanes.entry.gate", "from ...admin import events", "(lanes) imports voltlane.admin.events"),
+            ("voltlane.trunk.trunk", "from ..lanes import quiet", "(trunk) imports voltlane.lanes.quiet (lanes)"),
+            ("voltlane.admin.handlers", "from ..lanes import quiet", "(admin) imports voltlane.lanes.quiet (lanes)"),
+            ("voltlane.server.server", "from ..cli import main", "(server) imports voltlane.cli.main (commands)"),
+            ("voltlane.server.server", "from ..client import X", "(server) imports voltlane.client.X (libraries)"),
+            ("voltlane.client.link", "from ..core.outbox import X", "(libraries) imports voltlane.core.outbox.X"),
+            ("voltlane.client.link", "from ..lanes import quiet", "(libraries) imports voltlane.lanes.quiet (lanes)"),
+            ("voltlane.commands.serve", "from ..lanes import quiet", "(commands) imports voltlane.lanes.quiet (lanes)"),
+            ("voltlane.__init__", "from .server import Server", "(package) imports voltlane.server.Server"),
+        ]
     ),
-    (layers_one_way, "voltlane.wire.framing", "from ..core import hub", "(wire) imports voltlane.core.hub (core)"),
-    (layers_one_way, "voltlane.wire.batch.plain", "from ...core import hub", "(wire) imports voltlane.core.hub (core)"),
-    (
-        layers_one_way,
-        "voltlane.core.hub",
-        "from ..net.stream import Stream",
-        "(core) imports voltlane.net.stream.Stream",
-    ),
-    (
-        layers_one_way,
-        "voltlane.core.hub",
-        "def f():\n    from ..net import stream",
-        "voltlane.core.hub:2 (core) imports",
-    ),
-    (layers_one_way, "voltlane.core.hub", "from ..ops.log import log", "(core) imports voltlane.ops.log.log (ops)"),
-    (layers_one_way, "voltlane.core.__init__", "from ..net import stream", "(core) imports voltlane.net.stream (net)"),
-    (layers_one_way, "voltlane.net.stream", "from ..edges import tcp", "(net) imports voltlane.edges.tcp (edges)"),
-    (layers_one_way, "voltlane.net.stream", "from ..ops import log", "(net) imports voltlane.ops.log (ops)"),
-    (layers_one_way, "voltlane.edges.tcp", "from .. import server", "(edges) imports voltlane.server (server)"),
-    (layers_one_way, "voltlane.ops.log", "from ..edges.tcp import ClientEdge", "(ops) imports voltlane.edges.tcp"),
     (lower_floors_take_little_of_core, "voltlane.ops.log", "from ..core.hub import Hub", "it takes bucket only"),
-    (
-        layers_one_way,
-        "voltlane.admin.handlers",
-        "from ..edges import tcp",
-        "(admin) imports voltlane.edges.tcp (edges)",
-    ),
-    (
-        layers_one_way,
-        "voltlane.edges.tcp",
-        "from ..admin import events",
-        "(edges) imports voltlane.admin.events (admin)",
-    ),
-    (layers_one_way, "voltlane.server", "from .cli import main", "(server) imports voltlane.cli.main (cli)"),
-    (
-        layers_one_way,
-        "voltlane.server",
-        "from .client import Connection",
-        "(server) imports voltlane.client.Connection",
-    ),
-    (layers_one_way, "voltlane.client", "from .core.outbox import Outbox", "(libraries) imports voltlane.core.outbox"),
-    (layers_one_way, "voltlane.links", "from .edges import tcp", "(links) imports voltlane.edges.tcp (edges)"),
-    (libraries_take_only_sockets_of_net, "voltlane.backend", "from .net import stream", "take sockets only"),
-    (libraries_take_only_sockets_of_net, "voltlane.links", "from .net.reactor import Reactor", "take sockets only"),
-    (layers_one_way, "voltlane.__init__", "from .server import Server", "(package) imports voltlane.server.Server"),
+    (libraries_take_little_of_net, "voltlane.backend.link", "from ..net import stream", "take sockets and deadlines"),
+    (libraries_take_little_of_net, "voltlane.client.link", "from ..net.reactor import X", "take sockets and deadlines"),
     (lower_floors_take_little_of_core, "voltlane.net.stream", "from ..core.hub import Hub", "of core, it takes"),
     (lower_floors_take_little_of_core, "voltlane.net.stream", "from ..core import session", "of core, it takes"),
     (lower_floors_take_little_of_core, "voltlane.net.stream", "from .. import core", "of core, it takes"),
+    (
+        not_its_own_room,
+        "voltlane.lanes.entry.gate",
+        "from . import greeting",
+        "voltlane.lanes.entry.gate:1 imports its own package",
+    ),
+    (not_its_own_room, "voltlane.lanes.entry.gate", "from .. import quiet", "imports its own package"),
+    (not_its_own_room, "voltlane.lanes.entry.gate", "from ..entry import greeting", "imports its own package"),
+    (rooms_only_reexport, "voltlane.lanes.__init__", "def f(): pass", "voltlane.lanes.__init__:1 does more than"),
+    (rooms_only_reexport, "voltlane.lanes.__init__", "X = 5", "voltlane.lanes.__init__:1 does more than"),
     (own_modules_relatively, "voltlane.client", "import voltlane.errors", "by its absolute name"),
     (own_modules_relatively, "voltlane.client", "from voltlane import errors", "by its absolute name"),
     (own_modules_relatively, "voltlane.core.hub", "from ...other import x", "leaves the package"),
@@ -349,18 +401,21 @@ GOOD = [
     (has_a_place, "voltlane.core.anything", ""),
     (layers_one_way, "voltlane.errors", "from .reasons import CloseReason"),
     (layers_one_way, "voltlane.wire.framing", "from ..errors import FrameTooLarge"),
-    (layers_one_way, "voltlane.wire.batch.runs", "from ..framing import PREFIX\nfrom . import plain"),
-    (layers_one_way, "voltlane.edges.tcp", "from ..core.hub import Hub\nfrom ..net.stream import Stream"),
+    (layers_one_way, "voltlane.wire.batch.runs", "from ..framing import PREFIX\nfrom .plain import retag"),
+    (not_its_own_room, "voltlane.wire.batch.runs", "from ..framing import PREFIX\nfrom .plain import retag"),
+    (not_its_own_room, "voltlane.cli", "from .version import __version__"),
+    (rooms_only_reexport, "voltlane.lanes.__init__", '"""Doc."""\nfrom .a import b\n__all__ = ["b"]'),
+    (layers_one_way, "voltlane.lanes.connection", "from ..core.hub import Hub\nfrom ..net.stream import Stream"),
     (layers_one_way, "voltlane.cli", "from .server import Server\nfrom .commands.demo import demo"),
     (layers_one_way, "voltlane.__main__", "from .cli import main"),
-    (libraries_take_only_sockets_of_net, "voltlane.links", "from .net.sockets import resolve"),
+    (libraries_take_little_of_net, "voltlane.client.link", "from .net.sockets import resolve"),
     (layers_one_way, "voltlane.__init__", "from .version import __version__"),
     (
         lower_floors_take_little_of_core,
         "voltlane.net.stream",
         "from ..core.outbox import Outbox\nfrom ..core import timers",
     ),
-    (lower_floors_take_little_of_core, "voltlane.edges.tcp", "from ..core.hub import Hub"),
+    (lower_floors_take_little_of_core, "voltlane.lanes.connection", "from ..core.hub import Hub"),
     (
         own_modules_relatively,
         "voltlane.core.hub",

@@ -18,6 +18,7 @@ import pytest
 from kit.frames import data, join
 from kit.world import Client, World
 
+from voltlane.lanes.lane import Lane
 from voltlane.net.poller import READ
 from voltlane.wire import batch
 from voltlane.wire.batch import plain, runs
@@ -109,8 +110,8 @@ def road() -> Iterator[Road]:
 def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The loops in pure Python, and those this installation has chosen."""
     if request.param == "runs":
-        monkeypatch.setattr("voltlane.edges.tcp.retag", runs.retag)
-        monkeypatch.setattr("voltlane.edges.master.group", runs.group)
+        monkeypatch.setattr("voltlane.lanes.prefix.retag", runs.retag)
+        monkeypatch.setattr("voltlane.trunk.connection.group", runs.group)
         return "pure Python"
     return batch.BACKEND
 
@@ -315,8 +316,8 @@ class Door:
         gate, poller = self.world.server.gate, self.world.loop.poller
         accept = gate.accept
 
-        def counted_accept(sock: Any, address: object) -> None:
-            self.calls(lambda: accept(Counted(sock, self.system), address))  # type: ignore[arg-type]
+        def counted_accept(sock: Any, address: object, lane: Lane) -> None:
+            self.calls(lambda: accept(Counted(sock, self.system), address, lane))  # type: ignore[arg-type]
 
         gate.accept = counted_accept  # type: ignore[method-assign]
         for name in ("add", "remove"):
@@ -383,7 +384,7 @@ SEND_AWAY = Counter(shut=1, read=1)
 
 @pytest.fixture
 def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
-    monkeypatch.setattr("voltlane.core.handshake.check_point", lambda point: None)  # some libraries are in Python
+    monkeypatch.setattr("voltlane.core.protocols.v2.check_point", lambda point: None)  # some libraries are in Python
     made = Door()
     yield made
     made.world.abandon()

@@ -12,10 +12,11 @@ from kit.vectors import VECTORS, unhex
 from kit.wait import wait_until
 
 from voltlane import config
-from voltlane.core import handshake, hub
+from voltlane.core import hub
+from voltlane.core.protocols import v2 as handshake
 from voltlane.errors import MalformedTag, ProtocolError, UnknownFlag
 from voltlane.server import Server
-from voltlane.wire import packets as wire
+from voltlane.wire import v2 as wire
 from voltlane.wire.crypto import (
     INFO,
     NONCE_SIZE,
@@ -30,7 +31,8 @@ from voltlane.wire.crypto import (
 )
 from voltlane.wire.curve import PrivateKey
 from voltlane.wire.framing import MAX_TAGGED, FrameBuffer, frame
-from voltlane.wire.packets import (
+from voltlane.wire.tagged import FLAGS, Flag, decode_tagged, frame_tagged
+from voltlane.wire.v2 import (
     MAX_HANDSHAKE_FRAME,
     Challenge,
     ChallengeResponse,
@@ -43,7 +45,6 @@ from voltlane.wire.packets import (
     encode,
     encode_varint,
 )
-from voltlane.wire.tagged import FLAGS, Flag, decode_tagged, frame_tagged
 
 TEXT = (Path(__file__).parent.parent / "SPEC.txt").read_text(encoding="utf-8")
 
@@ -202,7 +203,7 @@ def stage(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         flags = {"listener.address": "127.0.0.1:0", "master.address": f"127.0.0.1:{listening.getsockname()[1]}"}
         server = Server(config.load(None, {}, flags), key=SERVER)
-        server.greetings.grounds = server.greetings.grounds._replace(random=lambda size: PLAINTEXT[:size])
+        server.arrivals.grounds = server.arrivals.grounds._replace(random=lambda size: PLAINTEXT[:size])
         server.start()
         thread = threading.Thread(target=server.run)
         thread.start()

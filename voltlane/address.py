@@ -1,4 +1,7 @@
-"""Addresses as people write them: `host:port`, `[::1]:port`, `*:port`, `unix:/path`. Pure: nothing is looked up."""
+"""Addresses as people write them: `host:port`, `[::1]:port`, `*:port`, `unix:/path`. Pure: nothing is looked up.
+
+Where clients come in an address may name the lane: `scheme://` and the address behind it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,14 @@ from .errors import ConfigError
 
 FORMS = "127.0.0.1:42000, [::1]:42000 (or ::1:42000), host.name:42000, *:42000 (every interface) or unix:/path"
 
+SCHEMES = ["tcp"]
+"""The lanes that a listener's address may name; the table of lanes (`lanes/table.py`) has a row for each. tcp, on unix
+sockets too, is meant where none is named."""
+PLANNED = ("tls", "ws", "wss", "udp")
+"""Lanes that are not built yet."""
+
 _UNIX = "unix:"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _UNIX_PATH_MAX = 107
 """Bytes of the longest path that Linux binds, its closing NUL not counted."""
 _HOST_NAME = re.compile(r"[^\s:/\[\]*@]{1,253}")
@@ -28,22 +38,43 @@ class Address(NamedTuple):
     """0 to 65535; 0 lets the system choose. 0 for unix."""
     path: str
     """The socket's path; "" for tcp."""
+    scheme: str = ""
+    """Of a listener: the lane that clients come in by, one of `SCHEMES`; "" for tcp."""
 
     def __str__(self) -> str:
+        lane = f"{self.scheme}://" if self.scheme else ""
         if self.kind == "unix":
-            return _UNIX + self.path
+            return lane + _UNIX + self.path
         host = f"[{self.host}]" if ":" in self.host else self.host or "*"
-        return f"{host}:{self.port}"
+        return f"{lane}{host}:{self.port}"
 
 
 def parse_address(text: str) -> Address:
     """The address that a text names. Raises ConfigError: what was given, what is wrong, and the forms there are."""
+    found = _SCHEME.fullmatch(text)
+    if found:
+        raise _wrong(text, "a scheme has its place in listener.address only")
     if text.startswith(_UNIX):
         return Address("unix", "", 0, _path(text, text[len(_UNIX) :]))
     host, colon, port = text.rpartition(":")
     if not colon:
         raise _wrong(text, "it has no port")
     return Address("tcp", _host(text, host), _port(text, port), "")
+
+
+def parse_listener(text: str) -> Address:
+    """The same for an address that clients connect to, which may name a lane."""
+    found = _SCHEME.fullmatch(text)
+    if not found:
+        return parse_address(text)
+    scheme, rest = found.group(1).lower(), found.group(2)
+    if scheme not in SCHEMES:
+        raise _wrong(text, f"{_no_lane(scheme)}; there are {', '.join(f'{name}://' for name in SCHEMES)}")
+    return parse_address(rest)._replace(scheme="" if scheme == "tcp" else scheme)
+
+
+def _no_lane(scheme: str) -> str:
+    return f"the lane {scheme}:// is not built yet" if scheme in PLANNED else f"there is no lane {_short(scheme)}"
 
 
 def is_loopback(host: str) -> bool:

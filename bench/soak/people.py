@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Callable, NamedTuple, Protocol
 
 from bench.wires import Fault
-from voltlane.wire import crypto, packets
+from voltlane.wire import crypto
+from voltlane.wire import v2 as packets
 from voltlane.wire.framing import PREFIX, frame
-from voltlane.wire.packets import encode
-
-if TYPE_CHECKING:
-    from .town import Town
+from voltlane.wire.v2 import encode
 
 WINDOW = 2000
 """Packets that one client has under way at most."""
@@ -52,10 +50,37 @@ KINDS = {
 }
 
 
+class Home(Protocol):
+    """Where they live: what they ask of the town."""
+
+    def open(self, person: Person) -> socket.socket:
+        """A connection under way."""
+        ...
+
+    def forget(self, person: Person) -> socket.socket:
+        """The connection is no more the town's affair."""
+        ...
+
+    def watch(self, person: Person) -> None:
+        """See to it that what waits goes out when it can."""
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Call this after a while."""
+
+    def settled(self, person: Person) -> None:
+        """It has its id."""
+
+    def left(self, person: Person) -> None:
+        """It is gone for good."""
+
+    def arrive(self, kind: Kind) -> None:
+        """Somebody else of that kind comes."""
+
+
 class Person:
     """One client, and the connection it has at present."""
 
-    def __init__(self, town: Town, kind: Kind) -> None:
+    def __init__(self, town: Home, kind: Kind) -> None:
         self.town = town
         self.kind = kind
         self.sock: socket.socket | None = None

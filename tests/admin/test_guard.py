@@ -11,6 +11,7 @@ from kit.admin import TOKEN, Asker
 from kit.world import World
 
 from voltlane.address import parse_address
+from voltlane.admin import endpoint
 from voltlane.admin.answers import Refusal
 from voltlane.admin.guard import Guard
 from voltlane.admin.http1 import Request
@@ -121,9 +122,7 @@ def test_a_unix_socket_is_its_owners_alone(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from voltlane.admin import endpoint, http1
-
     endpoint.require_extra()
-    monkeypatch.setattr(http1, "AVAILABLE", False)
+    monkeypatch.setattr(endpoint, "HTTP1_AVAILABLE", False)
     with pytest.raises(StartupError, match=r"needs h11: pip install 'voltlane\[web\]', or pip install h11"):
         endpoint.require_extra()

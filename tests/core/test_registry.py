@@ -126,11 +126,11 @@ def test_ending_forgets_everything():
     home = Home()
     for stale in (False, True):
         session = home.open()
-        session.key = b"key"
+        session.secret = b"key"
         if stale:
             home.lose(session)
         home.registry.end(session)
-        assert session.link is session.backlog is session.key is None
+        assert session.link is session.backlog is session.secret is None
         assert home.registry.next_reap() is None and home.registry.stale_count == 0
     assert home.ended == [], "who ends a session himself is not told of it"
 

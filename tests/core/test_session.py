@@ -49,5 +49,5 @@ def test_nothing_leaves_ended():
 
 def test_a_session_shows_no_secret():
     session = session_in(State.STALE)
-    session.key = b"secret-key"
+    session.secret = b"secret-key"
     assert repr(session) == "<Session 7 stale>"

@@ -19,7 +19,7 @@ PROGRAM = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))
 from voltlane.cli import main
-from voltlane.edges import entrance
+from voltlane.lanes.entry import entrance
 from voltlane.net.reactor import Reactor
 {more}
 turn, turns = Reactor.turn, [0]

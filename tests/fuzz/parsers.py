@@ -27,7 +27,8 @@ from voltlane.errors import (
 )
 from voltlane.store import records
 from voltlane.store.ledger import read_ledger
-from voltlane.wire import crypto, packets
+from voltlane.wire import crypto
+from voltlane.wire import v2 as packets
 from voltlane.wire.batch import plain, runs
 from voltlane.wire.batch.views import group_views
 from voltlane.wire.framing import FrameBuffer

@@ -8,8 +8,8 @@ from kit.world import CLIENT_KEY, Client, World
 from voltlane.core.session import State
 from voltlane.wire.crypto import open_sealed, seal
 from voltlane.wire.framing import frame
-from voltlane.wire.packets import ChallengeResponse, ClientId, Packet, Ping, ProtocolVersion, PubKey, decode, encode
 from voltlane.wire.tagged import Flag, frame_tagged
+from voltlane.wire.v2 import ChallengeResponse, ClientId, Packet, Ping, ProtocolVersion, PubKey, decode, encode
 
 INPUTS_PER_WORLD = 100
 ALONE: dict[str, object] = {"clients.handshake_secs": 5, "clients.stale_timeout_secs": 10_000}

@@ -81,7 +81,7 @@ def test_a_mutation_of_nothing_is_something_now_and_then() -> None:
 
 
 def test_reach_is_of_the_package_alone() -> None:
-    from voltlane.wire.packets import encode_varint
+    from voltlane.wire.v2 import encode_varint
 
     reach = Reach()
     assert reach.of(lambda: sorted([2, 1])) == set()

@@ -13,8 +13,8 @@ from voltlane.admin.http1 import Conversation
 from voltlane.admin.recorder import Recorder
 from voltlane.config import load
 from voltlane.net.reactor import Reactor
-from voltlane.oversight import Oversight
 from voltlane.server import Server
+from voltlane.server.oversight import Oversight
 
 TOKEN = "a-token-of-16-or-more"
 _made: list[Handlers] = []
@@ -27,7 +27,10 @@ def _handlers() -> Handlers:
         reactor = Reactor()
         server = Server(load(flags={"master.address": "127.0.0.1:1"}), reactor=reactor)
         _opened.extend([server, reactor])
-        oversight, events = Oversight(server), Events(reactor, dict)
+        oversight, events = (
+            Oversight(server.readiness, server.observer, server.expel, server.drain),
+            Events(reactor, dict),
+        )
         guard = Guard(TOKEN, parse_address("127.0.0.1:42002"))
         _made.append(Handlers(oversight, guard, events, Recorder(events)))
     return _made[0]

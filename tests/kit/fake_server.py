@@ -21,7 +21,8 @@ import threading
 from typing import Callable, NamedTuple
 
 from voltlane.errors import ProtocolError
-from voltlane.wire import crypto, packets
+from voltlane.wire import crypto
+from voltlane.wire import v2 as packets
 from voltlane.wire.framing import FrameBuffer, frame
 
 LIMIT = 8 * 1024 * 1024

@@ -24,13 +24,15 @@ from voltlane import config
 from voltlane.address import parse_address
 from voltlane.core.budget import CHUNK_COST, QUEUE_COST
 from voltlane.core.outbox import Chunk
-from voltlane.edges.master import BITE
-from voltlane.edges.partial import Rest
+from voltlane.lanes.partial import Rest
+from voltlane.lanes.table import TCP
 from voltlane.net.poller import DefaultPoller
 from voltlane.server import Server
+from voltlane.trunk.connection import BITE
 from voltlane.wire.crypto import KeyPair, generate_key, open_sealed, seal, session_key
 from voltlane.wire.framing import FrameBuffer, frame
-from voltlane.wire.packets import (
+from voltlane.wire.tagged import Flag, Tagged, decode_tagged
+from voltlane.wire.v2 import (
     Challenge,
     ChallengeResponse,
     ClientId,
@@ -41,7 +43,6 @@ from voltlane.wire.packets import (
     decode,
     encode,
 )
-from voltlane.wire.tagged import Flag, Tagged, decode_tagged
 
 SERVER_KEY, CLIENT_KEY = generate_key(), generate_key()
 SEND_BUFFER = 4096
@@ -151,7 +152,7 @@ class Client(Peer):
         self.sent: list[bytes] = []
         """Data that the kernel took whole, on this connection."""
         world.clients.append(self)
-        world.server.gate.accept(self.theirs, address)
+        world.server.gate.accept(self.theirs, address, TCP)
 
     def say(self, *packets: Packet) -> None:
         self.write(b"".join(frame(encode(packet)) for packet in packets))
@@ -337,7 +338,7 @@ class World:
         assert server.budget.used == sum(held.values())
 
     def connected(self) -> int:
-        return len(self.server.greetings) + len(self.server.clients.connections)
+        return len(self.server.arrivals) + len(self.server.clients.connections)
 
     def end(self) -> None:
         """Everybody leaves, everything times out: nothing may be left."""
@@ -367,7 +368,7 @@ class World:
             client.cut()
         if hasattr(self, "master"):
             self.master.cut()
-        self.server._close()
+        self.server.close()
         self.server.wakeup.close()
         self.loop.close()
 

@@ -32,7 +32,8 @@ def environment(count: int, pid: int | None = None) -> dict[str, str]:
 def test_a_listening_socket_is_taken(passed: tuple[socket.socket, int]) -> None:
     listening, number = passed
     environ = environment(1)
-    (sock,) = inherited_sockets(environ, number)
+    ((scheme, sock),) = inherited_sockets(environ, number)
+    assert scheme == "tcp"
     assert environ == {"OTHER": "y"}
     assert sock.fileno() == number and sock.getsockname() == listening.getsockname()
     assert not sock.getblocking() and not sock.get_inheritable()
@@ -48,6 +49,21 @@ def test_nothing_for_us(environ: dict[str, str]) -> None:
 
 def test_a_number_that_is_none(passed: tuple[socket.socket, int]) -> None:
     assert inherited_sockets({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "many"}, passed[1]) == []
+
+
+@pytest.mark.parametrize(("names", "scheme"), [("tcp", "tcp"), ("other:tcp", "tcp"), ("", "tcp"), ("toy", "toy")])
+def test_a_name_may_say_the_lane(
+    passed: tuple[socket.socket, int], monkeypatch: pytest.MonkeyPatch, names: str, scheme: str
+) -> None:
+    monkeypatch.setattr("voltlane.net.activation.SCHEMES", ["tcp", "toy"])
+    ((found, sock),) = inherited_sockets({**environment(1), "LISTEN_FDNAMES": names}, passed[1])
+    assert found == scheme
+    sock.close()
+
+
+def test_a_lane_that_is_not_built_yet_is_refused(passed: tuple[socket.socket, int]) -> None:
+    with pytest.raises(StartupError, match="it is named wss, a lane that is not built yet"):
+        inherited_sockets({**environment(1), "LISTEN_FDNAMES": "wss"}, passed[1])
 
 
 @pytest.mark.parametrize("kind", ["datagrams", "not listening", "file", "closed"])

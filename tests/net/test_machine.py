@@ -8,7 +8,7 @@ from voltlane.net.machine import UNKNOWN, available_memory, memory_of
 
 MEMINFO = {"/proc/meminfo": "MemTotal:        8000000 kB\nMemFree:           10 kB\nSwapTotal:       99 kB\n"}
 MACHINE = 8_000_000 * 1024
-SERVICE = {"/proc/self/cgroup": "0::/system.slice/voltlane.service\n"}
+SERVICE = {"/proc/self/cgroup": "0::/system.slice/voltlane.server.service\n"}
 V1 = {"/proc/self/cgroup": "9:cpu,cpuacct:/a\n4:memory:/docker/abc\n0::/x\n"}
 IN_V1 = "/sys/fs/cgroup/memory"
 
@@ -21,13 +21,13 @@ IN_V1 = "/sys/fs/cgroup/memory"
         (MEMINFO, MACHINE),
         ({**MEMINFO, "/sys/fs/cgroup/memory.max": "max\n"}, MACHINE),
         ({**MEMINFO, "/sys/fs/cgroup/memory.max": "1000000\n"}, 1_000_000),
-        ({**MEMINFO, **SERVICE, "/sys/fs/cgroup/system.slice/voltlane.service/memory.max": "5000\n"}, 5000),
+        ({**MEMINFO, **SERVICE, "/sys/fs/cgroup/system.slice/voltlane.server.service/memory.max": "5000\n"}, 5000),
         ({**MEMINFO, **SERVICE, "/sys/fs/cgroup/system.slice/memory.max": "7000\n"}, 7000),
         (
             {
                 **MEMINFO,
                 **SERVICE,
-                "/sys/fs/cgroup/system.slice/voltlane.service/memory.max": "max\n",
+                "/sys/fs/cgroup/system.slice/voltlane.server.service/memory.max": "max\n",
                 "/sys/fs/cgroup/system.slice/memory.max": "7000\n",
                 "/sys/fs/cgroup/memory.max": "6000\n",
             },

@@ -145,7 +145,7 @@ def test_all_that_happened_before_a_kill_is_known_after_it(home: Home) -> None:
     home.wall.pass_(20)
     second = home.start()
     assert left(second) == {stale.id: TIMEOUT - 30, live.id: TIMEOUT, resumed.id: TIMEOUT}
-    assert all(session.point == POINT for session in second.registry.stale())
+    assert all(session.credential == POINT for session in second.registry.stale())
     assert second.counters.restored == 3 and second.trunk.pushed == []
 
 
@@ -277,7 +277,7 @@ def test_after_a_stop_everything_that_waited_is_there(home: Home) -> None:
     assert not (home.path / BACKLOGS).exists()
     links = {client_id: RecorderLink() for client_id in (away.id, here.id)}
     for client_id, link in links.items():
-        second.hub.resume(second.registry.sessions[client_id], link)
+        second.hub.resume(second.registry.sessions[client_id], link, b"")
     assert links[away.id].sent == [b"one", b"two", b"three"] and links[here.id].sent == [b"unread"]
 
 
@@ -311,7 +311,7 @@ def test_backlogs_are_within_the_limits_of_the_process_that_takes_them(home: Hom
     first.stop()
     second = home.start(packets=30)
     link = RecorderLink()
-    second.hub.resume(second.registry.sessions[1], link)
+    second.hub.resume(second.registry.sessions[1], link, b"")
     assert link.sent == [b"%03d" % number for number in range(70, 100)]
     assert second.counters.backlog_dropped == 70
 
@@ -547,4 +547,4 @@ def test_stale_states_are_states(home: Home) -> None:
     session = first.open()
     first.die()
     restored = home.start().registry.sessions[session.id]
-    assert restored.state is State.STALE and restored.link is None and restored.key is None
+    assert restored.state is State.STALE and restored.link is None and restored.secret is None

@@ -29,7 +29,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def stop(world: World) -> None:
-    world.server._close()
+    world.server.close()
 
 
 def test_what_is_given_back_counts_in_the_memory_of_all_queues(start: Start) -> None:

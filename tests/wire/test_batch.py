@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import platform
 import random
+import subprocess
+import sys
 from types import ModuleType
 from typing import Any
 
 import pytest
 from kit.frames import data, join, split
+from kit.program import environment
 
 from voltlane.wire import batch
 from voltlane.wire.batch import plain, runs
@@ -249,6 +252,43 @@ def test_the_form_in_use():
     expected = plain if platform.python_implementation() == "PyPy" else forms()[-1]
     assert batch.retag in (expected.retag, runs.retag) and batch.group in (expected.group, runs.group)
     assert batch.BACKEND
+
+
+CHOICE = """
+import platform, sys
+platform.python_implementation = lambda: sys.argv[1]
+if sys.argv[2] == "not built":
+    sys.modules["voltlane.wire.batch._native"] = None
+from voltlane.wire import batch
+forms = [name for name in ("plain", "runs", "_native") if sys.modules.get("voltlane.wire.batch." + name)]
+print(batch.BACKEND, *forms, batch.retag.__module__, batch.group.__module__, sep=",")
+"""
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "native", "pure", "backend", "form"),
+    [
+        ("PyPy", "built", "", "plain Python", "plain"),
+        ("PyPy", "built", "1", "plain Python", "plain"),
+        ("CPython", "built", "", "native", "_native"),
+        ("CPython", "built", "1", "pure Python", "runs"),
+        ("CPython", "not built", "", "pure Python", "runs"),
+        ("CPython", "not built", "1", "pure Python", "runs"),
+    ],
+)
+def test_one_form_is_chosen_and_no_other_is_imported(interpreter: str, native: str, pure: str, backend: str, form: str):
+    if form == "_native" and len(forms()) < 3:
+        pytest.skip("the loops in C are not built")
+    ran = subprocess.run(
+        [sys.executable, "-c", CHOICE, interpreter, native],
+        env=environment(VOLTLANE_PURE_PYTHON=pure),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    name = f"voltlane.wire.batch.{form}"
+    assert ran.stdout == f"{backend},{form},{name},{name}\n"
 
 
 # ---- large packets, in place

@@ -4,6 +4,7 @@
     router       paths → handlers                           handlers    what each path answers
     listing      sorting and paging many clients, sliced    exposition  /metrics
     events       viewers of the live stream                 page        the page at /
+    viewer       what the stream needs of a connection      recorder    what becomes of clients
     connection   one HTTP connection                        endpoint    all of it joined
 
 It knows the server as a `subject.Subject`. Needs the extra `web` (h11, prometheus-client); every module can be imported

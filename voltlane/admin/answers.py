@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
-if TYPE_CHECKING:
-    from .connection import AdminConnection
+from .viewer import Viewer
 
 JSON = "application/json"
 HEADERS = {
@@ -26,7 +25,7 @@ class Response(NamedTuple):
     body: bytes
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
-    follow: Callable[[AdminConnection], None] | None = None
+    follow: Callable[[Viewer], None] | None = None
     """For an answer without end: is given the connection, which is its own from then on."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import Callable
 
 from ..core.timers import Timer
 from ..net.reactor import Reactor
@@ -15,9 +15,6 @@ from .answers import Refusal, Response
 from .http1 import Conversation, Request
 from .router import Work
 
-if TYPE_CHECKING:
-    from .endpoint import Endpoint
-
 READ = 16384
 """Bytes read at once."""
 PATIENCE_SECS = 30.0
@@ -25,12 +22,32 @@ PATIENCE_SECS = 30.0
 
 
 class AdminConnection(Stream):
-    """One connection to the endpoint. Pipelined requests wait their turn; a peer that does not read is not answered."""
+    """One connection to the endpoint. Pipelined requests wait their turn; a peer that does not read is not answered.
 
-    __slots__ = ("_conversation", "_ending", "_endpoint", "_readable", "_scheduled", "_timer", "_work", "viewer")
+    `respond` answers a request, or raises Refusal; `forget` is called once, when the connection is closed.
+    """
 
-    def __init__(self, endpoint: Endpoint, reactor: Reactor, sock: socket.socket) -> None:
-        self._endpoint = endpoint
+    __slots__ = (
+        "_conversation",
+        "_ending",
+        "_forget",
+        "_readable",
+        "_respond",
+        "_scheduled",
+        "_timer",
+        "_work",
+        "viewer",
+    )
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        sock: socket.socket,
+        respond: Callable[[Request], Response | Work],
+        forget: Callable[[AdminConnection], None],
+    ) -> None:
+        self._respond = respond
+        self._forget = forget
         self._conversation = Conversation()
         self._work: Work | None = None
         self._readable = False  # there may be something to read
@@ -108,7 +125,7 @@ class AdminConnection(Stream):
     def _handle(self, request: Request) -> None:
         self._be_patient()
         try:
-            answer = self._endpoint.respond(request)
+            answer = self._respond(request)
         except Refusal as refusal:
             answer = refusal.response
         if isinstance(answer, Response):
@@ -168,4 +185,4 @@ class AdminConnection(Stream):
         self._stop_timer()
         self._work = None
         self.outbox = None
-        self._endpoint.closed(self)
+        self._forget(self)

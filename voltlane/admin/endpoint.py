@@ -12,15 +12,13 @@ from ..net.reactor import Reactor
 from ..net.sockets import close_gently, listening_socket, local_address, remove_socket_file
 from ..ops.log import log
 from ..reasons import CloseReason
-from . import exposition, http1
-from .answers import Response
 from .connection import AdminConnection
 from .events import Events
+from .exposition import AVAILABLE as EXPOSITION_AVAILABLE
 from .guard import Guard
 from .handlers import Handlers, snapshot
-from .http1 import Request
+from .http1 import AVAILABLE as HTTP1_AVAILABLE
 from .recorder import Recorder
-from .router import Work
 from .subject import Subject
 
 MOST_CONNECTIONS = 64
@@ -29,7 +27,7 @@ _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnectio
 
 def require_extra() -> None:
     """Raises StartupError when the packages are missing, and says how to get them."""
-    needed = {"h11": http1.AVAILABLE, "prometheus-client": exposition.AVAILABLE}
+    needed = {"h11": HTTP1_AVAILABLE, "prometheus-client": EXPOSITION_AVAILABLE}
     missing = [name for name, available in needed.items() if not available]
     if missing:
         raise StartupError(
@@ -53,15 +51,6 @@ class Endpoint:
         self._handlers = Handlers(subject, Guard(token, self.address), self._events, self.recorder)
         self._listener = Listener(reactor, listening, self._accept, self._on_pause)
 
-    def respond(self, request: Request) -> Response | Work:
-        """Answer a request. Raises Refusal."""
-        return self._handlers.respond(request)
-
-    def closed(self, connection: AdminConnection) -> None:
-        """A connection is gone."""
-        self._connections.pop(connection, None)
-        self._events.remove(connection)
-
     def close(self) -> None:
         """Listen no more, and close every connection."""
         self._listener.close(CloseReason.SHUTDOWN)
@@ -76,8 +65,12 @@ class Endpoint:
             finally:
                 close_gently(sock)
             return
-        connection = AdminConnection(self, self._reactor, sock)
+        connection = AdminConnection(self._reactor, sock, self._handlers.respond, self._forget)
         self._connections[connection] = None
+
+    def _forget(self, connection: AdminConnection) -> None:
+        self._connections.pop(connection, None)
+        self._events.remove(connection)
 
     def _on_pause(self, error: OSError, wait: float) -> None:
         log.warning("cannot accept connections: %s; trying again in %.1f s", error.strerror, wait)

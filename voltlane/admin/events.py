@@ -8,15 +8,13 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
 from ..core.timers import Timer
 from ..net.reactor import Reactor
 from ..reasons import CloseReason
 from .answers import Refusal, Response, encode_json
-
-if TYPE_CHECKING:
-    from .connection import AdminConnection
+from .viewer import Viewer
 
 MOST_VIEWERS = 16
 VIEWER_BYTES = 1 << 18
@@ -36,7 +34,7 @@ class Events:
     def __init__(self, reactor: Reactor, snapshot: Callable[[], Any]) -> None:
         self._reactor = reactor
         self._snapshot = snapshot
-        self._viewers: dict[AdminConnection, None] = {}
+        self._viewers: dict[Viewer, None] = {}
         self._gathered: list[Any] = []
         self._left_out = 0
         self._ticking: Timer | None = None
@@ -50,7 +48,7 @@ class Events:
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"{MOST_VIEWERS} are watching already", ("Retry-After", "5"))
         return Response(HTTPStatus.OK, b"", "text/event-stream", (), self._add)
 
-    def remove(self, viewer: AdminConnection) -> None:
+    def remove(self, viewer: Viewer) -> None:
         """It is gone, or was none."""
         if viewer in self._viewers:
             del self._viewers[viewer]
@@ -62,7 +60,7 @@ class Events:
         """Whether anybody watches."""
         return bool(self._viewers)
 
-    def _add(self, viewer: AdminConnection) -> None:
+    def _add(self, viewer: Viewer) -> None:
         self._viewers[viewer] = None
         viewer.send_more(b"retry: %d\n\n%s" % (RETRY_MS, _event("snapshot", self._snapshot())))
         if self._ticking is None and self._viewers:

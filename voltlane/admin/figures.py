@@ -49,6 +49,6 @@ def spread(distribution: Distribution) -> dict[str, Any]:
     }
 
 
-def client(row: ClientRow) -> dict[str, Any]:
+def client_figures(row: ClientRow) -> dict[str, Any]:
     """One client. What is not known is null."""
     return {name: round(value, 6) if isinstance(value, float) else value for name, value in row._asdict().items()}

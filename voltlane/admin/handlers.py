@@ -6,12 +6,14 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
-from . import figures, listing
 from .answers import JSON, Refusal, Response, encode_json, json_response
 from .events import Events
 from .exposition import exposing
+from .figures import client_figures, figures
 from .guard import Guard
 from .http1 import Request
+from .listing import MOST as MOST_ROWS
+from .listing import check_fields, listing, number
 from .page import Page
 from .recorder import Recorder
 from .router import Route, Router, Work
@@ -83,21 +85,21 @@ class Handlers:
 
     def clients(self, request: Request) -> Response | Work:
         """Clients, sorted and paged."""
-        return listing.listing(self._subject, request)
+        return listing(self._subject, request)
 
     def client(self, request: Request, client_id: int) -> Response:
         """One client."""
         row = self._subject.client(client_id)
         if row is None:
             raise Refusal(HTTPStatus.NOT_FOUND, "there is no client with this id")
-        return json_response(figures.client(row))
+        return json_response(client_figures(row))
 
     def closed(self, request: Request) -> Response:
         """The connections that were closed last, newest first."""
         query = request.query
-        listing.check_fields(query, ("offset", "limit"))
-        offset = listing.number(query, "offset", 0, 10**9)
-        limit = listing.number(query, "limit", 50, listing.MOST)
+        check_fields(query, ("offset", "limit"))
+        offset = number(query, "offset", 0, 10**9)
+        limit = number(query, "limit", 50, MOST_ROWS)
         rows = list(islice(reversed(self._recorder.closed), offset, offset + limit))
         return json_response({"total": len(self._recorder.closed), "offset": offset, "limit": limit, "closed": rows})
 
@@ -129,7 +131,7 @@ class Handlers:
 
 def snapshot(subject: Subject) -> dict[str, Any]:
     """The server at this moment, as /stats and the live stream show it."""
-    return figures.figures(subject.statistics(), subject.ready, subject.state)
+    return figures(subject.statistics(), subject.ready, subject.state)
 
 
 def _text(status: int, text: str) -> Response:

@@ -11,8 +11,8 @@ from http import HTTPStatus
 from itertools import islice
 
 from ..statistics import SORT_KEYS
-from . import figures
 from .answers import JSON, Refusal, Response, encode_json
+from .figures import client_figures
 from .http1 import Request
 from .router import Work
 from .subject import Subject
@@ -58,7 +58,7 @@ def _listing(subject: Subject, key: str, descending: bool, offset: int, limit: i
     rows: list[bytes] = []
     for start in range(0, limit, ROWS):
         page = [subject.client(client_id) for _, _, client_id in islice(merged, min(ROWS, limit - start))]
-        rows += [encode_json(figures.client(row)) for row in page if row is not None]
+        rows += [encode_json(client_figures(row)) for row in page if row is not None]
         yield
     head = encode_json({"total": total, "offset": offset, "limit": limit, "sort": key})
     return Response(HTTPStatus.OK, b'%s,"clients":[%s]}\n' % (head[:-1], b",".join(rows)), JSON)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import config
-from ..address import Address, parse_address
+from ..address import Address, parse_listener
 from ..backend import Firehose
 from ..errors import StartupError
 from .console import command_line, say, show
@@ -28,8 +28,8 @@ def demo(flags: Mapping[str, str], file: Path | None) -> int:
     settings = config.load(file or find_file(), os.environ, flags)
     with _echo_child() as backend:
         server = start(replace(settings, master=replace(settings.master, address=(backend,))))
-        address, wanted = server.listen_addresses[0], parse_address(settings.listener.address[0])
-        nearby = address._replace(host=_LOOPBACK.get(wanted.host, address.host))
+        address, wanted = server.listen_addresses[0], parse_listener(settings.listener.address[0])
+        nearby = address._replace(scheme="", host=_LOOPBACK.get(wanted.host, address.host))
         for address in server.listen_addresses:
             show(f"voltlane: clients connect to {address}")
         show(f"voltlane: echo backend at {backend}")

@@ -66,7 +66,7 @@ def start(settings: Config) -> Server:
 def _run(server: Server) -> int:
     """Serve, under a service manager if there is one."""
     from ..ops.notify import notifier, watchdog_secs
-    from ..service import Service
+    from ..server.service import Service
 
     manager = notifier(os.environ)
     _settle_memory()

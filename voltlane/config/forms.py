@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_network
 from typing import Callable, NamedTuple
 
-from ..address import parse_address
+from ..address import parse_address, parse_listener
 from ..errors import ConfigError
 
 
@@ -61,12 +61,11 @@ def _network(text: str) -> str:
         raise ConfigError(f"{shown(text)} was given, {error}; {NETWORK.allowed} is needed") from None
 
 
+_LISTEN = "host:port, [IPv6]:port, *:port (every interface) or unix:/path"
 LISTEN = Form(
-    "host:port, [IPv6]:port, *:port (every interface) or unix:/path",
-    "ADDRESS",
-    lambda text: str(parse_address(text)),
+    f"{_LISTEN}, with its lane in front (tcp://) or without", "ADDRESS", lambda text: str(parse_listener(text))
 )
-LISTEN_OR_NOT = Form(f'{LISTEN.allowed}, or "" for nowhere', "ADDRESS", lambda text: text and LISTEN.canonical(text))
+LISTEN_OR_NOT = Form(f'{_LISTEN}, or "" for nowhere', "ADDRESS", lambda text: text and str(parse_address(text)))
 TOKEN = Form('16 to 256 printable characters of ASCII without blanks, or "" for none', "TOKEN", _token)
 MODE = Form('the mode of a file in octal digits, like "0660", or "" for what the umask leaves', "MODE", _mode)
 DIAL = Form("host:port, [IPv6]:port or unix:/path", "ADDRESS", _dial)

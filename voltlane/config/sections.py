@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..address import is_loopback, parse_address
+from ..address import is_loopback, parse_address, parse_listener
 from ..errors import ConfigError
 from .forms import DIAL, LISTEN, LISTEN_OR_NOT, MODE, NETWORK, PATH, TOKEN, one_of
 from .limits import Limits
@@ -372,7 +372,7 @@ def _check_proxies(listener: Listener, origins: Mapping[str, str]) -> None:
     if listener.proxy_protocol == "off" or listener.proxy_networks:
         return
     for address in listener.address:
-        if parse_address(address).kind == "tcp":
+        if parse_listener(address).kind == "tcp":
             place = f"{origins['listener.proxy_protocol']}: " if "listener.proxy_protocol" in origins else ""
             raise ConfigError(
                 f"{place}listener.proxy_protocol = required needs listener.proxy_networks: else whoever can connect to "

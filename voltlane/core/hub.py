@@ -1,25 +1,25 @@
 """Where both directions meet: which session a packet is for, what becomes of it, and what the master is told.
 
-The hub knows sessions by their `Link` and the master as the `Trunk`. It never waits: what cannot be written now is in
-an outbox (net), a backlog (a stale session) or refused with a notice.
+The hub knows a session's connection as its `Link` and the master as the `Trunk`. It never waits: what cannot be written
+now is in an outbox (net), a backlog (a stale session) or refused with a notice.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from ..config import Clients
 from ..reasons import CloseReason, EndReason
-from ..wire.framing import count_frames, frame
-from ..wire.packets import ClientId, encode
+from ..wire.framing import count_frames
 from ..wire.tagged import Flag, Tagged, frame_tagged
 from .backlog import Backlog
 from .budget import Budget
 from .counters import Counters
-from .handshake import PING_FRAME
+from .link import Link
 from .outbox import Chunk
 from .registry import Registry
-from .session import Link, Session
+from .session import Session
+from .trunk import Trunk
 
 CLIENT_NOT_FOUND = b"Client not found"
 _END_NOTICE = {
@@ -30,18 +30,6 @@ _END_NOTICE = {
     EndReason.MEMORY: b"out of memory",
     EndReason.KICKED: None,  # the master asked for it
 }
-
-
-class Trunk(Protocol):
-    """What the core needs of the master's side."""
-
-    @property
-    def congested(self) -> bool:
-        """Whether so much waits for the master that nothing gets in that can be left out."""
-        ...
-
-    def push(self, chunk: bytes, packets: int) -> None:
-        """Queue whole tagged frames for the master."""
 
 
 class BacklogLimits(NamedTuple):
@@ -73,18 +61,13 @@ class Hub:
 
     # ---- clients come and go
 
-    def open(self, point: bytes, link: Link) -> Session:
-        """A session for a new client, which `welcome` then tells of it."""
+    def open(self, credential: bytes, link: Link) -> Session:
+        """A session for a new client, who does not know of it yet."""
         self._counters.sessions += 1
-        return self.registry.open(point, link)
+        return self.registry.open(credential, link)
 
-    def welcome(self, session: Session, before: bytes = b"") -> None:
-        """Send a new client the packet it waits for, in one write with what goes out before it."""
-        assert session.link is not None
-        session.link.try_send(before + frame(encode(ClientId(session.id))), 0)
-
-    def resume(self, session: Session, link: Link) -> None:
-        """A client that proved its key is back: Ping, then all it missed, then what is new."""
+    def resume(self, session: Session, link: Link, answer: bytes) -> None:
+        """A client that has proven who it is is back: its handshake's last answer, all it missed, then what is new."""
         if session.link is not None:
             # What the old connection had delivered comes before what the new one brings. The trunk may be full: but one
             # client that takes its own session over and over must not get in without end what others wait with.
@@ -98,7 +81,7 @@ class Hub:
         self._counters.resumed += 1
         self._counters.replayed += sum(packets for _, packets in missed)
         self._trunk.push(frame_tagged(session.id, Flag.RECONNECTION), 1)
-        link.replay([(PING_FRAME, 0), *missed])
+        link.replay([(answer, 0), *missed])
 
     def lost(self, session: Session, unwritten: list[tuple[Chunk, int]], now: float) -> None:
         """A client's connection is gone; what it had not taken in full waits for it, as far as the backlog goes."""

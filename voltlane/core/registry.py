@@ -7,7 +7,8 @@ from functools import partial
 from typing import Callable
 
 from ..reasons import EndReason
-from .session import Event, Link, Session, State
+from .link import Link
+from .session import Event, Session, State
 from .timers import Timer, TimerWheel
 
 LAST_ID = 2**64 - 1
@@ -77,20 +78,20 @@ class Registry:
         """Whether `open` may be called."""
         return self.next_id <= self.last_id
 
-    def open(self, point: bytes, link: Link) -> Session:
+    def open(self, credential: bytes, link: Link) -> Session:
         """A new live session."""
-        session = Session(self.next_id, point, link)
+        session = Session(self.next_id, credential, link)
         self.next_id += 1
         self.sessions[session.id] = session
         self.chronicle.opened(session)
         return session
 
-    def restore(self, client_id: int, point: bytes, left: float, now: float) -> None:
+    def restore(self, client_id: int, credential: bytes, left: float, now: float) -> None:
         """A session of an earlier process: stale, for `left` seconds yet; who has least left comes first.
 
         However many there are, none is evicted for it: those who were connected cannot help it that all are stale now.
         """
-        session = Session(client_id, point, None)
+        session = Session(client_id, credential, None)
         self.sessions[client_id] = session
         left = min(left, self._stale_timeout)
         if left <= 0 or not self._max_stale:
@@ -127,7 +128,7 @@ class Registry:
         if session.backlog is not None:
             session.backlog.clear()
             session.backlog = None
-        session.key = None
+        session.secret = None
         self._forget_stale(session)
         del self.sessions[session.id]
         self.chronicle.ended(session)

@@ -1,4 +1,4 @@
-"""A session: an identity, its key and its backlog. It outlives its connections.
+"""A session: an identity, how it is proven, and its backlog. It outlives its connections.
 
 LIVE ──lost──▶ STALE ──resumed──▶ LIVE
   │              │
@@ -7,31 +7,9 @@ LIVE ──lost──▶ STALE ──resumed──▶ LIVE
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
-from ..reasons import CloseReason, Symbol
+from ..reasons import Symbol
 from .backlog import Backlog
-from .outbox import Chunk
-
-
-class Link(Protocol):
-    """What the core needs of a client's connection. None of these blocks or raises for a dead peer."""
-
-    def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
-        """Take a chunk of whole frames: to the socket (True), else to the outbox. 0 packets: it is no client's data."""
-
-    def try_send_views(self, views: Sequence[memoryview], packets: int) -> bool:
-        """The same for whole frames in borrowed memory, which is the caller's again on return."""
-
-    def replay(self, chunks: list[tuple[Chunk, int]]) -> None:
-        """Take what was missed, in order, whatever its size."""
-
-    def drain(self) -> None:
-        """Pass on what the socket has already received. Closes nothing."""
-
-    def detach(self, reason: CloseReason) -> list[tuple[Chunk, int]]:
-        """Leave the session and close. Returns what was not written in full."""
+from .link import Link
 
 
 class State(Symbol):
@@ -67,15 +45,17 @@ class IllegalTransition(AssertionError):
 
 
 class Session:
-    """One client's identity. `id` is the client id of the firehose; `point` its SEC1 public key."""
+    """One client's identity. `id` is the client id of the firehose."""
 
-    __slots__ = ("backlog", "expiry", "id", "key", "link", "lost", "point", "state")
+    __slots__ = ("backlog", "credential", "expiry", "id", "link", "lost", "secret", "state")
 
-    def __init__(self, client_id: int, point: bytes, link: Link | None) -> None:
+    def __init__(self, client_id: int, credential: bytes, link: Link | None) -> None:
         """Live with a link, stale without one."""
         self.id = client_id
-        self.point = point
-        self.key: bytes | None = None  # derived when a resume first needs it, then kept
+        self.credential = credential
+        """What its protocol recognises the client by; in version 2, its public key."""
+        self.secret: bytes | None = None
+        """What its protocol derives from that when a resume first needs it, kept for the next one."""
         self.state = State.STALE if link is None else State.LIVE
         self.link = link
         """Set exactly while LIVE."""

@@ -1,7 +1,8 @@
 """Listening sockets that were opened for us, by a service manager or by the process that we replace (systemd's socket
 activation, man 3 sd_listen_fds).
 
-LISTEN_FDS says how many there are, from descriptor 3 on; LISTEN_PID says whom they are meant for.
+LISTEN_FDS says how many there are, from descriptor 3 on; LISTEN_PID says whom they are meant for; LISTEN_FDNAMES may
+name the lane of each, as the schemes of addresses do, with colons between them. Any other name says nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import socket
 from collections.abc import MutableMapping
 
+from ..address import PLANNED, SCHEMES
 from ..errors import StartupError
 from .sockets import EXIT_CANNOT_LISTEN
 
@@ -18,15 +20,23 @@ FIRST = 3
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
-def inherited_sockets(environ: MutableMapping[str, str], first: int = FIRST) -> list[socket.socket]:
-    """The sockets, non-blocking, of which child processes do not know. The variables are taken away.
+def inherited_sockets(environ: MutableMapping[str, str], first: int = FIRST) -> list[tuple[str, socket.socket]]:
+    """(scheme, socket) pairs: non-blocking sockets of which child processes do not know. The variables are taken away.
 
-    Raises StartupError when a descriptor is no stream socket that listens.
+    Raises StartupError when a descriptor is no stream socket that listens, or is for a lane that is not built yet.
     """
-    pid, count, _ = [environ.pop(name, "") for name in _VARIABLES]
+    pid, count, names = [environ.pop(name, "") for name in _VARIABLES]
     if pid != str(os.getpid()) or not count.isdecimal():
         return []
-    return [_adopt(descriptor) for descriptor in range(first, first + int(count))]
+    descriptors = range(first, first + int(count))
+    schemes = [*names.split(":"), *[""] * int(count)]
+    return [(_scheme(descriptor, name), _adopt(descriptor)) for descriptor, name in zip(descriptors, schemes)]
+
+
+def _scheme(descriptor: int, name: str) -> str:
+    if name in PLANNED:
+        raise _refusal(descriptor, f"it is named {name}, a lane that is not built yet")
+    return name if name in SCHEMES else "tcp"
 
 
 def _adopt(descriptor: int) -> socket.socket:

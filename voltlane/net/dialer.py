@@ -15,7 +15,7 @@ from ..address import Address
 from ..core.timers import Timer
 from ..reasons import CloseReason
 from .poller import WRITE
-from .reactor import Reactor
+from .reactor import Handler, Reactor
 from .sockets import resolve
 
 ATTEMPT_SECS = 5.0
@@ -145,7 +145,7 @@ class Dialer:
         self._on_failure(address, why, wait)
 
 
-class _Attempt:
+class _Attempt(Handler):
     """One socket on its way to being connected."""
 
     __slots__ = ("_address", "_reactor", "_settled", "_sock", "_timer")
@@ -178,9 +178,6 @@ class _Attempt:
             self._reactor.release(sock)
             self._sock = None
             self._settled(sock, self._address, "")
-
-    def on_flush(self) -> None:
-        """Nothing is queued here."""
 
     def close(self, reason: CloseReason, detail: str = "") -> None:
         """Give the attempt up."""

@@ -9,7 +9,7 @@ from typing import Callable
 from ..core.timers import Timer
 from ..reasons import CloseReason
 from .poller import WRITE
-from .reactor import Reactor
+from .reactor import Handler, Reactor
 from .sockets import accept
 
 ACCEPTS_PER_TURN = 64
@@ -18,7 +18,7 @@ LONGEST_BACKOFF = 2.0
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-class Listener:
+class Listener(Handler):
     """A listening socket in a reactor. `on_accept(sock, address)` gets each connection, non-blocking, and where it
     comes from; it owns it from then on.
 
@@ -56,9 +56,6 @@ class Listener:
         self._held = held
         if not held and self._timer is None and not self._going_on:
             self._accept_soon()
-
-    def on_flush(self) -> None:
-        """Nothing is ever queued here."""
 
     def close(self, reason: CloseReason, detail: str = "") -> None:
         """Listen no more."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
-from typing import Callable, Protocol
+from typing import Callable, ClassVar, Optional, Protocol
 
 from ..core.timers import Timer, TimerWheel
 from ..errors import ProtocolError
@@ -33,11 +33,25 @@ TICK = 0.05
 """Seconds: how late a timer may be."""
 
 
-class Handler(Protocol):
+class Guarded(Protocol):
+    """Who is closed by an error in what is called for it."""
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """Give the peer up."""
+
+
+class Handler:
     """What the reactor calls for a descriptor."""
 
+    __slots__ = ()
+
+    batch_reader: ClassVar[str | None] = None
+    """The name of who may take its events together with those of others: see `Reactor.batch_readers`."""
+    measured: ClassVar[bool] = False
+    """Whether there is somebody at its other end the quality of whose link is of interest."""
+
     def on_event(self, mask: int) -> None:
-        """Something became ready; mask as in `poller`."""
+        """Something became ready; mask as in `poller`. Nothing, for one that has no descriptor."""
 
     def on_flush(self) -> None:
         """Once at the end of a turn in which it was marked dirty."""
@@ -47,6 +61,11 @@ class Handler(Protocol):
 
 
 Task = Callable[[], None]
+Events = list[tuple[int, int]]
+"""(descriptor, mask) pairs."""
+BatchReader = Callable[[Events, list[Optional[Handler]]], Events]
+"""Gets the events of a turn, with the handlers by descriptor, and returns those that it leaves to others. Its errors
+are its own to catch, with `guard` and `fail`."""
 
 
 class Reactor:
@@ -64,19 +83,19 @@ class Reactor:
         """How many descriptors are watched."""
         self._handlers: list[Handler | None] = []  # by descriptor: the kernel gives out the lowest that is free
         self._wheel = TimerWheel(TICK, self.now)
-        self._tasks: deque[tuple[Handler | None, Task]] = deque()
+        self._tasks: deque[tuple[Guarded | None, Task]] = deque()
         self._dirty: dict[Handler, None] = {}
         self._closes: list[socket.socket] = []
         self._running = False
-        self.batch: Callable[[list[tuple[int, int]], list[Handler | None]], list[tuple[int, int]]] | None = None
-        """If set, gets all the events of a turn, with the handlers by descriptor, and returns those that it leaves to
-        the handlers. Its errors are its own to catch, with `guard` and `fail`."""
+        self.batch_readers: dict[str, BatchReader] = {}
+        """By name, in the order in which they are asked: who takes the events of handlers that name it as theirs. What
+        all of them leave is for the handlers themselves."""
         self.pace = Pace()
         self._attentive_until = self.now  # see `slow`
         self._accounted = 0.0  # seconds of this turn in callbacks that were timed
         self.on_slow: Callable[[str, float], None] = _ignore
         """Is told the name of a callback that held the loop up, and for how long."""
-        self.on_peer_error: Callable[[Handler, Exception], None] = _close_peer
+        self.on_peer_error: Callable[[Guarded, Exception], None] = _close_peer
         self.on_callback_error: Callable[[object, Exception], None] = _reraise
 
     # ---- what is watched
@@ -131,7 +150,7 @@ class Reactor:
         """Stop a timer."""
         self._wheel.stop(timer)
 
-    def call_soon(self, task: Task, handler: Handler | None = None) -> None:
+    def call_soon(self, task: Task, handler: Guarded | None = None) -> None:
         """Run a task in this turn's task phase, or in the next turn's if that has begun. An error closes `handler`."""
         self._tasks.append((handler, task))
 
@@ -235,8 +254,8 @@ class Reactor:
 
     def _dispatch(self, events: list[tuple[int, int]]) -> None:
         handlers = self._handlers
-        if self.batch is not None:
-            events = self.batch(events, handlers)
+        for read in self.batch_readers.values():
+            events = read(events, handlers)
         for fd, mask in events:
             handler = handlers[fd]
             if handler is None:
@@ -270,7 +289,7 @@ class Reactor:
                 self._timed(handler.on_event, handler, handler.on_event, mask)
 
     def _timed(
-        self, callback: object, handler: Handler | None, function: Callable[..., object], *arguments: object
+        self, callback: object, handler: Guarded | None, function: Callable[..., object], *arguments: object
     ) -> None:
         """`guard`, with a look at how long it takes; `callback` is whose name is told."""
         began = self._clock()
@@ -288,7 +307,7 @@ class Reactor:
 
     # ---- errors
 
-    def guard(self, handler: Handler | None, function: Callable[..., object], *arguments: object) -> None:
+    def guard(self, handler: Guarded | None, function: Callable[..., object], *arguments: object) -> None:
         """Call a function the way callbacks are called: its errors end in the hooks and close `handler`."""
         try:
             function(*arguments)
@@ -300,14 +319,14 @@ class Reactor:
         except Exception as error:
             self._bug(handler, error)
 
-    def fail(self, handler: Handler, error: Exception) -> None:
+    def fail(self, handler: Guarded, error: Exception) -> None:
         """Its peer has failed, by this ProtocolError or OSError."""
         try:
             self.on_peer_error(handler, error)
         except Exception as bug:
             self._bug(handler, bug)
 
-    def _bug(self, handler: Handler | None, error: Exception) -> None:
+    def _bug(self, handler: Guarded | None, error: Exception) -> None:
         self.on_callback_error(handler, error)
         if handler is not None:
             try:
@@ -320,7 +339,7 @@ def _ignore(name: str, seconds: float) -> None:
     """Nobody is interested."""
 
 
-def _close_peer(handler: Handler, error: Exception) -> None:
+def _close_peer(handler: Guarded, error: Exception) -> None:
     handler.close(reason_of(error), str(error))
 
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..core.outbox import MOST_VIEWS, Chunk, Outbox
 from ..reasons import BY_PEER, CloseReason
 from .poller import WRITE
+from .reactor import Handler, Reactor
 from .sockets import half_close
-
-if TYPE_CHECKING:
-    from .reactor import Reactor
 
 WRITE_QUANTUM = 1 << 20
 """Bytes written to one stream before the others have their turn."""
@@ -25,7 +22,7 @@ WRITE_QUANTUM = 1 << 20
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
 
 
-class Stream:
+class Stream(Handler):
     """A connected socket in a reactor. Subclasses say what to read and what to do about pressure and closing."""
 
     __slots__ = ("outbox", "reactor", "sock")
@@ -160,11 +157,15 @@ class Stream:
             self.try_flush()
 
     def _queue(self, chunk: Chunk, packets: int, sent: int) -> None:
-        if self.outbox is None:
-            self.outbox = self.new_outbox()
-            self.outbox.touched = self.reactor.now
-            self.reactor.filled(self.sock)
-        self.outbox.append(chunk, packets, sent)
+        outbox = self.open_outbox() if self.outbox is None else self.outbox
+        outbox.append(chunk, packets, sent)
+
+    def open_outbox(self) -> Outbox:
+        """The outbox of a stream that has none yet."""
+        self.outbox = outbox = self.new_outbox()
+        outbox.touched = self.reactor.now
+        self.reactor.filled(self.sock)
+        return outbox
 
     # ---- closing
 

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import Callable
 
 from ..reasons import CloseReason
-from .reactor import Reactor
+from .reactor import Handler, Reactor
 
 _WAKE = 0
 """No signal has this number."""
 
 
-class Wakeup:
+class Wakeup(Handler):
     """A socket pair of which the reactor watches one end. `on_wake()` is called in the loop, once for many wakes."""
 
     def __init__(self, reactor: Reactor, on_wake: Callable[[], None]) -> None:
@@ -73,9 +73,6 @@ class Wakeup:
             if action is not None:
                 # Not as this handler's own: an error must not cost the server its ear for signals.
                 self._reactor.guard(None, action)
-
-    def on_flush(self) -> None:
-        """Nothing is queued here."""
 
     def close(self, reason: CloseReason = CloseReason.SHUTDOWN, detail: str = "") -> None:
         """Give both ends back."""

@@ -23,7 +23,7 @@ from ..core.outbox import Chunk
 from ..core.registry import Chronicle, Registry
 from ..core.session import Session, State
 from ..core.timers import Timer
-from ..net.reactor import Reactor
+from ..net.reactor import Handler, Reactor
 from ..ops.log import log
 from ..reasons import CloseReason
 from ..wire.crypto import KeyPair, generate_key
@@ -85,7 +85,7 @@ def open_vault(general: General, reactor: Reactor, counters: Counters, key: KeyP
     return Vault(StateDirectory(general.state_dir), reactor, counters, general.state_sync_secs, key)
 
 
-class Vault(NoVault, Chronicle):
+class Vault(NoVault, Chronicle, Handler):
     """One state directory, in use. `sync_secs`: 0 leaves it to the system when it writes to the disk."""
 
     def __init__(
@@ -160,7 +160,7 @@ class Vault(NoVault, Chronicle):
 
     def opened(self, session: Session) -> None:
         """See Chronicle. Its client is told the id next."""
-        self._pending.append(opened(session.id, session.point))
+        self._pending.append(opened(session.id, session.credential))
         self.on_flush()
         if session.id + ID_BLOCK // 2 > self._registry.last_id:
             self._reserve()
@@ -264,7 +264,7 @@ class Vault(NoVault, Chronicle):
         for client_id in ids:
             session = sessions.get(client_id)
             if session is not None:
-                records.append(opened(client_id, session.point))
+                records.append(opened(client_id, session.credential))
                 if session.state is State.STALE:
                     records.append(self._stale(session))
         return b"".join(records)

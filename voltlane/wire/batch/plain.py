@@ -6,7 +6,7 @@ from ..framing import PREFIX, PREFIX_SIZE
 from ..tagged import HEADER, HEADER_SIZE, TAG_SIZE
 
 
-def retag(buffer: bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
+def retag(buffer: bytes | bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
     """Turn the whole frames in `buffer[start:stop]` into data packets of `client_id`.
 
     Returns the tagged frames in one piece, the position behind the last frame taken, and the number of frames. Stops in

@@ -36,7 +36,7 @@ def _ids_and_payloads(size: int, frames: int) -> Struct:
     return Struct("<" + f"{PREFIX_SIZE}xQx{size}s" * frames)
 
 
-def retag(buffer: bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
+def retag(buffer: bytes | bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
     """See `plain.retag`."""
     if stop - start < PREFIX_SIZE:
         return b"", start, 0
@@ -96,13 +96,13 @@ def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int
     return chunks, end, frames + more
 
 
-def _same_size(buffer: bytearray, start: int, stop: int, stride: int, frames: int) -> bool:
+def _same_size(buffer: bytes | bytearray, start: int, stop: int, stride: int, frames: int) -> bool:
     """Whether each of the frames, assumed `stride` bytes apart, has the first one's prefix."""
     return all(buffer[at:stop:stride] == buffer[at : at + 1] * frames for at in range(start, start + PREFIX_SIZE))
 
 
 def _run(
-    layout: Callable[[int, int], Struct], size: int, buffer: bytearray, start: int, stride: int, frames: int
+    layout: Callable[[int, int], Struct], size: int, buffer: bytes | bytearray, start: int, stride: int, frames: int
 ) -> Any:
     """The fields of a run of frames, one after the other."""
     if frames <= BLOCK:
@@ -129,7 +129,7 @@ def _group_steps(most: int) -> dict[int, _Step]:
     return {}
 
 
-def _retag_mixed(buffer: bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
+def _retag_mixed(buffer: bytes | bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
     data = bytes(memoryview(buffer)[start:stop])
     steps, position = _retag_steps(most), PREFIX_SIZE  # of a payload
     prefixes: list[bytes] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ..framing import PREFIX, PREFIX_SIZE
 from ..tagged import HEADER, HEADER_SIZE, TAG_SIZE
 
+LARGE = 4096
+"""Payload bytes from which on a frame is passed on where it stands instead of being copied into a chunk."""
 _SHIFT = HEADER_SIZE - PREFIX_SIZE
 
 

@@ -1,0 +1,49 @@
+"""The states of a server as a probe sees them."""
+
+from __future__ import annotations
+
+import pytest
+
+from voltlane.core.readiness import TRANSITIONS, Event, Readiness, State
+
+
+def test_a_whole_life():
+    readiness = Readiness()
+    seen = [readiness.state]
+    readiness.watchers.append(lambda: seen.append(readiness.state))
+    for event in (Event.LISTENING, Event.MASTER_UP, Event.MASTER_LOST, Event.MASTER_UP, Event.LEAVING):
+        readiness.move(event)
+    assert seen == [
+        State.STARTING,
+        State.NO_MASTER,
+        State.READY,
+        State.NO_MASTER,
+        State.READY,
+        State.DRAINING,
+    ]
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_one_state_is_ready(state: State):
+    readiness = Readiness()
+    readiness.state = state
+    assert readiness.ready is (state is State.READY)
+    assert readiness.text == state.value
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("event", Event)
+def test_what_is_not_in_the_table_changes_nothing(state: State, event: Event):
+    readiness = Readiness()
+    readiness.state = state
+    told: list[State] = []
+    readiness.watchers.append(lambda: told.append(readiness.state))
+    readiness.move(event)
+    wanted = TRANSITIONS[state].get(event, state)
+    assert readiness.state is wanted
+    assert told == ([] if wanted is state else [wanted])
+
+
+def test_whoever_leaves_does_not_come_back():
+    assert TRANSITIONS[State.DRAINING] == {}
+    assert all(row[Event.LEAVING] is State.DRAINING for state, row in TRANSITIONS.items() if row)

@@ -1,0 +1,51 @@
+"""A backend as a class."""
+
+from __future__ import annotations
+
+from ..address import Address
+from ..wire.tagged import Flag
+from .firehose import Firehose
+from .link import Packet, ServerLink
+
+
+class Handler:
+    """A backend as a class: override what you need, then `serve(address)`.
+
+    An exception that a method lets through ends `serve`, closing everything.
+    """
+
+    firehose: Firehose
+    """The stream being served."""
+
+    def on_data(self, packet: Packet) -> None:
+        """A client sent `packet.data`."""
+
+    def on_failure(self, packet: Packet) -> None:
+        """A client is gone for good, or never was: `packet.reason`."""
+
+    def on_reconnection(self, packet: Packet) -> None:
+        """A client resumed its session, or was there before this link was."""
+
+    def on_link(self, link: ServerLink) -> None:
+        """A connection server has connected."""
+
+    def on_link_lost(self, link: ServerLink) -> None:
+        """A connection server is gone. When it comes back, on a new link, it reports each client that it still has."""
+
+    def serve(self, address: str | Address) -> None:
+        """Listen and handle packets until `stop`. Raises as `Firehose`."""
+        with Firehose(address) as firehose:
+            self.run(firehose)
+
+    def run(self, firehose: Firehose) -> None:
+        """The same on a firehose made before (with limits of one's own, or to know its address)."""
+        self.firehose = firehose
+        firehose.on_link, firehose.on_link_lost = self.on_link, self.on_link_lost
+        methods = {Flag.DATA: self.on_data, Flag.FAILURE: self.on_failure, Flag.RECONNECTION: self.on_reconnection}
+        for packet in firehose:
+            if method := methods.get(packet.flag):
+                method(packet)
+
+    def stop(self) -> None:
+        """End `serve`. From any thread, and from signal handlers."""
+        self.firehose.stop()

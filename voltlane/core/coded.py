@@ -1,0 +1,132 @@
+"""An outbox for a lane on whose wire frames do not look as they do in a queue.
+
+Frames are encoded when they are about to be written, and not before: so limits count the same on every lane, nothing is
+encoded for who does not read, what must be said in between gets in between, and what is left when the connection is
+gone are frames, for the next connection over whatever lane.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..wire.framing import PREFIX_SIZE, Buffer, count_frames, frame_at, skip_frames
+from .budget import Budget
+from .outbox import Chunk, Outbox
+
+MOST_ENCODED = 1 << 18
+"""Bytes of frames that are encoded at once; of a frame that is larger, all."""
+
+
+class Coder(Protocol):
+    """How frames become bytes of the wire."""
+
+    def encode(self, chunk: Buffer) -> bytes:
+        """Whole frames, as they go on the wire. Called in the order in which the results are written, each once."""
+        ...
+
+    def whole(self, encoded: bytes, written: int) -> int:
+        """How many frames the first `written` bytes of such a result hold whole."""
+        ...
+
+
+class CodedOutbox(Outbox):
+    """See the module's docstring. `size` and `packets` are those of frames, whatever is on the wire."""
+
+    __slots__ = ("_between", "_coder", "_encoded", "_said", "_source", "_written")
+
+    def __init__(self, coder: Coder, budget: Budget | None = None, owner: object = None) -> None:
+        super().__init__(budget, owner)
+        self._coder = coder
+        self._between = b""  # bytes of the wire that go out before the next frame
+        self._encoded = b""  # what is being written: frames, or what is said between them
+        self._written = 0  # bytes of that
+        self._source = 0  # bytes of the frames it was made from; 0: it was said between frames
+
+    def say(self, words: bytes) -> None:
+        """Write these bytes of the wire as soon as no frame is cut by them. They count while they wait."""
+        if self._between:
+            self.hold(self.held + len(words))
+        else:
+            self.hold_chunk(len(words))
+        self._between += words
+        self.size += len(words)
+
+    @property
+    def within_frame(self) -> bool:
+        """Whether a part of what is being written is out: nothing else may be said before the rest of it."""
+        return self._written > 0
+
+    def views(self) -> list[Chunk | memoryview]:
+        """See Outbox."""
+        if not self._encoded:
+            self._encode()
+        return [memoryview(self._encoded)[self._written :]]
+
+    def advance(self, written: int) -> None:
+        """See Outbox."""
+        self._written += written
+        if self._written < len(self._encoded):
+            return
+        said, source = len(self._encoded), self._source
+        self._encoded, self._written, self._source = b"", 0, 0
+        if source:
+            super().advance(source)
+        else:
+            self.size -= said
+            self.drop_chunks(1, said)
+
+    def rewind(self) -> None:
+        """See Outbox."""
+        source, whole = self._source, 0
+        if source and self._written:
+            whole = self._coder.whole(self._encoded, self._written)
+        self._between = self._encoded = b""
+        self._written = self._source = 0
+        if whole:
+            super().advance(self._size_of(whole))
+        super().rewind()
+
+    def clear(self) -> None:
+        """See Outbox."""
+        self._between = self._encoded = b""
+        self._written = self._source = 0
+        super().clear()
+
+    def _encode(self) -> None:
+        """The next to be written: what is said between frames, else frames of the first chunks, whole ones."""
+        if self._between:
+            self._encoded, self._between = self._between, b""
+            return
+        frames: list[Chunk | memoryview] = []
+        left, start = MOST_ENCODED, self._offset
+        for chunk, _ in self._chunks:
+            size = len(chunk) - start
+            if size > left:
+                part = self._fitting(chunk, start, left, bool(frames))
+                if part:
+                    frames.append(memoryview(chunk)[start : start + part])
+                    self._source += part
+                break
+            frames.append(memoryview(chunk)[start:] if start else chunk)
+            self._source += size
+            left -= size
+            start = 0
+        self._encoded = self._coder.encode(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def _size_of(self, frames: int) -> int:
+        """Bytes of the first so many frames that are not written."""
+        size, start = 0, self._offset
+        for chunk, _ in self._chunks:
+            rest = memoryview(chunk)[start:]
+            count = count_frames(rest)
+            if count > frames:
+                return size + skip_frames(rest, frames)
+            size, frames, start = size + len(rest), frames - count, 0
+        return size
+
+    def _fitting(self, chunk: Chunk, start: int, most: int, more: bool) -> int:
+        """Bytes of whole frames from `start` on, no more than so many; at least one frame, where it is first."""
+        end, _ = frame_at(chunk, start + most, start)
+        if end == start and not more:
+            end += PREFIX_SIZE + int.from_bytes(chunk[start : start + PREFIX_SIZE], "little")
+        return end - start

@@ -1,0 +1,57 @@
+"""What one client may send: token buckets for packets and for bytes, and when it was heard last."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..config import Clients
+from .bucket import TokenBucket
+from .timers import Timer
+
+
+class MeterLimits(NamedTuple):
+    """What one client may send; names and units are those of the configuration's section `clients`."""
+
+    packet_rate: float
+    byte_rate: float
+    rate_burst_secs: float
+    disconnect: bool
+    idle_secs: float
+
+    @classmethod
+    def of(cls, clients: Clients) -> MeterLimits:
+        """Those of a configuration."""
+        return cls(
+            clients.packet_rate,
+            clients.byte_rate,
+            clients.rate_burst_secs,
+            clients.rate_policy == "disconnect",
+            clients.idle_secs,
+        )
+
+
+class Meter:
+    """One client's."""
+
+    __slots__ = ("buckets", "heard", "idle", "inherited", "pause")
+
+    def __init__(self, limits: MeterLimits, now: float) -> None:
+        packets, size = limits.packet_rate, limits.byte_rate
+        self.buckets = (
+            TokenBucket(packets, packets * limits.rate_burst_secs, now) if packets else None,
+            TokenBucket(size, size * limits.rate_burst_secs, now) if size else None,
+        )
+        self.inherited = False
+        """Whether it has taken over from another connection, and was not read itself since."""
+        self.heard = now
+        """When it sent something last."""
+        self.idle: Timer | None = None
+        self.pause: Timer | None = None
+        """Runs while it is throttled."""
+
+    def charge(self, packets: int, size: int, now: float) -> float:
+        """Charge it for a read. Seconds until it may be read again."""
+        self.heard = now
+        for_packets, for_bytes = self.buckets
+        wait = for_packets.debit(packets, now) if for_packets is not None else 0.0
+        return max(wait, for_bytes.debit(size, now)) if for_bytes is not None else wait

@@ -1,0 +1,15 @@
+"""The protocols there are, and the one place that asks which of them a client speaks."""
+
+from __future__ import annotations
+
+from ...wire.framing import Buffer
+from .conversation import WireProtocol
+from .v2 import V2
+
+PROTOCOLS: dict[int, WireProtocol] = {0x01: V2}
+"""By the first byte of a client's first message."""
+
+
+def protocol_of(message: Buffer) -> WireProtocol:
+    """The protocol of a connection that begins with this message. What begins no other is version 2's to refuse."""
+    return PROTOCOLS.get(message[0], V2) if message else V2

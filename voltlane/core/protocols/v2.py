@@ -1,0 +1,143 @@
+"""Version 2: the server's side of its handshake (SPEC 5) as a table, {state: {packet: step}}. No key is the error.
+
+    VERSION ─ProtocolVersion▶ IDENTITY ─PubKey▶ DONE                              a new session
+                                  └────ClientId▶ PROOF ─ChallengeResponse▶ PING ─Ping▶ DONE      a resume
+
+No session is touched before its key is proven: a failed attempt leaves it as it was. Behind the handshake every message
+is a packet, as it is.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Callable
+
+from ...errors import NoMemory, SessionEnded, UnexpectedPacket, UnknownSession, UnsupportedVersion
+from ...reasons import Symbol
+from ...wire.crypto import CHALLENGE_SIZE, check_point, check_proof, seal, session_key
+from ...wire.framing import Buffer, frame
+from ...wire.v2 import (
+    VERSION,
+    Challenge,
+    ChallengeResponse,
+    ClientId,
+    Packet,
+    Ping,
+    ProtocolVersion,
+    PubKey,
+    decode,
+    encode,
+)
+from ..session import Session, State
+from .conversation import Grounds, WireProtocol
+
+PING_FRAME = frame(encode(Ping()))
+
+
+class Step(Symbol):
+    """What the server waits for."""
+
+    VERSION = "ProtocolVersion"
+    IDENTITY = "PubKey or ClientId"
+    PROOF = "ChallengeResponse"
+    PING = "Ping"
+    DONE = "nothing"
+
+
+class Handshake:
+    """One connection's. See `Conversation`."""
+
+    __slots__ = ("_blob", "_challenge", "_grounds", "credential", "dear", "done", "session", "step")
+
+    def __init__(self, grounds: Grounds) -> None:
+        self._grounds = grounds
+        self._challenge = b""
+        self._blob = b""
+        self.step = Step.VERSION
+        self.done = False
+        self.credential: bytes | None = None
+        """A new client's public key."""
+        self.session: Session | None = None
+        self.dear = False
+
+    @property
+    def waits_for(self) -> str:
+        """See Conversation."""
+        return self.step.value
+
+    def receive(self, message: Buffer) -> bytes:
+        """See Conversation."""
+        packet = decode(message)
+        step = _TABLE[self.step].get(type(packet))
+        if step is None:
+            raise UnexpectedPacket(f"{type(packet).__name__} where {self.step.value} was expected")
+        return step(self, packet)
+
+    def answer(self, session: Session) -> bytes:
+        """See Conversation."""
+        return PING_FRAME if self.session is not None else frame(encode(ClientId(session.id)))
+
+    def _version(self, packet: ProtocolVersion) -> bytes:
+        if packet.version != VERSION:
+            raise UnsupportedVersion(f"protocol version {packet.version}; this server speaks {VERSION}")
+        self.step = Step.IDENTITY
+        return _greeting(self._grounds.key.public)
+
+    def _new(self, packet: PubKey) -> bytes:
+        if self._grounds.budget.is_near:  # who comes back is let in: that sets the memory of its backlog free
+            raise NoMemory("no memory for another client")
+        check_point(packet.point)
+        self.credential = packet.point
+        self.step = Step.DONE
+        self.done = True
+        return b""
+
+    def _resume(self, packet: ClientId) -> bytes:
+        session = self._grounds.registry.sessions.get(packet.client_id)
+        if session is None:
+            raise UnknownSession(f"there is no session {packet.client_id}")
+        self.session = session
+        if session.secret is None:
+            session.secret = session_key(self._grounds.key, session.credential)
+            self.dear = True
+        self._challenge = self._grounds.random(CHALLENGE_SIZE)
+        self._blob = seal(session.secret, self._challenge)
+        self.step = Step.PROOF
+        return frame(encode(Challenge(self._blob)))
+
+    def _prove(self, packet: ChallengeResponse) -> bytes:
+        session = self._living_session()
+        assert session.secret is not None
+        check_proof(session.secret, self._challenge, self._blob, packet.blob)
+        self.step = Step.PING
+        return b""
+
+    def _ping(self, packet: Ping) -> bytes:
+        self._living_session()
+        self.step = Step.DONE
+        self.done = True
+        return b""
+
+    def _living_session(self) -> Session:
+        session = self.session
+        assert session is not None
+        if session.state is State.ENDED:
+            raise SessionEnded(f"session {session.id} ended while it was being resumed")
+        return session
+
+
+@lru_cache(maxsize=8)
+def _greeting(public: bytes) -> bytes:
+    """The server's PubKey packet, framed: the same for every client."""
+    return frame(encode(PubKey(public)))
+
+
+V2 = WireProtocol("v2", Handshake)
+
+_TABLE: dict[Step, dict[type[Packet], Callable[..., bytes]]] = {
+    Step.VERSION: {ProtocolVersion: Handshake._version},
+    Step.IDENTITY: {PubKey: Handshake._new, ClientId: Handshake._resume},
+    Step.PROOF: {ChallengeResponse: Handshake._prove},
+    Step.PING: {Ping: Handshake._ping},
+    Step.DONE: {},
+}

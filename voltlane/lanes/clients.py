@@ -1,0 +1,61 @@
+"""All clients that have a session: how they get from their handshake to it, and what is done to all of them."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from ..core.meter import MeterLimits
+from ..core.protocols.conversation import Conversation
+from ..core.session import Session
+from ..reasons import CloseReason
+from .coded import CodedConnection
+from .connection import ClientConnection
+from .entry.arrival import Arrival
+from .fairness.pressure import PressureLimits
+from .fairness.turns import ENDING, LOUD
+from .framing import Framing
+from .shared import Shared
+from .table import DATA_PATHS
+
+
+class Clients(Shared):
+    """One server's."""
+
+    def configure(self, packet_size_limit: int, pressure: PressureLimits, meter: MeterLimits) -> None:
+        """Go by these limits from now on."""
+        self.limit_packets(packet_size_limit)
+        self.pressure.configure(pressure)
+        self.meters.configure(meter, self.connections)
+
+    def begin(self, arrival: Arrival, conversation: Conversation, protocol: str, framing: Framing, rest: bytes) -> None:
+        """A handshake is done: go on with that connection, first with what was read behind the handshake."""
+        if conversation.session is None and not self.hub.registry.has_ids:
+            arrival.flush()
+            arrival.close(CloseReason.NO_IDS)
+            return
+        sock, since = arrival.hand_over()
+        waited = self.reactor.now - since
+        (self.counters.resume_secs if conversation.session else self.counters.handshake_secs).observe(waited)
+        kind = DATA_PATHS.get((framing.name, protocol), CodedConnection)
+        connection = kind(self, sock, arrival.peer, arrival.source, since, framing)
+        connection.flags |= arrival.flags & (LOUD | ENDING)
+        self.reactor.guard(connection, connection.begin, conversation, arrival.unsent, rest)
+
+    @property
+    def connections(self) -> list[ClientConnection]:
+        """Everybody's connection."""
+        return [connection for session in self.hub.registry.live() if (connection := self.connection_of(session))]
+
+    def connection_of(self, session: Session) -> ClientConnection | None:
+        """That of a session; None while it has none. All links of this server's sessions are made here."""
+        return cast("ClientConnection | None", session.link)
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether some client has yet to take what is queued for it."""
+        return any(connection.outbox for connection in self.connections)
+
+    def farewell(self) -> None:
+        """Close every connection: the server ends."""
+        for connection in self.connections:
+            connection.close(CloseReason.SHUTDOWN)

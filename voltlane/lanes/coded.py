@@ -1,0 +1,137 @@
+"""Clients on a lane whose framing stands between the wire and the queues: every framing but the length prefix.
+
+Upwards the framing makes chunks of what was received, and their packets go the same way as all others. Downwards the
+outbox holds frames like any other, and encodes them when they are written (`core.coded`).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from ..core.admission import Source
+from ..core.coded import CodedOutbox
+from ..core.outbox import Chunk
+from ..reasons import CloseReason
+from ..wire.tagged import TAG_SIZE
+from .connection import ClientConnection
+from .fairness.turns import FIRST_QUANTUM, LOUD
+from .framing import Framing
+from .partial import Gathered
+from .shared import Shared
+
+
+class CodedConnection(ClientConnection):
+    """A client that speaks version 2 over any framing."""
+
+    __slots__ = ("_framing",)
+
+    outbox: CodedOutbox | None
+
+    def __init__(
+        self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing
+    ) -> None:
+        self._framing = framing
+        super().__init__(shared, sock, peer, source, since, framing)
+
+    # ---- upwards
+
+    def receive(self, most: int) -> int:
+        """See Client."""
+        if not self.flags & LOUD:
+            most = FIRST_QUANTUM
+        shared = self.shared
+        assert self.sock is not None
+        try:
+            received = self.sock.recv_into(shared.behind_tag, most)
+        except BlockingIOError:
+            received = -1
+        self.flags = self.flags | LOUD if received == most else self.flags & ~LOUD
+        if received > 0:
+            shared.turns.spend(received)
+            self._take(shared.scratch, shared.view, TAG_SIZE, TAG_SIZE + received)
+        return received
+
+    def take_behind(self, rest: bytes) -> None:
+        """See ClientConnection."""
+        self._take(rest, memoryview(rest), 0, len(rest))
+
+    def _take(self, data: bytes | bytearray, view: memoryview, position: int, stop: int) -> None:
+        """Pass on what is whole, answer what must be answered, and keep the rest."""
+        framing, limit, partial = self._framing, self.shared.packet_size_limit, self.partial
+        if isinstance(partial, Gathered) and partial.data:
+            partial.data += view[position:stop]
+            data, position, stop = partial.data, 0, len(partial.data)
+        while position < stop and self.session is not None:
+            chunk, end = framing.decode(data, position, stop, limit)
+            words = framing.take_reply()
+            if words:
+                self.say(words)
+            if chunk:
+                self.pass_on(chunk, memoryview(chunk), 0, len(chunk), self.client_id)
+            if end == position:
+                break
+            position = end
+        if self.sock is None:
+            return
+        self._keep_rest(data, position, stop)
+        if framing.ended:
+            self.close(CloseReason.PEER_CLOSED)
+
+    def _keep_rest(self, data: bytes | bytearray, position: int, stop: int) -> None:
+        partial, more = self.partial, self._framing.held
+        if position == stop and not more:
+            self.keep(None)
+            return
+        if not isinstance(partial, Gathered):
+            partial = Gathered(self.shared.budget, self)
+            self.keep(partial)
+        if data is partial.data:
+            del partial.data[:position]
+        else:
+            partial.data[:] = memoryview(data)[position:stop]
+        partial.count(more)
+
+    # ---- downwards
+
+    def new_outbox(self) -> CodedOutbox:
+        """See Stream."""
+        return CodedOutbox(self._framing, self.shared.budget, self)
+
+    def greet(self, unsent: bytes, answer: bytes) -> None:
+        """See ClientConnection."""
+        if unsent:
+            self.say(unsent)
+        if answer:
+            self.try_send(answer, 0)
+
+    def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
+        """See Stream."""
+        if self.sock is None:
+            return False
+        self._queue(chunk, packets, 0)
+        return self.try_flush()
+
+    def try_send_views(self, views: Sequence[Chunk | memoryview], packets: int) -> bool:
+        """See Stream."""
+        return self.try_send(b"".join(views), packets)
+
+    def say(self, words: bytes) -> None:
+        """Send bytes of the wire that are no frame, as soon as they cut none."""
+        if self.sock is None:
+            return
+        if self.outbox is None:
+            self.open_outbox()
+        assert self.outbox is not None
+        self.outbox.say(words)
+        self.try_flush()
+
+    def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
+        """See Stream. The peer is told, where that does not cut a frame."""
+        words = self._framing.farewell(reason)
+        if words and (self.outbox is None or not self.outbox.within_frame):
+            try:
+                sock.send(words)
+            except OSError:
+                pass  # it does not read, or is gone
+        super().on_closed(sock, reason, detail)

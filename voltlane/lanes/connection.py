@@ -1,0 +1,262 @@
+"""One client's connection that has a session, whatever its lane: what it owes to the session and to the policies.
+
+How bytes come in and go out is a subclass's: `prefix` where what is on the wire is what is queued, `coded` where a
+framing stands between.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import cast
+
+from ..core.admission import Source
+from ..core.budget import Holding
+from ..core.meter import Meter
+from ..core.outbox import Chunk, Outbox
+from ..core.protocols.conversation import Conversation
+from ..core.session import Session, State
+from ..core.timers import Timer
+from ..errors import ProtocolError
+from ..net.poller import HANGUP, WRITE
+from ..net.stream import Stream
+from ..reasons import CloseReason
+from ..wire.batch import retag
+from ..wire.framing import PREFIX_SIZE, next_frame
+from ..wire.tagged import HEADER, TAG_SIZE
+from .fairness.client import Client
+from .fairness.sampler import ClientQuality
+from .fairness.turns import ENDING, FIRST_QUANTUM, LOUD, METERED, PARKED, QUANTUM, THROTTLED
+from .framing import Framing
+from .partial import Partial
+from .shared import Shared
+
+MOST_DRAINED = 1 << 24
+"""Bytes read of what a connection that is taken over had received: more than a socket's buffer holds."""
+
+
+class ClientConnection(Stream):
+    """One client's connection, and the `Link` of its session. Subclasses say `receive` and `take_behind`."""
+
+    __slots__ = (
+        "client_id",
+        "flags",
+        "meter",
+        "partial",
+        "peer",
+        "quality",
+        "session",
+        "shared",
+        "since",
+        "slow",
+        "source",
+        "stall",
+    )
+
+    measured = True
+
+    def __init__(
+        self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing
+    ) -> None:
+        self.shared = shared
+        self.peer = peer
+        self.source = source
+        self.flags = 0
+        self.session: Session | None = None
+        self.client_id = 0
+        """That of its session, also when it was taken away from that."""
+        self.partial: Partial | None = None
+        """The received part of a message that is not whole yet."""
+        self.since = since
+        """When it was accepted."""
+        self.quality: ClientQuality | None = None
+        """That of its link, once it was sampled: see Sampler."""
+        super().__init__(shared.reactor, sock)
+        self.slow: Timer | None = None
+        self.stall: Timer | None = None
+        self.meter: Meter | None = None
+        shared.meters.watch(self)
+
+    def begin(self, conversation: Conversation, unsent: bytes, rest: bytes) -> None:
+        """Enter the session that the handshake was for. `unsent`: bytes of the wire, of our side of it; `rest` was read
+        behind it."""
+        shared, session = self.shared, conversation.session
+        new = session is None
+        if session is None:
+            assert conversation.credential is not None
+            session = shared.hub.open(conversation.credential, self)
+        # Set first: the connection may be lost while its first packet is sent.
+        self.session, self.client_id = session, session.id
+        answer = conversation.answer(session)
+        if new:
+            self.greet(unsent, answer)
+        else:
+            if unsent:
+                self.greet(unsent, b"")
+            if session.link is not None:
+                shared.meters.inherit(cast(Client, session.link), self)
+            shared.hub.resume(session, self, answer)
+        if self.sock is not None:
+            shared.log.here(session.id, self.peer, not new)
+        before = 0 if self.meter is None else shared.trunk.pushed
+        if rest and session.state is not State.ENDED:  # even if the client has left again by now
+            self.take_behind(rest)
+        if self.meter is not None:
+            shared.meters.charge(self, shared.trunk.pushed - before, len(rest))
+        if self.flags & (LOUD | ENDING):
+            self.flags &= ~LOUD  # by the measure of a handshake
+            shared.turns.enqueue(self, False)
+        else:
+            self.reactor.drained(self.sock)
+
+    # ---- for subclasses to fill in
+
+    def receive(self, most: int) -> int:
+        """See Client."""
+        raise NotImplementedError
+
+    def greet(self, unsent: bytes, answer: bytes) -> None:
+        """Send the last of the handshake: bytes of the wire, then core frames that are no packets."""
+        raise NotImplementedError
+
+    def take_behind(self, rest: bytes) -> None:
+        """Take bytes of the wire that were read behind the handshake."""
+        raise NotImplementedError
+
+    # ---- reading
+
+    def on_event(self, mask: int) -> None:
+        """Read at once from who is quiet (see also `quiet`); who is loud or paused is read when its turn comes."""
+        if self.outbox is not None and mask & WRITE:
+            self.try_flush()
+        if mask == WRITE or self.sock is None:
+            return
+        if mask & HANGUP:
+            self.flags |= ENDING
+        if self.flags & ~(ENDING | METERED) or self.shared.turns.paused:
+            self.shared.turns.enqueue(self, False)
+        else:
+            self.on_readable()
+
+    def on_readable(self) -> None:
+        """Read one quantum."""
+        if self.sock is None:
+            return
+        if self.outbox is not None and self.outbox.size > self.shared.pressure.park_above:
+            self.flags |= PARKED  # it does not read what it is sent: it is not read either, until it does
+            return
+        self.after_read(self.shared.meters.read(self) if self.flags & METERED else self.receive(QUANTUM))
+
+    def after_read(self, received: int) -> None:
+        """Who is loud has its next turn after the others."""
+        if self.flags & LOUD:
+            self.shared.turns.enqueue(self, False)
+        elif received < 0 or (received and not self.flags & ENDING):
+            self.reactor.drained(self.sock)
+        else:  # where an end was announced, less than was asked for was all
+            self.close(CloseReason.PEER_CLOSED)
+
+    def pass_on(self, buffer: bytes | bytearray, view: memoryview, position: int, stop: int, client_id: int) -> int:
+        """Give the trunk every whole frame in `buffer[position:stop]`, large ones where they stand. Where the part of
+        one begins."""
+        shared = self.shared
+        trunk, limit, small = shared.trunk, shared.packet_size_limit, shared.small
+        while end := next_frame(buffer, position, stop, limit):
+            views: list[bytes | memoryview] = []
+            while end and end - position - PREFIX_SIZE > small:
+                data = view[position + PREFIX_SIZE : end]
+                views += (HEADER.pack(len(data) + TAG_SIZE, client_id, 0), data)
+                position = end
+                end = next_frame(buffer, position, stop, limit)
+            if views:
+                trunk.push_views(views, len(views) // 2)
+            chunk, position, packets = retag(buffer, position, stop, client_id, small)
+            if packets:
+                trunk.push(chunk, packets)
+        return position
+
+    def keep(self, partial: Partial | None) -> None:
+        """Keep this part of a message, in place of what was kept before."""
+        if self.partial is not None:
+            self.partial.hold(0)
+        self.partial = partial
+
+    # ---- the session's link
+
+    def replay(self, chunks: list[tuple[Chunk, int]]) -> None:
+        """See Link: limits do not count it."""
+        if len(chunks) == 1 and self.outbox is None:
+            self.try_send(*chunks[0])
+            return
+        for chunk, packets in chunks:
+            self._queue(chunk, packets, 0)
+        if self.outbox is not None:
+            self.outbox.exempt()
+        self.try_flush()
+
+    def drain(self) -> None:
+        """See Link."""
+        trunk, left = self.shared.trunk, MOST_DRAINED
+        if self.flags & THROTTLED and self.meter is not None and self.meter.inherited:
+            return  # to be taken over again is no way to be read without paying
+        try:
+            while self.sock is not None and left > 0:
+                before = trunk.pushed
+                received = self.receive(QUANTUM)
+                if received <= 0:
+                    return
+                if self.meter is not None:  # it does not matter here how long it would have to wait
+                    self.meter.charge(trunk.pushed - before, received, self.reactor.now)
+                left -= max(received, FIRST_QUANTUM)  # whoever goes on sending a little holds up everybody
+        except (OSError, ProtocolError):
+            return
+
+    def detach(self, reason: CloseReason) -> list[tuple[Chunk, int]]:
+        """See Link."""
+        self.leave_session()
+        unwritten = self.outbox.take() if self.outbox is not None else []
+        self.close(reason)
+        return unwritten
+
+    # ---- pressure
+
+    def new_outbox(self) -> Outbox:
+        """See Stream."""
+        return Outbox(self.shared.budget, self)
+
+    def shed(self, holding: Holding) -> None:
+        """There is no memory for this one any more."""
+        if holding is self.partial:
+            self.close(CloseReason.FRAME_SHED, f"{holding.held} bytes of memory")
+        else:
+            self.shared.pressure.shed(self)
+
+    def on_pressure(self) -> None:
+        """See Stream."""
+        self.shared.pressure.judge(self)
+
+    def on_relief(self) -> None:
+        """See Stream."""
+        self.shared.pressure.relieve(self)
+
+    def leave_session(self) -> Session | None:
+        """Belong to no session any more. Which it was."""
+        session, self.session = self.session, None
+        return session
+
+    # ---- the end
+
+    def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
+        """Count it, say it, and leave the session to wait for the client."""
+        shared, session, now = self.shared, self.session, self.reactor.now
+        shared.log.closed(reason, self.client_id, self.peer, detail)
+        shared.pressure.forget(self)
+        shared.meters.forget(self)
+        if self.source is not None:
+            self.source.left(reason, True, now - self.since, now)
+        self.keep(None)
+        self.session = None
+        outbox, self.outbox = self.outbox, None
+        if session is not None:
+            shared.hub.lost(session, outbox.take() if outbox is not None else [], now)
+        elif outbox is not None:
+            outbox.clear()

@@ -1,0 +1,1 @@
+"""How a connection comes in, from the listening socket to its session."""

@@ -1,0 +1,286 @@
+"""Connections without a session, from accepting them to the end of their handshake.
+
+Each is a handler of its own, and a small one: it reads a little when its turn comes, and lets its stage see to it. All
+have the same time for all stages together, so one timer does for all of them; where a proxy has to say whose connection
+it is, that has a shorter one.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from ...core.admission import Source
+from ...core.counters import Counters
+from ...core.protocols.conversation import Conversation, Grounds
+from ...core.timeouts import Timeouts
+from ...core.timers import Timer
+from ...net.poller import HANGUP, WRITE
+from ...net.reactor import Handler, Reactor
+from ...net.sockets import half_close, reset_on_close
+from ...reasons import BY_PEER, CloseReason
+from ..connection_log import ConnectionLog
+from ..fairness.turns import ENDING, LOUD, Turns
+from ..framing import Framing
+from ..lane import Lane
+from .greeting import Greeting
+from .stage import Stage
+
+OnSession = Callable[["Arrival", Conversation, str, Framing, bytes], None]
+"""Gets whose handshake is done: the reactor still calls the arrival for its socket, which is to be handed over. Then
+the conversation, the protocol's name, the framing, and what was read behind the handshake."""
+
+
+class Arrivals:
+    """All of them."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        grounds: Grounds,
+        counters: Counters,
+        log: ConnectionLog,
+        turns: Turns,
+        secs: float,
+        header_secs: float,
+        on_session: OnSession,
+    ) -> None:
+        self.reactor = reactor
+        self.grounds = grounds
+        self.counters = counters
+        self.log = log
+        self.turns = turns
+        self.on_session = on_session
+        self._all: Timeouts[Arrival] = Timeouts(secs)
+        self._unnamed: Timeouts[Arrival] = Timeouts(header_secs)  # of all, those whose proxy has not said who they are
+        self._timer: Timer | None = None
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._all)
+
+    def configure(self, secs: float, header_secs: float) -> None:
+        """Each may take so many seconds from now on, also those that have begun."""
+        self._all.secs, self._unnamed.secs = secs, header_secs
+        self._rearm()
+
+    def accept(self, sock: socket.socket, peer: str, source: Source | None, lane: Lane, first: Stage | None) -> None:
+        """A new connection: its socket, what to call it, whom to tell how it goes on, and how it came; `first`: the
+        stage in which a proxy says whose it is, and before which it does not count as accepted."""
+        arrival = Arrival(self, sock, peer, source, lane)
+        now = self.reactor.now
+        self._all.begin(arrival, now)
+        if first is not None:
+            arrival.stage, arrival.named = first, False
+            self._unnamed.begin(arrival, now)
+            self._rearm()
+        else:
+            self.counters.accepted += 1
+            arrival.next_stage()
+            if self._timer is None:
+                self._rearm()
+
+    def on_named(self, arrival: Arrival) -> None:
+        """Its proxy has said whose it is."""
+        self._unnamed.end(arrival)
+        self.counters.accepted += 1
+
+    def end(self, arrival: Arrival) -> float:
+        """It has a session, or is closed. When it began."""
+        if not arrival.named:
+            self._unnamed.end(arrival)
+        began = self._all.end(arrival)
+        if not self._all:
+            self._rearm()
+        return began
+
+    def close_unnamed(self) -> None:
+        """Wait for no more proxies: nobody is let in any more."""
+        for arrival in self._unnamed.items():
+            arrival.close(CloseReason.SHUTDOWN)
+
+    def close(self) -> None:
+        """Close every connection: the server ends."""
+        for arrival in self._all.items():
+            arrival.close(CloseReason.SHUTDOWN)
+
+    # ---- for the handshake
+
+    def agreed(self) -> None:
+        """A key agreement was made."""
+        self.turns.agreed()
+
+    # ---- deadlines
+
+    def _rearm(self) -> None:
+        if self._timer is not None:
+            self.reactor.cancel(self._timer)
+        deadlines = [timeouts.next_deadline() for timeouts in (self._all, self._unnamed)]
+        deadline = min([deadline for deadline in deadlines if deadline is not None], default=None)
+        self._timer = None if deadline is None else self.reactor.call_at(deadline, self._expire)
+
+    def _expire(self, now: float) -> None:
+        self._timer = None
+        for arrival in {**dict.fromkeys(self._unnamed.due(now)), **dict.fromkeys(self._all.due(now))}:
+            self.reactor.guard(arrival, arrival.expire)
+        self._rearm()
+
+
+class Arrival(Handler):
+    """One connection without a session. What stages know of it: see Newcomer."""
+
+    __slots__ = (
+        "_arrivals",
+        "_given_back",
+        "_passed",
+        "flags",
+        "lane",
+        "named",
+        "peer",
+        "sock",
+        "source",
+        "stage",
+        "unsent",
+    )
+
+    stage: Stage
+    """What it has to pass now."""
+
+    def __init__(self, arrivals: Arrivals, sock: socket.socket, peer: str, source: Source | None, lane: Lane) -> None:
+        self._arrivals = arrivals
+        self._given_back = b""
+        self._passed = 0  # stages of the lane
+        self.unsent = b""
+        """Of our side of the conversation, the bytes of the wire that are not written yet."""
+        self.flags = 0
+        self.lane = lane
+        self.named = True
+        """False while a proxy has yet to say whose it is."""
+        self.peer = peer
+        self.source = source
+        self.sock: socket.socket | None = sock
+        arrivals.reactor.add(sock.fileno(), self)
+
+    # ---- called by the reactor and the turns
+
+    def on_event(self, mask: int) -> None:
+        """Handshakes are dear: it is read when its turn comes."""
+        if mask & WRITE and self.unsent:
+            self.flush()
+        if mask & HANGUP:
+            self.flags |= ENDING
+        if mask != WRITE:
+            self._arrivals.turns.enqueue(self, True)
+
+    def on_readable(self) -> None:
+        """Let the stage read once; what is behind it goes to the next one."""
+        while self.sock is not None and self.stage.go_on(self):
+            if not self.named:
+                self._arrivals.on_named(self)
+                self.named = True
+            self.next_stage()
+
+    def next_stage(self) -> None:
+        """Go on to the next of the lane's stages, and behind them to the handshake."""
+        stages, passed = self.lane.stages, self._passed
+        if stages and passed < len(stages):
+            self._passed += 1
+            self.stage = stages[passed]()
+        else:
+            self.stage = Greeting(self._arrivals, self.lane.framing())
+
+    # ---- for the stages
+
+    def read(self, most: int) -> bytes | None:
+        """See Newcomer."""
+        sock, arrivals = self.sock, self._arrivals
+        assert sock is not None
+        if self._given_back:
+            data, self._given_back = self._given_back, b""
+            arrivals.turns.enqueue(self, True)
+            return data
+        try:
+            data = sock.recv(most)
+        except BlockingIOError:
+            arrivals.reactor.drained(sock)
+            return None
+        if not data:
+            self.close(CloseReason.PEER_CLOSED)
+            return None
+        self.flags = self.flags | LOUD if len(data) == most else self.flags & ~LOUD
+        if self.flags & (LOUD | ENDING):  # there is more, or an end that will not be announced again
+            arrivals.turns.enqueue(self, True)
+        else:
+            arrivals.reactor.drained(sock)
+        return data
+
+    def give_back(self, data: bytes) -> None:
+        """See Newcomer."""
+        self._given_back = data
+
+    def peek(self, most: int) -> bytes | None:
+        """See Newcomer."""
+        assert self.sock is not None
+        try:
+            seen = self.sock.recv(most, socket.MSG_PEEK)
+        except BlockingIOError:
+            self._arrivals.reactor.drained(self.sock)
+            return None
+        if not seen:
+            self.close(CloseReason.PEER_CLOSED)
+            return None
+        return seen
+
+    def skip(self, size: int) -> None:
+        """See Newcomer."""
+        assert self.sock is not None
+        self.sock.recv(size)
+
+    def say(self, words: bytes) -> None:
+        """See Newcomer."""
+        self.unsent += words
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is unsent, as far as the socket takes it."""
+        if not self.unsent or self.sock is None:
+            return
+        with suppress(BlockingIOError):
+            self.unsent = self.unsent[self.sock.send(self.unsent) :]
+        if self.unsent:
+            self._arrivals.reactor.filled(self.sock)
+
+    # ---- the end, or the beginning
+
+    def hand_over(self) -> tuple[socket.socket, float]:
+        """It is through: its socket for whoever goes on with it, and when it was accepted."""
+        sock, self.sock = self.sock, None
+        assert sock is not None
+        if self.source is not None:
+            self.source.greeted()
+        return sock, self._arrivals.end(self)
+
+    def expire(self) -> None:
+        """Its time is over."""
+        self.close(self.stage.late, f"waited for {self.stage.waits_for}")
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """Give it up. What session it wanted is as it was."""
+        sock, self.sock = self.sock, None
+        if sock is None:
+            return
+        arrivals, now = self._arrivals, self._arrivals.reactor.now
+        arrivals.reactor.remove(sock)
+        lifetime = now - arrivals.end(self)
+        arrivals.log.closed(reason, 0, self.peer, detail or ("" if self.named else "before its PROXY header"))
+        if self.source is not None:
+            self.source.left(reason, False, lifetime, now)
+        words = self.stage.farewell(reason)
+        if words and not self.unsent:
+            with suppress(OSError):  # it does not read, or is gone
+                sock.send(words)
+        if not self.named:
+            reset_on_close(sock)
+        elif reason not in BY_PEER:
+            half_close(sock)

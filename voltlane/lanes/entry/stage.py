@@ -1,0 +1,69 @@
+"""What a connection passes on its way to a session, one after the other: a PROXY header, a lane's own preamble, the
+protocol's handshake. All of them together have one deadline."""
+
+from __future__ import annotations
+
+import socket
+from typing import ClassVar, Protocol
+
+from ...core.admission import Source
+from ...reasons import CloseReason
+
+
+class Newcomer(Protocol):
+    """What a stage knows of the connection."""
+
+    peer: str
+    """What to call it in logs and lists."""
+    source: Source | None
+    """Whose it is, as the limits for addresses have it."""
+    unsent: bytes
+    """Of our side, the bytes of the wire that are not written yet."""
+    sock: socket.socket | None
+    """Its socket; None once it is closed. A stage may put another with the same descriptor in its place."""
+
+    def read(self, most: int) -> bytes | None:
+        """What was given back, else one recv of at most so many bytes. None: there is nothing now, and whatever follows
+        from that is done. A stage reads once each time it is called, so that others have their turn."""
+        ...
+
+    def give_back(self, data: bytes) -> None:
+        """Leave bytes that were read to the next stage."""
+
+    def peek(self, most: int) -> bytes | None:
+        """As `read`, but it stays in the socket: for a stage behind which something else reads from there."""
+        ...
+
+    def skip(self, size: int) -> None:
+        """Take so many bytes, which were seen there, out of the socket."""
+
+    def say(self, words: bytes) -> None:
+        """Send bytes of the wire, now or when there is room."""
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """Give it up."""
+
+
+class Stage:
+    """One stage of one connection."""
+
+    __slots__ = ()
+
+    late: ClassVar[CloseReason] = CloseReason.HANDSHAKE_TIMEOUT
+    """The close reason of a connection that is still here when its time is over."""
+
+    @property
+    def waits_for(self) -> str:
+        """What the peer has to send next, for the log."""
+        raise NotImplementedError
+
+    def go_on(self, newcomer: Newcomer) -> bool:
+        """There may be something to read. True: the connection is through, and goes on with the next stage at once.
+
+        Raises ProtocolError; the connection is closed with its reason then.
+        """
+        raise NotImplementedError
+
+    def farewell(self, reason: CloseReason) -> bytes:
+        """Bytes of the wire to end with when we close."""
+        return b""

@@ -1,0 +1,1 @@
+"""That no client lives at the cost of another."""

@@ -1,0 +1,64 @@
+"""What a framing is: how messages stand in the bytes of a lane.
+
+Between a lane and everything else there is one form, a chunk: whole messages, each with its size in front (u32
+little-endian), as the length prefix has them on the wire (SPEC 2). A framing turns the wire's bytes into chunks and
+chunks into the wire's bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import ClassVar
+
+from ..reasons import CloseReason
+from ..wire.framing import Buffer
+
+EVERY = sys.maxsize
+"""As many messages as there are."""
+
+
+class Framing:
+    """One connection's. Subclasses say `decode`, `encode`, `whole`; the rest is for framings that have more to say."""
+
+    __slots__ = ()
+
+    name: ClassVar[str]
+    plain: ClassVar[bool] = False
+    """Whether what is on the wire is a chunk already, both ways: `encode` is not called then."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory kept here of a message that is not whole yet, what `decode` has left to its caller aside."""
+        return 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the peer has said, within the framing, that it will say no more."""
+        return False
+
+    def decode(self, data: Buffer, start: int, stop: int, limit: int, most: int = EVERY) -> tuple[bytes, int]:
+        """The whole messages at the beginning of `data[start:stop]`, `most` of them, and the position behind the last
+        byte used.
+
+        What is left is the beginning of a message, and comes again with more behind it. What may be used without a
+        message coming of it (words of the framing's own, a part of a message that is kept here) need not be left.
+        Raises FrameTooLarge for a message over `limit` bytes as soon as it is announced, and another ProtocolError for
+        what is none; only for what stands first: the messages before a mistake are returned before it is raised.
+        """
+        raise NotImplementedError
+
+    def encode(self, chunk: Buffer) -> bytes:
+        """A chunk as it goes on the wire. Called in the order of writing, once for each."""
+        raise NotImplementedError
+
+    def whole(self, encoded: bytes, written: int) -> int:
+        """How many messages the first `written` bytes of what `encode` returned hold whole."""
+        raise NotImplementedError
+
+    def take_reply(self) -> bytes:
+        """Bytes of the wire that the peer has to be answered with between messages, each of them once."""
+        return b""
+
+    def farewell(self, reason: CloseReason) -> bytes:
+        """Bytes of the wire to end with when we close."""
+        return b""

@@ -1,0 +1,19 @@
+"""What a lane is: how the bytes of one client come in and go out."""
+
+from __future__ import annotations
+
+from typing import Callable, NamedTuple
+
+from .entry.stage import Stage
+from .framing import Framing
+
+
+class Lane(NamedTuple):
+    """A row of the table of lanes."""
+
+    scheme: str
+    """What an address of `listener.address` begins with: one of `address.SCHEMES`."""
+    framing: Callable[[], Framing]
+    """How messages stand in its stream. Called for each connection, behind the stages."""
+    stages: tuple[Callable[[], Stage], ...] = ()
+    """What a connection passes before its protocol's handshake, in order; each is made when it is its turn."""

@@ -1,0 +1,61 @@
+"""What all clients' connections share: where they read into, whose policies they go by, whom they pass things on to."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from ..core.budget import Budget
+from ..core.counters import Counters
+from ..core.hub import Hub
+from ..core.meter import MeterLimits
+from ..core.trunk import Trunk
+from ..net.memory import receive_buffer
+from ..net.reactor import Reactor
+from ..wire.batch.views import LARGE
+from ..wire.tagged import TAG_SIZE
+from .connection_log import ConnectionLog
+from .fairness.meter import Meters
+from .fairness.pressure import Pressure, PressureLimits
+from .fairness.turns import QUANTUM, Turns
+from .partial import SMALL
+
+QUIET = 1024
+"""Payload bytes up to which a packet that comes alone is tagged where it was received: see `quiet`."""
+
+
+class Shared:
+    """One server's. `on_crowd` as for Turns."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        hub: Hub,
+        trunk: Trunk,
+        counters: Counters,
+        log: ConnectionLog,
+        packet_size_limit: int,
+        pressure: PressureLimits,
+        meter: MeterLimits,
+        budget: Budget,
+        on_crowd: Callable[[bool], None],
+    ) -> None:
+        self.reactor = reactor
+        self.hub = hub
+        self.trunk = trunk
+        self.counters = counters
+        self.log = log
+        self.budget = budget
+        # Room for a tag, the kept part of a small frame, and a quantum read behind it.
+        self.scratch = receive_buffer(TAG_SIZE + SMALL + QUANTUM)
+        self.view = memoryview(self.scratch)
+        self.behind_tag = self.view[TAG_SIZE:]
+        self.turns = Turns(reactor, on_crowd)
+        self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
+        self.meters = Meters(reactor, trunk, self.turns, counters, meter)
+        self.limit_packets(packet_size_limit)
+
+    def limit_packets(self, size: int) -> None:
+        """Let packets have so many bytes at most, from now on."""
+        self.packet_size_limit = size
+        self.small = min(LARGE, size)
+        self.quiet = min(QUIET, size)

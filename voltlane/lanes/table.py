@@ -1,0 +1,15 @@
+"""The lanes there are, and the data paths of their clients."""
+
+from __future__ import annotations
+
+from .connection import ClientConnection
+from .lane import Lane
+from .prefix import LENGTH_PREFIX, LengthPrefix, PrefixConnection
+
+TCP = Lane("tcp", lambda: LENGTH_PREFIX)
+
+LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP,)}
+"""By scheme. Unix sockets are of the lane tcp: what is on them is the same."""
+
+DATA_PATHS: dict[tuple[str, str], type[ClientConnection]] = {(LengthPrefix.name, "v2"): PrefixConnection}
+"""By the names of framing and protocol: where both are one pass over the bytes. All others have a `CodedConnection`."""

@@ -1,0 +1,219 @@
+"""Looking at a running server: fills the values of `statistics`. Nothing here is on a packet's way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from heapq import nsmallest
+from math import inf
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Any, Callable, Optional
+
+from ..core.backlog import Backlog
+from ..core.counters import Counters
+from ..core.histogram import LATENCY_BOUNDS, Histogram
+from ..core.outbox import Outbox
+from ..core.session import Session, State
+from ..lanes.connection import ClientConnection
+from ..reasons import CloseReason, EndReason, Hold
+from ..statistics import ClientRow, Clients, ClientsPage, Links, MasterLink, Queues, Statistics
+from ..version import __version__
+from .parts import Parts
+
+LOSS_BOUNDS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+"""Of a thousand."""
+_EVERY_REASON = {"closed": CloseReason, "ended": EndReason, "held": Hold}
+
+
+class Observer:
+    """Sees everything and changes nothing."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._config = parts.config  # that of the start
+        self._reactor = parts.reactor
+        self._registry = parts.registry
+        self._clients = parts.clients
+        self._sampler = parts.sampler
+        self._since = parts.reactor.now
+
+    def statistics(self) -> Statistics:
+        """The server at this moment."""
+        self._sampler.look()
+        counters, trunk = self._parts.counters, self._parts.trunk
+        values = {name: getattr(counters, name) for name in Counters.__slots__}
+        reasons = {
+            name: MappingProxyType({**dict.fromkeys(_EVERY_REASON[name], 0), **value})
+            for name, value in values.items()
+            if isinstance(value, Counter)
+        }
+        latencies = {name: value.distribution() for name, value in values.items() if isinstance(value, Histogram)}
+        connections = self._clients.connections
+        stale = self._registry.stale_count
+        return Statistics(
+            version=__version__,
+            uptime=self._reactor.time() - self._since,
+            counts=MappingProxyType({name: value for name, value in values.items() if isinstance(value, int)}),
+            reasons=MappingProxyType(reasons),
+            latencies=MappingProxyType(latencies),
+            clients=Clients(len(self._registry.sessions) - stale, stale, len(self._parts.arrivals)),
+            queues=self._queues(connections),
+            links=_links(connections),
+            master=MasterLink(
+                address=trunk.address or self._config.master.address[0],
+                connected=trunk.connection is not None,
+                connections=counters.master_connections,
+                full=trunk.full,
+            ),
+            loop=self._reactor.pace.summary(),
+        )
+
+    def _queues(self, connections: Iterable[ClientConnection]) -> Queues:
+        master = self._parts.trunk.outbox
+        waiting = [connection.outbox.size for connection in connections if connection.outbox is not None]
+        backlogs = [session.backlog for session in self._registry.stale() if session.backlog is not None]
+        return Queues(
+            master_bytes=master.size if master is not None else 0,
+            master_packets=master.packets if master is not None else 0,
+            clients_bytes=sum(waiting),
+            clients_waiting=len(waiting),
+            backlog_bytes=sum([backlog.size for backlog in backlogs]),
+            backlog_packets=sum([backlog.packets for backlog in backlogs]),
+            memory_bytes=self._clients.budget.used,
+            memory_limit=self._clients.budget.limit,
+        )
+
+    # ---- clients
+
+    def client(self, client_id: int) -> ClientRow | None:
+        """One client, or None where there is none with that id."""
+        self._sampler.look()
+        session = self._registry.sessions.get(client_id)
+        return None if session is None else self._row(session)
+
+    def ids(self) -> list[int]:
+        """Every client, for whoever looks at them piece by piece."""
+        self._sampler.look()
+        return list(self._registry.sessions)
+
+    def sort_value(self, client_id: int, key: str) -> float | None:
+        """What a client is sorted by, for whoever sorts them piece by piece; None when it is gone, or not known."""
+        session = self._registry.sessions.get(client_id)
+        return None if session is None else _KEYS[key](self, session, self._reactor.now)
+
+    def page(self, sort: str, offset: int, limit: int, descending: bool) -> ClientsPage:
+        """`limit` clients from `offset` on, by one of `statistics.SORT_KEYS`; of equals the lower id comes first.
+
+        Those whose value is not known come last, whatever the direction. Raises ValueError for another key.
+        """
+        if sort not in _KEYS:
+            raise ValueError(f"no such sort key: {sort}; there are {', '.join(_KEYS)}")
+        self._sampler.look()
+        offset, limit, now = max(0, offset), max(0, limit), self._reactor.now
+        sessions = sorted(self._registry.sessions.values(), key=attrgetter("id"))  # nearly sorted already
+        value_of, sign = _KEYS[sort], -1 if descending else 1
+
+        def order(session: Session) -> float:
+            value = value_of(self, session, now)
+            return inf if value is None else sign * value
+
+        wanted = offset + limit
+        few = 4 * wanted < len(sessions)
+        # Either keeps the order of equals.
+        ordered = nsmallest(wanted, sessions, order) if few else sorted(sessions, key=order)
+        rows = tuple([self._row(session) for session in ordered[offset : offset + limit]])
+        return ClientsPage(len(sessions), offset, rows)
+
+    def _row(self, session: Session) -> ClientRow:
+        connection, now = self._clients.connection_of(session), self._reactor.now
+        row = ClientRow(
+            id=session.id,
+            state=session.state.value,
+            peer=None,
+            age=self._age(session, now),
+            queue_bytes=0,
+            queue_packets=0,
+        )
+        queue = self._queue_of(session)
+        if queue is not None:
+            row = row._replace(queue_bytes=queue.size, queue_packets=queue.packets)
+        if connection is not None and connection.sock is not None:
+            row = row._replace(peer=connection.peer, **self._link(connection))
+        return row
+
+    def _link(self, connection: ClientConnection) -> dict[str, Any]:
+        """What is known of it at this moment."""
+        info, quality = self._sampler.sample(connection), connection.quality
+        if info is None or quality is None:
+            return {}
+        return {
+            "bytes_in": quality.bandwidth_in,
+            "bytes_out": quality.bandwidth_out,
+            "idle": info.last_data_recv,
+            "rtt": info.rtt,
+            "rttvar": info.rttvar,
+            "loss": quality.loss,
+            "score": quality.score,
+            "unacked": info.unacked,
+            "retransmits": info.total_retrans,
+            "delivery_rate": info.delivery_rate,
+        }
+
+    def _age(self, session: Session, now: float) -> float:
+        if session.state is State.STALE:
+            return now - session.lost
+        connection = self._clients.connection_of(session)
+        return 0.0 if connection is None else now - connection.since
+
+    def _queue(self, session: Session, now: float) -> float:
+        queue = self._queue_of(session)
+        return queue.size if queue is not None else 0
+
+    def _queue_of(self, session: Session) -> Outbox | Backlog | None:
+        """What waits for a client: in its connection's outbox, or kept for when it is back."""
+        connection = self._clients.connection_of(session)
+        return session.backlog if connection is None else connection.outbox
+
+
+def _links(connections: Iterable[ClientConnection]) -> Links:
+    latency, loss = Histogram(LATENCY_BOUNDS), Histogram(LOSS_BOUNDS)
+    known = [connection.quality for connection in connections if connection.quality is not None]
+    for quality in known:
+        if quality.latency is not None:
+            latency.observe(quality.latency)
+        if quality.loss is not None:
+            loss.observe(quality.loss)
+    return Links(len(known), latency.distribution(), loss.distribution())
+
+
+def _of_link(attribute: str) -> _Key:
+    """Sort by what is known of the link."""
+
+    def value(observer: Observer, session: Session, now: float) -> float | None:
+        connection = observer._clients.connection_of(session)
+        quality = None if connection is None else connection.quality
+        return None if quality is None else getattr(quality, attribute)
+
+    return value
+
+
+def _bandwidth(observer: Observer, session: Session, now: float) -> float | None:
+    ways = [_of_link(attribute)(observer, session, now) for attribute in ("bandwidth_in", "bandwidth_out")]
+    known = [way for way in ways if way is not None]
+    return sum(known) if known else None
+
+
+_Key = Callable[[Observer, Session, float], Optional[float]]
+
+_KEYS: dict[str, _Key] = {
+    "score": _of_link("score"),
+    "id": lambda observer, session, now: session.id,
+    "age": Observer._age,
+    "queue": Observer._queue,
+    "in": _of_link("bandwidth_in"),
+    "out": _of_link("bandwidth_out"),
+    "bandwidth": _bandwidth,
+    "rtt": _of_link("latency"),
+    "loss": _of_link("loss"),
+}

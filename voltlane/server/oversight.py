@@ -1,0 +1,33 @@
+"""The server as its operator sees it and gives it orders: what the admin endpoint is given (`admin.subject`)."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from ..core.readiness import Readiness
+from .observer import Observer
+
+
+class Oversight:
+    """One server's. See Subject."""
+
+    def __init__(
+        self, readiness: Readiness, observer: Observer, expel: Callable[[int], bool], drain: Callable[[], None]
+    ) -> None:
+        self._readiness = readiness
+        self.statistics = observer.statistics
+        self.ids = observer.ids
+        self.sort_value = observer.sort_value
+        self.client = observer.client
+        self.expel = expel
+        self.drain = drain
+
+    @property
+    def ready(self) -> bool:
+        """See Subject."""
+        return self._readiness.ready
+
+    @property
+    def state(self) -> str:
+        """See Subject."""
+        return self._readiness.text

@@ -1,0 +1,217 @@
+"""What a running server consists of, and how its parts are joined.
+
+clients ⇄ lanes ⇄ Hub ⇄ Trunk ⇄ MasterConnection ⇄ master
+                   │
+                Registry (sessions)                           all of it on one Reactor
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..config import Config
+from ..core.admission import Admission
+from ..core.budget import Budget
+from ..core.counters import Counters
+from ..core.hub import BacklogLimits, Hub
+from ..core.meter import MeterLimits
+from ..core.protocols.conversation import Grounds
+from ..core.readiness import Readiness
+from ..core.registry import Registry
+from ..core.timers import Timer
+from ..lanes.clients import Clients
+from ..lanes.connection_log import ConnectionLog
+from ..lanes.entry.arrival import Arrivals
+from ..lanes.entry.entrance import Entrance
+from ..lanes.entry.gate import Gate
+from ..lanes.fairness.pressure import PressureLimits
+from ..lanes.fairness.sampler import Sampler
+from ..lanes.fairness.shed import Shedder
+from ..lanes.quiet import QuietReads
+from ..net.machine import available_memory
+from ..net.reactor import Reactor
+from ..ops.log import log
+from ..ops.slow import SlowLog
+from ..reasons import CloseReason, Hold
+from ..store.vault import open_vault
+from ..trunk.firehose import Firehose
+from ..trunk.trunk import Trunk, TrunkLimits
+from ..wire.crypto import KeyPair
+
+EXIT_NO_MASTER = 4
+
+
+class Parts:
+    """One server's. Nothing is bound and nobody is dialled yet."""
+
+    def __init__(self, config: Config, key: KeyPair | None, reactor: Reactor | None) -> None:
+        master, clients = config.master, config.clients
+        self.config = config
+        self.exit_code = 0
+        self.stopping = False
+        self.counters = Counters()
+        self.readiness = Readiness()
+        self._slow = SlowLog()
+        self.reactor = reactor or Reactor()
+        self.reactor.on_callback_error = self._on_bug
+        self.reactor.on_slow = self._on_slow
+        self.budget = Budget(memory_for_queues(config))
+        self.vault = open_vault(config.general, self.reactor, self.counters, key)
+        self.trunk = Trunk(
+            self.reactor,
+            self.counters,
+            TrunkLimits.of(master),
+            self.budget,
+            on_full=self._on_trunk_full,
+            on_room=self._on_trunk_room,
+            on_lost=self._on_master_lost,
+        )
+        self.hub = Hub(self.trunk, self.counters, BacklogLimits.of(clients), self.budget)
+        self.registry = Registry(
+            stale_timeout=clients.stale_timeout_secs,
+            reap_interval=clients.stale_reap_interval_secs,
+            max_stale=clients.max_stale_clients,
+            on_end=self.hub.ended,
+            on_stale=self._on_stale,
+            now=self.reactor.now,
+        )
+        self.trunk.hub = self.hub
+        self.hub.registry = self.registry
+        self.connection_log = ConnectionLog(self.reactor, self.counters)
+        self.clients = Clients(
+            self.reactor,
+            self.hub,
+            self.trunk,
+            self.counters,
+            self.connection_log,
+            clients.packet_size_limit,
+            PressureLimits.of(clients),
+            MeterLimits.of(clients),
+            self.budget,
+            self._on_crowd,
+        )
+        QuietReads(self.clients)
+        self.arrivals = Arrivals(
+            self.reactor,
+            Grounds(self.vault.key, self.registry, self.budget, os.urandom),
+            self.counters,
+            self.connection_log,
+            self.clients.turns,
+            clients.handshake_secs,
+            config.listener.proxy_secs,
+            self.clients.begin,
+        )
+        self.sampler = Sampler(self.reactor, self.clients.turns, config.quality.sample_secs)
+        self.shedder = Shedder(self.reactor, self.hub, self.budget, self.sampler)
+        self.admission = Admission(config.limits)
+        self.gate = Gate(self.reactor, self.admission, self.connection_log, self.arrivals.accept, config.listener)
+        self.entrance = Entrance(self.reactor, self.counters, self.gate.accept)
+        self.entrance.limit_rate(config.limits.accept_rate)
+        self.firehose = Firehose(
+            self.reactor,
+            self.trunk,
+            self.readiness,
+            master,
+            on_connected=self._on_master,
+            on_give_up=self._on_no_master,
+        )
+        self._reaping: Timer | None = None
+        self.vault.restore(self.registry, self.hub, self.trunk)
+
+    def configure(self, config: Config) -> None:
+        """Go by these settings from now on; only the live ones may differ from what `config` was."""
+        self.config = config
+        master, clients = config.master, config.clients
+        self.clients.configure(clients.packet_size_limit, PressureLimits.of(clients), MeterLimits.of(clients))
+        self.arrivals.configure(clients.handshake_secs, config.listener.proxy_secs)
+        self.trunk.configure(TrunkLimits.of(master))
+        self.hub.configure(BacklogLimits.of(clients))
+        self.budget.configure(memory_for_queues(config))
+        self.registry.configure(
+            stale_timeout=clients.stale_timeout_secs,
+            reap_interval=clients.stale_reap_interval_secs,
+            max_stale=clients.max_stale_clients,
+            now=self.reactor.now,
+        )
+        self._rearm_reaping()
+        self.admission.configure(config.limits)
+        self.gate.configure(config.listener)
+        self.entrance.limit_rate(config.limits.accept_rate)
+        self.firehose.configure(master)
+        self.sampler.configure(config.quality.sample_secs)
+
+    def close(self) -> None:
+        """Close everything that is open; what has to outlive the process is written down."""
+        self.entrance.close()
+        self.firehose.stop()
+        self.vault.seal()
+        self.sampler.stop()
+        self.arrivals.close()
+        self.clients.farewell()
+        self.connection_log.sum_up()
+        self.trunk.close(CloseReason.SHUTDOWN)
+        self.vault.leave()
+        if self._reaping is not None:
+            self.reactor.cancel(self._reaping)
+
+    # ---- the master
+
+    def _on_master(self) -> None:
+        self.entrance.release(Hold.MASTER)
+
+    def _on_master_lost(self, reason: CloseReason, detail: str) -> None:
+        self.firehose.lost(reason, detail)
+
+    def _on_no_master(self) -> None:
+        self.exit_code = EXIT_NO_MASTER
+        self.reactor.stop()
+
+    def _on_trunk_full(self) -> None:
+        log.debug("the master's outbox is full: clients are not read")
+        self.clients.turns.pause()
+        self.sampler.look()  # whose link is best is read first when there is room
+
+    def _on_trunk_room(self) -> None:
+        if not self.stopping:  # it reads nobody any more
+            self.clients.turns.resume()
+
+    # ---- sessions
+
+    def _on_stale(self) -> None:
+        if self._reaping is None:
+            deadline = self.registry.next_reap()
+            if deadline is not None:
+                self._reaping = self.reactor.call_at(deadline, self._reap)
+
+    def _rearm_reaping(self) -> None:
+        if self._reaping is not None:
+            self.reactor.cancel(self._reaping)
+            self._reaping = None
+        self._on_stale()
+
+    def _reap(self, now: float) -> None:
+        self._reaping = None
+        try:
+            self.registry.reap(now)
+        finally:
+            self._on_stale()
+
+    # ---- trouble
+
+    def _on_crowd(self, crowded: bool) -> None:
+        if crowded:
+            self.entrance.hold(Hold.CROWD)
+        else:
+            self.entrance.release(Hold.CROWD)
+
+    def _on_slow(self, name: str, seconds: float) -> None:
+        self._slow.note(name, seconds, self.reactor.now)
+
+    def _on_bug(self, handler: object, error: Exception) -> None:
+        self.counters.internal_errors += 1
+        log.error("internal error, please report it", exc_info=error)
+
+
+def memory_for_queues(config: Config) -> int:
+    """Bytes for everything that is queued."""
+    return config.limits.memory_bytes or available_memory() // 2

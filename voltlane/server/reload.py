@@ -1,0 +1,29 @@
+"""Reading the settings again while the server runs (SIGHUP): what changed, what took effect, what needs a restart.
+
+Values are not logged: there may be secrets among them.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from ..config import Config, changes
+from ..errors import ConfigError
+from ..ops.log import log
+
+
+def reload(running: Config, source: Callable[[], Config], apply: Callable[[Config], None]) -> None:
+    """Apply what holds from now on, which is the running configuration where the source's has a mistake in it."""
+    try:
+        change = changes(running, source())
+    except ConfigError as error:
+        log.error("the settings stay as they are: %s", error)
+        apply(running)
+        return
+    apply(change.config)  # before anything is said: how that is logged may be among it
+    if change.applied:
+        log.info("reloaded: %s", ", ".join(change.applied))
+    if change.pending:
+        log.warning("changed, but needs a restart: %s", ", ".join(change.pending))
+    if not change.applied and not change.pending:
+        log.info("reloaded: nothing has changed")

@@ -1,0 +1,202 @@
+"""The composition root: a server's life, its settings, and what it tells and is told."""
+
+from __future__ import annotations
+
+import platform
+import signal
+import socket
+from collections.abc import Iterable
+from dataclasses import astuple
+from math import ceil
+from typing import TYPE_CHECKING, Callable
+
+from ..address import Address, parse_address, parse_listener
+from ..config import Config
+from ..core.readiness import Event, State
+from ..net.reactor import Reactor
+from ..net.sockets import SocketOptions, raise_descriptor_limit, set_keepalive
+from ..net.wakeup import Wakeup
+from ..ops.log import log
+from ..statistics import ClientRow, ClientsPage, Statistics
+from ..version import __version__
+from ..wire import batch, curve
+from ..wire.crypto import KeyPair
+from .farewell import Farewell
+from .observer import Observer
+from .oversight import Oversight
+from .parts import EXIT_NO_MASTER, Parts
+from .reload import reload
+from .state import state_lines
+
+if TYPE_CHECKING:
+    from ..admin.endpoint import Endpoint
+
+__all__ = ["EXIT_NO_MASTER", "Server"]
+
+
+class Server(Parts):
+    """One connection server. `start` binds, `run` serves until `stop` or a signal, and returns the exit code."""
+
+    def __init__(self, config: Config, *, key: KeyPair | None = None, reactor: Reactor | None = None) -> None:
+        super().__init__(config, key, reactor)
+        self.source: Callable[[], Config] | None = None
+        """Where to load the settings from again (SIGHUP). Raises ConfigError."""
+        self.on_configure: list[Callable[[Config], None]] = []
+        """Who else wants to hear of settings that have changed."""
+        self.observer = Observer(self)
+        self.wakeup = Wakeup(self.reactor, self._on_stop)
+        self.admin: Endpoint | None = None
+        """Once `start` has opened it, if `admin.address` is set."""
+
+    # ---- life
+
+    def start(self, listening: Iterable[tuple[str, socket.socket]] = ()) -> None:
+        """Bind the listening addresses, or take over sockets that listen already, each for the lane of a scheme
+        ("tcp"). Raises StartupError.
+
+        Clients may connect from now on, but wait in the kernel's queue until there is a master.
+        """
+        self.entrance.limit_descriptors(raise_descriptor_limit())
+        clients, inherited = self.config.clients, list(listening)
+        if inherited:
+            self.entrance.adopt(inherited)
+            socks = [sock for _, sock in inherited]
+        else:
+            listener = self.config.listener
+            mode = int(listener.unix_mode, 8) if listener.unix_mode else None
+            socks = self.entrance.open([parse_listener(text) for text in listener.address], mode)
+        for sock in socks:
+            SocketOptions(*astuple(self.config.socket)).apply(sock)
+            set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))
+        if self.config.admin.address:
+            self.admin = self._open_admin()
+        self.vault.begin()
+
+    @property
+    def listen_addresses(self) -> list[Address]:
+        """Where clients connect to, once `start` has bound it."""
+        return self.entrance.addresses
+
+    @property
+    def listen_address(self) -> Address | None:
+        """The first of them."""
+        return self.entrance.addresses[0] if self.entrance.addresses else None
+
+    def run(self) -> int:
+        """Serve until `stop`, SIGTERM or SIGINT. The process's exit code."""
+        if not self.entrance.is_open:
+            self.start()
+        with self.wakeup.on_signals(self._signals()):
+            self.readiness.move(Event.LISTENING)
+            log.info(
+                "voltlane %s, %s %s, wire loops: %s, curve: %s",
+                __version__,
+                platform.python_implementation(),
+                platform.python_version(),
+                batch.BACKEND,
+                curve.BACKEND,
+            )
+            log.info("memory for all that is queued: %d MiB", self.budget.limit >> 20)
+            for address in self.listen_addresses:
+                log.info("clients connect to %s", address)
+            self.firehose.start()
+            self.reactor.run()
+            self.close()
+        self.wakeup.close()
+        self.reactor.close()
+        return self.exit_code
+
+    def stop(self) -> None:
+        """Let `run` finish. May be called from another thread or a signal handler."""
+        self.wakeup.wake()
+
+    def _signals(self) -> dict[int, Callable[[], None]]:
+        actions: dict[int, Callable[[], None]] = {
+            signal.SIGTERM: self._on_stop,
+            signal.SIGINT: self._on_stop,
+            signal.SIGUSR1: self.log_state,
+        }
+        if self.source is not None:
+            actions[signal.SIGHUP] = self.reload
+        return actions
+
+    def _on_stop(self) -> None:
+        """Somebody asks us to stop; who asks twice does not want to wait."""
+        if self.stopping:
+            self.reactor.stop()
+            return
+        log.info("stopping")
+        self.stopping = True
+        self.readiness.move(Event.LEAVING)
+        self.firehose.stop()
+        self.entrance.close()
+        self.arrivals.close_unnamed()
+        self.clients.turns.pause()
+        Farewell(self.reactor, self.clients, self.trunk, self.config.general.shutdown_secs, self.reactor.stop)
+
+    def log_state(self) -> None:
+        """Write what the server is doing to the log."""
+        for line in state_lines(self):
+            log.info("state: %s", line)
+
+    def close(self) -> None:
+        """See Parts."""
+        super().close()
+        if self.admin is not None:
+            self.admin.close()
+
+    # ---- settings
+
+    def reload(self) -> None:
+        """Take the settings from their source again, those that a running server can change."""
+        if self.source is not None:
+            reload(self.config, self.source, self.configure)
+
+    def configure(self, config: Config) -> None:
+        """See Parts."""
+        super().configure(config)
+        for watcher in self.on_configure:
+            watcher(config)
+
+    # ---- the operator
+
+    def expel(self, client_id: int) -> bool:
+        """End a client's session, and tell the master; whether there was one."""
+        session = self.registry.sessions.get(client_id)
+        if session is not None:
+            log.info("the operator kicks client %d", client_id)
+            self.hub.expel(session)
+        return session is not None
+
+    def drain(self) -> None:
+        """Accept nobody any more, for good; who is here stays until they leave, or until `stop`."""
+        if self.readiness.state is not State.DRAINING:
+            log.info("draining: nobody is accepted any more")
+            self.readiness.move(Event.LEAVING)
+            self.entrance.close()
+
+    def _open_admin(self) -> Endpoint:
+        from ..admin.endpoint import Endpoint  # here, for it takes packages that not everybody has
+
+        admin = self.config.admin
+        subject = Oversight(self.readiness, self.observer, self.expel, self.drain)
+        endpoint = Endpoint(self.reactor, parse_address(admin.address), admin.token, subject)
+        log.info("the admin endpoint is at %s", endpoint.address)
+        self.connection_log.watcher = endpoint.recorder
+        return endpoint
+
+    # ---- looking at it
+
+    def statistics(self) -> Statistics:
+        """Everything that is counted and measured, as one moment that does not change again."""
+        return self.observer.statistics()
+
+    def clients_page(
+        self, sort: str = "score", *, offset: int = 0, limit: int = 100, descending: bool = False
+    ) -> ClientsPage:
+        """Some of the clients, live and stale, in order (`statistics.SORT_KEYS`). Raises ValueError for another key."""
+        return self.observer.page(sort, offset, limit, descending)
+
+    def client(self, client_id: int) -> ClientRow | None:
+        """One client, or None."""
+        return self.observer.client(client_id)
