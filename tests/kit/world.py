@@ -14,23 +14,26 @@ import socket
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, Callable
 
 from kit.clock import FakeClock
 from kit.frames import data, join
 from kit.handlers import Loop
+from kit.lanes import tcp
+from kit.speaker import Speaker
 
 from voltlane import config
 from voltlane.address import parse_address
 from voltlane.core.budget import CHUNK_COST, QUEUE_COST
-from voltlane.core.outbox import Chunk
-from voltlane.lanes.partial import Rest
-from voltlane.lanes.table import TCP
+from voltlane.core.coded import CodedOutbox
+from voltlane.core.outbox import Chunk, Outbox
+from voltlane.lanes.partial import Gathered, Rest
 from voltlane.net.poller import DefaultPoller
 from voltlane.server import Server
 from voltlane.trunk.connection import BITE
 from voltlane.wire.crypto import KeyPair, generate_key, open_sealed, seal, session_key
-from voltlane.wire.framing import FrameBuffer, frame
+from voltlane.wire.framing import FrameBuffer
 from voltlane.wire.tagged import Flag, Tagged, decode_tagged
 from voltlane.wire.v2 import (
     Challenge,
@@ -118,10 +121,14 @@ class Peer:
                 self.ended = True
                 break
             moved += len(received)
-            self.received.feed(received)
-        for payload in self.received:
-            self.on_frame(payload)
+            for payload in self.decode(received):
+                self.on_frame(payload)
         return moved
+
+    def decode(self, data: bytes) -> list[bytes]:
+        """The frames that are whole with these bytes."""
+        self.received.feed(data)
+        return list(self.received)
 
     def on_frame(self, payload: bytes) -> None:
         raise NotImplementedError
@@ -138,9 +145,16 @@ class Client(Peer):
     """A client's connection."""
 
     def __init__(
-        self, world: World, resumes: Client | None = None, send_buffer: int = SEND_BUFFER, address: object = ""
+        self,
+        world: World,
+        resumes: Client | None = None,
+        send_buffer: int = SEND_BUFFER,
+        address: object = "",
+        lane: ModuleType = tcp,
     ) -> None:
         super().__init__(world, send_buffer)
+        self.lane = lane
+        self.speaker: Speaker = lane.Speaker()
         self.resumes = resumes
         self.id = resumes.id if resumes else 0
         self.server_key = b""
@@ -152,18 +166,23 @@ class Client(Peer):
         self.sent: list[bytes] = []
         """Data that the kernel took whole, on this connection."""
         world.clients.append(self)
-        world.server.gate.accept(self.theirs, address, TCP)
+        world.server.gate.accept(self.theirs, address, lane.LANE)
 
     def say(self, *packets: Packet) -> None:
-        self.write(b"".join(frame(encode(packet)) for packet in packets))
+        self.write(b"".join(self.speaker.encode(encode(packet)) for packet in packets))
 
     def send(self, *payloads: bytes) -> None:
         """Data."""
         for payload in payloads:
-            self.write(frame(payload), lambda payload=payload: self.sent.append(payload))
+            self.write(self.speaker.encode(payload), lambda payload=payload: self.sent.append(payload))
+
+    def decode(self, data: bytes) -> list[bytes]:
+        return self.speaker.decode(data)
 
     def greet(self) -> None:
         """The whole handshake, as fast as the server answers."""
+        if self.speaker.opening:
+            self.write(self.speaker.opening)
         self.say(ProtocolVersion(2), ClientId(self.id) if self.resumes else PubKey(CLIENT_KEY.public))
 
     def prove(self) -> None:
@@ -221,6 +240,14 @@ class Master(Peer):
 def _memory(chunks: Collection[tuple[Chunk, int]]) -> int:
     """What a queue of these holds."""
     return QUEUE_COST + sum(len(chunk) + CHUNK_COST for chunk, _ in chunks) if chunks else 0
+
+
+def _said(outbox: Outbox) -> list[tuple[Chunk, int]]:
+    """What waits there and is no frame."""
+    if not isinstance(outbox, CodedOutbox):
+        return []
+    under_way = b"" if outbox._source else outbox._encoded
+    return [(words, 0) for words in (outbox._between, under_way) if words]
 
 
 class _Dialer:
@@ -321,9 +348,13 @@ class World:
                 held[session.backlog] = _memory(session.backlog._chunks)
         for connection in server.clients.connections:
             if connection.outbox is not None:
-                held[connection.outbox] = _memory(connection.outbox._chunks)
+                held[connection.outbox] = _memory([*connection.outbox._chunks, *_said(connection.outbox)])
             if isinstance(connection.partial, Rest):
                 held[connection.partial] = len(connection.partial.data) + CHUNK_COST
+            elif isinstance(connection.partial, Gathered):
+                size = len(connection.partial.data)
+                more = connection._framing.held  # type: ignore[attr-defined]
+                held[connection.partial] = size + size // 8 + more + CHUNK_COST
             elif connection.partial is not None:
                 size = len(connection.partial._buffer)
                 held[connection.partial] = size + size // 8 + CHUNK_COST

@@ -32,7 +32,7 @@ class Coder(Protocol):
 class CodedOutbox(Outbox):
     """See the module's docstring. `size` and `packets` are those of frames, whatever is on the wire."""
 
-    __slots__ = ("_between", "_coder", "_encoded", "_said", "_source", "_written")
+    __slots__ = ("_between", "_coder", "_encoded", "_out", "_source", "_written")
 
     def __init__(self, coder: Coder, budget: Budget | None = None, owner: object = None) -> None:
         super().__init__(budget, owner)
@@ -41,6 +41,7 @@ class CodedOutbox(Outbox):
         self._encoded = b""  # what is being written: frames, or what is said between them
         self._written = 0  # bytes of that
         self._source = 0  # bytes of the frames it was made from; 0: it was said between frames
+        self._out = 0  # bytes of these that `size` counts as written
 
     def say(self, words: bytes) -> None:
         """Write these bytes of the wire as soon as no frame is cut by them. They count while they wait."""
@@ -65,15 +66,19 @@ class CodedOutbox(Outbox):
     def advance(self, written: int) -> None:
         """See Outbox."""
         self._written += written
-        if self._written < len(self._encoded):
+        total, source = len(self._encoded), self._source
+        if self._written < total:  # of frames, the part of them that is out
+            out = (source or total) * self._written // total
+            self.size -= out - self._out
+            self._out = out
             return
-        said, source = len(self._encoded), self._source
-        self._encoded, self._written, self._source = b"", 0, 0
+        self.size += self._out
+        self._encoded, self._written, self._source, self._out = b"", 0, 0, 0
         if source:
             super().advance(source)
         else:
-            self.size -= said
-            self.drop_chunks(1, said)
+            self.size -= total
+            self.drop_chunks(1, total)
 
     def rewind(self) -> None:
         """See Outbox."""
@@ -81,7 +86,7 @@ class CodedOutbox(Outbox):
         if source and self._written:
             whole = self._coder.whole(self._encoded, self._written)
         self._between = self._encoded = b""
-        self._written = self._source = 0
+        self._written = self._source = self._out = 0
         if whole:
             super().advance(self._size_of(whole))
         super().rewind()
@@ -89,7 +94,7 @@ class CodedOutbox(Outbox):
     def clear(self) -> None:
         """See Outbox."""
         self._between = self._encoded = b""
-        self._written = self._source = 0
+        self._written = self._source = self._out = 0
         super().clear()
 
     def _encode(self) -> None:

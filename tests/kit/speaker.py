@@ -1,0 +1,41 @@
+"""A lane as the contract suite knows it: a module in `kit/lanes` with `LANE`, a row of the table of lanes, and
+`Speaker`, the clients' side of it."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+
+class Speaker:
+    """The client's side of one connection: messages ↔ bytes of the wire. Nothing here touches a socket."""
+
+    opening = b""
+    """What the client sends before anything else."""
+    pongs = 0
+    """How many of its pings were answered so far."""
+    ended = False
+    """Whether the server has said, within the framing, that it will say no more."""
+
+    def encode(self, message: bytes) -> bytes:
+        """One message, as the client sends it."""
+        raise NotImplementedError
+
+    def decode(self, data: bytes) -> list[bytes]:
+        """Bytes received, in pieces of any size; the messages that are whole with them."""
+        raise NotImplementedError
+
+    def ping(self) -> bytes:
+        """A question that the server has to answer within the framing; b"" where the framing has none."""
+        return b""
+
+    def close(self) -> bytes:
+        """What says that the client will say no more; b"" where the framing has nothing for that."""
+        return b""
+
+
+def lanes() -> list[ModuleType]:
+    """Every lane there is a module for."""
+    folder = Path(__file__).parent / "lanes"
+    return [importlib.import_module(f"kit.lanes.{path.stem}") for path in sorted(folder.glob("*.py"))]
