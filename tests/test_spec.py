@@ -203,7 +203,7 @@ def stage(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         flags = {"listener.address": "127.0.0.1:0", "master.address": f"127.0.0.1:{listening.getsockname()[1]}"}
         server = Server(config.load(None, {}, flags), key=SERVER)
-        server.arrivals.grounds = server.arrivals.grounds._replace(random=lambda size: PLAINTEXT[:size])
+        server.arrivals.context = server.arrivals.context._replace(random=lambda size: PLAINTEXT[:size])
         server.start()
         thread = threading.Thread(target=server.run)
         thread.start()

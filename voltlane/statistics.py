@@ -119,7 +119,7 @@ class Loop(NamedTuple):
     lag: Distribution
     """How long a turn took from the poll's return to its end: what came just after the poll waited that long."""
     phases: Mapping[str, Distribution]
-    """Time in each phase, of one turn in `net.pace.SAMPLED`."""
+    """Time in each phase, of one turn in `net.loop_metrics.SAMPLED`."""
 
 
 class Statistics(NamedTuple):

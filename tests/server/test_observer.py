@@ -177,7 +177,7 @@ def test_pages_join_up():
 def test_sessions_of_an_earlier_process_are_in_order_too():
     with world() as made:
         registry, now = made.server.registry, made.clock.now
-        for client_id, left in ((7, 3), (2, 5), (4, 11)):  # as a vault has them: who has least left comes first
+        for client_id, left in ((7, 3), (2, 5), (4, 11)):  # as a store has them: who has least left comes first
             registry.restore(client_id, b"point", left, now)
         made.new()
         assert [row.id for row in made.server.clients_page("id").rows][:3] == sorted(registry.sessions)[:3]

@@ -21,7 +21,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             named = {name.replace("__", "."): value for name, value in settings.items()}
             world = World({"general.state_dir": str(tmp_path / "state"), **named})
             stack.callback(world.abandon)
-            world.server.vault.begin()
+            world.server.store.begin()
             world.connect_master()
             return world
 

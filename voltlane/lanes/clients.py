@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from ..core.meter import MeterLimits
-from ..core.protocols.conversation import Conversation
+from ..core.protocols.handshake import Handshake
 from ..core.session import Session
 from ..reasons import CloseReason
 from .coded import CodedConnection
@@ -27,19 +27,19 @@ class Clients(Shared):
         self.pressure.configure(pressure)
         self.meters.configure(meter, self.connections)
 
-    def begin(self, arrival: Arrival, conversation: Conversation, protocol: str, framing: Framing, rest: bytes) -> None:
+    def begin(self, arrival: Arrival, handshake: Handshake, protocol: str, framing: Framing, rest: bytes) -> None:
         """A handshake is done: go on with that connection, first with what was read behind the handshake."""
-        if conversation.session is None and not self.hub.registry.has_ids:
+        if handshake.session is None and not self.hub.registry.has_ids:
             arrival.flush()
             arrival.close(CloseReason.NO_IDS)
             return
         sock, since = arrival.hand_over()
         waited = self.reactor.now - since
-        (self.counters.resume_secs if conversation.session else self.counters.handshake_secs).observe(waited)
+        (self.counters.resume_secs if handshake.session else self.counters.handshake_secs).observe(waited)
         kind = DATA_PATHS.get((framing.name, protocol), CodedConnection)
         connection = kind(self, sock, arrival.peer, arrival.source, since, framing)
         connection.flags |= arrival.flags & (LOUD | ENDING)
-        self.reactor.guard(connection, connection.begin, conversation, arrival.unsent, rest)
+        self.reactor.guard(connection, connection.begin, handshake, arrival.unsent, rest)
 
     @property
     def connections(self) -> list[ClientConnection]:

@@ -98,7 +98,7 @@ class CodedConnection(ClientConnection):
         """See Stream."""
         return CodedOutbox(self._framing, self.shared.budget, self)
 
-    def greet(self, unsent: bytes, answer: bytes) -> None:
+    def finish_handshake(self, unsent: bytes, answer: bytes) -> None:
         """See ClientConnection."""
         if unsent:
             self.say(unsent)

@@ -13,7 +13,7 @@ from ..core.admission import Source
 from ..core.budget import Holding
 from ..core.meter import Meter
 from ..core.outbox import Chunk, Outbox
-from ..core.protocols.conversation import Conversation
+from ..core.protocols.handshake import Handshake
 from ..core.session import Session, State
 from ..core.timers import Timer
 from ..errors import ProtocolError
@@ -76,22 +76,22 @@ class ClientConnection(Stream):
         self.meter: Meter | None = None
         shared.meters.watch(self)
 
-    def begin(self, conversation: Conversation, unsent: bytes, rest: bytes) -> None:
+    def begin(self, handshake: Handshake, unsent: bytes, rest: bytes) -> None:
         """Enter the session that the handshake was for. `unsent`: bytes of the wire, of our side of it; `rest` was read
         behind it."""
-        shared, session = self.shared, conversation.session
+        shared, session = self.shared, handshake.session
         new = session is None
         if session is None:
-            assert conversation.credential is not None
-            session = shared.hub.open(conversation.credential, self)
+            assert handshake.credential is not None
+            session = shared.hub.open(handshake.credential, self)
         # Set first: the connection may be lost while its first packet is sent.
         self.session, self.client_id = session, session.id
-        answer = conversation.answer(session)
+        answer = handshake.answer(session)
         if new:
-            self.greet(unsent, answer)
+            self.finish_handshake(unsent, answer)
         else:
             if unsent:
-                self.greet(unsent, b"")
+                self.finish_handshake(unsent, b"")
             if session.link is not None:
                 shared.meters.inherit(cast(Client, session.link), self)
             shared.hub.resume(session, self, answer)
@@ -114,7 +114,7 @@ class ClientConnection(Stream):
         """See Client."""
         raise NotImplementedError
 
-    def greet(self, unsent: bytes, answer: bytes) -> None:
+    def finish_handshake(self, unsent: bytes, answer: bytes) -> None:
         """Send the last of the handshake: bytes of the wire, then core frames that are no packets."""
         raise NotImplementedError
 

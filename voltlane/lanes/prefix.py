@@ -64,7 +64,7 @@ class PrefixConnection(ClientConnection):
 
     batch_reader = READER
 
-    def greet(self, unsent: bytes, answer: bytes) -> None:
+    def finish_handshake(self, unsent: bytes, answer: bytes) -> None:
         """See ClientConnection: in one write."""
         self.try_send(unsent + answer, 0)
 

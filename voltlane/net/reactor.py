@@ -25,9 +25,9 @@ from typing import Callable, ClassVar, Optional, Protocol
 from ..core.timers import Timer, TimerWheel
 from ..errors import ProtocolError
 from ..reasons import CloseReason
-from .pace import SAMPLED, SHORT, Pace
+from .loop_metrics import SAMPLED, SHORT, LoopMetrics
 from .poller import DefaultPoller, EpollPoller, SelectorPoller
-from .slow import ATTENTION_SECS, FEW_EVENTS, SLOW, name_of, one_of
+from .slow_callbacks import ATTENTION_SECS, FEW_EVENTS, SLOW, name_of, one_of
 
 TICK = 0.05
 """Seconds: how late a timer may be."""
@@ -90,7 +90,7 @@ class Reactor:
         self.batch_readers: dict[str, BatchReader] = {}
         """By name, in the order in which they are asked: who takes the events of handlers that name it as theirs. What
         all of them leave is for the handlers themselves."""
-        self.pace = Pace()
+        self.metrics = LoopMetrics()
         self._attentive_until = self.now  # see `slow`
         self._accounted = 0.0  # seconds of this turn in callbacks that were timed
         self.on_slow: Callable[[str, float], None] = _ignore
@@ -192,12 +192,12 @@ class Reactor:
     def turn(self, timeout: float | None = None) -> None:
         """One turn; waits at most `timeout` seconds."""
         events = self.poller.poll(self._patience(timeout))
-        clock, pace = self._clock, self.pace
+        clock, metrics = self._clock, self.metrics
         self.now = clock()
-        measured = not pace.turns % SAMPLED
-        pace.turns += 1
+        measured = not metrics.turns % SAMPLED
+        metrics.turns += 1
         if measured:
-            pace.begin(self.now)
+            metrics.begin(self.now)
         attentive = self.now < self._attentive_until
         if events:
             if attentive:
@@ -205,30 +205,30 @@ class Reactor:
             else:
                 self._dispatch(events)
         if measured:
-            pace.lap(clock())
+            metrics.lap(clock())
         if self._tasks:
             self._run_tasks()
         if measured:
-            pace.lap(clock())
+            metrics.lap(clock())
         for timer in self._wheel.advance(self.now):
             self._timed(timer.action, None, self._wheel.fire, timer, self.now)
         if measured:
-            pace.lap(clock())
+            metrics.lap(clock())
         while self._dirty:
             self._flush(attentive)
         if measured:
-            pace.lap(clock())
+            metrics.lap(clock())
         for sock in self._closes:
             sock.close()
         self._closes.clear()
         end = clock()
         if measured:
-            pace.lap(end)
+            metrics.lap(end)
         busy = end - self.now
-        pace.busy += busy
+        metrics.busy += busy
         accounted, self._accounted = self._accounted, 0.0
         if busy > SHORT:
-            pace.lag.observe(busy)
+            metrics.lag.observe(busy)
             if busy - accounted > SLOW:
                 self._look_out(busy - accounted, events, attentive)
 

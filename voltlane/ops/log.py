@@ -15,8 +15,8 @@ from collections import Counter
 
 from ..config import General
 from ..reasons import CloseReason
-from .flow import BoundedHandler
-from .lines import JsonLines, TextLines
+from .bounds import BoundedHandler
+from .formats import JsonLines, TextLines
 
 TRACE = 5
 LEVELS = {

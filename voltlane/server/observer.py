@@ -66,7 +66,7 @@ class Observer:
                 connections=counters.master_connections,
                 full=trunk.full,
             ),
-            loop=self._reactor.pace.summary(),
+            loop=self._reactor.metrics.summary(),
         )
 
     def _queues(self, connections: Iterable[ClientConnection]) -> Queues:

@@ -15,7 +15,7 @@ from ..core.budget import Budget
 from ..core.counters import Counters
 from ..core.hub import BacklogLimits, Hub
 from ..core.meter import MeterLimits
-from ..core.protocols.conversation import Grounds
+from ..core.protocols.handshake import HandshakeContext
 from ..core.readiness import Readiness
 from ..core.registry import Registry
 from ..core.timers import Timer
@@ -31,9 +31,9 @@ from ..lanes.quiet import QuietReads
 from ..net.machine import available_memory
 from ..net.reactor import Reactor
 from ..ops.log import log
-from ..ops.slow import SlowLog
+from ..ops.slow_log import SlowLog
 from ..reasons import CloseReason, Hold
-from ..store.vault import open_vault
+from ..store.session_store import open_store
 from ..trunk.firehose import Firehose
 from ..trunk.trunk import Trunk, TrunkLimits
 from ..wire.crypto import KeyPair
@@ -56,7 +56,7 @@ class Parts:
         self.reactor.on_callback_error = self._on_bug
         self.reactor.on_slow = self._on_slow
         self.budget = Budget(memory_for_queues(config))
-        self.vault = open_vault(config.general, self.reactor, self.counters, key)
+        self.store = open_store(config.general, self.reactor, self.counters, key)
         self.trunk = Trunk(
             self.reactor,
             self.counters,
@@ -93,7 +93,7 @@ class Parts:
         QuietReads(self.clients)
         self.arrivals = Arrivals(
             self.reactor,
-            Grounds(self.vault.key, self.registry, self.budget, os.urandom),
+            HandshakeContext(self.store.key, self.registry, self.budget, os.urandom),
             self.counters,
             self.connection_log,
             self.clients.turns,
@@ -116,7 +116,7 @@ class Parts:
             on_give_up=self._on_no_master,
         )
         self._reaping: Timer | None = None
-        self.vault.restore(self.registry, self.hub, self.trunk)
+        self.store.restore(self.registry, self.hub, self.trunk)
 
     def configure(self, config: Config) -> None:
         """Go by these settings from now on; only the live ones may differ from what `config` was."""
@@ -144,13 +144,13 @@ class Parts:
         """Close everything that is open; what has to outlive the process is written down."""
         self.entrance.close()
         self.firehose.stop()
-        self.vault.seal()
+        self.store.seal()
         self.sampler.stop()
         self.arrivals.close()
         self.clients.farewell()
         self.connection_log.sum_up()
         self.trunk.close(CloseReason.SHUTDOWN)
-        self.vault.leave()
+        self.store.leave()
         if self._reaping is not None:
             self.reactor.cancel(self._reaping)
 

@@ -70,7 +70,7 @@ class Server(Parts):
             set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))
         if self.config.admin.address:
             self.admin = self._open_admin()
-        self.vault.begin()
+        self.store.begin()
 
     @property
     def listen_addresses(self) -> list[Address]:

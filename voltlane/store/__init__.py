@@ -6,5 +6,5 @@ directory   the directory: its lock, who may read its files, files replaced as a
 keyfile     the server's secret
 journal     the append-only file of the sessions: appending, syncing, writing it anew
 backlogs    what waited, from a clean stop to the next start
-vault       all of it, bound to the registry and the reactor
+store       all of it, bound to the registry and the reactor
 """

@@ -12,8 +12,8 @@ from kit.recorders import RecorderLink
 from kit.vectors import VECTORS, cuts, unhex, why
 
 from voltlane.core.budget import Budget
-from voltlane.core.protocols.conversation import Grounds
-from voltlane.core.protocols.v2 import Handshake, Step
+from voltlane.core.protocols.handshake import HandshakeContext
+from voltlane.core.protocols.v2 import Step, V2Handshake
 from voltlane.core.registry import Registry
 from voltlane.core.session import Session, State
 from voltlane.errors import (
@@ -53,7 +53,7 @@ def name(value: Any) -> str:
 class Scene(NamedTuple):
     """A handshake that stands at some step, and a session that it may resume."""
 
-    handshake: Handshake
+    handshake: V2Handshake
     registry: Registry
     session: Session
     challenge: bytes
@@ -68,7 +68,7 @@ def scene_at(step: Step) -> Scene:
         stale_timeout=300, reap_interval=15, max_stale=9, on_end=lambda *_: None, on_stale=lambda: None, now=0.0
     )
     session = registry.open(CLIENT.public, RecorderLink())
-    handshake = Handshake(Grounds(SERVER, registry, Budget(1000), os.urandom))
+    handshake = V2Handshake(HandshakeContext(SERVER, registry, Budget(1000), os.urandom))
     scene, challenge = Scene(handshake, registry, session, b""), b""
     if step is Step.DONE:
         scene = scene_at(Step.PING)
@@ -159,7 +159,7 @@ def test_a_new_client():
     scene = scene_at(Step.IDENTITY)
     assert scene.handshake.receive(encode(PubKey(CLIENT.public))) == b""
     assert scene.handshake.credential == CLIENT.public and scene.handshake.session is None
-    assert not scene.handshake.dear
+    assert not scene.handshake.costly
 
 
 def test_the_answer_that_ends_it():
@@ -283,8 +283,8 @@ def test_a_session_that_ends_under_its_resume(step: Step):
 
 def test_the_key_agreement_is_made_once_a_session():
     scene = scene_at(Step.PROOF)
-    assert scene.handshake.dear and scene.session.secret == KEY
-    again = Handshake(Grounds(SERVER, scene.registry, Budget(1000), os.urandom))
+    assert scene.handshake.costly and scene.session.secret == KEY
+    again = V2Handshake(HandshakeContext(SERVER, scene.registry, Budget(1000), os.urandom))
     again.receive(encode(ProtocolVersion(2)))
     again.receive(encode(ClientId(scene.session.id)))
-    assert not again.dear
+    assert not again.costly

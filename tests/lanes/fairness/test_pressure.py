@@ -130,7 +130,7 @@ def test_who_takes_a_little_now_and_then_is_not_stalled(make: MakeWorld):
     home.master.send(client.id, *payloads)
     for _ in range(8):
         home.pass_(8)
-        client.received.feed(client.sock.recv(16384))
+        client.read_some(16384)
     client.reading = True
     home.pass_(30)
     assert client.got == payloads and not client.ended and home.server.counters.closed == {}
@@ -148,7 +148,7 @@ def test_who_reads_slowly_is_not_stalled_though_the_socket_does_not_say_so(make:
     waiting = outbox.size
     for _ in range(6):
         home.pass_(8)
-        client.received.feed(client.sock.recv(40_000))
+        client.read_some(40_000)
     assert outbox.size == waiting and home.connected() == 1
     home.pass_(25)
     assert home.connected() == 0 and home.server.counters.closed == {CloseReason.WRITE_STALLED: 1}

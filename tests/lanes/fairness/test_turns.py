@@ -30,7 +30,7 @@ class Reader:
         name: object,
         times: int = 1,
         greeting: bool = False,
-        dear: bool = False,
+        costly: bool = False,
         loud: bool = False,
         size: int = QUANTUM,
     ) -> None:
@@ -38,7 +38,7 @@ class Reader:
         self.name = name
         self.times = times
         self.greeting = greeting
-        self.dear = dear
+        self.costly = costly
         self.size = size
         self.flags = LOUD if loud else 0
         self.closed = False
@@ -51,9 +51,9 @@ class Reader:
         self.hall.log.append(self.name)
         if self.error is not None:
             raise self.error
-        if self.dear:
-            self.dear = False
-            self.hall.turns.agreed()
+        if self.costly:
+            self.costly = False
+            self.hall.turns.key_agreed()
         self.times -= 1
         self.hall.turns.spend(self.size)
         if self.times:
@@ -146,18 +146,18 @@ def test_handshakes_have_a_budget_and_key_agreements_are_dear(hall: Hall):
     stand(hall, HANDSHAKE_BUDGET + 10, greeting=True)
     assert len(hall.turn()) == HANDSHAKE_BUDGET
     assert len(hall.turn()) == 10
-    stand(hall, 2 * HANDSHAKE_BUDGET, greeting=True, dear=True)
+    stand(hall, 2 * HANDSHAKE_BUDGET, greeting=True, costly=True)
     assert len(hall.turn()) == HANDSHAKE_BUDGET // KEY_AGREEMENT_COST
     assert len(hall.turn()) == HANDSHAKE_BUDGET // KEY_AGREEMENT_COST
 
 
 def test_a_key_agreement_is_paid_for_once(hall: Hall):
-    stand(hall, 2, greeting=True, dear=True, times=5)
+    stand(hall, 2, greeting=True, costly=True, times=5)
     assert len(hall.turn()) == 10
 
 
 def test_neither_line_holds_the_other_up(hall: Hall):
-    stand(hall, 1000, greeting=True, dear=True)
+    stand(hall, 1000, greeting=True, costly=True)
     quiet = Reader(hall, "quiet")
     quiet.stand()
     assert "quiet" in hall.turn()

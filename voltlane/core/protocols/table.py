@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...wire.framing import Buffer
-from .conversation import WireProtocol
+from .handshake import WireProtocol
 from .v2 import V2
 
 PROTOCOLS: dict[int, WireProtocol] = {0x01: V2}

@@ -29,7 +29,7 @@ from ...wire.v2 import (
     encode,
 )
 from ..session import Session, State
-from .conversation import Grounds, WireProtocol
+from .handshake import HandshakeContext, WireProtocol
 
 PING_FRAME = frame(encode(Ping()))
 
@@ -44,13 +44,13 @@ class Step(Symbol):
     DONE = "nothing"
 
 
-class Handshake:
-    """One connection's. See `Conversation`."""
+class V2Handshake:
+    """One connection's. See `Handshake`."""
 
-    __slots__ = ("_blob", "_challenge", "_grounds", "credential", "dear", "done", "session", "step")
+    __slots__ = ("_blob", "_challenge", "_context", "costly", "credential", "done", "session", "step")
 
-    def __init__(self, grounds: Grounds) -> None:
-        self._grounds = grounds
+    def __init__(self, context: HandshakeContext) -> None:
+        self._context = context
         self._challenge = b""
         self._blob = b""
         self.step = Step.VERSION
@@ -58,15 +58,15 @@ class Handshake:
         self.credential: bytes | None = None
         """A new client's public key."""
         self.session: Session | None = None
-        self.dear = False
+        self.costly = False
 
     @property
     def waits_for(self) -> str:
-        """See Conversation."""
+        """See Handshake."""
         return self.step.value
 
     def receive(self, message: Buffer) -> bytes:
-        """See Conversation."""
+        """See Handshake."""
         packet = decode(message)
         step = _TABLE[self.step].get(type(packet))
         if step is None:
@@ -74,17 +74,17 @@ class Handshake:
         return step(self, packet)
 
     def answer(self, session: Session) -> bytes:
-        """See Conversation."""
+        """See Handshake."""
         return PING_FRAME if self.session is not None else frame(encode(ClientId(session.id)))
 
     def _version(self, packet: ProtocolVersion) -> bytes:
         if packet.version != VERSION:
             raise UnsupportedVersion(f"protocol version {packet.version}; this server speaks {VERSION}")
         self.step = Step.IDENTITY
-        return _greeting(self._grounds.key.public)
+        return _greeting(self._context.key.public)
 
     def _new(self, packet: PubKey) -> bytes:
-        if self._grounds.budget.is_near:  # who comes back is let in: that sets the memory of its backlog free
+        if self._context.budget.is_near:  # who comes back is let in: that sets the memory of its backlog free
             raise NoMemory("no memory for another client")
         check_point(packet.point)
         self.credential = packet.point
@@ -93,14 +93,14 @@ class Handshake:
         return b""
 
     def _resume(self, packet: ClientId) -> bytes:
-        session = self._grounds.registry.sessions.get(packet.client_id)
+        session = self._context.registry.sessions.get(packet.client_id)
         if session is None:
             raise UnknownSession(f"there is no session {packet.client_id}")
         self.session = session
         if session.secret is None:
-            session.secret = session_key(self._grounds.key, session.credential)
-            self.dear = True
-        self._challenge = self._grounds.random(CHALLENGE_SIZE)
+            session.secret = session_key(self._context.key, session.credential)
+            self.costly = True
+        self._challenge = self._context.random(CHALLENGE_SIZE)
         self._blob = seal(session.secret, self._challenge)
         self.step = Step.PROOF
         return frame(encode(Challenge(self._blob)))
@@ -132,12 +132,12 @@ def _greeting(public: bytes) -> bytes:
     return frame(encode(PubKey(public)))
 
 
-V2 = WireProtocol("v2", Handshake)
+V2 = WireProtocol("v2", V2Handshake)
 
 _TABLE: dict[Step, dict[type[Packet], Callable[..., bytes]]] = {
-    Step.VERSION: {ProtocolVersion: Handshake._version},
-    Step.IDENTITY: {PubKey: Handshake._new, ClientId: Handshake._resume},
-    Step.PROOF: {ChallengeResponse: Handshake._prove},
-    Step.PING: {Ping: Handshake._ping},
+    Step.VERSION: {ProtocolVersion: V2Handshake._version},
+    Step.IDENTITY: {PubKey: V2Handshake._new, ClientId: V2Handshake._resume},
+    Step.PROOF: {ChallengeResponse: V2Handshake._prove},
+    Step.PING: {Ping: V2Handshake._ping},
     Step.DONE: {},
 }

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from ...core.admission import Source
 from ...core.counters import Counters
-from ...core.protocols.conversation import Conversation, Grounds
+from ...core.protocols.handshake import Handshake, HandshakeContext
 from ...core.timeouts import Timeouts
 from ...core.timers import Timer
 from ...net.poller import HANGUP, WRITE
@@ -24,12 +24,12 @@ from ..connection_log import ConnectionLog
 from ..fairness.turns import ENDING, LOUD, Turns
 from ..framing import Framing
 from ..lane import Lane
-from .greeting import Greeting
+from .handshake import HandshakeStage
 from .stage import Stage
 
-OnSession = Callable[["Arrival", Conversation, str, Framing, bytes], None]
+OnSession = Callable[["Arrival", Handshake, str, Framing, bytes], None]
 """Gets whose handshake is done: the reactor still calls the arrival for its socket, which is to be handed over. Then
-the conversation, the protocol's name, the framing, and what was read behind the handshake."""
+the handshake, the protocol's name, the framing, and what was read behind the handshake."""
 
 
 class Arrivals:
@@ -38,7 +38,7 @@ class Arrivals:
     def __init__(
         self,
         reactor: Reactor,
-        grounds: Grounds,
+        context: HandshakeContext,
         counters: Counters,
         log: ConnectionLog,
         turns: Turns,
@@ -47,7 +47,7 @@ class Arrivals:
         on_session: OnSession,
     ) -> None:
         self.reactor = reactor
-        self.grounds = grounds
+        self.context = context
         self.counters = counters
         self.log = log
         self.turns = turns
@@ -107,9 +107,9 @@ class Arrivals:
 
     # ---- for the handshake
 
-    def agreed(self) -> None:
+    def key_agreed(self) -> None:
         """A key agreement was made."""
-        self.turns.agreed()
+        self.turns.key_agreed()
 
     # ---- deadlines
 
@@ -152,7 +152,7 @@ class Arrival(Handler):
         self._given_back = b""
         self._passed = 0  # stages of the lane
         self.unsent = b""
-        """Of our side of the conversation, the bytes of the wire that are not written yet."""
+        """Of our side of the handshake, the bytes of the wire that are not written yet."""
         self.flags = 0
         self.lane = lane
         self.named = True
@@ -165,7 +165,7 @@ class Arrival(Handler):
     # ---- called by the reactor and the turns
 
     def on_event(self, mask: int) -> None:
-        """Handshakes are dear: it is read when its turn comes."""
+        """Handshakes are expensive: it is read when its turn comes."""
         if mask & WRITE and self.unsent:
             self.flush()
         if mask & HANGUP:
@@ -188,7 +188,7 @@ class Arrival(Handler):
             self._passed += 1
             self.stage = stages[passed]()
         else:
-            self.stage = Greeting(self._arrivals, self.lane.framing())
+            self.stage = HandshakeStage(self._arrivals, self.lane.framing())
 
     # ---- for the stages
 

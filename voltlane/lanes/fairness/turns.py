@@ -145,7 +145,7 @@ class Turns:
         self._read_from(second, 0)
         self._read_from(first, 0)
 
-    def agreed(self) -> None:
+    def key_agreed(self) -> None:
         """A handshake has made a key agreement."""
         self._handshakes -= KEY_AGREEMENT_COST - 1
 

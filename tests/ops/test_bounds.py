@@ -10,7 +10,7 @@ import pytest
 from kit.clock import FakeClock
 
 import voltlane.ops.log  # noqa: F401 (it gives the levels their names)
-from voltlane.ops.flow import BoundedHandler
+from voltlane.ops.bounds import BoundedHandler
 
 
 class Written:

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from kit.handlers import POLLERS, Loop
 
-from voltlane.net.slow import ATTENTION_SECS, FEW_EVENTS, SLOW, name_of
+from voltlane.net.slow_callbacks import ATTENTION_SECS, FEW_EVENTS, SLOW, name_of
 from voltlane.reasons import CloseReason
 
 LONG = 0.06

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Callable, TextIO
 
 from ..core.bucket import TokenBucket
-from .lines import event_of
+from .formats import event_of
 
 RESERVED = 4
 """The part of a minute's lines that only warnings and errors may use."""

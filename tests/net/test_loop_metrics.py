@@ -5,7 +5,7 @@ from __future__ import annotations
 from kit.clock import FakeClock
 from kit.handlers import Loop
 
-from voltlane.net.pace import PHASES, SAMPLED
+from voltlane.net.loop_metrics import PHASES, SAMPLED
 
 
 def test_a_turn_is_as_long_as_what_it_does():
@@ -15,7 +15,7 @@ def test_a_turn_is_as_long_as_what_it_does():
     loop.turn(0)
     loop.clock.pass_(5)  # between the turns, as if nothing had happened for a while
     loop.turn(0)
-    summary = loop.pace.summary()
+    summary = loop.metrics.summary()
     assert summary.turns == summary.lag.observed == 3
     assert round(summary.busy_secs, 6) == round(summary.lag.total, 6) == 0.2
     at_most = dict(zip(summary.lag.bounds, summary.lag.counts))
@@ -34,7 +34,7 @@ def test_one_turn_in_many_is_taken_apart():
         loop.call_soon(lambda: loop.clock.pass_(0.3))
         loop.mark_dirty(Dirty())  # type: ignore[arg-type]
         loop.turn(0)
-    phases = loop.pace.summary().phases
+    phases = loop.metrics.summary().phases
     assert {name: round(phase.total, 6) for name, phase in phases.items()} == {
         **dict.fromkeys(PHASES, 0.0),
         "tasks": 0.3,
@@ -42,5 +42,5 @@ def test_one_turn_in_many_is_taken_apart():
     }
     assert all(phase.observed == 1 for phase in phases.values())
     loop.turn(0)
-    assert all(phase.observed == 2 for phase in loop.pace.summary().phases.values())
+    assert all(phase.observed == 2 for phase in loop.metrics.summary().phases.values())
     loop.close()

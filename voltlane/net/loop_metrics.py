@@ -18,7 +18,7 @@ PHASES = ("dispatch", "tasks", "timers", "flush", "closes")
 PHASE_BOUNDS = (0.00001, 0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
 
 
-class Pace:
+class LoopMetrics:
     """One loop's turns."""
 
     __slots__ = ("_phase", "_since", "busy", "lag", "phases", "turns")

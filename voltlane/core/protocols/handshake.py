@@ -11,7 +11,7 @@ from ..registry import Registry
 from ..session import Session
 
 
-class Grounds(NamedTuple):
+class HandshakeContext(NamedTuple):
     """What all conversations of one server share."""
 
     key: KeyPair
@@ -20,7 +20,7 @@ class Grounds(NamedTuple):
     random: Callable[[int], bytes]
 
 
-class Conversation(Protocol):
+class Handshake(Protocol):
     """One connection's handshake, in whole messages. Pure: nothing is sent here, and no session is touched.
 
     Once it is `done`, either `credential` or `session` says who the client is.
@@ -31,9 +31,9 @@ class Conversation(Protocol):
     credential: bytes | None
     """Of a new client: what it will be recognised by, as its session keeps it."""
     session: Session | None
-    """The session being resumed; it is proven once the conversation is done."""
-    dear: bool
-    """Whether it has made a key agreement, by far the dearest thing a handshake can ask for."""
+    """The session being resumed; it is proven once the handshake is done."""
+    costly: bool
+    """Whether it has made a key agreement, by far the most expensive thing a handshake can ask for."""
 
     @property
     def waits_for(self) -> str:
@@ -53,5 +53,5 @@ class WireProtocol(NamedTuple):
     """A protocol: what its messages mean."""
 
     name: str
-    begin: Callable[[Grounds], Conversation]
-    """A conversation with a client whose first message is at hand."""
+    begin: Callable[[HandshakeContext], Handshake]
+    """A handshake with a client whose first message is at hand."""

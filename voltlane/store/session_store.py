@@ -1,4 +1,4 @@
-"""The vault: it keeps the journal up to date with the registry, and gives an earlier process's sessions back.
+"""The store: it keeps the journal up to date with the registry, and gives an earlier process's sessions back.
 
 A new session is written before its client is told the id; what else happens in a turn is written when the turn ends.
 Written means given to the kernel: of that a process that dies loses nothing. It is synced to the disk every
@@ -59,7 +59,7 @@ class Upwards(Protocol):
         ...
 
 
-class NoVault:
+class NoStore:
     """Nothing outlives this process."""
 
     def __init__(self, key: KeyPair) -> None:
@@ -78,14 +78,14 @@ class NoVault:
         """Behind the last connection: keep what waits, and let another process have the directory."""
 
 
-def open_vault(general: General, reactor: Reactor, counters: Counters, key: KeyPair | None) -> NoVault:
-    """The vault that the settings ask for. Without a `key` it is the directory's, or a new one. Raises StateError."""
+def open_store(general: General, reactor: Reactor, counters: Counters, key: KeyPair | None) -> NoStore:
+    """The store that the settings ask for. Without a `key` it is the directory's, or a new one. Raises StateError."""
     if not general.state_dir:
-        return NoVault(key or generate_key())
-    return Vault(StateDirectory(general.state_dir), reactor, counters, general.state_sync_secs, key)
+        return NoStore(key or generate_key())
+    return SessionStore(StateDirectory(general.state_dir), reactor, counters, general.state_sync_secs, key)
 
 
-class Vault(NoVault, Chronicle, Handler):
+class SessionStore(NoStore, Chronicle, Handler):
     """One state directory, in use. `sync_secs`: 0 leaves it to the system when it writes to the disk."""
 
     def __init__(
@@ -123,7 +123,7 @@ class Vault(NoVault, Chronicle, Handler):
     # ---- the earlier process
 
     def restore(self, registry: Registry, hub: Hub, trunk: Upwards) -> None:
-        """See NoVault. Nothing on the disk is changed yet: a server that cannot listen has cost nobody anything."""
+        """See NoStore. Nothing on the disk is changed yet: a server that cannot listen has cost nobody anything."""
         self._registry, self._trunk = registry, trunk
         ledger, self._ledger = self._ledger, Ledger()
         if ledger.lost_bytes:
@@ -149,7 +149,7 @@ class Vault(NoVault, Chronicle, Handler):
             log.info("%d sessions of an earlier process, %d of them over", len(earlier), over)
 
     def begin(self) -> None:
-        """See NoVault."""
+        """See NoStore."""
         with self._directory.refusing(self._directory.path):
             self._write_anew(ID_BLOCK)
             if self._directory.has(BACKLOGS):
@@ -186,7 +186,7 @@ class Vault(NoVault, Chronicle, Handler):
         self._pending.append(record)
 
     def on_event(self, mask: int) -> None:
-        """The vault has no descriptor that is watched."""
+        """The store has no descriptor that is watched."""
 
     def close(self, reason: CloseReason, detail: str = "") -> None:
         """After an error of ours: what is on the disk may be wrong from here on."""
@@ -303,7 +303,7 @@ class Vault(NoVault, Chronicle, Handler):
     # ---- the end
 
     def seal(self) -> None:
-        """See NoVault. The ids that were reserved and not given out are free again."""
+        """See NoStore. The ids that were reserved and not given out are free again."""
         if self._registry.chronicle is not self:
             return
         self.on_flush()
@@ -313,7 +313,7 @@ class Vault(NoVault, Chronicle, Handler):
         self._sealed = True
 
     def leave(self) -> None:
-        """See NoVault."""
+        """See NoStore."""
         waiting, self._sealed = list(self._waiting()) if self._sealed else [], False
         if waiting:
             try:

@@ -269,7 +269,7 @@ def test_a_mistake_does_not_take_back_what_was_right_before_it(make: MakeWorld, 
     owner.cut()
     home.settle()
     agreements: list[None] = []
-    monkeypatch.setattr(home.server.clients.turns, "agreed", lambda: agreements.append(None))
+    monkeypatch.setattr(home.server.clients.turns, "key_agreed", lambda: agreements.append(None))
 
     class Guesser(Client):
         def on_challenge(self) -> None:

@@ -1,4 +1,4 @@
-"""The vault: one process after the other on a fake clock, each dying in its own way."""
+"""The store: one process after the other on a fake clock, each dying in its own way."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from voltlane.core.registry import Registry
 from voltlane.core.session import Session, State
 from voltlane.errors import StateError
 from voltlane.reasons import CloseReason, EndReason
-from voltlane.store import vault as module
+from voltlane.store import session_store as module
 from voltlane.store.backlogs import FILE as BACKLOGS
 from voltlane.store.directory import StateDirectory
 from voltlane.store.journal import FILE as JOURNAL
-from voltlane.store.vault import ID_BLOCK, RETRY_SECS, NoVault, Vault
+from voltlane.store.session_store import ID_BLOCK, RETRY_SECS, NoStore, SessionStore
 from voltlane.wire.crypto import generate_key
 
 KEY = generate_key()
@@ -46,7 +46,7 @@ class Trunk(RecorderTrunk):
 
 
 class Process:
-    """What of a server the vault has to do with. `clock`: monotonic, this process's; `wall` goes on between them."""
+    """What of a server the store has to do with. `clock`: monotonic, this process's; `wall` goes on between them."""
 
     def __init__(self, path: Path, wall: FakeClock, *, sync: float = 1.0, most: int = 100, **options: Any) -> None:
         self.loop = Loop(clock=FakeClock(50.0))
@@ -63,10 +63,12 @@ class Process:
             now=self.loop.now,
         )
         self.hub.registry = self.registry
-        self.vault = Vault(StateDirectory(str(path)), self.loop, self.counters, sync, options.get("key", KEY), wall)
-        self.vault.restore(self.registry, self.hub, self.trunk)
+        self.store = SessionStore(
+            StateDirectory(str(path)), self.loop, self.counters, sync, options.get("key", KEY), wall
+        )
+        self.store.restore(self.registry, self.hub, self.trunk)
         if options.get("begin", True):
-            self.vault.begin()
+            self.store.begin()
 
     def open(self) -> Session:
         return self.registry.open(POINT, RecorderLink())
@@ -88,15 +90,15 @@ class Process:
 
     def die(self) -> None:
         """kill -9 between two turns."""
-        self.vault._journal.give_up()
-        self.vault._directory.close()
+        self.store._journal.give_up()
+        self.store._directory.close()
         self.loop.close()
 
     def stop(self) -> None:
-        self.vault.seal()
+        self.store.seal()
         for session in self.registry.live():
             self.hub.lost(session, [(join([b"unread"]), 1)], self.loop.now)
-        self.vault.leave()
+        self.store.leave()
         self.loop.close()
 
 
@@ -267,9 +269,9 @@ def test_after_a_stop_everything_that_waited_is_there(home: Home) -> None:
     for payloads in ([b"one", b"two"], [b"three"]):
         first.hub.deliver({away.id: join(payloads)})
     first.trunk.hold(b"up", 3)
-    first.vault.seal()
+    first.store.seal()
     first.hub.lost(here, [(join([b"unread"]), 1)], first.loop.now)
-    first.vault.leave()
+    first.store.leave()
     home.wall.pass_(10)
     second = home.start()
     assert left(second) == {away.id: TIMEOUT - 10, here.id: TIMEOUT}, "who was here has all the time from now on"
@@ -299,8 +301,8 @@ def test_a_server_that_could_not_start_has_cost_nobody_anything(home: Home) -> N
     first.stop()
     before = {name: (home.path / name).read_bytes() for name in (JOURNAL, BACKLOGS)}
     failed = home.start(begin=False)  # it had no address to listen on
-    failed.vault.seal()
-    failed.vault.leave()
+    failed.store.seal()
+    failed.store.leave()
     assert {name: (home.path / name).read_bytes() for name in (JOURNAL, BACKLOGS)} == before
 
 
@@ -393,7 +395,7 @@ def test_it_is_written_anew_in_slices_when_most_of_it_is_of_the_past(
             process.registry.end(sessions[number % 50])
             sessions[number % 50] = process.open()
     process.turn(5)
-    assert process.loop.timers == 0 and not process.vault._journal.unsynced
+    assert process.loop.timers == 0 and not process.store._journal.unsynced
     assert largest < 5000 + 2 * module.SESSION_SIZE * 50 + 3000
     process.die()
     assert {session.id for session in sessions} == set(home.start().registry.sessions)
@@ -429,12 +431,12 @@ def test_a_full_disk_costs_the_journal_and_nothing_else(
     process.lose(kept)
     process.registry.end(gone)
     process.turn(3 * RETRY_SECS)
-    assert not process.vault.healthy
+    assert not process.store.healthy
     assert 3 <= process.counters.journal_errors <= 5 and disk.calls < 10, "it tries, and does not spin"
     assert caplog.text.count("cannot be written: No space left on device") == 1
     disk.full = False
     process.turn(2 * RETRY_SECS)
-    assert process.vault.healthy and "is written again, after" in caplog.text
+    assert process.store.healthy and "is written again, after" in caplog.text
     after = process.open()
     process.turn()
     process.die()
@@ -447,7 +449,7 @@ def test_a_disk_that_fails_while_the_file_is_written_anew_is_tried_again_once(
     disk = Disk(monkeypatch)
     process = home.start(sync=0)
     session = process.open()
-    process.vault._draft(process.loop.now)
+    process.store._draft(process.loop.now)
     disk.full = True
     process.lose(session)
     process.loop.pass_(0.1, step=0.1)  # the next slice comes before the end of the turn
@@ -455,7 +457,7 @@ def test_a_disk_that_fails_while_the_file_is_written_anew_is_tried_again_once(
     disk.full = False
     process.turn(2 * RETRY_SECS)
     process.die()
-    assert process.vault.healthy and list(left(home.start())) == [session.id]
+    assert process.store.healthy and list(left(home.start())) == [session.id]
 
 
 def test_a_write_that_ends_in_the_middle_of_a_record_harms_none_before_it(
@@ -497,7 +499,7 @@ def test_when_the_reserved_ids_are_used_up_there_are_no_more(home: Home, monkeyp
 def test_an_error_of_ours_is_answered_the_same_way(home: Home) -> None:
     process = home.start()
     session = process.open()
-    process.vault.close(CloseReason.INTERNAL_ERROR, "a bug")
+    process.store.close(CloseReason.INTERNAL_ERROR, "a bug")
     process.turn(2 * RETRY_SECS)
     process.die()
     assert list(home.start().registry.sessions) == [session.id]
@@ -527,11 +529,11 @@ def test_sessions_without_their_key_are_refused(home: Home) -> None:
 def test_the_key_is_the_same_after_a_restart(home: Home) -> None:
     first = home.start(key=None)
     first.die()
-    assert home.start(key=None).vault.key.public == first.vault.key.public
+    assert home.start(key=None).store.key.public == first.store.key.public
 
 
 def test_no_vault_keeps_nothing() -> None:
-    process = NoVault(KEY)
+    process = NoStore(KEY)
     assert process.key is KEY
     process.seal()
     process.leave()

@@ -8,7 +8,7 @@ import pytest
 from kit.world import world
 
 from voltlane.ops.log import log
-from voltlane.ops.slow import PAUSE_SECS, SlowLog
+from voltlane.ops.slow_log import PAUSE_SECS, SlowLog
 
 
 def test_each_callback_has_a_line_in_a_while(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Protocol
 
-from ...core.protocols.conversation import Conversation, Grounds
+from ...core.protocols.handshake import Handshake, HandshakeContext
 from ...core.protocols.table import protocol_of
 from ...reasons import CloseReason
 from ...wire.framing import PREFIX_SIZE
@@ -19,34 +19,34 @@ RECEIVED = 448
 class Host(Protocol):
     """Whose connections these are."""
 
-    grounds: Grounds
+    context: HandshakeContext
 
     @property
-    def on_session(self) -> Callable[[Any, Conversation, str, Framing, bytes], None]:
-        """Gets each connection whose handshake is done, with the conversation, the protocol's name, the framing, and
+    def on_session(self) -> Callable[[Any, Handshake, str, Framing, bytes], None]:
+        """Gets each connection whose handshake is done, with the handshake, the protocol's name, the framing, and
         what was read behind the handshake."""
         ...
 
-    def agreed(self) -> None:
+    def key_agreed(self) -> None:
         """A key agreement was made."""
 
 
-class Greeting(Stage):
+class HandshakeStage(Stage):
     """One connection's handshake."""
 
-    __slots__ = ("_conversation", "_framing", "_host", "_kept", "_protocol")
+    __slots__ = ("_framing", "_handshake", "_host", "_kept", "_protocol")
 
     def __init__(self, host: Host, framing: Framing) -> None:
         self._host = host
         self._framing = framing
-        self._conversation: Conversation | None = None
+        self._handshake: Handshake | None = None
         self._protocol = ""
         self._kept = b""  # a part of a message
 
     @property
     def waits_for(self) -> str:
         """See Stage."""
-        return "a first message" if self._conversation is None else self._conversation.waits_for
+        return "a first message" if self._handshake is None else self._handshake.waits_for
 
     def farewell(self, reason: CloseReason) -> bytes:
         """See Stage."""
@@ -61,32 +61,32 @@ class Greeting(Stage):
 
     def _take(self, newcomer: Newcomer, data: bytes) -> None:
         """Messages of the handshake, and behind the last of them what is for the session already."""
-        conversation, framing, host = self._conversation, self._framing, self._host
-        dear = conversation is not None and conversation.dear
+        handshake, framing, host = self._handshake, self._framing, self._host
+        was_costly = handshake is not None and handshake.costly
         answers, position, stop = b"", 0, len(data)
         try:
-            while conversation is None or not conversation.done:
+            while handshake is None or not handshake.done:
                 message, position = framing.decode(data, position, stop, MAX_HANDSHAKE_FRAME, 1)
                 if not message:
                     break
                 message = message[PREFIX_SIZE:]
-                if conversation is None:
+                if handshake is None:
                     protocol = protocol_of(message)
                     self._protocol = protocol.name
-                    conversation = self._conversation = protocol.begin(host.grounds)
-                answer = conversation.receive(message)
+                    handshake = self._handshake = protocol.begin(host.context)
+                answer = handshake.receive(message)
                 if answer:
                     answers += answer if framing.plain else framing.encode(answer)
         finally:  # a mistake does not take back what was right before it, nor what that has cost
             if not framing.plain:
                 answers += framing.take_reply()
-            if conversation is not None and conversation.dear and not dear:
-                host.agreed()
-            if answers and (conversation is None or not conversation.done):
+            if handshake is not None and handshake.costly and not was_costly:
+                host.key_agreed()
+            if answers and (handshake is None or not handshake.done):
                 newcomer.say(answers)  # where it is done, they go out with the session's first packet
-        if conversation is not None and conversation.done:
+        if handshake is not None and handshake.done:
             newcomer.unsent += answers
-            host.on_session(newcomer, conversation, self._protocol, framing, data[position:])
+            host.on_session(newcomer, handshake, self._protocol, framing, data[position:])
         elif framing.ended:
             newcomer.close(CloseReason.PEER_CLOSED)
         else:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from voltlane.ops.lines import JsonLines, TextLines, event_of
+from voltlane.ops.formats import JsonLines, TextLines, event_of
 from voltlane.ops.log import TRACE
 
 
