@@ -64,7 +64,6 @@ class Peer:
         self.reading = True
         self.ended = False
         """The server has closed, and everything it had written is read."""
-        self.received = FrameBuffer(1 << 24)
         self._sending = b""
         self._boundaries: list[tuple[int, Callable[[], object]]] = []
         self._accepted = 0
@@ -127,8 +126,7 @@ class Peer:
 
     def decode(self, data: bytes) -> list[bytes]:
         """The frames that are whole with these bytes."""
-        self.received.feed(data)
-        return list(self.received)
+        raise NotImplementedError
 
     def on_frame(self, payload: bytes) -> None:
         raise NotImplementedError
@@ -215,9 +213,14 @@ class Master(Peer):
 
     def __init__(self, world: World, send_buffer: int = 1 << 16) -> None:
         super().__init__(world, send_buffer)
+        self._received = FrameBuffer(1 << 24)
         self.log: list[Tagged] = []
         self.data: defaultdict[int, list[bytes]] = defaultdict(list)
         """Data by client, in order."""
+
+    def decode(self, data: bytes) -> list[bytes]:
+        self._received.feed(data)
+        return list(self._received)
 
     def on_frame(self, payload: bytes) -> None:
         tagged = decode_tagged(payload)

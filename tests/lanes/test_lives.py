@@ -67,9 +67,8 @@ class Mortal(Client):
             if not received:
                 self.ended = True
             most -= len(received)
-            self.received.feed(received)
-        for payload in self.received:
-            self.on_frame(payload)
+            for payload in self.decode(received):
+                self.on_frame(payload)
 
     def on_challenge(self) -> None:
         """The test answers."""
@@ -219,8 +218,7 @@ class Lives(RuleBasedStateMachine):
             client.reading = True
             self.world.settle()
             assert client.ended, "the server closes its half, too"
-            client.received.clear()  # the part of a packet: it comes again, whole
-            client.cut()
+            client.cut()  # a part of a packet comes again, whole
             life.upward.append((client.sent, True))
             life.lost_at = self.now
 

@@ -1,14 +1,22 @@
 """Decisions. Nothing here touches a socket, a clock or a log: `now` is an argument, bytes to send go to a `Link`.
 
+hub         where both directions meet
+link        what the core needs of a client's connection
+trunk       what the core and the lanes need of the master's side
+session     identity, how it is proven, and backlog, which outlive a connection; the state table
+registry    every session: ids, look-ups, stale ones in their order, the reaping
+protocols/  what messages mean: the handshake of each protocol
+outbox      bytes on their way to one peer, and its limits
+coded       the same where frames are encoded when they are written
+backlog     packets kept for a stale client
+budget      one account of all memory that is queued anywhere
+admission   who may come in
+networks    addresses and networks
+meter       what one client may send
+bucket      a token bucket, for rates
 timers      the timer wheel
 timeouts    time limits that are the same for all
-bucket      a token bucket, for rates
-budget      one account of all memory that is queued anywhere
-outbox      bytes on their way to one peer, and its limits
-backlog     packets kept for a stale client
-session     identity, key and backlog, which outlive a connection; the state table
-registry    every session: ids, look-ups, stale ones in their order, the reaping
-handshake   the server's side of a new session and of a resume, as a table
-hub         where both directions meet
+readiness   whether this server is of use to clients right now
 counters    what happened, as numbers
+histogram   values counted by size
 """

@@ -14,7 +14,7 @@ from .timers import Timer, TimerWheel
 LAST_ID = 2**64 - 1
 
 
-class Chronicle:
+class SessionJournal:
     """Hears of everything that has to outlive the process, as it happens. This one keeps nothing of it."""
 
     def opened(self, session: Session) -> None:
@@ -48,7 +48,7 @@ class Registry:
         now: float,
     ) -> None:
         self.sessions: dict[int, Session] = {}
-        self.chronicle = Chronicle()
+        self.journal = SessionJournal()
         self.next_id = 1
         self.last_id = LAST_ID
         """Ids up to this one may be given out."""
@@ -83,7 +83,7 @@ class Registry:
         session = Session(self.next_id, credential, link)
         self.next_id += 1
         self.sessions[session.id] = session
-        self.chronicle.opened(session)
+        self.journal.opened(session)
         return session
 
     def restore(self, client_id: int, credential: bytes, left: float, now: float) -> None:
@@ -108,7 +108,7 @@ class Registry:
             self._end(session, EndReason.EXPIRED)
             return
         self._set_aside(session, now + self._stale_timeout)
-        self.chronicle.lost(session)
+        self.journal.lost(session)
         if len(self._stale) > self._max_stale:  # one for one: there may be more of an earlier process, which stay
             self._evict()
         self._on_stale()
@@ -116,7 +116,7 @@ class Registry:
     def resume(self, session: Session, link: Link) -> None:
         """A stale session, or a live one being taken over, has a connection again."""
         if session.state is State.STALE:
-            self.chronicle.resumed(session)
+            self.journal.resumed(session)
         session.move(Event.RESUMED)
         session.link = link
         self._forget_stale(session)
@@ -131,11 +131,11 @@ class Registry:
         session.secret = None
         self._forget_stale(session)
         del self.sessions[session.id]
-        self.chronicle.ended(session)
+        self.journal.ended(session)
 
     def leave_to_the_next(self) -> None:
         """The process ends, its sessions do not: whatever becomes of connections now is no news of them."""
-        self.chronicle = Chronicle()
+        self.journal = SessionJournal()
         self._max_stale = len(self.sessions)
 
     def live(self) -> list[Session]:

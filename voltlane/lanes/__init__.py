@@ -1,13 +1,16 @@
-"""net + wire + core joined, a file a transport.
+"""How clients come in, and their connections from then on.
 
-tcp       clients over TCP or a unix socket, protocol v2, once they have a session
-greeting  before that: the handshake
-quiet     reading those who say little, many at once
-turns     whose turn it is to be read
-sampler   how good each client's link is, as the kernel knows it
-partial   the received part of a frame
-meter     what clients may send a second, and how long they may say nothing
-pressure  clients that do not read
-shed      what goes when there is no memory left
-master    the firehose: the connection to the master, and what outlives one
+table           the lanes there are: scheme, framing, stages; and the data paths of their clients
+lane            what a lane is
+framing         what a framing is: how messages stand in the bytes of a lane
+entry/          from the listening socket to the session
+fairness/       that no client lives at the cost of another
+connection      a client's connection that has a session, whatever its lane
+prefix          the length prefix, and the connections that need no coding
+coded           the connections of every other framing
+quiet           reading those who say little, many at once
+partial         the received part of a message
+clients         all connections: how they begin, and what is done to all of them
+shared          what they share
+connection_log  that they come and go: counted, told, logged
 """

@@ -20,7 +20,7 @@ from ..config import General
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.outbox import Chunk
-from ..core.registry import Chronicle, Registry
+from ..core.registry import Registry, SessionJournal
 from ..core.session import Session, State
 from ..core.timers import Timer
 from ..net.reactor import Handler, Reactor
@@ -85,7 +85,7 @@ def open_store(general: General, reactor: Reactor, counters: Counters, key: KeyP
     return SessionStore(StateDirectory(general.state_dir), reactor, counters, general.state_sync_secs, key)
 
 
-class SessionStore(NoStore, Chronicle, Handler):
+class SessionStore(NoStore, SessionJournal, Handler):
     """One state directory, in use. `sync_secs`: 0 leaves it to the system when it writes to the disk."""
 
     def __init__(
@@ -154,27 +154,27 @@ class SessionStore(NoStore, Chronicle, Handler):
             self._write_anew(ID_BLOCK)
             if self._directory.has(BACKLOGS):
                 self._directory.remove(BACKLOGS)  # given back once, and never again
-        self._registry.chronicle = self
+        self._registry.journal = self
 
     # ---- this process
 
     def opened(self, session: Session) -> None:
-        """See Chronicle. Its client is told the id next."""
+        """See SessionJournal. Its client is told the id next."""
         self._pending.append(opened(session.id, session.credential))
         self.on_flush()
         if session.id + ID_BLOCK // 2 > self._registry.last_id:
             self._reserve()
 
     def lost(self, session: Session) -> None:
-        """See Chronicle."""
+        """See SessionJournal."""
         self._note(self._stale(session))
 
     def resumed(self, session: Session) -> None:
-        """See Chronicle."""
+        """See SessionJournal."""
         self._note(note(Kind.RESUMED, session.id))
 
     def ended(self, session: Session) -> None:
-        """See Chronicle."""
+        """See SessionJournal."""
         self._note(note(Kind.ENDED, session.id))
 
     def _stale(self, session: Session) -> bytes:
@@ -304,7 +304,7 @@ class SessionStore(NoStore, Chronicle, Handler):
 
     def seal(self) -> None:
         """See NoStore. The ids that were reserved and not given out are free again."""
-        if self._registry.chronicle is not self:
+        if self._registry.journal is not self:
             return
         self.on_flush()
         self._managed(self._write_anew, 0)

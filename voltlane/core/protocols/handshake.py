@@ -55,3 +55,5 @@ class WireProtocol(NamedTuple):
     name: str
     begin: Callable[[HandshakeContext], Handshake]
     """A handshake with a client whose first message is at hand."""
+    largest: int
+    """Bytes of the largest message of a handshake that is accepted."""

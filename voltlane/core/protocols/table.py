@@ -8,6 +8,8 @@ from .v2 import V2
 
 PROTOCOLS: dict[int, WireProtocol] = {0x01: V2}
 """By the first byte of a client's first message."""
+LARGEST = max(protocol.largest for protocol in PROTOCOLS.values())
+"""Bytes of the largest first message that is accepted, when it is not known yet whose it is."""
 
 
 def protocol_of(message: Buffer) -> WireProtocol:

@@ -17,6 +17,7 @@ from ...reasons import Symbol
 from ...wire.crypto import CHALLENGE_SIZE, check_point, check_proof, seal, session_key
 from ...wire.framing import Buffer, frame
 from ...wire.v2 import (
+    MAX_HANDSHAKE_FRAME,
     VERSION,
     Challenge,
     ChallengeResponse,
@@ -132,7 +133,7 @@ def _greeting(public: bytes) -> bytes:
     return frame(encode(PubKey(public)))
 
 
-V2 = WireProtocol("v2", V2Handshake)
+V2 = WireProtocol("v2", V2Handshake, MAX_HANDSHAKE_FRAME)
 
 _TABLE: dict[Step, dict[type[Packet], Callable[..., bytes]]] = {
     Step.VERSION: {ProtocolVersion: V2Handshake._version},

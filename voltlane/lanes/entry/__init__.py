@@ -1,1 +1,9 @@
-"""How a connection comes in, from the listening socket to its session."""
+"""How a connection comes in, from the listening socket to its session.
+
+entrance      the listening sockets
+gate          who is let in
+arrival       connections without a session, and their deadlines
+stage         what a stage of them is
+proxy_header  the stage in which a proxy says whose connection it is
+handshake     the last one: the protocol's handshake
+"""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, Callable, Protocol
 
 from ...core.protocols.handshake import Handshake, HandshakeContext
-from ...core.protocols.table import protocol_of
+from ...core.protocols.table import LARGEST, protocol_of
 from ...reasons import CloseReason
 from ...wire.framing import PREFIX_SIZE
-from ...wire.v2 import MAX_HANDSHAKE_FRAME
 from ..framing import Framing
 from .stage import Newcomer, Stage
 
@@ -34,13 +33,13 @@ class Host(Protocol):
 class HandshakeStage(Stage):
     """One connection's handshake."""
 
-    __slots__ = ("_framing", "_handshake", "_host", "_kept", "_protocol")
+    __slots__ = ("_framing", "_handshake", "_host", "_kept", "_largest", "_protocol")
 
     def __init__(self, host: Host, framing: Framing) -> None:
         self._host = host
         self._framing = framing
         self._handshake: Handshake | None = None
-        self._protocol = ""
+        self._protocol, self._largest = "", LARGEST
         self._kept = b""  # a part of a message
 
     @property
@@ -66,13 +65,13 @@ class HandshakeStage(Stage):
         answers, position, stop = b"", 0, len(data)
         try:
             while handshake is None or not handshake.done:
-                message, position = framing.decode(data, position, stop, MAX_HANDSHAKE_FRAME, 1)
+                message, position = framing.decode(data, position, stop, self._largest, 1)
                 if not message:
                     break
                 message = message[PREFIX_SIZE:]
                 if handshake is None:
                     protocol = protocol_of(message)
-                    self._protocol = protocol.name
+                    self._protocol, self._largest = protocol.name, protocol.largest
                     handshake = self._handshake = protocol.begin(host.context)
                 answer = handshake.receive(message)
                 if answer:
@@ -80,11 +79,12 @@ class HandshakeStage(Stage):
         finally:  # a mistake does not take back what was right before it, nor what that has cost
             if not framing.plain:
                 answers += framing.take_reply()
+            done = handshake is not None and handshake.done
             if handshake is not None and handshake.costly and not was_costly:
                 host.key_agreed()
-            if answers and (handshake is None or not handshake.done):
+            if answers and not done:
                 newcomer.say(answers)  # where it is done, they go out with the session's first packet
-        if handshake is not None and handshake.done:
+        if handshake is not None and done:
             newcomer.unsent += answers
             host.on_session(newcomer, handshake, self._protocol, framing, data[position:])
         elif framing.ended:
