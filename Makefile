@@ -18,7 +18,7 @@ installed-bench := $(VENV)/.installed-bench
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check check-native fast bench bench-scaling siege starve fuzz soak clean
+.PHONY: help run test test-quick test-all check check-native fast bench bench-scaling siege starve fuzz soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ endif
 
 test: $(installed-dev) ## the whole test suite (ARGS='tests/wire -x': a part of it, or pytest's options)
 	@$(bin)/python -m pytest -q $(ARGS)
+
+test-quick: $(installed-dev) ## the part of it that needs no other processes, in a minute: for work
+	@$(bin)/python -m pytest -q tests/core tests/wire tests/net tests/ops tests/store tests/lanes tests/trunk tests/server \
+		tests/test_architecture.py tests/test_costs.py tests/test_config.py tests/test_address.py tests/test_docs.py $(ARGS)
 
 test-all: ## the suite on each of CPython 3.9 to 3.13 and PyPy 3 that this machine has
 	@.ci/test-all $(ARGS)
