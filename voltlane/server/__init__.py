@@ -1,9 +1,11 @@
 """A running connection server.
 
-server      `Server`: the composition root, its life and its settings
+server      `Server`: its life, its settings, and what it is asked
 farewell    how one that was asked to stop ends
 reload      reading the settings again while it runs
 service     what a service manager is told
+parts       what it consists of, and how these are joined
+gauges      what there is at the moment
 observer    looking at it: fills the values of `statistics`
 state       the same as a few lines for the log
 oversight   what the admin endpoint is given

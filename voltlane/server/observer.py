@@ -17,8 +17,9 @@ from ..core.outbox import Outbox
 from ..core.session import Session, State
 from ..lanes.connection import ClientConnection
 from ..reasons import CloseReason, EndReason, Hold
-from ..statistics import ClientRow, Clients, ClientsPage, Links, MasterLink, Queues, Statistics
+from ..statistics import ClientRow, ClientsPage, Links, MasterLink, Statistics
 from ..version import __version__
+from .gauges import clients, queues
 from .parts import Parts
 
 LOSS_BOUNDS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -49,17 +50,15 @@ class Observer:
             if isinstance(value, Counter)
         }
         latencies = {name: value.distribution() for name, value in values.items() if isinstance(value, Histogram)}
-        connections = self._clients.connections
-        stale = self._registry.stale_count
         return Statistics(
             version=__version__,
             uptime=self._reactor.time() - self._since,
             counts=MappingProxyType({name: value for name, value in values.items() if isinstance(value, int)}),
             reasons=MappingProxyType(reasons),
             latencies=MappingProxyType(latencies),
-            clients=Clients(len(self._registry.sessions) - stale, stale, len(self._parts.arrivals)),
-            queues=self._queues(connections),
-            links=_links(connections),
+            clients=clients(self._parts),
+            queues=queues(self._parts),
+            links=_links(self._clients.connections),
             master=MasterLink(
                 address=trunk.address or self._config.master.address[0],
                 connected=trunk.connection is not None,
@@ -67,21 +66,6 @@ class Observer:
                 full=trunk.full,
             ),
             loop=self._reactor.metrics.summary(),
-        )
-
-    def _queues(self, connections: Iterable[ClientConnection]) -> Queues:
-        master = self._parts.trunk.outbox
-        waiting = [connection.outbox.size for connection in connections if connection.outbox is not None]
-        backlogs = [session.backlog for session in self._registry.stale() if session.backlog is not None]
-        return Queues(
-            master_bytes=master.size if master is not None else 0,
-            master_packets=master.packets if master is not None else 0,
-            clients_bytes=sum(waiting),
-            clients_waiting=len(waiting),
-            backlog_bytes=sum([backlog.size for backlog in backlogs]),
-            backlog_packets=sum([backlog.packets for backlog in backlogs]),
-            memory_bytes=self._clients.budget.used,
-            memory_limit=self._clients.budget.limit,
         )
 
     # ---- clients
