@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -275,6 +276,20 @@ def test_every_folder_is_a_package():
     """Without an __init__.py a folder would be left out of what is installed."""
     folders = {path.parent for path in PACKAGE.rglob("*.py")}
     assert not [str(folder) for folder in folders if not (folder / "__init__.py").exists()]
+
+
+def test_every_room_says_what_is_in_it():
+    """The docstring of a package's `__init__` names each of its files and rooms."""
+    missing = []
+    for module, source in SOURCES.items():
+        package = PACKAGE.parent.joinpath(*module.split(".")[:-1])
+        if module.endswith(".__init__") and package != PACKAGE:
+            named = set(re.findall(r"\w+", ast.get_docstring(ast.parse(source)) or ""))
+            inside = {
+                path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+            }
+            missing += [f"{module} does not name {name}" for name in sorted(inside - named - {"__init__"})]
+    assert not missing, "\n" + "\n".join(missing)
 
 
 def circles(sources: dict[str, str]) -> list[list[str]]:

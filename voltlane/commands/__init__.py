@@ -4,5 +4,9 @@ serve       the connection server; its configuration file, --check-config, --pri
 demo        the server with the echo backend as its child process
 echo        the echo backend alone
 connect     talk to a server from the terminal
-console     what they share: messages for people
+status      what a running server says of itself, once
+top         the same, again and again
+inquiry     asking a server's admin endpoint, for these two
+report      what they show
+console     what all share: messages for people
 """

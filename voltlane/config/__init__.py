@@ -1,6 +1,7 @@
 """The settings: one table, from which file, environment, flags, validation and documentation are made.
 
 sections    the table: each section a dataclass, each setting a field
+limits      one of its sections: who may connect, and how much of everything there may be
 setting     what is known about one of them, and how a value for it is checked
 forms       what the texts among them may look like
 sources     `load`: flags over environment over file over defaults

@@ -1,1 +1,9 @@
-"""What an operator sees: logging now; statistics and an admin endpoint have their place here."""
+"""Talking to those who run it: the log, and the service manager.
+
+log       the log's set-up, and lines about peers
+formats   what a line looks like: text or JSON
+bounds    how fast the log may grow
+slow_log  lines about callbacks that held the loop up
+watch     who else wants to hear of clients that come and go
+notify    the service manager
+"""

@@ -1,10 +1,10 @@
 """What outlives the process: the server's key, the sessions, after a clean stop what waited (`general.state_dir`).
 
-records     bytes ↔ records, and the head of a file of them
-ledger      what a journal says, record by record: who there is, and how far ids were given out
-directory   the directory: its lock, who may read its files, files replaced as a whole
-keyfile     the server's secret
-journal     the append-only file of the sessions: appending, syncing, writing it anew
-backlogs    what waited, from a clean stop to the next start
-store       all of it, bound to the registry and the reactor
+session_store  all of it, bound to the registry and the reactor
+records        bytes ↔ records, and the head of a file of them
+ledger         what a journal says, record by record: who there is, and how far ids were given out
+directory      the directory: its lock, who may read its files, files replaced as a whole
+keyfile        the server's secret
+journal        the append-only file of the sessions: appending, syncing, writing it anew
+backlogs       what waited, from a clean stop to the next start
 """

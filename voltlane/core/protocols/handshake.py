@@ -12,7 +12,7 @@ from ..session import Session
 
 
 class HandshakeContext(NamedTuple):
-    """What all conversations of one server share."""
+    """What all handshakes of one server share."""
 
     key: KeyPair
     registry: Registry

@@ -8,8 +8,8 @@ it is, that has a shorter one.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from contextlib import suppress
+from typing import Callable
 
 from ...core.admission import Source
 from ...core.counters import Counters
