@@ -7,8 +7,8 @@ Two functions, the same in every form (`plain` says exactly what they do, `loops
 
 Both stop where the loop's simple case ends: at a frame that is not whole yet, at one of more than `most` bytes, and
 `group` also at a frame that is not plain data. What stands there is for the caller to look at, once a batch instead of
-once a packet. `runs` and `plain` are two of the forms, `_native` is the third; `views` does what `group` leaves of large
-packets, in place.
+once a packet. `runs` and `plain` are two of the forms, `_native` is the third; `views` does in place what `group`
+leaves of large packets.
 """
 
 from __future__ import annotations
