@@ -28,12 +28,14 @@ def demo(flags: Mapping[str, str], file: Path | None) -> int:
     settings = config.load(file or find_file(), os.environ, flags)
     with _echo_child() as backend:
         server = start(replace(settings, master=replace(settings.master, address=(backend,))))
-        address, wanted = server.listen_addresses[0], parse_listener(settings.listener.address[0])
-        nearby = address._replace(scheme="", host=_LOOPBACK.get(wanted.host, address.host))
         for address in server.listen_addresses:
             show(f"voltlane: clients connect to {address}")
         show(f"voltlane: echo backend at {backend}")
-        show(f"voltlane: try it in a second terminal:  {command_line('connect', str(nearby))}")
+        for address, text in zip(server.listen_addresses, settings.listener.address):
+            if not address.scheme:  # `connect` speaks no other lane
+                nearby = address._replace(host=_LOOPBACK.get(parse_listener(text).host, address.host))
+                show(f"voltlane: try it in a second terminal:  {command_line('connect', str(nearby))}")
+                break
         return server.run()
 
 

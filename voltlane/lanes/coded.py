@@ -38,8 +38,7 @@ class CodedConnection(ClientConnection):
 
     def receive(self, most: int) -> int:
         """See Client."""
-        if not self.flags & LOUD:
-            most = FIRST_QUANTUM
+        most = min(most, FIRST_QUANTUM)  # however much work the framing makes of it
         shared = self.shared
         assert self.sock is not None
         try:
@@ -62,7 +61,7 @@ class CodedConnection(ClientConnection):
         if isinstance(partial, Gathered) and partial.data:
             partial.data += view[position:stop]
             data, position, stop = partial.data, 0, len(partial.data)
-        while position < stop and self.session is not None:
+        while position < stop and self.session is not None and not framing.ended:
             chunk, end = framing.decode(data, position, stop, limit)
             words = framing.take_reply()
             if words:
@@ -106,15 +105,18 @@ class CodedConnection(ClientConnection):
             self.try_send(answer, 0)
 
     def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
-        """See Stream."""
-        if self.sock is None:
-            return False
-        self._queue(chunk, packets, 0)
-        return self.try_flush()
+        """See Stream. Who sends is the master's connection, which is not to suffer from a mistake in a framing."""
+        self.reactor.guard(self, self._send, chunk, packets)
+        return self.sock is not None and self.outbox is None
 
     def try_send_views(self, views: Sequence[Chunk | memoryview], packets: int) -> bool:
         """See Stream."""
         return self.try_send(b"".join(views), packets)
+
+    def _send(self, chunk: Chunk, packets: int) -> None:
+        if self.sock is not None:
+            self._queue(chunk, packets, 0)
+            self.try_flush()
 
     def say(self, words: bytes) -> None:
         """Send bytes of the wire that are no frame, as soon as they cut none."""

@@ -37,13 +37,17 @@ class Framing:
         return False
 
     def decode(self, data: Buffer, start: int, stop: int, limit: int, most: int = EVERY) -> tuple[bytes, int]:
-        """The whole messages at the beginning of `data[start:stop]`, `most` of them, and the position behind the last
-        byte used.
+        """The whole messages at the beginning of `data[start:stop]`, at most `most` of them, and the position behind
+        the last byte used.
 
-        What is left is the beginning of a message, and comes again with more behind it. What may be used without a
-        message coming of it (words of the framing's own, a part of a message that is kept here) need not be left.
+        `data` is borrowed: what is kept is copied. What is left is the beginning of a message, and comes again with
+        more behind it. What may be used without a message coming of it (words of the framing's own, a part of a message
+        that is kept here) need not be left, but nothing behind the last of `most` messages is used. It is called again
+        until nothing is used any more, or the peer has `ended`.
+
         Raises FrameTooLarge for a message over `limit` bytes as soon as it is announced, and another ProtocolError for
-        what is none; only for what stands first: the messages before a mistake are returned before it is raised.
+        what is none; but the messages before a mistake are returned before it is raised. Words of the framing's own
+        need a limit of its own: the part of one that has come is kept by the caller, whatever its size.
         """
         raise NotImplementedError
 
@@ -60,5 +64,5 @@ class Framing:
         return b""
 
     def farewell(self, reason: CloseReason) -> bytes:
-        """Bytes of the wire to end with when we close."""
+        """Bytes of the wire to end with, for whatever reason; left out where they would cut a message."""
         return b""

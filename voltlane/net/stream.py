@@ -19,8 +19,6 @@ from .sockets import half_close
 WRITE_QUANTUM = 1 << 20
 """Bytes written to one stream before the others have their turn."""
 
-_HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
-
 
 class Stream(Handler):
     """A connected socket in a reactor. Subclasses say what to read and what to do about pressure and closing."""
@@ -182,6 +180,7 @@ class Stream(Handler):
 def _send_views(sock: socket.socket, views: Sequence[Chunk | memoryview]) -> int:
     if len(views) == 1:
         return sock.send(views[0])
-    if _HAS_SENDMSG:
+    try:
         return sock.sendmsg(views)
-    return sock.send(b"".join(views))
+    except (AttributeError, NotImplementedError):  # not on every system, and not on sockets with something in between
+        return sock.send(b"".join(views))

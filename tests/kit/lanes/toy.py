@@ -7,10 +7,9 @@ short, masked payloads, a ping that must be answered between packets, and a word
 
 from __future__ import annotations
 
-import socket
 from struct import Struct
-from typing import Any
 
+from kit.sockets import ShortReads
 from kit.speaker import Speaker as Base
 
 from voltlane.errors import FrameTooLarge, MalformedPacket
@@ -29,35 +28,6 @@ MASKS = [bytes(byte ^ mask for byte in range(256)) for mask in range(256)]
 
 def pack(kind: bytes, payload: bytes, mask: int) -> bytes:
     return HEAD.pack(kind, len(payload), mask) + payload.translate(MASKS[mask])
-
-
-class ShortReads:
-    """A socket that gives little at a time though there is more, as one with records in it does."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def recv(self, size: int) -> bytes:
-        """Full, or there is no more for now: that is what the rest of the server takes it for."""
-        with memoryview(bytearray(size)) as space:
-            return bytes(space[: self.recv_into(space)])
-
-    def recv_into(self, space: memoryview, most: int = 0) -> int:
-        filled, most = 0, most or len(space)
-        while filled < most:
-            try:
-                received = self._sock.recv_into(space[filled : min(most, filled + 1000)])
-            except BlockingIOError:
-                if filled:
-                    break
-                raise
-            if not received:
-                break
-            filled += received
-        return filled
 
 
 class Preamble(Stage):

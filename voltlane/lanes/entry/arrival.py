@@ -168,6 +168,8 @@ class Arrival(Handler):
         """Handshakes are expensive: it is read when its turn comes."""
         if mask & WRITE and self.unsent:
             self.flush()
+            if not self.unsent:  # for which a stage may have waited
+                self._arrivals.turns.enqueue(self, True)
         if mask & HANGUP:
             self.flags |= ENDING
         if mask != WRITE:
@@ -187,6 +189,7 @@ class Arrival(Handler):
         if stages and passed < len(stages):
             self._passed += 1
             self.stage = stages[passed]()
+            self.stage.begin(self)
         else:
             self.stage = HandshakeStage(self._arrivals, self.lane.framing())
 

@@ -65,9 +65,12 @@ class HandshakeStage(Stage):
         answers, position, stop = b"", 0, len(data)
         try:
             while handshake is None or not handshake.done:
+                before = position
                 message, position = framing.decode(data, position, stop, self._largest, 1)
                 if not message:
-                    break
+                    if position == before or framing.ended:
+                        break
+                    continue
                 message = message[PREFIX_SIZE:]
                 if handshake is None:
                     protocol = protocol_of(message)

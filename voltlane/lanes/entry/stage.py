@@ -20,18 +20,20 @@ class Newcomer(Protocol):
     unsent: bytes
     """Of our side, the bytes of the wire that are not written yet."""
     sock: socket.socket | None
-    """Its socket; None once it is closed. A stage may put another with the same descriptor in its place."""
+    """Its socket; None once it is closed. A stage may put another with the same descriptor in its place, while nothing
+    is unsent; when what was is out, the stage is asked again."""
 
     def read(self, most: int) -> bytes | None:
-        """What was given back, else one recv of at most so many bytes. None: there is nothing now, and whatever follows
-        from that is done. A stage reads once each time it is called, so that others have their turn."""
+        """What was given back, all of it, else one recv of at most so many bytes. None: there is nothing now, or the
+        peer has left, and whatever follows from that is done. A stage reads once each time it is called, so that others
+        have their turn; it is called again if there may be more."""
         ...
 
     def give_back(self, data: bytes) -> None:
-        """Leave bytes that were read to the next stage."""
+        """Leave bytes that were read to the next stage; behind another socket, as that one would have given them."""
 
     def peek(self, most: int) -> bytes | None:
-        """As `read`, but it stays in the socket: for a stage behind which something else reads from there."""
+        """As `read`, but it stays in the socket: for a stage before all those that read, or replace the socket."""
         ...
 
     def skip(self, size: int) -> None:
@@ -55,7 +57,10 @@ class Stage:
     @property
     def waits_for(self) -> str:
         """What the peer has to send next, for the log."""
-        raise NotImplementedError
+        return "anything"
+
+    def begin(self, newcomer: Newcomer) -> None:
+        """It is this stage's turn, and perhaps the server's to speak first."""
 
     def go_on(self, newcomer: Newcomer) -> bool:
         """There may be something to read. True: the connection is through, and goes on with the next stage at once.
@@ -65,5 +70,5 @@ class Stage:
         raise NotImplementedError
 
     def farewell(self, reason: CloseReason) -> bytes:
-        """Bytes of the wire to end with when we close."""
+        """Bytes of the wire to end with, for whatever reason; left out while something is unsent."""
         return b""

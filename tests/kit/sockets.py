@@ -1,0 +1,36 @@
+"""Sockets with something in between, as TLS has it."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+
+class ShortReads:
+    """One that gives little at a time though there is more; to the rest of the server it reads on, as it has to."""
+
+    PIECE = 1000
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def recv(self, size: int) -> bytes:
+        with memoryview(bytearray(size)) as space:
+            return bytes(space[: self.recv_into(space)])
+
+    def recv_into(self, space: memoryview, most: int = 0) -> int:
+        filled, most = 0, most or len(space)
+        while filled < most:
+            try:
+                received = self._sock.recv_into(space[filled : min(most, filled + self.PIECE)])
+            except OSError:
+                if filled:
+                    break  # an error behind what was read is for the next call
+                raise
+            if not received:
+                break
+            filled += received
+        return filled
