@@ -185,8 +185,9 @@ class Model:
 
     def expect_taken(self) -> None:
         """The frames not written whole, without the conversation; what is on the wire are the others, and a part."""
-        left = self.frames[self.whole :]
+        left, cut = self.frames[self.whole :], self.written > 0
         taken = self.outbox.take()
+        assert self.outbox.within_frame == cut, "nothing may be said to this peer any more"
         assert split(b"".join(chunk for chunk, _ in taken)) == [payload for payload, data in left if data]
         assert all(packets == len(split(bytes(chunk))) for chunk, packets in taken)
         assert all(chunk for chunk, _ in taken)
@@ -196,7 +197,7 @@ class Model:
         outbox = self.outbox
         assert not outbox and outbox.size == outbox.packets == outbox.packets_at_most == 0
         assert outbox.held == self.budget.used == 0 and self.budget.largest() is None
-        assert not outbox.within_frame and outbox.take() == []
+        assert outbox.take() == []
 
 
 @pytest.fixture
@@ -451,6 +452,28 @@ def test_a_replay_is_as_long_as_it_is(few: None):
     assert outbox.judge(2, 0, 300) is Verdict.SLOW, "nothing is left of the exemption"
 
 
+def test_a_replay_that_is_partly_out_hides_nothing(few: None):
+    """As in an outbox that does not encode."""
+    outbox = CodedOutbox(Netstrings())
+    outbox.append(join([b"x" * 996]))
+    outbox.exempt()
+    (view,) = outbox.views()
+    outbox.advance(len(view) - 100)
+    outbox.append(join([b"y" * 96] * 3))
+    assert outbox.judge(3, 0, 300) is Verdict.FINE and outbox.judge(3, 0, 299) is Verdict.FULL
+
+
+def test_nothing_stays_exempt_when_a_replay_is_through():
+    outbox = CodedOutbox(Netstrings())
+    outbox.say(b"!words that were there first;")
+    outbox.append(join([b"replay"]))
+    outbox.exempt()
+    while outbox:
+        outbox.advance(len(b"".join(map(bytes, outbox.views()))))
+    outbox.append(join([b"new"] * 3))
+    assert outbox.judge(2, 0, 100) is Verdict.SLOW
+
+
 # ---- the peer is gone
 
 
@@ -470,7 +493,7 @@ def test_rewind_goes_back_to_the_first_frame_that_is_not_whole(few: None):
         outbox.say(b"!never;")
         outbox.rewind()
         left = [*first[whole:], b"four"]
-        assert outbox.size == size_of(left) and outbox.packets == len(left) and not outbox.within_frame
+        assert outbox.size == size_of(left) and outbox.packets == len(left)
         outbox.prepend(join([b"notice"]), 1)
         assert outbox.size == size_of([b"notice", *left]) and outbox.packets == 1 + len(left)
         wire = b"".join(map(bytes, outbox.views()))
@@ -512,6 +535,7 @@ def test_clear_forgets_everything(few: None, cut: int):
     model.say()
     model.outbox.clear()
     model.expect_empty()
+    assert model.outbox.within_frame == (cut > 0), "but that a frame was cut"
     model.outbox.append(join([b"new"] * 3), 3)
     assert model.outbox.judge(2, 0, 99) is Verdict.SLOW and model.outbox.size == 21
     assert b"".join(map(bytes, model.outbox.views())) == b"3:new," * 3

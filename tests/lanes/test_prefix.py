@@ -8,7 +8,7 @@ from kit.vectors import VECTORS
 
 from voltlane.errors import FrameTooLarge
 from voltlane.lanes.framing import EVERY
-from voltlane.lanes.prefix import LENGTH_PREFIX, LengthPrefix
+from voltlane.lanes.prefix import LengthPrefix
 from voltlane.reasons import CloseReason
 from voltlane.wire.framing import frame
 
@@ -27,7 +27,7 @@ def whole_at(cut: int) -> int:
 
 def decode(data: bytes, limit: int = LIMIT, most: int = EVERY) -> tuple[list[bytes], int]:
     """All of it from its beginning, and the position."""
-    chunk, position = LENGTH_PREFIX.decode(data, 0, len(data), limit, most)
+    chunk, position = LengthPrefix().decode(data, 0, len(data), limit, most)
     assert chunk == data[:position]
     return split(chunk), position
 
@@ -38,7 +38,7 @@ def decode(data: bytes, limit: int = LIMIT, most: int = EVERY) -> tuple[list[byt
 @pytest.mark.parametrize("kind", BUFFERS, ids=["bytes", "bytearray", "memoryview"])
 def test_the_whole_stream_out_of_any_buffer(kind):
     buffer = kind(STREAM)
-    chunk, position = LENGTH_PREFIX.decode(buffer, 0, len(STREAM), LIMIT)
+    chunk, position = LengthPrefix().decode(buffer, 0, len(STREAM), LIMIT)
     assert type(chunk) is bytes and (chunk, position) == (STREAM, len(STREAM))
 
 
@@ -50,7 +50,7 @@ def test_the_golden_stream():
 
 def test_nothing():
     assert decode(b"") == ([], 0)
-    assert LENGTH_PREFIX.decode(STREAM, 7, 7, LIMIT) == (b"", 7)
+    assert LengthPrefix().decode(STREAM, 7, 7, LIMIT) == (b"", 7)
 
 
 def test_byte_by_byte():
@@ -78,7 +78,7 @@ def test_what_is_around_it_is_not_looked_at():
     for behind in (b"\xff" * 9, bytes(2000)):
         for cut in range(len(STREAM) + 1):
             buffer = b"\xff" * 5 + STREAM[:cut] + behind
-            chunk, position = LENGTH_PREFIX.decode(buffer, 5, 5 + cut, LIMIT)
+            chunk, position = LengthPrefix().decode(buffer, 5, 5 + cut, LIMIT)
             assert split(chunk) == PAYLOADS[: whole_at(cut)] and position == 5 + len(chunk)
 
 
@@ -96,14 +96,14 @@ def test_as_many_as_are_wanted():
 def test_one_at_a_time():
     position, received = 0, []
     while position < len(STREAM):
-        chunk, position = LENGTH_PREFIX.decode(STREAM, position, len(STREAM), LIMIT, 1)
+        chunk, position = LengthPrefix().decode(STREAM, position, len(STREAM), LIMIT, 1)
         received += split(chunk)
     assert received == PAYLOADS
 
 
 def test_what_was_returned_stays_when_the_buffer_is_used_again():
     scratch = bytearray(STREAM)
-    chunk, _ = LENGTH_PREFIX.decode(scratch, 0, len(scratch), LIMIT)
+    chunk, _ = LengthPrefix().decode(scratch, 0, len(scratch), LIMIT)
     scratch[:] = bytes(len(scratch))
     assert chunk == STREAM
 
@@ -140,7 +140,7 @@ def test_what_was_right_before_a_mistake_comes_first():
             payloads, position = decode(stream + behind)
             assert payloads == PAYLOADS[:count] and position == len(stream)
             with pytest.raises(FrameTooLarge):
-                LENGTH_PREFIX.decode(stream + behind, position, len(stream + behind), LIMIT)
+                LengthPrefix().decode(stream + behind, position, len(stream + behind), LIMIT)
 
 
 def test_a_mistake_behind_what_is_wanted_is_for_later():
@@ -155,13 +155,19 @@ def test_a_mistake_behind_what_is_wanted_is_for_later():
 
 @pytest.mark.parametrize("kind", BUFFERS, ids=["bytes", "bytearray", "memoryview"])
 def test_a_chunk_is_on_the_wire_as_it_is(kind):
-    encoded = LENGTH_PREFIX.encode(kind(STREAM))
+    encoded = LengthPrefix().encode(kind(STREAM))
     assert type(encoded) is bytes and encoded == STREAM
 
 
 def test_whole_at_every_byte():
     for written in range(len(STREAM)):
-        assert LENGTH_PREFIX.whole(STREAM, written) == whole_at(written)
+        assert LengthPrefix().whole(STREAM, written) == whole_at(written)
+
+
+@pytest.mark.parametrize("count", [0, 1, len(PAYLOADS)])
+def test_whole_where_all_of_it_is_written(count: int):
+    stream = join(PAYLOADS[:count])
+    assert LengthPrefix().whole(stream, len(stream)) == count
 
 
 def test_one_does_for_everybody():

@@ -32,11 +32,12 @@ class Coder(Protocol):
 class CodedOutbox(Outbox):
     """See the module's docstring. `size` and `packets` are those of frames, whatever is on the wire."""
 
-    __slots__ = ("_between", "_coder", "_encoded", "_out", "_source", "_written")
+    __slots__ = ("_between", "_coder", "_cut", "_encoded", "_out", "_source", "_written")
 
     def __init__(self, coder: Coder, budget: Budget | None = None, owner: object = None) -> None:
         super().__init__(budget, owner)
         self._coder = coder
+        self._cut = False
         self._between = b""  # bytes of the wire that go out before the next frame
         self._encoded = b""  # what is being written: frames, or what is said between them
         self._written = 0  # bytes of that
@@ -54,8 +55,8 @@ class CodedOutbox(Outbox):
 
     @property
     def within_frame(self) -> bool:
-        """Whether a part of what is being written is out: nothing else may be said before the rest of it."""
-        return self._written > 0
+        """Whether a part of what is being written is out, or was when the rest was taken: nothing else may be said."""
+        return self._cut or self._written > 0
 
     def views(self) -> list[Chunk | memoryview]:
         """See Outbox."""
@@ -67,21 +68,21 @@ class CodedOutbox(Outbox):
         """See Outbox."""
         self._written += written
         total, source = len(self._encoded), self._source
-        if self._written < total:  # of frames, the part of them that is out
-            out = (source or total) * self._written // total
-            self.size -= out - self._out
-            self._out = out
-            return
-        self.size += self._out
-        self._encoded, self._written, self._source, self._out = b"", 0, 0, 0
-        if source:
-            super().advance(source)
-        else:
-            self.size -= total
-            self.drop_chunks(1, total)
+        out = (source or total) * self._written // total  # of frames, as much of them as is out of what they became
+        size = self.size - (out - self._out)
+        exempt = max(0, self._exempt - (out - self._out))
+        self._out = out
+        if self._written == total:
+            self._encoded, self._written, self._source, self._out = b"", 0, 0, 0
+            if source:
+                super().advance(source)
+            else:
+                self.drop_chunks(1, total)
+        self.size, self._exempt = size, exempt
 
     def rewind(self) -> None:
         """See Outbox."""
+        self._cut = self.within_frame
         source, whole = self._source, 0
         if source and self._written:
             whole = self._coder.whole(self._encoded, self._written)
@@ -93,6 +94,7 @@ class CodedOutbox(Outbox):
 
     def clear(self) -> None:
         """See Outbox."""
+        self._cut = self.within_frame
         self._between = self._encoded = b""
         self._written = self._source = self._out = 0
         super().clear()

@@ -63,11 +63,11 @@ class CodedConnection(ClientConnection):
             data, position, stop = partial.data, 0, len(partial.data)
         while position < stop and self.session is not None and not framing.ended:
             chunk, end = framing.decode(data, position, stop, limit)
-            words = framing.take_reply()
-            if words:
-                self.say(words)
             if chunk:
                 self.pass_on(chunk, memoryview(chunk), 0, len(chunk), self.client_id)
+            words = framing.take_reply()
+            if words:  # behind that, since it may be too much for who does not read, and end the session
+                self.say(words)
             if end == position:
                 break
             position = end

@@ -10,7 +10,7 @@ import socket
 
 from ..errors import FrameTooLarge
 from ..wire.batch import retag
-from ..wire.framing import PREFIX, PREFIX_SIZE, Buffer, frame_at
+from ..wire.framing import PREFIX, PREFIX_SIZE, Buffer
 from ..wire.tagged import HEADER, TAG_SIZE
 from .connection import ClientConnection
 from .fairness.turns import FIRST_QUANTUM, LOUD
@@ -51,7 +51,13 @@ class LengthPrefix(Framing):
 
     def whole(self, encoded: bytes, written: int) -> int:
         """See Framing."""
-        return frame_at(encoded, written)[1]
+        position = count = 0
+        while position < len(encoded):
+            position += PREFIX_SIZE + PREFIX.unpack_from(encoded, position)[0]
+            if position > written:
+                break
+            count += 1
+        return count
 
 
 LENGTH_PREFIX = LengthPrefix()

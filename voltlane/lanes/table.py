@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .connection import ClientConnection
 from .lane import Lane
-from .prefix import LENGTH_PREFIX, LengthPrefix, PrefixConnection
+from .prefix import LengthPrefix, PrefixConnection
 
-TCP = Lane("tcp", lambda: LENGTH_PREFIX)
+TCP = Lane("tcp", LengthPrefix)
 
 LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP,)}
 """By scheme. Unix sockets are of the lane tcp: what is on them is the same."""

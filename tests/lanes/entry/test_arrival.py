@@ -17,7 +17,7 @@ from voltlane.errors import MalformedPacket, UnexpectedPacket
 from voltlane.lanes.entry.stage import Newcomer, Stage
 from voltlane.lanes.fairness.turns import FIRST_QUANTUM
 from voltlane.lanes.lane import Lane
-from voltlane.lanes.prefix import LENGTH_PREFIX, LengthPrefix
+from voltlane.lanes.prefix import LengthPrefix
 from voltlane.reasons import BY_PEER, CloseReason
 from voltlane.wire.framing import frame
 from voltlane.wire.v2 import ProtocolVersion, PubKey, encode
@@ -64,6 +64,14 @@ class Line(Stage):
 
     def farewell(self, reason: CloseReason) -> bytes:
         return self.bye and self.bye + reason.name.encode()
+
+
+class First(Line):
+    """Says what it has to say before it hears anything."""
+
+    def begin(self, newcomer: Newcomer) -> None:
+        newcomer.say(self.answer)
+        self.answer = b""
 
 
 class Refusing(Line):
@@ -163,7 +171,7 @@ class Listener(Client):
 
 def lane(*stages: Callable[[], Stage]) -> Any:
     """A lane of the length prefix with these stages, as the kit has its own."""
-    return SimpleNamespace(LANE=Lane("test", lambda: LENGTH_PREFIX, stages), Speaker=tcp.Speaker)
+    return SimpleNamespace(LANE=Lane("test", LengthPrefix, stages), Speaker=tcp.Speaker)
 
 
 def keep(*stages: Callable[[], Stage]) -> tuple[Any, list[Any]]:
@@ -269,6 +277,52 @@ def test_a_stage_answers_before_the_handshake_does(make: MakeWorld):
     client.write(b"b\n" + HELLO)
     home.settle()
     assert client.heard.startswith(b"first second \x23\0\0\0\x02") and home.connected() == 1
+
+
+def test_a_stage_speaks_first(make: MakeWorld):
+    """When it is its turn, and not before."""
+    home = make()
+    client = Listener(home, lane=lane(lambda: First("one", answer=b"hello "), lambda: First("two", answer=b"again ")))
+    home.settle()
+    assert client.heard == b"hello "
+    client.write(b"a\n")
+    home.settle()
+    assert client.heard == b"hello again "
+    client.write(b"b\n" + HELLO)
+    home.settle()
+    assert client.heard.startswith(b"hello again \x23\0\0\0\x02") and home.connected() == 1
+
+
+def test_nobody_is_spoken_to_before_its_proxy_has_spoken(make: MakeWorld):
+    home = make(PROXIED)
+    client = Listener(home, lane=lane(lambda: First("one", answer=b"hello ")), address=PROXY)
+    home.settle()
+    assert client.heard == b""
+    client.write(HEADER)
+    home.settle()
+    assert client.heard == b"hello "
+
+
+def test_what_is_unsent_goes_out_when_there_is_room(make: MakeWorld):
+    """Though nothing is read meanwhile; and a stage that waited for that is asked again."""
+
+    class Patient(Stage):
+        def go_on(self, newcomer: Newcomer) -> bool:
+            return not newcomer.unsent
+
+    home = make()
+    client = Listener(home, lane=lane(lambda: First("one", answer=b"x" * 1_000_000), Patient, Shift))
+    client.reading = False
+    client.write(b"a\n")
+    home.settle()
+    (arrival,) = home.server.arrivals._all.items()
+    assert isinstance(arrival.stage, Patient)
+    client.reading = True
+    home.settle()
+    assert client.heard == b"x" * 1_000_000 and isinstance(arrival.stage, Shift)
+    client.write(b"shift\n" + shift(HELLO))
+    home.settle()
+    assert client.heard[1_000_000:].startswith(b"clear\n" + shift(b"shifted\n\x23\0\0\0\x02"))
 
 
 def test_answers_wait_for_room_in_the_socket(make: MakeWorld):
@@ -439,14 +493,16 @@ def test_the_end_of_the_server_is_told_too(make: MakeWorld):
 
 def test_a_farewell_does_not_cut_what_was_said_before(make: MakeWorld):
     """What is written in part has to be whole before anything else: a peer could not tell the one from the other."""
-    home = make({"clients.handshake_secs": 5})
+    home = make()
     chatty = lane(lambda: Line("one", answer=b"x" * 1_000_000), lambda: Line("two", bye=b"bye"))
     client = Listener(home, lane=chatty)
     client.reading = False
     client.write(b"a\n")
-    home.pass_(6)
-    client.reading = True
     home.settle()
+    client.read()  # there is room in its socket, which nobody knows yet
+    home.server.arrivals.close()
+    home.loop.turn(0)
+    client.read()
     assert client.ended and 0 < len(client.heard) < 1_000_000 and set(client.heard) == {ord("x")}
 
 
@@ -498,7 +554,7 @@ def test_an_error_of_ours_costs_one_connection(make: MakeWorld):
 def test_an_error_of_ours_in_making_what_comes_next(make: MakeWorld, what: str):
     """It is the one before it that ends then, with its farewell."""
     home = make()
-    row = Lane("test", lambda: LENGTH_PREFIX, (lambda: Line("one", bye=b"bye "),))
+    row = Lane("test", LengthPrefix, (lambda: Line("one", bye=b"bye "),))
     if what == "stage":
         row = row._replace(stages=(*row.stages, lambda: 1 / 0))  # type: ignore[arg-type, return-value]
     else:
@@ -509,6 +565,39 @@ def test_an_error_of_ours_in_making_what_comes_next(make: MakeWorld, what: str):
     assert client.ended and client.heard == b"bye INTERNAL_ERROR" and closed(home) == {CloseReason.INTERNAL_ERROR: 1}
     assert len(home.loop.bugs) == 1 and home.connected() == 0
     home.loop.bugs.clear()
+
+
+class Broken(Line):
+    def begin(self, newcomer: Newcomer) -> None:
+        raise MalformedPacket("that is none")
+
+
+@pytest.mark.parametrize("said", [b"", b"a\n" + HELLO], ids=["silent", "all"])
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (Lane("no stage", LengthPrefix, (lambda: 1 / 0,)), CloseReason.INTERNAL_ERROR),  # type: ignore[arg-type, return-value]
+        (Lane("no framing", lambda: 1 / 0), CloseReason.INTERNAL_ERROR),  # type: ignore[arg-type, return-value]
+        (Lane("no beginning", LengthPrefix, (lambda: Broken("one"),)), CloseReason.MALFORMED_PACKET),
+        (Lane("no peer", LengthPrefix, (lambda: First("one", answer=b"hello "),)), CloseReason.PEER_LOST),
+    ],
+    ids=lambda value: value.scheme if isinstance(value, Lane) else "",
+)
+def test_an_error_where_a_connection_comes_in(make: MakeWorld, row: Lane, reason: CloseReason, said: bytes):
+    """Before anything was heard of it: it is closed and counted out as any other, and whoever accepts hears nothing."""
+    home = make({"limits.address_connections": 5})
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    with ours:
+        ours.send(said)
+        if row.scheme == "no peer":
+            ours.close()  # before it is spoken to
+        home.server.gate.accept(theirs, ("192.0.2.1", 5000), row)
+        home.settle()
+        assert theirs.fileno() == -1 and closed(home) == {reason: 1} and home.server.counters.accepted == 1
+        assert len(home.loop.bugs) == (reason is CloseReason.INTERNAL_ERROR)
+        home.loop.bugs.clear()
+    assert not home.new().ended
 
 
 def test_an_error_of_ours_at_the_deadline(make: MakeWorld):

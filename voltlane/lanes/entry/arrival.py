@@ -31,6 +31,9 @@ OnSession = Callable[["Arrival", Handshake, str, Framing, bytes], None]
 """Gets whose handshake is done: the reactor still calls the arrival for its socket, which is to be handed over. Then
 the handshake, the protocol's name, the framing, and what was read behind the handshake."""
 
+_NOWHERE = Stage()
+"""Where a connection is before its first stage."""
+
 
 class Arrivals:
     """All of them."""
@@ -77,9 +80,9 @@ class Arrivals:
             self._rearm()
         else:
             self.counters.accepted += 1
-            arrival.next_stage()
             if self._timer is None:
                 self._rearm()
+            self.reactor.guard(arrival, arrival.next_stage)
 
     def on_named(self, arrival: Arrival) -> None:
         """Its proxy has said whose it is."""
@@ -144,9 +147,6 @@ class Arrival(Handler):
         "unsent",
     )
 
-    stage: Stage
-    """What it has to pass now."""
-
     def __init__(self, arrivals: Arrivals, sock: socket.socket, peer: str, source: Source | None, lane: Lane) -> None:
         self._arrivals = arrivals
         self._given_back = b""
@@ -159,6 +159,8 @@ class Arrival(Handler):
         """False while a proxy has yet to say whose it is."""
         self.peer = peer
         self.source = source
+        self.stage = _NOWHERE
+        """What it has to pass now."""
         self.sock: socket.socket | None = sock
         arrivals.reactor.add(sock.fileno(), self)
 
