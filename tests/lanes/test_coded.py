@@ -231,6 +231,17 @@ def test_nothing_is_looked_at_behind_the_framings_end(make: MakeWorld, framing: 
     assert home.server.counters.closed == {CloseReason.PEER_CLOSED: 3} and home.server.registry.stale_count == 3
 
 
+@pytest.mark.parametrize("framing", [Pieces, LazyPieces])
+def test_nothing_is_looked_at_behind_an_end_in_the_handshake(make: MakeWorld, framing: type[Pieces]):
+    home = make()
+    for behind in (b"", b"\xff" * 100, frame(b".never")):
+        client = Client(home, lane=pieces(framing))
+        client.write(client.speaker.encode(encode(ProtocolVersion(2))) + frame(b"!") + behind)
+        home.settle()
+        assert client.ended and client.server_key == SERVER_KEY.public
+    assert home.server.counters.closed == {CloseReason.PEER_CLOSED: 3} and home.server.registry.sessions == {}
+
+
 def test_a_mistake_in_a_framing_is_its_clients_alone(make: MakeWorld):
     """Though it is the master's connection that was read; and what it could not encode waits for the next lane."""
 

@@ -7,7 +7,7 @@ from typing import Any, Callable, Protocol
 from ...core.protocols.handshake import Handshake, HandshakeContext
 from ...core.protocols.table import LARGEST, protocol_of
 from ...reasons import CloseReason
-from ...wire.framing import PREFIX_SIZE
+from ...wire.framing import PREFIX_SIZE, next_frame
 from ..framing import Framing
 from .stage import Newcomer, Stage
 
@@ -54,19 +54,21 @@ class HandshakeStage(Stage):
     def go_on(self, newcomer: Newcomer) -> bool:
         """See Stage. It is never through: with its last message the connection is somebody else's."""
         data = newcomer.read(RECEIVED)
-        if data is not None:
-            self._take(newcomer, self._kept + data if self._kept else data)
-        return False
-
-    def _take(self, newcomer: Newcomer, data: bytes) -> None:
-        """Messages of the handshake, and behind the last of them what is for the session already."""
+        if data is None:
+            return False
+        if self._kept:
+            data = self._kept + data
         handshake, framing, host = self._handshake, self._framing, self._host
         was_costly = handshake is not None and handshake.costly
         answers, position, stop = b"", 0, len(data)
         try:
             while handshake is None or not handshake.done:
                 before = position
-                message, position = framing.decode(data, position, stop, self._largest, 1)
+                if framing.plain:  # what came is a chunk already: a new connection is not to pay for the seam
+                    position = next_frame(data, before, stop, self._largest) or before
+                    message = data[before:position]
+                else:
+                    message, position = framing.decode(data, position, stop, self._largest, 1)
                 if not message:
                     if position == before or framing.ended:
                         break
@@ -94,3 +96,4 @@ class HandshakeStage(Stage):
             newcomer.close(CloseReason.PEER_CLOSED)
         else:
             self._kept = data[position:]
+        return False
