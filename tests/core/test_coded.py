@@ -533,11 +533,12 @@ def test_clear_forgets_everything(few: None, cut: int):
     model.outbox.exempt()
     model.advance(cut)
     model.say()
-    model.outbox.clear()
-    model.expect_empty()
-    assert model.outbox.within_frame == (cut > 0), "but that a frame was cut"
-    model.outbox.append(join([b"new"] * 3), 3)
-    assert model.outbox.judge(2, 0, 99) is Verdict.SLOW and model.outbox.size == 21
-    assert b"".join(map(bytes, model.outbox.views())) == b"3:new," * 3
-    model.outbox.clear()
+    outbox = model.outbox
+    outbox.clear()
+    assert not outbox and outbox.size == outbox.packets == outbox.held == model.budget.used == 0
+    assert outbox.within_frame == (cut > 0), "but that a frame was cut"
+    outbox.append(join([b"new"] * 3), 3)
+    assert outbox.judge(2, 0, 99) is Verdict.SLOW and outbox.size == 21
+    assert b"".join(map(bytes, outbox.views())) == b"3:new," * 3
+    outbox.clear()
     model.expect_empty()

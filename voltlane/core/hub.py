@@ -81,7 +81,7 @@ class Hub:
         self._counters.resumed += 1
         self._counters.replayed += sum(packets for _, packets in missed)
         self._trunk.push(frame_tagged(session.id, Flag.RECONNECTION), 1)
-        link.replay([(answer, 0), *missed])
+        link.replay([(answer, 0), *missed] if answer else missed)
 
     def lost(self, session: Session, unwritten: list[tuple[Chunk, int]], now: float) -> None:
         """A client's connection is gone; what it had not taken in full waits for it, as far as the backlog goes."""
