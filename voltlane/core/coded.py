@@ -30,8 +30,8 @@ class Coder(Protocol):
 
 
 class CodedOutbox(Outbox):
-    """See the module's docstring. `size` and `packets` are those of frames, whatever is on the wire; a packet counts until
-    all that was encoded with it is out."""
+    """See the module's docstring. `size` and `packets` are those of frames, whatever is on the wire; a packet counts
+    until all that was encoded with it is out."""
 
     __slots__ = ("_between", "_coder", "_cut", "_encoded", "_out", "_source", "_written")
 

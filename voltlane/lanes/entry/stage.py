@@ -33,8 +33,8 @@ class Newcomer(Protocol):
         """Leave bytes that were read to the next stage; behind another socket, as that one would have given them."""
 
     def peek(self, most: int) -> bytes | None:
-        """As `read`, but it stays in the socket: for a stage before all those that read, or replace the socket. What was
-        seen has to be taken with `skip`, or there is no word of what comes behind it."""
+        """As `read`, but it stays in the socket: for a stage before all those that read, or replace the socket. What
+        was seen has to be taken with `skip`, or there is no word of what comes behind it."""
         ...
 
     def skip(self, size: int) -> None:
