@@ -22,7 +22,7 @@ READER = "length prefix"
 
 
 class LengthPrefix(Framing):
-    """The framing by itself, as handshakes and other protocols use it. It keeps nothing, so one does for everybody."""
+    """The framing by itself, as handshakes and other protocols use it."""
 
     __slots__ = ()
 
@@ -58,9 +58,6 @@ class LengthPrefix(Framing):
                 break
             count += 1
         return count
-
-
-LENGTH_PREFIX = LengthPrefix()
 
 
 class PrefixConnection(ClientConnection):

@@ -9,7 +9,7 @@ from kit.sockets import ShortReads
 
 from voltlane.lanes.entry.stage import Newcomer, Stage
 from voltlane.lanes.lane import Lane
-from voltlane.lanes.prefix import LENGTH_PREFIX
+from voltlane.lanes.prefix import LengthPrefix
 
 VEIL = bytes(byte ^ 0x5A for byte in range(256))
 
@@ -38,7 +38,7 @@ class Veil(Stage):
         return True
 
 
-LANE = Lane("veiled", lambda: LENGTH_PREFIX, (Veil,))
+LANE = Lane("veiled", LengthPrefix, (Veil,))
 
 
 class Speaker(tcp.Speaker):
