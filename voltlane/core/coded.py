@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..wire.framing import PREFIX_SIZE, Buffer, count_frames, frame_at, skip_frames
+from ..wire.framing import Buffer, count_frames, frame_at, skip_frames
 from .budget import Budget
 from .outbox import Chunk, Outbox
 
@@ -136,5 +136,5 @@ class CodedOutbox(Outbox):
         """Bytes of whole frames from `start` on, no more than so many; at least one frame, where it is first."""
         end, _ = frame_at(chunk, start + most, start)
         if end == start and not more:
-            end += PREFIX_SIZE + int.from_bytes(chunk[start : start + PREFIX_SIZE], "little")
+            return skip_frames(memoryview(chunk)[start:], 1)
         return end - start

@@ -24,7 +24,7 @@ class Framing:
 
     name: ClassVar[str]
     plain: ClassVar[bool] = False
-    """Whether what is on the wire is a chunk already, both ways: `encode` is not called then."""
+    """Whether what is on the wire is a chunk already, both ways: a handshake neither decodes nor encodes then."""
 
     @property
     def held(self) -> int:

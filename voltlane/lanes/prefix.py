@@ -10,7 +10,7 @@ import socket
 
 from ..errors import FrameTooLarge
 from ..wire.batch import retag
-from ..wire.framing import PREFIX, PREFIX_SIZE, Buffer
+from ..wire.framing import PREFIX, PREFIX_SIZE, Buffer, count_frames, frame_at
 from ..wire.tagged import HEADER, TAG_SIZE
 from .connection import ClientConnection
 from .fairness.turns import FIRST_QUANTUM, LOUD
@@ -22,7 +22,7 @@ READER = "length prefix"
 
 
 class LengthPrefix(Framing):
-    """The framing by itself, as handshakes and other protocols use it."""
+    """The framing by itself, for protocols whose messages are no packets as they are."""
 
     __slots__ = ()
 
@@ -51,13 +51,7 @@ class LengthPrefix(Framing):
 
     def whole(self, encoded: bytes, written: int) -> int:
         """See Framing."""
-        position = count = 0
-        while position < len(encoded):
-            position += PREFIX_SIZE + PREFIX.unpack_from(encoded, position)[0]
-            if position > written:
-                break
-            count += 1
-        return count
+        return frame_at(encoded, written)[1] if written < len(encoded) else count_frames(encoded)
 
 
 class PrefixConnection(ClientConnection):

@@ -11,6 +11,7 @@ state       the same as a few lines for the log
 oversight   what the admin endpoint is given
 """
 
-from .server import EXIT_NO_MASTER, Server
+from .parts import EXIT_NO_MASTER
+from .server import Server
 
 __all__ = ["EXIT_NO_MASTER", "Server"]

@@ -24,14 +24,12 @@ from ..wire.crypto import KeyPair
 from .farewell import Farewell
 from .observer import Observer
 from .oversight import Oversight
-from .parts import EXIT_NO_MASTER, Parts
+from .parts import Parts
 from .reload import reload
 from .state import state_lines
 
 if TYPE_CHECKING:
     from ..admin.endpoint import Endpoint
-
-__all__ = ["EXIT_NO_MASTER", "Server"]
 
 
 class Server(Parts):
