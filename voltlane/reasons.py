@@ -25,6 +25,7 @@ class CloseReason(Symbol):
     UNKNOWN_SESSION = "no session with that id"
     REFLECTED_PROOF = "challenge sent back as its own proof"
     BAD_PROOF = "proof of the key failed"
+    TAKEOVER_EARLY = "old connection cannot be read to its end yet"
     TAKEN_OVER = "replaced by the same client's new connection"
     SESSION_ENDED = "the session ended"
     KICKED = "kicked by the master"
@@ -58,6 +59,9 @@ class CloseReason(Symbol):
 BY_PEER = {CloseReason.PEER_CLOSED, CloseReason.PEER_LOST}
 """Ends that were not ours."""
 
+LOSSES = {CloseReason.PEER_LOST, CloseReason.WRITE_STALLED, CloseReason.SHUTDOWN}
+"""Ends that say nothing of what the peer has sent itself: it may be there, and may be read."""
+
 ORDINARY = {
     CloseReason.PEER_CLOSED,
     CloseReason.PEER_LOST,
@@ -86,4 +90,5 @@ class EndReason(Symbol):
     KICKED = "kicked by the master"
     EXPELLED = "kicked by the operator"
     OVERFLOW = "outbox overflow"
+    BACKLOG_FULL = "too many missed packets"
     MEMORY = "given up for want of memory"

@@ -101,7 +101,11 @@ class _Scraper:
 def test_every_counter_moves_as_the_model_says() -> None:
     """A known course of events with scrapes in the middle of it; at the end each counter is what it ought to be."""
     clients_, packets, size = 20, 50, 40
-    settings = {"admin.address": "127.0.0.1:0", "clients.missed_packets_buffer_size": 5}
+    settings = {
+        "admin.address": "127.0.0.1:0",
+        "clients.missed_packets_buffer_size": 5,
+        "clients.missed_packets_policy": "drop-oldest",
+    }
     with running(settings) as rig:
         assert isinstance(rig.server, ServerProcess)
         scraper = _Scraper(rig.server)
@@ -129,6 +133,7 @@ def test_every_counter_moves_as_the_model_says() -> None:
         rig.master.kick(clients[1].client_id)
         assert list(clients[1].rest()) == []
         rig.master.send_raw(tagged(clients[2].client_id, b"a reason", 1))
+        rig.master.send_raw(tagged(987654, b"no reason", 1) + tagged(987654, b"", 3))
         rig.master.send(987654, b"nobody", b"nobody")
         garbage(rig.stranger(), b"\xff" * 8)
         garbage(rig.stranger(), VERSION + VERSION)
@@ -137,7 +142,8 @@ def test_every_counter_moves_as_the_model_says() -> None:
         tag = 4 + 9  # bytes in front of the data on the firehose
         sent = clients_ * packets
         own = [b"", *[b"Client not found"] * 3]  # a reconnection; answers to two packets for nobody and to the fence
-        other = [*[b"missed"] * 8, b"", b"a reason", b"nobody", b"nobody", b"fence"]  # with a kick, and a failure
+        other = [*[b"missed"] * 8, b"nobody", b"nobody", b"fence"]
+        other += [b"", b"a reason", b"no reason", b""]  # a kick, failures, and a reconnection
         expected = {
             ("voltlane_connections_accepted_total", ""): clients_ + 1 + 2,
             ("voltlane_sessions_opened_total", ""): clients_,
@@ -150,6 +156,8 @@ def test_every_counter_moves_as_the_model_says() -> None:
             ("voltlane_bytes_down_total", ""): sent * (tag + size) + sum(tag + len(data) for data in other),
             ("voltlane_unknown_client_packets_total", ""): 3,
             ("voltlane_master_failures_total", ""): 1,
+            ("voltlane_stray_notices_total", ""): 2,
+            ("voltlane_bytes_discarded_total", ""): 0,
             ("voltlane_internal_errors_total", ""): 0,
             ("voltlane_notices_dropped_total", ""): 0,
             ("voltlane_connections_closed_total", "peer closed"): 1,

@@ -21,10 +21,10 @@ from voltlane.wire.v2 import Ping, encode
 class Home:
     """A hub with everything around it."""
 
-    def __init__(self, packets: int = 100, size: int = 10_000, **registry: Any) -> None:
+    def __init__(self, packets: int = 100, size: int = 10_000, drop_oldest: bool = False, **registry: Any) -> None:
         self.trunk = RecorderTrunk()
         self.counters = Counters()
-        self.hub = Hub(self.trunk, self.counters, BacklogLimits(packets, size))
+        self.hub = Hub(self.trunk, self.counters, BacklogLimits(packets, size, drop_oldest))
         settings = {"stale_timeout": 300, "reap_interval": 15, "max_stale": 100, **registry}
         self.registry = Registry(on_end=self.hub.ended, on_stale=lambda: None, now=0.0, **settings)
         self.hub.registry = self.registry
@@ -53,15 +53,6 @@ class Home:
 
 def notice(session: Session, flag: Flag = Flag.RECONNECTION, data: bytes = b"") -> Tagged:
     return Tagged(session.id, flag, data)
-
-
-def test_what_a_takeover_finds_unread_is_left_when_too_much_waits():
-    home = Home()
-    session, link = home.open()
-    home.trunk.congested = True
-    link.on_drain = lambda: pytest.fail("there is no room")
-    home.resume(session)
-    assert link.detached is CloseReason.TAKEN_OVER and session.state is State.LIVE
 
 
 def test_the_master_is_told_nothing_of_a_new_client():
@@ -96,6 +87,21 @@ def test_reports_are_dropped_while_the_master_does_not_read():
     assert home.trunk.pushed == [] and home.counters.notices_dropped == home.counters.unknown_client == 2
 
 
+@pytest.mark.parametrize("flag", [Flag.FAILURE, Flag.RECONNECTION])
+def test_a_notice_about_an_unknown_client_is_counted_and_never_answered(flag: Flag):
+    """A master that sends back what it gets would be answered without end."""
+    home = Home()
+    home.hub.control(Tagged(77, flag, CLIENT_NOT_FOUND))
+    assert home.trunk.pushed == [] and home.counters.stray_notices == 1
+    assert home.counters.unknown_client == home.counters.failures_from_master == 0
+
+
+def test_a_kick_of_an_unknown_client_is_answered():
+    home = Home()
+    home.hub.control(Tagged(77, Flag.KICK, b""))
+    assert home.trunk.pushed == [Tagged(77, Flag.FAILURE, CLIENT_NOT_FOUND)] and home.counters.unknown_client == 1
+
+
 # ---- lost and found
 
 
@@ -125,16 +131,59 @@ def test_lost_again_before_it_was_written():
     assert home.resume(session).sent == [b"2", b"3"]
 
 
-def test_the_backlog_keeps_the_newest():
+@pytest.mark.parametrize("views", [False, True])
+@pytest.mark.parametrize("limits", [{"packets": 3}, {"size": 15}], ids=["packets", "bytes"])
+def test_a_stale_client_past_its_limit_fails(limits: dict[str, int], views: bool):
+    """And nobody is given a stream with a hole in it."""
+    home = Home(**limits)
+    session, _ = home.open()
+    home.lose(session, (join([b"1"]), 1))
+    home.deliver(session.id, b"2", b"3")
+    assert session.backlog is not None and session.backlog.packets == 3 and home.trunk.take() == []
+    (home.deliver_views if views else home.deliver)(session.id, b"4")
+    assert session.state is State.ENDED and session.backlog is None and not home.registry.sessions
+    assert home.trunk.take() == [notice(session, Flag.FAILURE, b"Client disconnected")]
+    assert home.counters.ended == {EndReason.BACKLOG_FULL: 1} and home.counters.backlog_dropped == 0
+    home.deliver(session.id, b"5")
+    assert home.trunk.take() == [notice(session, Flag.FAILURE, CLIENT_NOT_FOUND)]
+
+
+def test_a_chunk_of_which_a_part_would_fit_fails_the_client_as_well():
     home = Home(packets=3)
+    session, _ = home.open()
+    home.lose(session)
+    home.deliver(session.id, b"1", b"2", b"3", b"4")
+    assert home.trunk.pushed == [notice(session, Flag.FAILURE, b"Client disconnected")]
+
+
+def test_what_was_unwritten_at_a_loss_counts():
+    home = Home(packets=3)
+    session, _ = home.open()
+    home.lose(session, (join([b"1", b"2", b"3"]), 3), (join([b"4"]), 1), (join([b"5"]), 1))
+    assert session.state is State.ENDED and home.counters.ended == {EndReason.BACKLOG_FULL: 1}
+    assert home.trunk.pushed == [notice(session, Flag.FAILURE, b"Client disconnected")]
+
+
+def test_with_a_backlog_of_none_the_first_packet_fails_the_client():
+    home = Home(packets=0)
+    session, _ = home.open()
+    home.lose(session)
+    assert home.resume(session).sent == [], "nothing was missed: nothing is lost"
+    home.lose(session)
+    home.deliver(session.id, b"1")
+    assert home.counters.ended == {EndReason.BACKLOG_FULL: 1}
+
+
+def test_the_oldest_go_where_that_is_asked_for():
+    home = Home(packets=3, drop_oldest=True)
     session, _ = home.open()
     home.lose(session, (join([b"1"]), 1))
     home.deliver(session.id, b"2", b"3", b"4", b"5")
     assert home.resume(session).sent == [b"3", b"4", b"5"] and home.counters.backlog_dropped == 2
 
 
-def test_no_backlog_at_all():
-    home = Home(packets=0)
+def test_all_of_them_where_nothing_is_kept():
+    home = Home(packets=0, drop_oldest=True)
     session, _ = home.open()
     home.lose(session, (join([b"1", b"2"]), 2))
     home.deliver(session.id, b"3", b"4")
@@ -142,6 +191,31 @@ def test_no_backlog_at_all():
     assert session.backlog is None and home.counters.backlog_dropped == 5
     link = home.resume(session)
     assert link.sent == [] and link.greetings == [encode(Ping())]
+
+
+def test_what_a_takeover_moves_is_under_the_limits_of_an_outbox():
+    """Not under those of a backlog, and none of it is a replay."""
+    home = Home(packets=1, size=10)
+    session, old = home.open()
+    old.unwritten = [(join([b"1", b"2"]), 2), (join([b"3"]), 1)]
+    link = home.resume(session)
+    assert link.sent == [b"1", b"2", b"3"] and link.counted == 15 and session.state is State.LIVE
+
+
+def test_a_session_that_ends_by_what_its_old_connection_had_received():
+    home = Home()
+    session, old = home.open()
+    old.on_drain = lambda: home.hub.overflow(session)
+    link = home.resume(session)
+    assert link.detached is CloseReason.SESSION_ENDED and link.greetings == []
+    assert home.trunk.pushed == [notice(session, Flag.FAILURE, b"buffer overflow")]
+
+
+def test_a_session_that_becomes_stale_by_what_its_old_connection_had_received():
+    home = Home()
+    session, old = home.open()
+    old.on_drain = lambda: home.lose(session, (join([b"1"]), 1))
+    assert home.resume(session).sent == [b"1"] and session.state is State.LIVE
 
 
 def test_takeover():

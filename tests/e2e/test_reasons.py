@@ -24,6 +24,7 @@ LIMITS = {
     "clients.stale_timeout_secs": 0.2,
     "clients.stale_reap_interval_secs": 0.05,
     "clients.max_stale_clients": 3,
+    "clients.missed_packets_buffer_size": 50,
     "clients.packet_size_limit": 1000,
 }
 
@@ -217,6 +218,7 @@ ON_THEIR_OWN = {
     CloseReason.SHUTDOWN,
     CloseReason.RATE_EXCEEDED,
     CloseReason.IDLE,
+    CloseReason.TAKEOVER_EARLY,
 }
 AT_THE_GATE = {
     CloseReason.SERVER_FULL,
@@ -294,6 +296,20 @@ def metered(reason: CloseReason, provoke: Callable[[RawClient], object]) -> None
         provoke(client)
         assert list(client.rest()) == []
         assert rig.server.counters.closed[reason] == 1 and reason.value in rig.server.log
+
+
+def test_a_takeover_of_who_owes_too_much() -> None:
+    with running({**LIMITS, "clients.packet_rate": 1}, embedded=True) as rig:
+        assert isinstance(rig.server, EmbeddedServer)
+        client, counters, reason = rig.new(), rig.server.counters, CloseReason.TAKEOVER_EARLY
+        client.send(*[b"much"] * 100)
+        wait_until(lambda: counters.throttled, "it owes for that")
+        again = rig.stranger()
+        again.send_raw(response(again.answer(again.begin_resume(client.client_id))) + PING)
+        wait_until(lambda: counters.closed[reason] == 1, reason.value)
+        assert reason.value in rig.server.log and list(again.rest()) == []
+        rig.master.send(client.client_id, b"still here")
+        assert client.recv() == b"still here"
 
 
 def test_a_client_that_sends_too_much() -> None:
@@ -381,12 +397,19 @@ def shed_with_its_backlog(rig: Rig) -> RawClient:
     return client
 
 
+def missed_too_much(rig: Rig) -> RawClient:
+    client = rig.stale()
+    rig.master.send(client.client_id, *[b"missed"] * 51)
+    return client
+
+
 ENDS: dict[EndReason, tuple[Callable[[Rig], RawClient], bytes]] = {
     EndReason.EXPIRED: (expired, b"Client disconnected"),
     EndReason.EVICTED: (evicted, b"Client disconnected"),
     EndReason.KICKED: (kicked_for_good, b""),
     EndReason.EXPELLED: (expelled_for_good, b"Client disconnected"),
     EndReason.OVERFLOW: (overflown, b"buffer overflow"),
+    EndReason.BACKLOG_FULL: (missed_too_much, b"Client disconnected"),
     EndReason.MEMORY: (shed_with_its_backlog, b"out of memory"),
 }
 

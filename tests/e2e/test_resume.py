@@ -311,8 +311,38 @@ def test_a_replay_larger_than_the_outbox_limits_is_delivered_whole() -> None:
     ],
     ids=["packets", "bytes", "no packets", "no bytes"],
 )
-def test_past_the_backlogs_limit_the_oldest_go_first(settings: dict[str, int], kept: int) -> None:
+def test_past_the_backlogs_limit_the_client_fails(settings: dict[str, int], kept: int) -> None:
+    """So much is kept, and with one packet more nobody comes back to a stream with a hole in it."""
     with running(settings, embedded=True) as rig:
+        missed = numbered(kept + 1, 8)
+        client, other = rig.stale(), rig.stale()
+        rig.master.send(client.client_id, *missed[:kept])
+        rig.master.send(other.client_id, *missed)
+        rig.master.fence()
+        told = [packet.data for packet in rig.master.waiting_for(other.client_id)]
+        assert told == [b"Client disconnected"] and rig.master.waiting_for(client.client_id) == []
+        again = rig.back(client)
+        rig.master.send(client.client_id, b"new")
+        assert again.recv_many(kept + 1) == [*missed[:kept], b"new"]
+        stranger = rig.stranger()
+        stranger.send_raw(VERSION + client_id(other.client_id))
+        list(stranger.rest())
+        rig.master.send(other.client_id, b"too late")
+        assert rig.master.recv_for(other.client_id).data == b"Client not found"
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"clients.missed_packets_buffer_size": 3}, 3),
+        ({"clients.missed_packets_buffer_bytes": 5 * 12}, 5),
+        ({"clients.missed_packets_buffer_size": 0}, 0),
+        ({"clients.missed_packets_buffer_bytes": 0}, 0),
+    ],
+    ids=["packets", "bytes", "no packets", "no bytes"],
+)
+def test_past_the_backlogs_limit_the_oldest_go_first_if_told_to(settings: dict[str, object], kept: int) -> None:
+    with running({**settings, "clients.missed_packets_policy": "drop-oldest"}, embedded=True) as rig:
         client = rig.stale()
         missed = numbered(10, 8)
         for payload in missed:

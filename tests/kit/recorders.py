@@ -21,8 +21,11 @@ class RecorderLink:
         self.greetings: list[bytes] = []
         """Payloads of frames that are no data (sent as 0 packets)."""
         self.unwritten: list[tuple[Chunk, int]] = []
-        """What `detach` answers."""
+        """What `hand_over` answers."""
+        self.counted = 0
+        """How many bytes at the end of what was replayed count."""
         self.detached: CloseReason | None = None
+        self.can_hand_over = True
         self.on_drain: Callable[[], None] = lambda: None
 
     def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
@@ -35,20 +38,22 @@ class RecorderLink:
         self.sent.extend(frames)
         return True
 
-    def replay(self, chunks: list[tuple[Chunk, int]]) -> None:
+    def replay(self, chunks: list[tuple[Chunk, int]], counted: int = 0) -> None:
+        self.counted = counted
         for chunk, packets in chunks:
             frames = split(chunk)
             assert len(frames) == packets or not packets
             (self.sent if packets else self.greetings).extend(frames)
 
-    def drain(self) -> None:
+    def hand_over(self) -> tuple[list[tuple[Chunk, int]], int]:
         self.on_drain()
+        self.detach(CloseReason.TAKEN_OVER)
+        unwritten, self.unwritten = self.unwritten, []
+        return unwritten, sum(len(chunk) for chunk, _ in unwritten)
 
-    def detach(self, reason: CloseReason) -> list[tuple[Chunk, int]]:
+    def detach(self, reason: CloseReason) -> None:
         assert self.detached is None
         self.detached = reason
-        unwritten, self.unwritten = self.unwritten, []
-        return unwritten
 
 
 class RecorderTrunk:

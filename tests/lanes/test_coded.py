@@ -374,7 +374,7 @@ def test_no_farewell_within_a_frame_to_who_is_taken_over(make: MakeWorld, monkey
     left = client.speaker._received
     session = connection.session
     assert session is not None
-    unwritten = connection.detach(CloseReason.TAKEN_OVER)
+    unwritten, _ = connection.hand_over()
     home.server.hub.lost(session, unwritten, home.loop.now)
     expect_cut(home, client, left)
 

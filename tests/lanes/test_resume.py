@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+from types import ModuleType
+from typing import Any
 
 import pytest
+from kit.lanes import tcp, toy
 from kit.world import MakeWorld, numbered
 
-from voltlane.lanes.connection import MOST_DRAINED
+from voltlane.lanes.connection import MOST_READ_OUT, ClientConnection
 from voltlane.lanes.fairness.turns import FIRST_QUANTUM, PARKED, QUANTUM
 from voltlane.lanes.prefix import PrefixConnection
 from voltlane.reasons import CloseReason, EndReason
@@ -246,31 +249,120 @@ def test_a_takeover_reads_only_so_much(make: MakeWorld, monkeypatch: pytest.Monk
         home.loop.turn(0)
         new.pump()
     monkeypatch.undo()
-    assert len(reads) == MOST_DRAINED // max(size, FIRST_QUANTUM)
+    assert len(reads) == MOST_READ_OUT // max(size, FIRST_QUANTUM)
     home.settle()
 
 
-def test_takeovers_again_and_again_are_no_way_round_a_full_trunk(make: MakeWorld):
+def test_no_takeover_while_what_the_old_connection_has_sent_cannot_be_passed_on(make: MakeWorld):
+    """One client that takes its session over again and again must not get in what others wait with, nor lose it."""
     home = make({"master.outbox_bytes": 500_000})
     home.master.reading = False
-    client = home.new()
+    client, sent = home.new(), []
     for _ in range(20):
-        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        client.send(*numbered(1000, 1000))
-        for _ in range(3):
-            home.loop.turn(0)
-            client.pump()
-        new = home.start_resume(client)
-        for _ in range(6):
-            home.loop.turn(0)
-            new.pump()
-        assert new.ready
-        client.cut()
-        client = new
-    outbox = home.server.trunk.outbox
-    assert outbox is not None and 500_000 < outbox.size < 1_000_000 + MOST_DRAINED / 4
+        sent.append(numbered(1000, 1000, start=1000 * len(sent)))
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 << 20)
+        client.send(*sent[-1])
+        again = home.start_resume(client)
+        home.settle()
+        if not again.ready:
+            break
+        client = again
+    assert again.ended and not client.ended and 1 < len(sent) < 20
+    assert home.server.counters.closed == {CloseReason.TAKEN_OVER: len(sent) - 1, CloseReason.TAKEOVER_EARLY: 1}
     home.master.reading = True
     home.settle()
+    again = home.resume(client)
+    again.send(b"the end")
+    home.settle()
+    assert home.master.data[client.id] == [*numbered(1000 * len(sent), 1000), b"the end"]
+
+
+@pytest.mark.parametrize("lane", [tcp, toy])
+def test_what_comes_because_of_our_own_end_is_passed_on(make: MakeWorld, lane: ModuleType):
+    """The other side's system may keep a small packet back until it hears from us (RFC 896), our FIN included."""
+    home = make()
+    client = home.new(lane=lane)
+    sock = home.server.clients.connections[0].sock
+    assert sock is not None
+    end_sending = ClientConnection.end_sending
+
+    def and_hear(connection: ClientConnection, *arguments: Any) -> None:
+        end_sending(connection, *arguments)
+        client.send(b"kept back until now")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClientConnection, "end_sending", and_hear)
+        again = home.start_resume(client, lane=lane)
+        again.on_challenge = lambda: (again.prove(), again.send(b"new words"))  # type: ignore[method-assign, assignment]
+        home.settle()
+    assert again.ready
+    said = [(tagged.flag, tagged.data) for tagged in home.master.log]
+    assert said == [(Flag.DATA, b"kept back until now"), (Flag.RECONNECTION, b""), (Flag.DATA, b"new words")]
+
+
+def test_what_is_read_behind_the_end_is_dropped_and_counted(make: MakeWorld, monkeypatch: pytest.MonkeyPatch):
+    home = make()
+    client = home.new()
+    hand_over = ClientConnection.leave_session
+
+    def and_more(connection: ClientConnection) -> Any:
+        client.write(frame(b"too late"))
+        return hand_over(connection)
+
+    monkeypatch.setattr(ClientConnection, "leave_session", and_more)
+    home.resume(client)
+    assert home.server.counters.bytes_discarded == len(frame(b"too late")) and home.master.data == {}
+
+
+@pytest.mark.parametrize("throttled", [False, True])
+def test_who_cannot_be_written_to_any_more_may_have_said_something(make: MakeWorld, throttled: bool):
+    """A send that fails says nothing about what is there to be read: a rate that is owed does."""
+    home = make({"clients.packet_rate": 1, "clients.rate_burst_secs": 1} if throttled else {})
+    client, connection = home.new(), home.server.clients.connections[0]
+    if throttled:
+        client.send(b"1", b"2", b"3")
+        home.settle()
+    before = len(home.master.data.get(client.id, ()))
+    connection.flags |= PARKED  # it is not read for the moment
+    client.send(b"last words")
+    connection.close(CloseReason.PEER_LOST)
+    home.settle()
+    assert home.master.data.get(client.id, [])[before:] == ([] if throttled else [b"last words"])
+
+
+@pytest.mark.parametrize("counted", [0, 1])
+def test_a_replay_is_one_on_the_next_connection_too(make: MakeWorld, counted: int):
+    """What limits did not count there, they do not count here; what came behind it they do, as they did."""
+    home = make({"clients.outbox_bytes": 20_000})
+    client = home.new()
+    client.cut()
+    home.settle()
+    home.master.send(client.id, *numbered(60, 1000))
+    home.settle()
+    for _ in range(3):
+        client = home.start_resume(client)
+        while not client.ready:
+            home.loop.turn(0)
+            client.pump()
+        client.reading = False
+        home.settle()
+    if counted:
+        home.master.send(client.id, *numbered(15, 1000, start=60))
+        home.settle()
+        again = home.start_resume(client)
+        while not again.ready:
+            home.loop.turn(0)
+            again.pump()
+        again.reading = False
+        client.read()
+        client = again
+        home.master.send(client.id, *numbered(10, 1000, start=75))
+        home.settle()
+        assert home.server.counters.ended == {EndReason.OVERFLOW: 1}
+    else:
+        client.reading = True
+        home.settle()
+        assert client.got[-1] == numbered(60, 1000)[-1] and home.server.counters.ended == {}
 
 
 def test_a_session_has_its_time(make: MakeWorld):

@@ -129,6 +129,9 @@ USES = {
     "clients.stale_reap_interval_secs": Use(7.0, lambda server: server.registry._wheel.tick),
     "clients.missed_packets_buffer_size": Use(7, lambda server: server.hub._backlog.packets),
     "clients.missed_packets_buffer_bytes": Use(7, lambda server: server.hub._backlog.size),
+    "clients.missed_packets_policy": Use(
+        "drop-oldest", lambda server: "drop-oldest" if server.hub._backlog.drop_oldest else "fail"
+    ),
     "quality.sample_secs": Use(7.0, lambda server: server.sampler._interval),
     "listener.proxy_networks": Use(("10.0.0.0/8",), lambda server: server.config.listener.proxy_networks),
     "listener.proxy_secs": Use(7.0, lambda server: server.arrivals._unnamed.secs),

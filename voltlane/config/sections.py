@@ -220,7 +220,7 @@ class Clients(Section):
     )
     missed_packets_buffer_size: int = setting(
         8192,
-        "Packets kept for one lost client until it is back. 0 = none are kept.",
+        "Packets kept for one lost client until it is back. 0 = none: the first packet for it is one too many.",
         unit="packets",
         at_least=0,
         live=True,
@@ -230,6 +230,13 @@ class Clients(Section):
         "The same limit in bytes; whichever is reached first counts.",
         unit="bytes",
         at_least=0,
+        live=True,
+    )
+    missed_packets_policy: str = setting(
+        "fail",
+        'What happens to a lost client when more than that is to be kept. "fail": its session ends, and the master is '
+        'told. "drop-oldest": it loses the oldest, and is not told when it comes back.',
+        form=one_of("fail", "drop-oldest"),
         live=True,
     )
     keepalive_secs: float = seconds(

@@ -27,6 +27,7 @@ _NOT_THEIR_FAULT = {
     CloseReason.NO_IDS,
     CloseReason.INTERNAL_ERROR,
     CloseReason.SHUTDOWN,
+    CloseReason.TAKEOVER_EARLY,
 }
 
 

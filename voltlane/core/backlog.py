@@ -1,4 +1,5 @@
-"""Packets kept for a stale client, within a limit of packets and one of bytes; past either the oldest go first."""
+"""Packets kept for a stale client. Past a limit of packets or of bytes the oldest go first: who wants its session to
+end instead does not let it come to that (`hub`)."""
 
 from __future__ import annotations
 

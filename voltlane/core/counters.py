@@ -14,6 +14,7 @@ class Counters:
     __slots__ = (
         "accepted",
         "backlog_dropped",
+        "bytes_discarded",
         "bytes_down",
         "bytes_up",
         "closed",
@@ -33,6 +34,7 @@ class Counters:
         "resume_secs",
         "resumed",
         "sessions",
+        "stray_notices",
         "throttled",
         "unknown_client",
     )
@@ -48,9 +50,11 @@ class Counters:
         self.bytes_up = 0
         self.bytes_down = 0
         self.throttled = 0  # times that a client was not read for a while, for its rate
+        self.bytes_discarded = 0  # received on clients' connections, and not passed on when these were closed
         self.replayed = 0
         self.backlog_dropped = 0
         self.unknown_client = 0
+        self.stray_notices = 0  # failures and reconnections from the master about ids that have no session
         self.failures_from_master = 0
         self.notices_dropped = 0
         self.master_connections = 0

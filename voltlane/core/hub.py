@@ -18,13 +18,14 @@ from .counters import Counters
 from .link import Link
 from .outbox import Chunk
 from .registry import Registry
-from .session import Session
+from .session import Session, State
 from .trunk import Trunk
 
 CLIENT_NOT_FOUND = b"Client not found"
 _END_NOTICE = {
     EndReason.EXPIRED: b"Client disconnected",
     EndReason.EVICTED: b"Client disconnected",
+    EndReason.BACKLOG_FULL: b"Client disconnected",
     EndReason.OVERFLOW: b"buffer overflow",
     EndReason.EXPELLED: b"Client disconnected",
     EndReason.MEMORY: b"out of memory",
@@ -33,15 +34,20 @@ _END_NOTICE = {
 
 
 class BacklogLimits(NamedTuple):
-    """How much is kept for one stale client; 0 packets keeps nothing."""
+    """How much is kept for one stale client. Past it its session ends, or loses the oldest of what is kept."""
 
     packets: int
     size: int
+    drop_oldest: bool = False
 
     @classmethod
     def of(cls, clients: Clients) -> BacklogLimits:
         """Those of a configuration."""
-        return cls(clients.missed_packets_buffer_size, clients.missed_packets_buffer_bytes)
+        return cls(
+            clients.missed_packets_buffer_size,
+            clients.missed_packets_buffer_bytes,
+            clients.missed_packets_policy == "drop-oldest",
+        )
 
 
 class Hub:
@@ -56,7 +62,7 @@ class Hub:
         """Set once by whoever makes both, since each needs the other."""
 
     def configure(self, backlog: BacklogLimits) -> None:
-        """Keep so much from now on. What is kept already is cut when more comes."""
+        """Keep so much from now on. What is kept already is judged when more comes."""
         self._backlog = backlog
 
     # ---- clients come and go
@@ -68,26 +74,28 @@ class Hub:
 
     def resume(self, session: Session, link: Link, answer: bytes) -> None:
         """A client that has proven who it is is back: its handshake's last answer, all it missed, then what is new."""
+        counted = 0  # bytes that the outbox's limits count: who never reads gains nothing by a takeover
+        missed: list[tuple[Chunk, int]] = []
         if session.link is not None:
-            # What the old connection had delivered comes before what the new one brings. The trunk may be full: but one
-            # client that takes its own session over and over must not get in without end what others wait with.
-            if not self._trunk.congested:
-                session.link.drain()
-            for chunk, packets in session.link.detach(CloseReason.TAKEN_OVER):
-                self._keep(session, chunk, packets)  # within the backlog's limits: who never reads gains nothing by it
-        missed = session.backlog.take() if session.backlog is not None else []
-        session.backlog = None
+            missed, counted = session.link.hand_over()
+            if session.state is State.ENDED:  # by what was read there
+                link.detach(CloseReason.SESSION_ENDED)
+                return
+        if session.backlog is not None:
+            missed = session.backlog.take() + missed
+            session.backlog = None
         self.registry.resume(session, link)
         self._counters.resumed += 1
         self._counters.replayed += sum(packets for _, packets in missed)
         self._trunk.push(frame_tagged(session.id, Flag.RECONNECTION), 1)
-        link.replay([(answer, 0), *missed] if answer else missed)
+        link.replay([(answer, 0), *missed] if answer else missed, counted)
 
     def lost(self, session: Session, unwritten: list[tuple[Chunk, int]], now: float) -> None:
-        """A client's connection is gone; what it had not taken in full waits for it, as far as the backlog goes."""
+        """A client's connection is gone; what it had not taken in full waits for it, as what comes from now on does."""
         for chunk, packets in unwritten:
             self._keep(session, chunk, packets)
-        self.registry.lose(session, now)
+        if session.state is not State.ENDED:
+            self.registry.lose(session, now)
 
     def restore(self, client_id: int, frames: bytes) -> None:
         """What waited for a client in an earlier process; nothing if its session is over."""
@@ -140,10 +148,14 @@ class Hub:
     def control(self, packet: Tagged) -> None:
         """A packet of the master's that is not data."""
         session = self.registry.sessions.get(packet.client_id)
-        if session is None:
-            self._not_found(packet.client_id, 1)
-        elif packet.flag is Flag.KICK:
-            self._kick(session, EndReason.KICKED, CloseReason.KICKED)
+        if packet.flag is Flag.KICK:
+            if session is None:
+                self._not_found(packet.client_id, 1)
+            else:
+                self._kick(session, EndReason.KICKED, CloseReason.KICKED)
+        elif session is None:
+            # A notice that is answered with a notice is answered again by a master that sends back what it gets.
+            self._counters.stray_notices += 1
         elif packet.flag is Flag.FAILURE:
             self._counters.failures_from_master += 1
         # A reconnection notice says nothing to a server: it is who sends them.
@@ -169,10 +181,20 @@ class Hub:
         self._trunk.push(frame_tagged(client_id, Flag.FAILURE, CLIENT_NOT_FOUND) * packets, packets)
 
     def _keep(self, session: Session, chunk: Chunk, packets: int) -> None:
-        limits = self._backlog
-        if not limits.packets:
-            self._counters.backlog_dropped += count_frames(chunk) if packets < 0 else packets
+        """Let a chunk wait for a client that is stale, or about to be. Its session may end of it, or be over."""
+        if session.state is State.ENDED:
             return
-        if session.backlog is None:
-            session.backlog = Backlog(self._budget, session)
-        self._counters.backlog_dropped += session.backlog.append(chunk, packets, limits.packets, limits.size)
+        if packets < 0:
+            packets = count_frames(chunk)
+        backlog, limits = session.backlog, self._backlog
+        if not limits.drop_oldest:
+            before = (backlog.packets, backlog.size) if backlog is not None else (0, 0)
+            if before[0] + packets > limits.packets or before[1] + len(chunk) > limits.size:
+                self.overflow(session, EndReason.BACKLOG_FULL)
+                return
+        elif not limits.packets:
+            self._counters.backlog_dropped += packets
+            return
+        if backlog is None:
+            backlog = session.backlog = Backlog(self._budget, session)
+        self._counters.backlog_dropped += backlog.append(chunk, packets, limits.packets, limits.size)

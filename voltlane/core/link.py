@@ -22,11 +22,20 @@ class Link(Protocol):
     def try_send_views(self, views: Sequence[memoryview], packets: int) -> bool:
         """The same for whole frames in borrowed memory, which is the caller's again on return."""
 
-    def replay(self, chunks: list[tuple[Chunk, int]]) -> None:
-        """Take what was missed, in order, whatever its size."""
+    def replay(self, chunks: list[tuple[Chunk, int]], counted: int = 0) -> None:
+        """Take what was missed, in order, whatever its size: only the last `counted` bytes count as what waits."""
 
-    def drain(self) -> None:
-        """Pass on what the socket has already received. Closes nothing."""
+    @property
+    def can_hand_over(self) -> bool:
+        """Whether all that was received may be passed on now, as `hand_over` does."""
+        ...
 
-    def detach(self, reason: CloseReason) -> list[tuple[Chunk, int]]:
-        """Leave the session and close. Returns what was not written in full."""
+    def hand_over(self) -> tuple[list[tuple[Chunk, int]], int]:
+        """Leave the session to another connection of the same client: pass on all that was received, and close.
+
+        What was not written in full, and how many bytes at its end were none of a replay.
+        """
+        ...
+
+    def detach(self, reason: CloseReason) -> None:
+        """Leave the session, which has ended, and close."""

@@ -33,7 +33,7 @@ class MeterLimits(NamedTuple):
 class Meter:
     """One client's."""
 
-    __slots__ = ("buckets", "heard", "idle", "inherited", "pause")
+    __slots__ = ("buckets", "heard", "idle", "pause")
 
     def __init__(self, limits: MeterLimits, now: float) -> None:
         packets, size = limits.packet_rate, limits.byte_rate
@@ -41,8 +41,6 @@ class Meter:
             TokenBucket(packets, packets * limits.rate_burst_secs, now) if packets else None,
             TokenBucket(size, size * limits.rate_burst_secs, now) if size else None,
         )
-        self.inherited = False
-        """Whether it has taken over from another connection, and was not read itself since."""
         self.heard = now
         """When it sent something last."""
         self.idle: Timer | None = None
@@ -52,6 +50,13 @@ class Meter:
     def charge(self, packets: int, size: int, now: float) -> float:
         """Charge it for a read. Seconds until it may be read again."""
         self.heard = now
+        return self._debit(packets, size, now)
+
+    def owes(self, now: float) -> float:
+        """Seconds until it owes nothing for what it was charged."""
+        return self._debit(0, 0, now)
+
+    def _debit(self, packets: int, size: int, now: float) -> float:
         for_packets, for_bytes = self.buckets
         wait = for_packets.debit(packets, now) if for_packets is not None else 0.0
         return max(wait, for_bytes.debit(size, now)) if for_bytes is not None else wait

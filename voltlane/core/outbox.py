@@ -80,9 +80,14 @@ class Outbox(Holding):
             self._offset = written
         self.hold_chunk(len(chunk))
 
-    def exempt(self) -> None:
-        """What is queued now is a replay: it does not count towards the limits."""
-        self._exempt = self.size
+    def exempt(self, counted: int = 0) -> None:
+        """What is queued now is a replay: but for the last `counted` bytes it does not count towards the limits."""
+        self._exempt = self.size - counted
+
+    @property
+    def counted(self) -> int:
+        """Bytes that count towards the limits: all but what is left of a replay."""
+        return self.size - self._exempt
 
     @property
     def packets(self) -> int:
@@ -97,7 +102,7 @@ class Outbox(Holding):
 
     def judge(self, soft_packets: int, soft_bytes: int, hard_bytes: int) -> Verdict:
         """FULL over `hard_bytes`, SLOW over a soft limit (0 bytes: none); a replay's bytes and packets aside."""
-        size = self.size - self._exempt
+        size = self.counted
         if size > hard_bytes:
             return Verdict.FULL
         if soft_bytes and size > soft_bytes:
@@ -139,6 +144,7 @@ class Outbox(Holding):
 
     def rewind(self) -> None:
         """The peer is gone: drop what was said to it alone, and go back to the start of a frame written in part."""
+        counted = self.counted
         if self._offset:
             self._locate()
             chunk, packets = self._chunks.popleft()
@@ -147,6 +153,7 @@ class Outbox(Holding):
             self._offset = self._start = self._passed = 0
         self._chunks = deque((chunk, packets) for chunk, packets in self._chunks if packets)
         self.size = sum(len(chunk) for chunk, _ in self._chunks)
+        self._exempt = max(0, self.size - counted) if self._exempt else 0
         self.hold(QUEUE_COST + self.size + len(self._chunks) * CHUNK_COST if self._chunks else 0)
 
     def prepend(self, chunk: Chunk, packets: int) -> None:

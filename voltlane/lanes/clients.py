@@ -33,6 +33,10 @@ class Clients(Shared):
             arrival.flush()
             arrival.close(CloseReason.NO_IDS)
             return
+        old = None if handshake.session is None else handshake.session.link
+        if old is not None and not old.can_hand_over:
+            arrival.close(CloseReason.TAKEOVER_EARLY)
+            return
         sock, since = arrival.hand_over()
         waited = self.reactor.now - since
         (self.counters.resume_secs if handshake.session else self.counters.handshake_secs).observe(waited)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ..core.admission import Source
 from ..core.coded import CodedOutbox
@@ -15,7 +16,7 @@ from ..core.outbox import Chunk
 from ..reasons import CloseReason
 from ..wire.tagged import TAG_SIZE
 from .connection import ClientConnection
-from .fairness.turns import FIRST_QUANTUM, LOUD
+from .fairness.turns import BUSY, FIRST_QUANTUM, LOUD
 from .framing import Framing
 from .partial import Gathered
 from .shared import Shared
@@ -58,6 +59,7 @@ class CodedConnection(ClientConnection):
     def _take(self, data: bytes | bytearray, view: memoryview, position: int, stop: int) -> None:
         """Pass on what is whole, answer what must be answered, and keep the rest."""
         framing, limit, partial = self._framing, self.shared.packet_size_limit, self.partial
+        busy, self.flags = self.flags & BUSY, self.flags | BUSY
         if isinstance(partial, Gathered) and partial.data:
             partial.data += view[position:stop]
             data, position, stop = partial.data, 0, len(partial.data)
@@ -71,6 +73,7 @@ class CodedConnection(ClientConnection):
             if end == position:
                 break
             position = end
+        self.flags = self.flags & ~BUSY | busy
         if self.sock is None:
             return
         self._keep_rest(data, position, stop)
@@ -128,12 +131,18 @@ class CodedConnection(ClientConnection):
         self.outbox.say(words)
         self.try_flush()
 
+    def end_sending(self, sock: socket.socket, reason: CloseReason) -> None:
+        """See ClientConnection. The peer is told."""
+        self._take_leave(sock, reason)
+        super().end_sending(sock, reason)
+
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
-        """See Stream. The peer is told, where that does not cut a frame."""
+        """See Stream. The peer is told."""
+        self._take_leave(sock, reason)
+        super().on_closed(sock, reason, detail)
+
+    def _take_leave(self, sock: socket.socket, reason: CloseReason) -> None:
         words = self._framing.farewell(reason)
         if words and (self.outbox is None or not self.outbox.within_frame):
-            try:
+            with suppress(OSError):  # it does not read, or is gone, or was told before
                 sock.send(words)
-            except OSError:
-                pass  # it does not read, or is gone
-        super().on_closed(sock, reason, detail)

@@ -19,19 +19,21 @@ from ..core.timers import Timer
 from ..errors import ProtocolError
 from ..net.poller import HANGUP, WRITE
 from ..net.stream import Stream
-from ..reasons import CloseReason
+from ..reasons import LOSSES, CloseReason
 from ..wire.batch import retag
 from ..wire.framing import PREFIX_SIZE, next_frame
 from ..wire.tagged import HEADER, TAG_SIZE
 from .fairness.client import Client
 from .fairness.sampler import ClientQuality
-from .fairness.turns import ENDING, FIRST_QUANTUM, LOUD, METERED, PARKED, QUANTUM, THROTTLED
+from .fairness.turns import BUSY, ENDING, FIRST_QUANTUM, LOUD, METERED, PARKED, QUANTUM, THROTTLED
 from .framing import Framing
 from .partial import Partial
 from .shared import Shared
 
-MOST_DRAINED = 1 << 24
-"""Bytes read of what a connection that is taken over had received: more than a socket's buffer holds."""
+MOST_READ_OUT = 1 << 24
+"""Bytes read of what a connection that ends had received: more than a socket's buffer holds."""
+MOST_OWED_SECS = 60.0
+"""Who owes more for what it has sent (`clients.packet_rate`) is not taken over until it owes less."""
 
 
 class ClientConnection(Stream):
@@ -182,40 +184,59 @@ class ClientConnection(Stream):
 
     # ---- the session's link
 
-    def replay(self, chunks: list[tuple[Chunk, int]]) -> None:
-        """See Link: limits do not count it."""
+    def replay(self, chunks: list[tuple[Chunk, int]], counted: int = 0) -> None:
+        """See Link."""
         if len(chunks) == 1 and self.outbox is None:
             self.try_send(*chunks[0])
             return
         for chunk, packets in chunks:
             self._queue(chunk, packets, 0)
         if self.outbox is not None:
-            self.outbox.exempt()
+            self.outbox.exempt(counted)
         self.try_flush()
 
-    def drain(self) -> None:
+    @property
+    def can_hand_over(self) -> bool:
+        """Whether all that it has received may be passed on now. One client that takes its own session over and over
+        must not get in without end what others wait with, nor without paying for it."""
+        meter = self.meter
+        return not self.shared.trunk.congested and (meter is None or meter.owes(self.reactor.now) <= MOST_OWED_SECS)
+
+    def hand_over(self) -> tuple[list[tuple[Chunk, int]], int]:
         """See Link."""
-        trunk, left = self.shared.trunk, MOST_DRAINED
-        if self.flags & THROTTLED and self.meter is not None and self.meter.inherited:
-            return  # to be taken over again is no way to be read without paying
+        if self.sock is not None:
+            self.end_sending(self.sock, CloseReason.TAKEN_OVER)
+        self._read_out()  # behind that: its system may have kept a small packet until something came from us
+        self.leave_session()
+        unwritten, counted, outbox = [], 0, self.outbox
+        if outbox is not None:
+            outbox.rewind()
+            counted = outbox.counted
+            unwritten = outbox.take()
+        self.close(CloseReason.TAKEN_OVER)
+        return unwritten, counted
+
+    def detach(self, reason: CloseReason) -> None:
+        """See Link."""
+        self.leave_session()
+        self.close(reason)
+
+    def _read_out(self) -> None:
+        """Pass on what the socket has already received, at the client's cost. Closes nothing."""
+        trunk, left = self.shared.trunk, MOST_READ_OUT
+        self.flags |= BUSY
         try:
             while self.sock is not None and left > 0:
                 before = trunk.pushed
                 received = self.receive(QUANTUM)
                 if received <= 0:
-                    return
+                    break
                 if self.meter is not None:  # it does not matter here how long it would have to wait
                     self.meter.charge(trunk.pushed - before, received, self.reactor.now)
                 left -= max(received, FIRST_QUANTUM)  # whoever goes on sending a little holds up everybody
         except (OSError, ProtocolError):
-            return
-
-    def detach(self, reason: CloseReason) -> list[tuple[Chunk, int]]:
-        """See Link."""
-        self.leave_session()
-        unwritten = self.outbox.take() if self.outbox is not None else []
-        self.close(reason)
-        return unwritten
+            pass
+        self.flags &= ~BUSY
 
     # ---- pressure
 
@@ -244,6 +265,24 @@ class ClientConnection(Stream):
         return session
 
     # ---- the end
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """See Stream. Where its sending failed, what it had sent itself is not read yet, and may be all there is."""
+        unread = self.sock is not None and not self.flags & (BUSY | THROTTLED) and not self.shared.trunk.congested
+        if reason in LOSSES and unread:
+            self._read_out()
+        super().close(reason, detail)
+
+    def end_sending(self, sock: socket.socket, reason: CloseReason) -> None:
+        """Say that we send no more."""
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # its peer is gone
+
+    def on_discarded(self, size: int) -> None:
+        """See Stream."""
+        self.shared.counters.bytes_discarded += size
 
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
         """Count it, say it, and leave the session to wait for the client."""

@@ -196,18 +196,30 @@ def unconfirmed(sock: socket.socket) -> int:
     return 0
 
 
-def half_close(sock: socket.socket) -> None:
-    """Say that we send no more, and throw away what a non-blocking socket has received.
+def half_close(sock: socket.socket) -> int:
+    """Say that we send no more, and throw away what a non-blocking socket has received. How many bytes that were.
 
     A socket that is closed with bytes unread resets the connection, and the reset overtakes what the peer has not read.
     """
     try:
         sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        return 0
+    return throw_away(sock)
+
+
+def throw_away(sock: socket.socket) -> int:
+    """Throw away what a non-blocking socket has received. How many bytes that were."""
+    thrown_away = 0
+    try:
         for _ in range(_DRAIN_READS):
-            if not sock.recv(_DRAIN_BYTES):
+            received = len(sock.recv(_DRAIN_BYTES))
+            if not received:
                 break
+            thrown_away += received
     except OSError:
         pass
+    return thrown_away
 
 
 def reset_on_close(sock: socket.socket) -> None:

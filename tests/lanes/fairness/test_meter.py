@@ -54,23 +54,41 @@ def test_what_is_behind_the_handshake_is_charged(make: MakeWorld, policy: str):
 
 @pytest.mark.parametrize("settings", [{"clients.packet_rate": 10}, {"clients.byte_rate": 140}])
 def test_a_takeover_takes_the_debts_over(make: MakeWorld, settings: dict[str, object]):
+    """What an old connection had received is not lost, and has to be paid."""
+    home = make({**settings, "clients.rate_burst_secs": 1})
+    client = home.new()
+    for _ in range(5):
+        client.send(*numbered(10, 6))
+        home.settle()
+        client = home.resume(client)
+    assert len(home.master.data[client.id]) == 50
+    client.send(*numbered(10, 6))
+    home.pass_(3.8, step=0.05)
+    assert len(home.master.data[client.id]) == 50
+    home.pass_(0.5)
+    assert len(home.master.data[client.id]) == 60
+
+
+@pytest.mark.parametrize("settings", [{"clients.packet_rate": 10}, {"clients.byte_rate": 140}])
+def test_who_owes_too_much_is_not_taken_over(make: MakeWorld, settings: dict[str, object]):
     """Else whoever takes its own session over again and again is read to the end each time, and never pays."""
     home = make({**settings, "clients.rate_burst_secs": 1})
     client = home.new()
-    for _ in range(2):
+    takeovers = 0
+    while True:
         client.send(*numbered(10, 6))
+        again = home.start_resume(client)
         home.settle()
-    client.send(*numbered(10, 6))  # it owes ten, so these are not read
-    for _ in range(5):
-        home.settle()
-        client = home.resume(client)
-        client.send(*numbered(10, 6))
-    home.settle()
-    assert len(home.master.data[client.id]) == 30, "what was before the first takeover is not lost, but has to be paid"
-    home.pass_(1.8, step=0.05)
-    assert len(home.master.data[client.id]) == 30
-    home.pass_(0.5)
-    assert len(home.master.data[client.id]) == 40
+        if not again.ready:
+            break
+        client, takeovers = again, takeovers + 1
+    assert 60 <= takeovers <= 62 and again.ended and not client.ended
+    assert home.server.counters.closed == {CloseReason.TAKEN_OVER: takeovers, CloseReason.TAKEOVER_EARLY: 1}
+    assert len(home.master.data[client.id]) == 10 * takeovers
+    home.pass_(2)
+    client = home.resume(client)
+    assert len(home.master.data[client.id]) == 10 * takeovers + 10, "nothing of it is lost"
+    home.pass_(70)
 
 
 def test_bytes_a_second(make: MakeWorld):

@@ -58,7 +58,6 @@ class Meters:
     def read(self, client: Client) -> int:
         """Let it read, and charge it for that. As `Client.receive`."""
         assert client.meter is not None
-        client.meter.inherited = False
         before = self._trunk.pushed
         received = client.receive(self._quantum)
         if received > 0:
@@ -77,7 +76,6 @@ class Meters:
         """It takes over from that one, and owes what that one owes, and will when it has been read to its end."""
         if client.meter is not None and old.meter is not None:
             client.meter.buckets = old.meter.buckets
-            client.meter.inherited = True
 
     def forget(self, client: Client) -> None:
         """It is gone."""
