@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__" and hasattr(signal, "pthread_sigmask"):  # first of all: see voltlane/signals.py
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1))
+
 import importlib.util
 import os
 import sys
@@ -24,6 +29,6 @@ if __name__ == "__main__":
     if "tomli" in missing():
         sys.exit("voltlane: the package tomli is needed: pip install tomli, or make run, which installs it")
 
-    from voltlane.cli import main
+    from voltlane.__main__ import main
 
     sys.exit(main())

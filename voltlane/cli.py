@@ -21,6 +21,7 @@ from .commands.console import say, show
 from .commands.serve import DEFAULT_FILE, check_config, print_config, serve
 from .config import SETTINGS, Setting, defaults, nearest
 from .errors import ConfigError, ConnectionLost, ProtocolError, StartupError, StateError
+from .signals import unblock
 from .version import __version__
 
 EXIT_FAILED = 1
@@ -73,6 +74,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _dispatch(arguments: argparse.Namespace) -> int:
     given = vars(arguments)
+    if not _waits_for_handlers(given):
+        unblock()
     flags = {row.name: given[row.flag] for row in SETTINGS.values() if row.flag in given}
     file = given.get("--config")
     # Imported where called, so that no command waits for what only another one needs.
@@ -108,6 +111,11 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     return serve(flags, file)
 
 
+def _waits_for_handlers(given: dict[str, Any]) -> bool:
+    """Whether the command has handlers for signals, which are unblocked when these are there."""
+    return given["command"] in ("serve", "demo", "echo") and not given.keys() & _ONCE
+
+
 def _version() -> int:
     from .wire import batch, curve
 
@@ -128,6 +136,8 @@ def _address(text: str, origin: str) -> Address:
 # ---- arguments
 
 _WAIT = 2.0
+_ONCE = {"--version", "--check-config", "--print-config"}
+"""Flags of the server that make it say something and end."""
 
 
 def _seconds(text: str) -> float:

@@ -13,6 +13,7 @@ from kit.program import Program
 from voltlane import cli, config
 from voltlane.commands import serve
 from voltlane.config import Config
+from voltlane.errors import ConfigError
 
 FILE = "connserver.toml"
 
@@ -96,6 +97,39 @@ class TestFile:
         (tmp_path / FILE).symlink_to("nowhere")
         assert cli.main([]) == 2
         assert f"{FILE}: cannot be read" in capsys.readouterr().err
+
+
+class TestReadAgain:
+    def source(self, started: Started, *arguments: str) -> Callable[[], Config]:
+        assert cli.main(list(arguments)) == 0
+        assert started.source is not None
+        return started.source
+
+    def test_the_default_file_has_to_be_there_if_it_was(self, tmp_path: Path, started: Started) -> None:
+        (tmp_path / FILE).write_text("[clients]\nslow_secs = 3\n")
+        source = self.source(started)
+        (tmp_path / FILE).unlink()
+        with pytest.raises(ConfigError, match="cannot be read: No such file"):
+            source()
+        (tmp_path / FILE).write_text("[clients]\nslow_secs = 4\n")
+        assert source().clients.slow_secs == 4
+
+    def test_a_named_file_has_to_be_there(self, tmp_path: Path, started: Started) -> None:
+        (tmp_path / "other.toml").write_text("")
+        source = self.source(started, "--config", "other.toml")
+        (tmp_path / "other.toml").unlink()
+        with pytest.raises(ConfigError, match="other.toml: cannot be read"):
+            source()
+
+    def test_without_one_it_goes_on_without_until_it_has_read_one(self, tmp_path: Path, started: Started) -> None:
+        source = self.source(started)
+        (tmp_path / FILE).unlink()  # which it has written itself
+        assert source() == config.defaults()
+        (tmp_path / FILE).write_text("[clients]\nslow_secs = 3\n")
+        assert source().clients.slow_secs == 3
+        (tmp_path / FILE).unlink()
+        with pytest.raises(ConfigError, match="cannot be read: No such file"):
+            source()
 
 
 def test_flags_over_environment_over_file(tmp_path: Path, started: Started, monkeypatch: pytest.MonkeyPatch) -> None:

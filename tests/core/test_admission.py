@@ -308,9 +308,11 @@ def test_limits_can_be_changed():
     yard.visit(B)
     assert yard.come() is CloseReason.ADDRESS_FAILURES
     yard.admission.configure(Limits(address_connections=2))
+    yard.admission.catch_up()
     yard.let_in(A)
     assert yard.come() is CloseReason.ADDRESS_FULL
     yard.admission.configure(Limits())
+    yard.admission.catch_up()
     yard.let_in(A)
     source.left(GONE, False, 1, yard.now)
     source.left(GONE, False, 1, yard.now)

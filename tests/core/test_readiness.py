@@ -11,7 +11,8 @@ def test_a_whole_life():
     readiness = Readiness()
     seen = [readiness.state]
     readiness.watchers.append(lambda: seen.append(readiness.state))
-    for event in (Event.LISTENING, Event.MASTER_UP, Event.MASTER_LOST, Event.MASTER_UP, Event.LEAVING):
+    events = (Event.LISTENING, Event.MASTER_UP, Event.MASTER_LOST, Event.MASTER_UP, Event.DRAIN, Event.STOP)
+    for event in events:
         readiness.move(event)
     assert seen == [
         State.STARTING,
@@ -20,6 +21,7 @@ def test_a_whole_life():
         State.NO_MASTER,
         State.READY,
         State.DRAINING,
+        State.STOPPING,
     ]
 
 
@@ -45,5 +47,6 @@ def test_what_is_not_in_the_table_changes_nothing(state: State, event: Event):
 
 
 def test_whoever_leaves_does_not_come_back():
-    assert TRANSITIONS[State.DRAINING] == {}
-    assert all(row[Event.LEAVING] is State.DRAINING for state, row in TRANSITIONS.items() if row)
+    assert TRANSITIONS[State.STOPPING] == {}
+    assert TRANSITIONS[State.DRAINING] == {Event.STOP: State.STOPPING}
+    assert all(row[Event.STOP] is State.STOPPING for row in TRANSITIONS.values() if row)

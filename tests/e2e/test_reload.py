@@ -76,8 +76,33 @@ def test_the_log_level_changes(reloading: Reloading) -> None:
     reloading.server.wait_for_log(f"client {second.client_id} is here")
 
 
-def test_a_file_that_is_gone_means_the_defaults(reloading: Reloading) -> None:
-    reloading.reload("[clients]\nslow_secs = 3\n", "reloaded: clients.slow_secs")
+def test_a_file_that_was_there_must_not_be_away(reloading: Reloading) -> None:
+    """Else the defaults would hold while an editor puts another file into its place: they let everybody in."""
+    reloading.reload('[limits]\ndeny = ["127.0.0.0/8"]\n', "reloaded: limits.deny")
     reloading.file.unlink()
     reloading.server.process.send_signal(signal.SIGHUP)
-    reloading.server.wait_for_log("reloaded: clients.slow_secs", 2)
+    reloading.server.wait_for_log("the settings stay as they are: connserver.toml: cannot be read: No such file")
+    with reloading.rig.stranger() as stranger:
+        assert list(stranger.rest()) == []
+    reloading.reload("", "reloaded: limits.deny", 2)
+    reloading.rig.new()
+
+
+def test_where_there_was_no_file_none_is_needed(reloading: Reloading) -> None:
+    reloading.file.unlink()  # the one that it wrote itself, and never read
+    reloading.server.process.send_signal(signal.SIGHUP)
+    reloading.server.wait_for_log("reloaded: nothing has changed")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("9" * 400, "clients.slow_secs"), ("[" * 5000 + "]" * 5000, "RecursionError"), ("9" * 5000, "integer string")],
+    ids=["a number of 400 digits", "5,000 brackets", "a number of 5,000 digits"],
+)
+def test_whatever_is_wrong_with_it_nothing_of_it_is_taken(reloading: Reloading, value: str, said: str) -> None:
+    text = f"[clients]\nhandshake_secs = 0.05\nslow_secs = {value}\n"
+    reloading.reload(text, "the settings stay as they are: ")
+    client = reloading.rig.new()
+    reloading.reload("[clients]\nslow_secs = 3\n", "reloaded: clients.slow_secs\n")
+    client.send(b"still here")
+    assert reloading.rig.master.recv_data(client.client_id, 1) == [b"still here"]

@@ -59,7 +59,7 @@ def test_ready_once_it_listens_even_without_a_master(manager: Manager) -> None:
         with ServerProcess(master.address) as server:
             manager.wait_for("READY=1 STATUS=no connection to the master; 0 clients, 0 stale")
             RawClient(server.address).close()
-        manager.wait_for("STOPPING=1 STATUS=draining; 0 clients, 0 stale")
+        manager.wait_for("STOPPING=1 STATUS=stopping; 0 clients, 0 stale")
         assert [message.split()[0] for message in manager.messages] == ["READY=1", "STOPPING=1"]
 
 
@@ -86,11 +86,38 @@ def test_reloading_is_announced_and_ended_whatever_came_of_it(manager: Manager) 
         assert isinstance(rig.server, ServerProcess)
         manager.wait_for("STATUS=ready.*")
         file = Path(rig.server._directory.name, "connserver.toml")
-        for times, text in enumerate(["[clients]\nslow_secs = 3\n", "[clients]\nslow_sec = 3\n", ""], 1):
+        texts = [
+            "[clients]\nslow_secs = 3\n",
+            "[clients]\nslow_sec = 3\n",
+            "",
+            f"[clients]\nslow_secs = {'9' * 400}\n",
+            f"[clients]\nslow_secs = {'[' * 5000}{']' * 5000}\n",
+            f"[clients]\nslow_secs = {'9' * 5000}\n",
+        ]
+        for times, text in enumerate(texts, 1):
             file.write_text(text, encoding="utf-8")
             rig.server.process.send_signal(signal.SIGHUP)
             manager.wait_for(r"RELOADING=1 MONOTONIC_USEC=\d+", times)
             manager.wait_for("READY=1 STATUS=ready.*", times)
+        assert rig.server.log.count("the settings stay as they are: ") == 4
+        assert "internal error" not in rig.server.log
+
+
+def test_a_drain_is_a_status_and_only_a_signal_is_the_end(manager: Manager, tmp_path: Path) -> None:
+    """Of a service that says STOPPING=1 the manager expects that it ends, and kills it when it does not."""
+    with running({"admin.address": f"unix:{tmp_path}/admin"}) as rig:
+        assert isinstance(rig.server, ServerProcess)
+        rig.new()
+        manager.wait_for("STATUS=ready.*")
+        with socket.socket(socket.AF_UNIX) as operator:
+            operator.connect(f"{tmp_path}/admin")
+            operator.sendall(b"POST /drain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+            assert operator.recv(4096).startswith(b"HTTP/1.1 200 ")
+        manager.wait_for("STATUS=draining; 1 clients, 0 stale")
+        assert "STOPPING" not in "".join(manager.messages)
+        rig.master.close()
+        assert rig.server.stop() == 0
+    manager.wait_for("STOPPING=1 STATUS=stopping; 1 clients, 0 stale")
 
 
 def test_the_watchdog_hears_of_us_while_the_loop_turns(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:

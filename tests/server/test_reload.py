@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Callable, NamedTuple
 
 import pytest
@@ -14,7 +15,7 @@ from voltlane.config import SETTINGS, Config, changes
 from voltlane.config.sections import _IN_ORDER
 from voltlane.errors import ConfigError
 from voltlane.ops.log import log
-from voltlane.server import Server
+from voltlane.server import Server, parts
 from voltlane.server.reload import reload
 from voltlane.wire.tagged import Flag
 
@@ -58,10 +59,10 @@ def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def reloaded(running: Config, source: Callable[[], Config]) -> Config:
+    """What holds afterwards."""
     applied: list[Config] = []
     reload(running, source, applied.append)
-    (holds,) = applied
-    return holds
+    return applied[0] if applied else running
 
 
 class TestLog:
@@ -86,6 +87,23 @@ class TestLog:
         assert reloaded(running, source) is running
         assert lines.messages == ["the settings stay as they are: connserver.toml:3: unknown key slow_sec"]
         assert lines.records[0].levelname == "ERROR"
+
+    @pytest.mark.parametrize("error", [OverflowError, RecursionError, ValueError, OSError, MemoryError, KeyError])
+    def test_so_does_anything_else_that_goes_wrong(
+        self, error: type[Exception], lines: pytest.LogCaptureFixture
+    ) -> None:
+        def source() -> Config:
+            raise error("too much of it" + "!" * 10_000)
+
+        def refuse(config: Config) -> None:
+            raise error("and in a part")
+
+        running = config.defaults()
+        assert reloaded(running, source) is running
+        reload(running, config.defaults, refuse)
+        first, second = lines.messages
+        assert first.startswith(f"the settings stay as they are: {error.__name__}: ") and len(first) < 600
+        assert second.startswith(f"the settings stay as they are: {error.__name__}: ") and "and in a part" in second
 
 
 # ---- every live setting reaches the part that uses it
@@ -179,14 +197,144 @@ def test_it_is_used_from_then_on(name: str) -> None:
 
 
 def test_others_are_told_as_well() -> None:
+    with alone() as server:
+        told: list[object] = []
+        server.on_apply.append(told.append)
+        server.on_reload.append(told.append)
+        server.source = lambda: with_(clients__slow_secs=2)
+        server.reload()
+        assert told == [True, with_(clients__slow_secs=2), False]
+        assert server.config == told[1]
+
+
+# ---- all or nothing
+
+NEW = {
+    # Each is allowed together with all others, and each is another than the default.
+    name: use.value
+    for name, use in USES.items()
+}
+NEW["clients.packet_size_limit"] = 50  # no packet may be larger than what may wait of them
+PARTS = (
+    "clients",
+    "arrivals",
+    "trunk",
+    "hub",
+    "budget",
+    "registry",
+    "admission",
+    "gate",
+    "entrance",
+    "firehose",
+    "sampler",
+)
+"""Whatever is told the settings."""
+
+
+@contextmanager
+def alone() -> Iterator[Server]:
     server = Server(config.defaults())
-    told: list[Config] = []
-    server.on_configure.append(told.append)
-    server.source = lambda: with_(clients__slow_secs=2)
-    server.reload()
-    assert told == [with_(clients__slow_secs=2)] == [server.config]
-    server.wakeup.close()
-    server.reactor.close()
+    try:
+        yield server
+    finally:
+        server.close()
+        server.wakeup.close()
+        server.reactor.close()
+
+
+def state(server: Server) -> dict[str, Any]:
+    """How the server goes, setting by setting."""
+    return {name: use.where(server) for name, use in USES.items()}
+
+
+def failing(function: Callable[..., Any], when: str, error: Exception) -> Callable[..., Any]:
+    """It fails once, before or behind what it does."""
+    left = [error]
+
+    def fails(*args: Any, **kwargs: Any) -> Any:
+        if left and when == "before":
+            raise left.pop()
+        answer = function(*args, **kwargs)
+        if left:
+            raise left.pop()
+        return answer
+
+    return fails
+
+
+def let_fail(monkeypatch: pytest.MonkeyPatch, server: Server, part: str, when: str, error: Exception) -> None:
+    """Let this part fail once when it is told the settings."""
+    if part == "memory":
+        monkeypatch.setattr(parts, "memory_for_queues", failing(parts.memory_for_queues, when, error))
+    elif part == "log":
+        server.on_apply.append(failing(lambda config: None, when, error))
+    else:
+        kind = type(getattr(server, part))
+        method = "limit_rate" if part == "entrance" else "configure"
+        monkeypatch.setattr(kind, method, failing(getattr(kind, method), when, error))
+
+
+def test_all_of_them_can_change_at_once() -> None:
+    with alone() as server:
+        before = state(server)
+        server.source = lambda: config.load(None, {}, NEW)
+        server.reload()
+        assert not [name for name, value in state(server).items() if value == before[name]]
+
+
+@pytest.mark.parametrize("when", ["before", "behind"])
+@pytest.mark.parametrize("part", [*PARTS, "memory", "log"])
+def test_where_one_part_fails_all_keep_what_they_had(
+    part: str, when: str, monkeypatch: pytest.MonkeyPatch, lines: pytest.LogCaptureFixture
+) -> None:
+    with alone() as server:
+        before, told = state(server), []
+        let_fail(monkeypatch, server, part, when, OverflowError("int too large to convert to float"))
+        server.on_reload.append(told.append)
+        server.source = lambda: config.load(None, {}, NEW)
+        server.reload()
+        assert state(server) == before
+        assert server.config == config.defaults()
+        assert told == [True, False]
+        assert lines.messages == ["the settings stay as they are: OverflowError: int too large to convert to float"]
+        server.reload()  # what was wrong is mended
+        assert server.config == config.load(None, {}, NEW)
+
+
+@pytest.mark.parametrize("part", ["entrance", "firehose", "sampler"])
+def test_nobody_is_evicted_or_judged_by_settings_that_are_refused(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a change does to those who are there cannot be undone: it waits until every part has taken the settings."""
+    with world({"clients.overflow_policy": "block", "clients.outbox_bytes": 1 << 16}) as made:
+        server = made.server
+        away, blocking = [made.new() for _ in range(3)], made.new()
+        for client in away:
+            client.cut()
+        blocking.reading = False
+        made.master.send(blocking.id, *[bytes(10_000)] * 30)
+        made.settle()
+        assert server.trunk.blocked
+        let_fail(monkeypatch, server, part, "before", ValueError("no"))
+        server.source = lambda: with_(clients__max_stale_clients=1, clients__overflow_policy="disconnect")
+        server.reload()
+        assert sorted(server.registry.sessions) == [*(client.id for client in away), blocking.id]
+        assert server.trunk.blocked
+        blocking.reading = True
+
+
+def test_the_end_of_a_reload_is_told_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(BaseException):
+        pass
+
+    def source() -> Config:
+        raise Interrupted
+
+    with alone() as server:
+        told: list[bool] = []
+        server.on_reload.append(told.append)
+        server.source = source
+        with pytest.raises(Interrupted):
+            server.reload()
+        assert told == [True, False]
 
 
 # ---- what that does to those who are there

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ from .. import config
 from ..address import Address, parse_listener
 from ..backend import Firehose
 from ..errors import StartupError
+from ..signals import unblock
 from .console import command_line, say, show
 from .serve import find_file, start
 
@@ -36,6 +38,7 @@ def demo(flags: Mapping[str, str], file: Path | None) -> int:
                 nearby = address._replace(host=_LOOPBACK.get(parse_listener(text).host, address.host))
                 show(f"voltlane: try it in a second terminal:  {command_line('connect', str(nearby))}")
                 break
+        unblock([signal.SIGHUP])  # which nobody here acts on
         return server.run()
 
 
@@ -67,6 +70,7 @@ def _run_child(tell_ready: int, watched: int) -> NoReturn:
     code = 1
     try:
         os.setsid()  # Ctrl-C at the terminal is for the parent, which still has packets to deliver then
+        unblock()
         with Firehose(_ANY_PORT) as firehose:
             os.write(tell_ready, f"{firehose.address}\n".encode("ascii"))
             os.close(tell_ready)

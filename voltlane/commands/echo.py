@@ -6,6 +6,7 @@ import signal
 
 from ..address import Address
 from ..backend import Firehose
+from ..signals import unblock
 from .console import say
 
 
@@ -16,7 +17,9 @@ def echo(address: Address) -> int:
         on_link=lambda link: say(f"{link.peer} is connected"),
         on_link_lost=lambda link: say(f"{link.peer} is gone"),
     ) as firehose:
-        signal.signal(signal.SIGTERM, lambda *_: firehose.stop())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: firehose.stop())
+        unblock()
         say(f"echo backend: connection servers connect to {firehose.address}; Ctrl-C ends")
         for packet in firehose:
             if packet.is_data:

@@ -21,13 +21,28 @@ DEFAULT_FILE = Path("connserver.toml")
 
 def serve(flags: Mapping[str, str], file: Path | None) -> int:
     """Run the connection server until a signal ends it. The exit code. Raises ConfigError, StartupError."""
-    path = file or find_file()
-    settings = config.load(path, os.environ, flags)
-    if path is None:
+    source = Source(flags, file)
+    settings = source.load()
+    if source.file is None:
         _write_file()
     server = start(settings)
-    server.source = lambda: config.load(file or find_file(), os.environ, flags)
+    server.source = source.load
     return _run(server)
+
+
+class Source:
+    """Where a server's settings come from, again and again. A file that was there once has to be there: without it
+    they would be the defaults, which let in who was kept out."""
+
+    def __init__(self, flags: Mapping[str, str], file: Path | None) -> None:
+        self._flags = flags
+        self.file = file
+        """The file that was read, or that is to be."""
+
+    def load(self) -> Config:
+        """The settings as they are now. Raises ConfigError."""
+        self.file = self.file or find_file()
+        return config.load(self.file, os.environ, self._flags)
 
 
 def check_config(flags: Mapping[str, str], file: Path | None) -> int:
@@ -58,7 +73,7 @@ def start(settings: Config) -> Server:
 
     setup(settings.general)
     server = Server(settings)
-    server.on_configure.append(lambda config: setup(config.general))
+    server.on_apply.append(lambda config: setup(config.general))
     server.start(inherited_sockets(os.environ))
     return server
 

@@ -115,9 +115,12 @@ class Admission:
             MINUTE if limits.address_failures else 0.0,
             limits.flap_secs if limits.flap_count else 0.0,
         )
+
+    def catch_up(self) -> None:
+        """The limits were others: what was counted against a rate is forgotten, and who the table has no room for."""
         for source in self.sources.values():
             source.connects = source.failures = None  # made anew, with the new rates
-        while len(self.sources) > (limits.table_size if self._tracking else 0) and self._make_room():
+        while len(self.sources) > (self.limits.table_size if self._tracking else 0) and self._make_room():
             pass
 
     def admit(self, packed: bytes, now: float) -> Answer:

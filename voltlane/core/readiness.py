@@ -2,7 +2,8 @@
 
 STARTING ──listening──▶ NO_MASTER ◀──master lost──┐
     │                       └────────master up──▶ READY
-    └──── leaving, from any of them ──▶ DRAINING
+    ├─── draining, from any of them ──▶ DRAINING
+    └─── stopping, from any of them, DRAINING too ──▶ STOPPING
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class State(enum.Enum):
     NO_MASTER = "no connection to the master"
     READY = "ready"
     DRAINING = "draining"
+    STOPPING = "stopping"
 
 
 class Event(enum.Enum):
@@ -26,18 +28,21 @@ class Event(enum.Enum):
     LISTENING = "clients can connect"
     MASTER_UP = "connected to the master"
     MASTER_LOST = "the master is gone"
-    LEAVING = "asked to stop"
+    DRAIN = "asked to accept nobody any more"
+    STOP = "asked to end"
 
 
 TRANSITIONS: dict[State, dict[Event, State]] = {
     State.STARTING: {
         Event.LISTENING: State.NO_MASTER,
         Event.MASTER_UP: State.READY,
-        Event.LEAVING: State.DRAINING,
+        Event.DRAIN: State.DRAINING,
+        Event.STOP: State.STOPPING,
     },
-    State.NO_MASTER: {Event.MASTER_UP: State.READY, Event.LEAVING: State.DRAINING},
-    State.READY: {Event.MASTER_LOST: State.NO_MASTER, Event.LEAVING: State.DRAINING},
-    State.DRAINING: {},
+    State.NO_MASTER: {Event.MASTER_UP: State.READY, Event.DRAIN: State.DRAINING, Event.STOP: State.STOPPING},
+    State.READY: {Event.MASTER_LOST: State.NO_MASTER, Event.DRAIN: State.DRAINING, Event.STOP: State.STOPPING},
+    State.DRAINING: {Event.STOP: State.STOPPING},
+    State.STOPPING: {},
 }
 """An event that is missing changes nothing: a server that is leaving stays so, whatever its master does."""
 

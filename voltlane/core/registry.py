@@ -58,20 +58,25 @@ class Registry:
         self._wheel = TimerWheel(reap_interval, now)
         self._stale_timeout = stale_timeout
         self._max_stale = max_stale
+        self._max_lowered = False
         self._on_end = on_end
         self._on_stale = on_stale
 
     def configure(self, *, stale_timeout: float, reap_interval: float, max_stale: int, now: float) -> None:
         """Go by these limits from now on. Who is stale already keeps its time, but `next_reap` may be another."""
         self._stale_timeout = stale_timeout
-        fewer, self._max_stale = max_stale < self._max_stale, max_stale
+        self._max_lowered, self._max_stale = max_stale < self._max_stale, max_stale
         if reap_interval != self._wheel.tick:
             self._wheel = TimerWheel(reap_interval, now)
             for client_id in self._stale:
                 session = self.sessions[client_id]
                 self._stale[client_id] = self._wheel.start(session.expiry, partial(self._expire, session))
-        while fewer and len(self._stale) > max_stale:
+
+    def catch_up(self) -> None:
+        """The limits were others: those who are too many now are evicted, if it was that limit which became lower."""
+        while self._max_lowered and len(self._stale) > self._max_stale:
             self._evict()
+        self._max_lowered = False
 
     @property
     def has_ids(self) -> bool:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Callable
 
 from ..reasons import CloseReason
+from ..signals import block, unblock
 from .reactor import Handler, Reactor
 
 _WAKE = 0
@@ -39,7 +40,7 @@ class Wakeup(Handler):
         """Call these in the loop when their signals come, instead of what those did before.
 
         A signal that comes several times in one turn is one. Only a main thread can have signals; in another thread
-        this does nothing.
+        this does nothing. Those that were blocked wait for their handlers, and are blocked again when these go.
         """
         try:
             # Python writes each signal's number there, at once; a handler of its own would only run behind the poll,
@@ -51,9 +52,11 @@ class Wakeup(Handler):
         woken = self._actions
         self._actions = {**woken, **actions}
         before = {number: signal.signal(number, lambda *_: None) for number in actions}
+        blocked = unblock(actions)
         try:
             yield
         finally:
+            block(blocked)
             self._actions = woken
             for number, handler in before.items():
                 signal.signal(number, handler)

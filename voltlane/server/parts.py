@@ -16,7 +16,7 @@ from ..core.counters import Counters
 from ..core.hub import BacklogLimits, Hub
 from ..core.meter import MeterLimits
 from ..core.protocols.handshake import HandshakeContext
-from ..core.readiness import Readiness
+from ..core.readiness import Event, Readiness
 from ..core.registry import Registry
 from ..core.timers import Timer
 from ..lanes.clients import Clients
@@ -119,8 +119,22 @@ class Parts:
         self.store.restore(self.registry, self.hub, self.trunk)
 
     def configure(self, config: Config) -> None:
-        """Go by these settings from now on; only the live ones may differ from what `config` was."""
+        """Go by these settings from now on; only the live ones may differ from what `config` was.
+
+        When a part cannot, all go by what was before, and its error is raised.
+        """
+        before = self.config
+        try:
+            self.apply(config)
+        except Exception:
+            self.reactor.guard(None, self.apply, before)
+            raise
         self.config = config
+        for part in (self.clients.pressure, self.registry, self.admission):
+            self.reactor.guard(None, part.catch_up)  # what cannot be undone, once nothing has to be
+
+    def apply(self, config: Config) -> None:
+        """Tell each part the settings that it goes by. Told others next, it is as if it had never heard of these."""
         master, clients = config.master, config.clients
         self.clients.configure(clients.packet_size_limit, PressureLimits.of(clients), MeterLimits.of(clients))
         self.arrivals.configure(clients.handshake_secs, config.listener.proxy_secs)
@@ -164,6 +178,7 @@ class Parts:
 
     def _on_no_master(self) -> None:
         self.exit_code = EXIT_NO_MASTER
+        self.readiness.move(Event.STOP)
         self.reactor.stop()
 
     def _on_trunk_full(self) -> None:

@@ -13,14 +13,17 @@ from ..ops.log import log
 
 
 def reload(running: Config, source: Callable[[], Config], apply: Callable[[Config], None]) -> None:
-    """Apply what holds from now on, which is the running configuration where the source's has a mistake in it."""
+    """Apply what the source says: all of it, or nothing where anything is wrong with it, whatever that is.
+
+    `apply` is all or nothing as well.
+    """
     try:
         change = changes(running, source())
-    except ConfigError as error:
-        log.error("the settings stay as they are: %s", error)
-        apply(running)
+        apply(change.config)  # before anything is said: how that is logged may be among it
+    except Exception as error:
+        what = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+        log.error("the settings stay as they are: %.500s", what)
         return
-    apply(change.config)  # before anything is said: how that is logged may be among it
     if change.applied:
         log.info("reloaded: %s", ", ".join(change.applied))
     if change.pending:

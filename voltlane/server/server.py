@@ -39,8 +39,10 @@ class Server(Parts):
         super().__init__(config, key, reactor)
         self.source: Callable[[], Config] | None = None
         """Where to load the settings from again (SIGHUP). Raises ConfigError."""
-        self.on_configure: list[Callable[[Config], None]] = []
-        """Who else wants to hear of settings that have changed."""
+        self.on_apply: list[Callable[[Config], None]] = []
+        """Who else goes by settings that may change. Whoever raises refuses them for everybody."""
+        self.on_reload: list[Callable[[bool], None]] = []
+        """Called with True before the settings are loaded again, and with False behind it, whatever came of that."""
         self.observer = Observer(self)
         self.wakeup = Wakeup(self.reactor, self._on_stop)
         self.admin: Endpoint | None = None
@@ -125,7 +127,7 @@ class Server(Parts):
             return
         log.info("stopping")
         self.stopping = True
-        self.readiness.move(Event.LEAVING)
+        self.readiness.move(Event.STOP)
         self.firehose.stop()
         self.entrance.close()
         self.arrivals.close_unnamed()
@@ -147,14 +149,23 @@ class Server(Parts):
 
     def reload(self) -> None:
         """Take the settings from their source again, those that a running server can change."""
-        if self.source is not None:
+        if self.source is None:
+            return
+        try:
+            self._tell_of_reload(True)
             reload(self.config, self.source, self.configure)
+        finally:
+            self._tell_of_reload(False)
 
-    def configure(self, config: Config) -> None:
+    def apply(self, config: Config) -> None:
         """See Parts."""
-        super().configure(config)
-        for watcher in self.on_configure:
-            watcher(config)
+        super().apply(config)
+        for follower in self.on_apply:
+            follower(config)
+
+    def _tell_of_reload(self, begins: bool) -> None:
+        for watcher in self.on_reload:
+            watcher(begins)
 
     # ---- the operator
 
@@ -168,9 +179,9 @@ class Server(Parts):
 
     def drain(self) -> None:
         """Accept nobody any more, for good; who is here stays until they leave, or until `stop`."""
-        if self.readiness.state is not State.DRAINING:
+        if self.readiness.state not in (State.DRAINING, State.STOPPING):
             log.info("draining: nobody is accepted any more")
-            self.readiness.move(Event.LEAVING)
+            self.readiness.move(Event.DRAIN)
             self.entrance.close()
 
     def _open_admin(self) -> Endpoint:

@@ -3,9 +3,6 @@ watches us, that the loop still turns."""
 
 from __future__ import annotations
 
-from typing import Callable
-
-from ..config import Config
 from ..core.readiness import State
 from ..ops.notify import Notifier
 from .server import Server
@@ -24,9 +21,7 @@ class Service:
         if not manager:
             return
         server.readiness.watchers.append(self._on_readiness)
-        server.on_configure.append(self._on_configured)
-        if server.source is not None:
-            server.source = self._announced(server.source)
+        server.on_reload.append(self._on_reload)
         if watchdog:
             self._interval = watchdog / 2
             self._ping(server.reactor.now)
@@ -35,7 +30,7 @@ class Service:
         state, lines = self._server.readiness.state, []
         if self._told is State.STARTING:
             lines.append("READY=1")
-        if state is State.DRAINING:
+        if state is State.STOPPING:  # who only drains stays for as long as somebody is here: that is told as a status
             lines.append("STOPPING=1")
         self._told = state
         self._manager.send(*lines, self._status())
@@ -45,16 +40,11 @@ class Service:
         self._manager.send("WATCHDOG=1", self._status())
         self._server.reactor.call_later(self._interval, self._ping)
 
-    def _announced(self, source: Callable[[], Config]) -> Callable[[], Config]:
-        def announce() -> Config:
+    def _on_reload(self, begins: bool) -> None:
+        if begins:
             self._manager.reloading()
-            return source()
-
-        return announce
-
-    def _on_configured(self, config: Config) -> None:
-        """Also when nothing was changed, because of a mistake or otherwise: the reload is over."""
-        self._manager.send("READY=1", self._status())
+        else:
+            self._manager.send("READY=1", self._status())
 
     def _status(self) -> str:
         registry = self._server.registry

@@ -64,9 +64,12 @@ class Pressure:
         self.configure(limits)
 
     def configure(self, limits: PressureLimits) -> None:
-        """Go by these limits from now on. Those for whom the firehose waits are judged anew."""
+        """Go by these limits from now on."""
         self._limits = limits
         self.park_above = limits.hard_bytes // PARK_SHARE
+
+    def catch_up(self) -> None:
+        """The limits were others: those for whom the firehose waits are judged anew."""
         for client in list(self._blockers):
             self._unblock(client)
             self.judge(client)
