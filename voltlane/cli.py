@@ -1,7 +1,8 @@
 """The command line: reads the arguments, calls the command (`commands/`), turns errors into messages and exit codes.
 
 Exit codes: 0 ended as it should · 1 failed while running · 2 wrong usage or configuration · 3 cannot listen on the
-address · 4 the master could not be reached for `master.give_up_secs` · 130 `connect` ended by Ctrl-C.
+address · 4 the master could not be reached for `master.give_up_secs` · 5 at the end not all of the state could be
+written · 130 `connect` ended by Ctrl-C.
 """
 
 from __future__ import annotations

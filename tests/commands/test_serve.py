@@ -118,7 +118,7 @@ class TestReadAgain:
         (tmp_path / "other.toml").write_text("")
         source = self.source(started, "--config", "other.toml")
         (tmp_path / "other.toml").unlink()
-        with pytest.raises(ConfigError, match="other.toml: cannot be read"):
+        with pytest.raises(ConfigError, match=r"other\.toml: cannot be read"):
             source()
 
     def test_without_one_it_goes_on_without_until_it_has_read_one(self, tmp_path: Path, started: Started) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -156,10 +158,11 @@ def test_after_a_stop_nothing_is_lost_from_any_backlog(home: Home) -> None:
     assert home.server.wait() == 0
     assert (home.state / "backlogs").exists()
     home.start()
-    assert not (home.state / "backlogs").exists()
     assert home.back(away).recv_many(3) == [b"1", b"22", b""]
+    assert (home.state / "backlogs").exists(), "until all of it is delivered"
     received = list(slow.rest())
     again = home.back(slow)
+    assert not (home.state / "backlogs").exists()
     received += again.recv_many(len(missed) - len(received))
     assert received == missed
 
@@ -179,6 +182,54 @@ def test_after_a_stop_the_next_master_connection_brings_what_waited_for_it(home:
     home.start()
     arrived += home.master.recv_data(client.client_id, len(sent) - len(arrived))
     assert arrived == sent and len(cut) < 20_100
+
+
+def left_with_something_waiting(home: Home) -> RawClient:
+    """A client that is away, for whom the server kept a packet when it was stopped."""
+    home.start()
+    client = home.new()
+    assert client.leave() == []
+    home.master.send(client.client_id, b"missed")
+    home.master.fence()
+    home.master.drop()
+    assert home.server.stop() == 0
+    return client
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_ended_again_and_again_while_it_starts_it_keeps_what_waits(home: Home, number: signal.Signals) -> None:
+    """From before its first line until it listens, and beyond."""
+    client = left_with_something_waiting(home)
+    home.master.stop_listening()
+    codes = set()
+    for milliseconds in range(0, 400, 20):
+        server = home.begin()
+        try:
+            server.process.wait(milliseconds / 1000)
+        except subprocess.TimeoutExpired:
+            server.process.send_signal(number)
+        codes.add(server.wait())
+    # Before its first line it has no say in it.
+    assert codes <= ({-number, 0} if number == signal.SIGTERM else {-number})
+    home.master.listen_again()
+    home.start()
+    assert home.back(client).recv() == b"missed"
+
+
+def test_what_waited_outlives_a_kill_until_it_is_delivered_and_is_never_delivered_twice(home: Home) -> None:
+    client = left_with_something_waiting(home)
+    for _ in range(2):
+        home.start()
+        home.new()
+        home.server.kill()
+    home.start()
+    again = home.back(client)
+    assert again.recv() == b"missed"
+    home.server.kill()
+    home.start()
+    once_more = home.back(again)
+    home.master.send(client.client_id, b"new")
+    assert once_more.recv() == b"new"
 
 
 def test_ids_go_on_without_a_gap_after_a_stop(home: Home) -> None:
@@ -288,6 +339,22 @@ def test_on_a_full_disk_it_lives_and_writes_when_it_can(home: Home) -> None:
     home.server.kill()
     home.start()
     assert home.back(client).client_id == client.client_id
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process can be set on Linux only")
+def test_what_a_full_disk_costs_at_the_end_is_in_the_exit_code(home: Home) -> None:
+    home.start()
+    client = home.new()
+    assert client.leave() == []
+    home.master.send(client.client_id, b"missed")
+    home.master.fence()
+    home.master.drop()
+    resource.prlimit(home.server.pid, resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+    assert home.server.stop() == 5
+    home.start()
+    again = home.back(client)  # sessions were written before
+    home.master.send(client.client_id, b"new")
+    assert again.recv() == b"new"
 
 
 def test_without_a_directory_nothing_is_kept(home: Home) -> None:

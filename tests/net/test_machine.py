@@ -1,10 +1,10 @@
-"""What memory there is, from the texts of the files that Linux tells it in."""
+"""What memory there is, and which start of the machine this is, from the texts of the files that Linux tells it in."""
 
 from __future__ import annotations
 
 import pytest
 
-from voltlane.net.machine import UNKNOWN, available_memory, memory_of
+from voltlane.net.machine import UNKNOWN, available_memory, boot_id, memory_of
 
 MEMINFO = {"/proc/meminfo": "MemTotal:        8000000 kB\nMemFree:           10 kB\nSwapTotal:       99 kB\n"}
 MACHINE = 8_000_000 * 1024
@@ -50,3 +50,14 @@ def test_the_address_space_is_one_of_the_limits():
 
 def test_this_process_has_some():
     assert available_memory() > 1 << 24
+
+
+def test_a_start_of_the_machine_has_its_name() -> None:
+    file = {"/proc/sys/kernel/random/boot_id": "0a1b2c3d-0000-4000-8000-00000000000f\n"}
+    assert boot_id(file.get) == bytes.fromhex("0a1b2c3d00004000800000000000000f")
+
+
+@pytest.mark.parametrize("text", [None, "", "0a1b2c3d", "0a1b2c3d-0000-4000-8000-0000000000zz"])
+def test_one_that_cannot_be_known_is_another_each_time(text: str | None) -> None:
+    names = {boot_id(lambda path: text) for _ in range(10)}
+    assert len(names) == 10 and {len(name) for name in names} == {16}

@@ -25,10 +25,21 @@ def directory(tmp_path: Path) -> Iterator[StateDirectory]:
 
 
 def test_what_was_written_comes_back_in_order(directory: StateDirectory) -> None:
-    assert list(read_backlogs(directory, POINT)) == []
+    assert read_backlogs(directory, POINT) is None
     write_backlogs(directory, POINT, WAITING)
-    assert list(read_backlogs(directory, POINT)) == WAITING
+    found = read_backlogs(directory, POINT)
+    assert found is not None and found.notes == WAITING
     assert os.stat(directory.name(FILE)).st_mode & 0o777 == 0o600
+
+
+def test_each_file_is_another(directory: StateDirectory) -> None:
+    numbers = set()
+    for _ in range(20):
+        write_backlogs(directory, POINT, WAITING)
+        found = read_backlogs(directory, POINT)
+        assert found is not None
+        numbers.add(found.number)
+    assert len(numbers) == 20
 
 
 def test_cut_or_changed_anywhere_it_is_refused(directory: StateDirectory) -> None:
@@ -39,13 +50,13 @@ def test_cut_or_changed_anywhere_it_is_refused(directory: StateDirectory) -> Non
         for changed in (whole[:position], whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :]):
             path.write_bytes(changed)
             with pytest.raises(StateError, match=r"backlogs is damaged.*Move it away: what waited .* is lost"):
-                list(read_backlogs(directory, POINT))
+                read_backlogs(directory, POINT)
 
 
 def test_of_another_key_it_is_refused(directory: StateDirectory) -> None:
     write_backlogs(directory, POINT, WAITING)
     with pytest.raises(StateError, match=r"another server\.key"):
-        list(read_backlogs(directory, b"\x03" + bytes(32)))
+        read_backlogs(directory, b"\x03" + bytes(32))
 
 
 def test_a_disk_that_fails_leaves_no_half_of_it(directory: StateDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,23 @@ def test_an_id_is_used_even_where_its_reservation_is_not_said() -> None:
     assert read_ledger(file_of(opened(7, POINT)), OWNER).reserved == 7
 
 
+def test_who_was_given_what_waited_counts_for_the_backlogs_that_are_named_last() -> None:
+    boots = [bytes([number] * 16) for number in range(3)]
+    records = [
+        note(Kind.SPENDING, 5, boots[0]),
+        note(Kind.SPENT, 1),
+        note(Kind.SPENT, 0),
+        note(Kind.SPENDING, 5, boots[1]),  # the same ones, after another start of the process
+        note(Kind.SPENT, 2),
+    ]
+    ledger = read_ledger(file_of(*records), OWNER)
+    assert ledger.spending is not None and ledger.spending.data == boots[1]
+    assert ledger.spent == {0, 1, 2} and ledger.sessions == {}
+    ledger = read_ledger(file_of(*records, note(Kind.SPENDING, 6, boots[2]), note(Kind.SPENT, 3)), OWNER)
+    assert ledger.spending is not None and ledger.spending.number == 6
+    assert ledger.spent == {3}
+
+
 EVENTS = [note(Kind.RESERVED, 9), opened(1, POINT), stale(1, 5.0), opened(2, LONG_POINT), note(Kind.ENDED, 1)]
 
 

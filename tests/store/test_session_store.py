@@ -3,134 +3,20 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
-from kit.clock import FakeClock
 from kit.frames import join
-from kit.handlers import Loop
-from kit.recorders import RecorderLink, RecorderTrunk
+from kit.recorders import RecorderLink
+from kit.stores import KEY, POINT, TIMEOUT, Disk, Home, Process, left
 
-from voltlane.core.counters import Counters
-from voltlane.core.hub import BacklogLimits, Hub
-from voltlane.core.outbox import Chunk
-from voltlane.core.registry import Registry
-from voltlane.core.session import Session, State
+from voltlane.core.session import State
 from voltlane.errors import StateError
 from voltlane.reasons import CloseReason, EndReason
 from voltlane.store import session_store as module
 from voltlane.store.backlogs import FILE as BACKLOGS
-from voltlane.store.directory import StateDirectory
 from voltlane.store.journal import FILE as JOURNAL
-from voltlane.store.session_store import ID_BLOCK, RETRY_SECS, NoStore, SessionStore
-from voltlane.wire.crypto import generate_key
-
-KEY = generate_key()
-POINT = b"\x02" + bytes(range(32))
-TIMEOUT = 300.0
-
-
-class Trunk(RecorderTrunk):
-    """The master's side, which keeps what waited in an earlier process."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held: list[tuple[Chunk, int]] = []
-
-    def hold(self, chunk: Chunk, packets: int) -> None:
-        self.held.append((chunk, packets))
-
-    def release(self) -> list[tuple[Chunk, int]]:
-        return self.held
-
-
-class Process:
-    """What of a server the store has to do with. `clock`: monotonic, this process's; `wall` goes on between them."""
-
-    def __init__(self, path: Path, wall: FakeClock, *, sync: float = 1.0, most: int = 100, **options: Any) -> None:
-        self.loop = Loop(clock=FakeClock(50.0))
-        self.wall = wall
-        self.counters = Counters()
-        self.trunk = Trunk()
-        self.hub = Hub(self.trunk, self.counters, BacklogLimits(options.get("packets", 100), 10_000))
-        self.registry = Registry(
-            stale_timeout=options.get("timeout", TIMEOUT),
-            reap_interval=1.0,
-            max_stale=most,
-            on_end=self.hub.ended,
-            on_stale=lambda: None,
-            now=self.loop.now,
-        )
-        self.hub.registry = self.registry
-        self.store = SessionStore(
-            StateDirectory(str(path)), self.loop, self.counters, sync, options.get("key", KEY), wall
-        )
-        self.store.restore(self.registry, self.hub, self.trunk)
-        if options.get("begin", True):
-            self.store.begin()
-
-    def open(self) -> Session:
-        return self.registry.open(POINT, RecorderLink())
-
-    def lose(self, *sessions: Session) -> None:
-        for session in sessions:
-            self.registry.lose(session, self.loop.now)
-
-    def resume(self, session: Session) -> None:
-        self.registry.resume(session, RecorderLink())
-
-    def turn(self, seconds: float = 0.0) -> None:
-        """End this turn, and let time pass."""
-        self.loop.spin(2)
-        if seconds:
-            self.wall.pass_(seconds)
-            self.loop.pass_(seconds)
-        assert self.loop.bugs == []
-
-    def die(self) -> None:
-        """kill -9 between two turns."""
-        self.store._journal.give_up()
-        self.store._directory.close()
-        self.loop.close()
-
-    def stop(self) -> None:
-        self.store.seal()
-        for session in self.registry.live():
-            self.hub.lost(session, [(join([b"unread"]), 1)], self.loop.now)
-        self.store.leave()
-        self.loop.close()
-
-
-class Home:
-    """A directory that process after process uses."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.wall = FakeClock(1_700_000_000.0)
-        self.processes: list[Process] = []
-
-    def start(self, **options: Any) -> Process:
-        self.processes.append(Process(self.path, self.wall, **options))
-        return self.processes[-1]
-
-    @property
-    def journal(self) -> Path:
-        return self.path / JOURNAL
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Any:
-    made = Home(tmp_path / "state")
-    yield made
-    for process in made.processes:
-        process.die()
-
-
-def left(process: Process) -> dict[int, float]:
-    """How long each stale session has yet."""
-    return {session.id: session.expiry - process.loop.now for session in process.registry.stale()}
-
+from voltlane.store.session_store import ID_BLOCK, RETRY_SECS, NoStore
 
 # ---- killed
 
@@ -276,22 +162,13 @@ def test_after_a_stop_everything_that_waited_is_there(home: Home) -> None:
     second = home.start()
     assert left(second) == {away.id: TIMEOUT - 10, here.id: TIMEOUT}, "who was here has all the time from now on"
     assert second.trunk.held == [(b"up", 3)]
-    assert not (home.path / BACKLOGS).exists()
+    second.trunk.before_connecting()
     links = {client_id: RecorderLink() for client_id in (away.id, here.id)}
     for client_id, link in links.items():
+        assert (home.path / BACKLOGS).exists()
         second.hub.resume(second.registry.sessions[client_id], link, b"")
+    assert not (home.path / BACKLOGS).exists(), "all of it is delivered"
     assert links[away.id].sent == [b"one", b"two", b"three"] and links[here.id].sent == [b"unread"]
-
-
-def test_what_waited_is_given_back_once(home: Home) -> None:
-    first = home.start()
-    first.lose(first.open())
-    first.hub.deliver({1: join([b"missed"])})
-    first.stop()
-    second = home.start()
-    assert second.registry.sessions[1].backlog is not None
-    second.die()
-    assert home.start().registry.sessions[1].backlog is None
 
 
 def test_a_server_that_could_not_start_has_cost_nobody_anything(home: Home) -> None:
@@ -401,22 +278,6 @@ def test_it_is_written_anew_in_slices_when_most_of_it_is_of_the_past(
 # ---- a disk that fails
 
 
-class Disk:
-    """Lets writing fail."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.full = False
-        self.calls = 0
-        self._write, self._sync = os.write, os.fsync
-        monkeypatch.setattr(os, "write", self.write)
-
-    def write(self, descriptor: int, data: Any) -> int:
-        self.calls += 1
-        if self.full:
-            raise OSError(28, "No space left on device")
-        return self._write(descriptor, data)
-
-
 def test_a_full_disk_costs_the_journal_and_nothing_else(
     home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -478,6 +339,52 @@ def test_a_write_that_ends_in_the_middle_of_a_record_harms_none_before_it(
     assert list(home.start().registry.sessions) == [kept.id]
 
 
+def test_a_disk_that_is_full_at_the_end_is_in_what_leave_says(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = home.start()
+    process.lose(process.open())
+    process.hub.deliver({1: join([b"one", b"two"])})
+    process.trunk.hold(b"up", 3)
+    process.turn()
+    disk = Disk(monkeypatch)
+    disk.full = True
+    assert not process.stop()
+    assert "backlogs cannot be written: No space left on device; what waited is lost: 2 packets for clients, 3 for" in (
+        caplog.text
+    )
+    assert "sessions.journal cannot be written" in caplog.text
+    assert "trying again" not in caplog.text and "is not up to date" not in caplog.text
+    disk.full = False
+    assert list(home.start().registry.sessions) == [1], "the file of before has all sessions"
+
+
+def test_sessions_that_could_not_be_written_until_the_end_are_in_it_too(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = home.start()
+    disk = Disk(monkeypatch)
+    disk.full = True
+    process.store.hurry()
+    process.lose(process.open())
+    process.turn(3 * RETRY_SECS)
+    assert process.counters.journal_errors == 1 and process.loop.timers == 0
+    assert not process.stop()
+    assert "trying again" not in caplog.text
+    assert "sessions.journal is not up to date: what has become of sessions is lost" in caplog.text
+
+
+def test_a_disk_that_has_room_again_at_the_end_costs_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = home.start()
+    disk = Disk(monkeypatch)
+    disk.full = True
+    process.lose(process.open())
+    process.turn()
+    disk.full = False
+    assert process.stop()
+    assert list(home.start().registry.sessions) == [1]
+
+
 def test_when_the_reserved_ids_are_used_up_there_are_no_more(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ID_BLOCK", 10)
     disk = Disk(monkeypatch)
@@ -533,7 +440,7 @@ def test_no_vault_keeps_nothing() -> None:
     process = NoStore(KEY)
     assert process.key is KEY
     process.seal()
-    process.leave()
+    assert process.leave()
 
 
 def test_the_block_is_large() -> None:

@@ -15,5 +15,5 @@ loop_metrics    how the loop keeps up
 slow_callbacks  which callback held it up
 deadlines       deadlines for the two libraries
 memory          memory to receive into
-machine         how much memory there is
+machine         how much memory there is, and whether the machine was started again
 """

@@ -1,7 +1,9 @@
-"""How much memory there is for this process: of the machine, of its control groups, of its own limits."""
+"""What the machine says of itself: how much memory there is for this process (of the machine, of its control groups, of
+its own limits), and whether it was started again."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -34,6 +36,13 @@ def memory_of(read: Read, address_space: int | None = None) -> int:
     if address_space is not None:
         limits.append(address_space)
     return min(limits, default=UNKNOWN)
+
+
+def boot_id(read: Read | None = None) -> bytes:
+    """16 bytes that are the same until the machine is started again; others each time where that cannot be known."""
+    text = (read or _read)("/proc/sys/kernel/random/boot_id") or ""
+    digits = text.strip().replace("-", "")
+    return bytes.fromhex(digits) if re.fullmatch("[0-9a-f]{32}", digits) else os.urandom(16)
 
 
 def _machine(read: Read) -> Iterator[int]:

@@ -11,7 +11,7 @@ state       the same as a few lines for the log
 oversight   what the admin endpoint is given
 """
 
-from .parts import EXIT_NO_MASTER
+from .parts import EXIT_NO_MASTER, EXIT_NOT_KEPT
 from .server import Server
 
-__all__ = ["EXIT_NO_MASTER", "Server"]
+__all__ = ["EXIT_NOT_KEPT", "EXIT_NO_MASTER", "Server"]

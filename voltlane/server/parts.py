@@ -39,6 +39,7 @@ from ..trunk.trunk import Trunk, TrunkLimits
 from ..wire.crypto import KeyPair
 
 EXIT_NO_MASTER = 4
+EXIT_NOT_KEPT = 5
 
 
 class Parts:
@@ -164,7 +165,8 @@ class Parts:
         self.clients.farewell()
         self.connection_log.sum_up()
         self.trunk.close(CloseReason.SHUTDOWN)
-        self.store.leave()
+        if not self.store.leave():
+            self.exit_code = EXIT_NOT_KEPT
         if self._reaping is not None:
             self.reactor.cancel(self._reaping)
 

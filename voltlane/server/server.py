@@ -128,6 +128,7 @@ class Server(Parts):
         log.info("stopping")
         self.stopping = True
         self.readiness.move(Event.STOP)
+        self.store.hurry()
         self.firehose.stop()
         self.entrance.close()
         self.arrivals.close_unnamed()

@@ -6,5 +6,6 @@ ledger         what a journal says, record by record: who there is, and how far 
 directory      the directory: its lock, who may read its files, files replaced as a whole
 keyfile        the server's secret
 journal        the append-only file of the sessions: appending, syncing, writing it anew
-backlogs       what waited, from a clean stop to the next start
+backlogs       what waited at a clean stop, as a file
+spool          what waited, from then until all of it is delivered
 """

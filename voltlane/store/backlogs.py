@@ -1,12 +1,13 @@
-"""What waited when the server was stopped in order, from then to the next start: a file that is read once and removed.
+"""What waited when the server was stopped in order: a file that is written as a whole and not changed any more.
 
-First what waits for the master, then what waits for each client, in order.
+First what waits for the master, then what waits for each client, in order. What becomes of it then: see `spool`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from typing import IO, NamedTuple
 
 from ..core.outbox import Chunk
 from ..errors import StateError
@@ -29,11 +30,19 @@ from .records import (
 FILE = "backlogs"
 
 
+class Backlogs(NamedTuple):
+    """One such file."""
+
+    number: int
+    """Which one: no other has the same."""
+    notes: list[Note]
+
+
 def write_backlogs(directory: StateDirectory, point: bytes, waiting: Iterable[tuple[Kind, int, Chunk]]) -> None:
     """One chunk after the other: (MISSED, client id, frames) or (UPWARDS, packets, tagged frames). Raises OSError."""
     descriptor = directory.draft(FILE)
     try:
-        write_all(descriptor, head(BACKLOGS_MAGIC, point, 0))
+        write_all(descriptor, head(BACKLOGS_MAGIC, point, int.from_bytes(os.urandom(8), "little")))
         for kind, number, chunk in waiting:
             write_all(descriptor, note(kind, number, chunk))
         write_all(descriptor, note(Kind.END, 0))
@@ -45,29 +54,34 @@ def write_backlogs(directory: StateDirectory, point: bytes, waiting: Iterable[tu
         os.close(descriptor)
 
 
-def read_backlogs(directory: StateDirectory, point: bytes) -> Iterator[Note]:
-    """Its records, in order; none if there is no file. Raises StateError."""
+def read_backlogs(directory: StateDirectory, point: bytes) -> Backlogs | None:
+    """What the directory has; None if there is no file. Raises StateError."""
     descriptor = directory.open(FILE)
     if descriptor is None:
-        return
+        return None
     with os.fdopen(descriptor, "rb") as file:
         try:
-            if read_head(file.read(HEAD_SIZE), BACKLOGS_MAGIC).point != point:
+            owner, number = read_head(file.read(HEAD_SIZE), BACKLOGS_MAGIC)
+            if owner != point:
                 raise Damaged("it belongs to another server.key")
-            left = os.fstat(file.fileno()).st_size - HEAD_SIZE
-            while True:
-                frame = file.read(FRAME_SIZE)
-                size = FRAME.unpack(frame)[0] if len(frame) == FRAME_SIZE else left
-                left -= FRAME_SIZE + size
-                payload = payload_at(frame + file.read(size), 0) if left >= 0 else None
-                if payload is None:
-                    raise Damaged("a record is cut, or its checksum is wrong")
-                found = decode(payload)
-                if found.kind is Kind.END:
-                    return
-                yield found
+            return Backlogs(number, list(_notes(file)))
         except (Damaged, OSError) as error:
             raise StateError(
                 f"{directory.name(FILE)} is damaged: {error}. Move it away: what waited for clients and the master is "
                 "lost then, and the sessions stay"
             ) from None
+
+
+def _notes(file: IO[bytes]) -> Iterator[Note]:
+    left = os.fstat(file.fileno()).st_size - HEAD_SIZE
+    while True:
+        frame = file.read(FRAME_SIZE)
+        size = FRAME.unpack(frame)[0] if len(frame) == FRAME_SIZE else left
+        left -= FRAME_SIZE + size
+        payload = payload_at(frame + file.read(size), 0) if left >= 0 else None
+        if payload is None:
+            raise Damaged("a record is cut, or its checksum is wrong")
+        found = decode(payload)
+        if found.kind is Kind.END:
+            return
+        yield found

@@ -37,6 +37,10 @@ class Ledger:
         self.sessions: dict[int, Entry] = {}
         self.reserved = 0
         """Ids up to this one may have been given out."""
+        self.spending: Note | None = None
+        """Of which backlogs something was handed over (SPENDING), and ..."""
+        self.spent: set[int] = set()
+        """... to whom: client ids, and 0 for the master."""
         self.lost_bytes = 0
         """What a crash has left of the last records."""
 
@@ -55,6 +59,12 @@ class Ledger:
             self.sessions[note.number] = Entry(known.point, note.until)
         elif note.kind is Kind.RESUMED and known is not None:
             self.sessions[note.number] = Entry(known.point, LIVE)
+        elif note.kind is Kind.SPENDING:
+            if self.spending is None or self.spending.number != note.number:
+                self.spent.clear()
+            self.spending = note
+        elif note.kind is Kind.SPENT:
+            self.spent.add(note.number)
         elif note.kind in (Kind.MISSED, Kind.UPWARDS, Kind.END):
             raise Damaged(f"a record {note.kind.name} has no place there")
 

@@ -1,8 +1,8 @@
 """Records: what the files of the state directory are made of. Bytes ↔ values; all numbers are little-endian.
 
 A file begins with a head: eight bytes that say what it is, u16 version, the server's public key (33 bytes), u64 the
-bytes that were there before the file got its name, u32 CRC-32 of all that. Then come records: u32 size, u32 CRC-32 of
-size and payload, the payload, whose first byte is its kind.
+bytes that were there before the file got its name (of backlogs: their number), u32 CRC-32 of all that. Then come
+records: u32 size, u32 CRC-32 of size and payload, the payload, whose first byte is its kind.
 """
 
 from __future__ import annotations
@@ -43,6 +43,12 @@ class Kind(enum.IntEnum):
     MISSED = 7  # u64 id, then whole frames that wait for this client
     UPWARDS = 8  # u64 how many, then so many whole tagged frames that wait for the master
     END = 9  # u64 0: the file is whole
+    SPENDING = 10  # u64 a number of backlogs, then 16 bytes: this start of the machine, or ALL_KNOWN
+    SPENT = 11  # u64 id, 0 for the master: what waits there for them was handed over
+
+
+ALL_KNOWN = bytes(16)
+"""Of SPENDING: no record SPENT can be missing, also after a loss of power."""
 
 
 class Damaged(ValueError):
@@ -54,7 +60,7 @@ class Head(NamedTuple):
 
     point: bytes
     whole: int
-    """Bytes it had when it got its name: none of them can be missing because of a crash."""
+    """Bytes it had when it got its name: none of them can be missing because of a crash. Of backlogs: their number."""
 
 
 def head(magic: bytes, point: bytes, whole: int) -> bytes:
@@ -128,7 +134,8 @@ _UNTIL = Struct("<d")
 _DATA_SIZES = {
     Kind.OPENED: (33, 65),
     Kind.STALE: (8,),
-    **dict.fromkeys((Kind.RESUMED, Kind.ENDED, Kind.RESERVED, Kind.SYNCED, Kind.END), (0,)),
+    Kind.SPENDING: (16,),
+    **dict.fromkeys((Kind.RESUMED, Kind.ENDED, Kind.RESERVED, Kind.SYNCED, Kind.END, Kind.SPENT), (0,)),
 }
 """Bytes behind the number; any where nothing is said."""
 

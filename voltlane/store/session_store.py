@@ -6,7 +6,7 @@ Written means given to the kernel: of that a process that dies loses nothing. It
 block is given out, so that none is given out twice whatever is lost.
 
 A disk that is full or failing costs the journal and nothing else: the server goes on, and writes the file anew as soon
-as that works.
+as that works. What the end could not write is lost, and the exit code says so.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from ..core.outbox import Chunk
 from ..core.registry import Registry, SessionJournal
 from ..core.session import Session, State
 from ..core.timers import Timer
+from ..net.machine import boot_id
 from ..net.reactor import Handler, Reactor
 from ..ops.log import log
 from ..reasons import CloseReason
 from ..wire.crypto import KeyPair, generate_key
+from ..wire.framing import count_frames
 from .backlogs import FILE as BACKLOGS
 from .backlogs import read_backlogs, write_backlogs
 from .directory import StateDirectory
@@ -35,6 +37,7 @@ from .journal import Journal, read_journal
 from .keyfile import load_or_make
 from .ledger import Ledger
 from .records import Kind, note, opened, stale
+from .spool import MASTER, Spool, whose
 
 ID_BLOCK = 1 << 20
 """Ids reserved at once. With half of them left it is time for more: so many sessions may begin while a disk fails."""
@@ -50,6 +53,9 @@ RETRY_SECS = 5.0
 
 class Upwards(Protocol):
     """What waits for the master, as its trunk has it."""
+
+    before_connecting: Callable[[], None]
+    """Called before a master is given what waits."""
 
     def hold(self, chunk: Chunk, packets: int) -> None:
         """Take back what waited in an earlier process."""
@@ -71,11 +77,16 @@ class NoStore:
     def begin(self) -> None:
         """From here on this process is the one whose state is kept. Raises StateError."""
 
+    def hurry(self) -> None:
+        """The process was asked to end: for what cannot be written now there is one more attempt, at the end."""
+
     def seal(self) -> None:
         """The process ends: sessions are as they are now. Connections may be closed after this."""
 
-    def leave(self) -> None:
-        """Behind the last connection: keep what waits, and let another process have the directory."""
+    def leave(self) -> bool:
+        """Behind the last connection: keep what waits, and let another process have the directory. Whether everything
+        is kept that is to outlive the process."""
+        return True
 
 
 def open_store(general: General, reactor: Reactor, counters: Counters, key: KeyPair | None) -> NoStore:
@@ -96,6 +107,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
         sync_secs: float,
         key: KeyPair | None = None,
         wall: Callable[[], float] = time.time,
+        boot: bytes | None = None,
     ) -> None:
         super().__init__(key or load_or_make(directory, directory.has(JOURNAL) or directory.has(BACKLOGS)))
         self._directory = directory
@@ -104,6 +116,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._sync_secs = sync_secs
         self._wall = wall
         self._ledger = read_journal(directory, self.key.public) or Ledger()
+        self._spool = Spool(read_backlogs(directory, self.key.public), self._ledger, boot or boot_id())
         self._journal = Journal(directory, self.key.public)
         self._registry: Registry
         self._trunk: Upwards
@@ -113,7 +126,9 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._syncing: Timer | None = None
         self._drafting: Timer | None = None
         self._failing_since: float | None = None
+        self._ending = False
         self._sealed = False
+        self._lost = False
 
     @property
     def healthy(self) -> bool:
@@ -128,7 +143,12 @@ class SessionStore(NoStore, SessionJournal, Handler):
         ledger, self._ledger = self._ledger, Ledger()
         if ledger.lost_bytes:
             log.warning("%s: the last %d bytes were cut by a crash", self._directory.name(JOURNAL), ledger.lost_bytes)
-        waiting = list(read_backlogs(self._directory, self.key.public))
+        if self._spool.given_up:
+            log.warning(
+                "%s is given up: the machine went down while what waited was being delivered",
+                self._directory.name(BACKLOGS),
+            )
+        waiting = list(self._spool.left())
         for found in waiting:
             if found.kind is Kind.UPWARDS:
                 trunk.hold(found.data, found.number)
@@ -143,6 +163,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
         for found in waiting:
             if found.kind is Kind.MISSED:
                 hub.restore(found.number, found.data)
+        self._spool.waiting = {who for who in map(whose, waiting) if who == MASTER or who in registry.sessions}
         self._counters.restored = len(registry.sessions)
         if earlier:
             over = len(earlier) - len(registry.sessions)
@@ -151,10 +172,13 @@ class SessionStore(NoStore, SessionJournal, Handler):
     def begin(self) -> None:
         """See NoStore."""
         with self._directory.refusing(self._directory.path):
+            if self._spool.given_up:
+                self._remove_spool()  # first: a journal of this process would say that it knows all of it
             self._write_anew(ID_BLOCK)
-            if self._directory.has(BACKLOGS):
-                self._directory.remove(BACKLOGS)  # given back once, and never again
+            if not self._spool.waiting:
+                self._remove_spool()
         self._registry.journal = self
+        self._trunk.before_connecting = self._on_master
 
     # ---- this process
 
@@ -172,10 +196,17 @@ class SessionStore(NoStore, SessionJournal, Handler):
     def resumed(self, session: Session) -> None:
         """See SessionJournal."""
         self._note(note(Kind.RESUMED, session.id))
+        if session.id in self._spool.waiting:
+            self._spend(session.id)
 
     def ended(self, session: Session) -> None:
         """See SessionJournal."""
         self._note(note(Kind.ENDED, session.id))
+        if session.id in self._spool.waiting:
+            self._spool.waiting.discard(session.id)
+            if not self._spool.waiting:
+                self.on_flush()
+                self._drop_spool()
 
     def _stale(self, session: Session) -> bytes:
         return stale(session.id, self._wall() + session.expiry - self._reactor.now)
@@ -219,6 +250,33 @@ class SessionStore(NoStore, SessionJournal, Handler):
         ):
             self._registry.last_id = last_id
 
+    # ---- what waited in an earlier process
+
+    def _on_master(self) -> None:
+        if MASTER in self._spool.waiting:
+            self._spend(MASTER)
+
+    def _spend(self, who: int) -> None:
+        """Their part of what waited is handed over next: if this process dies from now on, it is not once more."""
+        records, sync = self._spool.spend(who)
+        self._pending.append(records)
+        self.on_flush()
+        if sync:
+            self._managed(self._journal.sync)
+        if not self._spool.waiting or not self._journal.writable:
+            self._drop_spool()  # nothing is left in it, or nothing tells what is: it would be handed over once more
+
+    def _drop_spool(self) -> None:
+        try:
+            self._remove_spool()
+        except OSError as error:
+            log.warning("%s cannot be removed: %s", self._directory.name(BACKLOGS), error.strerror)
+
+    def _remove_spool(self) -> None:
+        if self._spool.exists:
+            self._directory.remove(BACKLOGS)
+            self._spool.forget()
+
     # ---- writing it anew
 
     def _draft(self, now: float) -> None:
@@ -240,7 +298,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
 
     def _begin_draft(self, spare_ids: int) -> None:
         self._reserving = self._registry.next_id - 1 + spare_ids
-        self._journal.begin(note(Kind.RESERVED, self._reserving))
+        self._journal.begin(note(Kind.RESERVED, self._reserving) + self._spool.records(self._registry.sessions))
 
     def _finish_draft(self) -> None:
         self._journal.finish()
@@ -286,13 +344,11 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._stop_timers()
         if self._failing_since is None:
             self._failing_since = self._reactor.now
-            log.error(
-                "%s cannot be written: %s; what changes now would not outlive a crash; trying again every %g s",
-                self._directory.name(JOURNAL),
-                why,
-                RETRY_SECS,
-            )
-        self._drafting = self._reactor.call_later(RETRY_SECS, self._draft)
+            then = "" if self._ending else f"; trying again every {RETRY_SECS:g} s"
+            name = self._directory.name(JOURNAL)
+            log.error("%s cannot be written: %s; what changes now would not outlive a crash%s", name, why, then)
+        if not self._ending:
+            self._drafting = self._reactor.call_later(RETRY_SECS, self._draft)
 
     def _stop_timers(self) -> None:
         for timer in (self._syncing, self._drafting):
@@ -302,28 +358,57 @@ class SessionStore(NoStore, SessionJournal, Handler):
 
     # ---- the end
 
+    def hurry(self) -> None:
+        """See NoStore."""
+        self._ending = True
+        if not self.healthy:
+            self._stop_timers()
+
     def seal(self) -> None:
         """See NoStore. The ids that were reserved and not given out are free again."""
         if self._registry.journal is not self:
             return
+        self.hurry()
         self.on_flush()
-        self._managed(self._write_anew, 0)
+        self._managed(self._journal.sync)
+        current = self.healthy
+        self._spool.settle()
+        if not self._managed(self._write_anew, 0) and not current:
+            self._lost = True
+            log.error("%s is not up to date: what has become of sessions is lost", self._directory.name(JOURNAL))
         self._registry.leave_to_the_next()
+        self._trunk.before_connecting = lambda: None
         self._stop_timers()
         self._sealed = True
 
-    def leave(self) -> None:
+    def leave(self) -> bool:
         """See NoStore."""
-        waiting, self._sealed = list(self._waiting()) if self._sealed else [], False
-        if waiting:
+        if self._sealed:
+            self._sealed = False
+            waiting = list(self._waiting())
             try:
-                write_backlogs(self._directory, self.key.public, waiting)
+                if waiting:
+                    write_backlogs(self._directory, self.key.public, waiting)
+                else:
+                    self._remove_spool()
             except OSError as error:
-                log.error(
-                    "%s cannot be written: %s; what waited is lost", self._directory.name(BACKLOGS), error.strerror
-                )
+                self._lost = self._lost or bool(waiting)
+                self._say_lost(waiting, error)
         self._journal.give_up()
         self._directory.close()
+        return not self._lost
+
+    def _say_lost(self, waiting: list[tuple[Kind, int, Chunk]], error: OSError) -> None:
+        up = sum([number for kind, number, _ in waiting if kind is Kind.UPWARDS])
+        down = sum([count_frames(chunk) for kind, _, chunk in waiting if kind is Kind.MISSED])
+        log.error(
+            "%s cannot be written: %s; what waited is lost: %d packets for clients, %d for the master%s",
+            self._directory.name(BACKLOGS),
+            error.strerror,
+            down,
+            up,
+            ", but for what it has of an earlier process" if self._spool.waiting else "",
+        )
 
     def _waiting(self) -> Iterator[tuple[Kind, int, Chunk]]:
         for chunk, packets in self._trunk.release():

@@ -65,6 +65,8 @@ class Trunk(Handler):
         self.connection: MasterConnection | None = None
         self.address = ""
         """Of the master that is connected, or was the last to be."""
+        self.before_connecting: Callable[[], None] = lambda: None
+        """Called before what waits is given to a connection."""
         self._held = self.new_outbox()  # what waits while there is no connection
         self.staged: list[Chunk] = []
         """What is written when the turn ends. Whoever adds to it, one packet for a chunk, calls `flush_later`."""
@@ -200,6 +202,7 @@ class Trunk(Handler):
 
     def connect(self, sock: socket.socket, address: str) -> None:
         """Go on over this socket: first who is here, then what was not written in full."""
+        self.before_connecting()
         self.address = address
         self.connection = connection = MasterConnection(self, sock)
         held, self._held = self._held, self.new_outbox()
