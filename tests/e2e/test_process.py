@@ -86,7 +86,7 @@ def test_a_signal_writes_the_state_to_the_log_and_changes_nothing() -> None:
         assert "live=1 stale=1" in rig.server.log
         client.send(b"still here")
         assert rig.master.recv_data(client.client_id, 1) == [b"still here"]
-        assert gone.client_id == 2
+        assert gone.client_id == client.client_id + 1
 
 
 def test_no_more_clients_are_taken_while_it_ends() -> None:
@@ -137,13 +137,14 @@ def test_the_port_is_free_again_at_once() -> None:
         with ServerProcess(master.address) as server:
             master.accept()
             address = server.address
-            with RawClient.new(address):
+            with RawClient.new(address) as client:
+                before = client.client_id
                 master.drop()
                 assert server.stop() == 0
         with ServerProcess(master.address, {"listener.address": address}) as server:
             master.accept()
             with RawClient.new(server.address) as client:
-                assert client.client_id == 1
+                assert client.client_id > before
 
 
 def test_clients_and_master_over_unix_sockets() -> None:
@@ -291,3 +292,13 @@ def test_clients_killed_without_warning_become_stale_and_others_go_on() -> None:
                 backend.wait_for_log(f"failure {number} b'Client disconnected'")
             other.send(b"still here")
             assert other.recv() == b"still here"
+
+
+def test_a_clock_that_was_never_set_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voltlane.server.server.RELEASED", "2999-01-01")
+    with running(embedded=True) as rig:
+        wait_until(lambda: "this version is of 2999-01-01" in rig.server.log, "the warning")
+    monkeypatch.undo()
+    with running(embedded=True) as rig:
+        rig.new()
+        assert "the clock says" not in rig.server.log

@@ -129,11 +129,11 @@ def write_stalled(rig: Rig) -> None:
 
 def no_ids(rig: Rig) -> None:
     assert isinstance(rig.server, EmbeddedServer)
-    registry = rig.server.server.registry
-    registry.last_id = registry.next_id - 1
+    ids = rig.server.server.registry.ids
+    last, ids.last = ids.last, ids.next - 1
     said(rig, VERSION + public_key(shared_keys().public))
     wait_until(lambda: rig.server.counters.closed[CloseReason.NO_IDS], "the refusal")
-    registry.last_id += 1 << 20
+    ids.last = last
 
 
 def with_memory(rig: Rig, size: int, then: Callable[[], object] = lambda: None) -> None:

@@ -232,13 +232,13 @@ def test_what_waited_outlives_a_kill_until_it_is_delivered_and_is_never_delivere
     assert once_more.recv() == b"new"
 
 
-def test_ids_go_on_without_a_gap_after_a_stop(home: Home) -> None:
+def test_ids_go_on_upwards_after_a_stop(home: Home) -> None:
     home.start()
     before = home.new().client_id
     home.master.drop()
     assert home.server.stop() == 0
     home.start()
-    assert home.new().client_id == before + 1
+    assert home.new().client_id > before
 
 
 # ---- refused
@@ -366,4 +366,4 @@ def test_without_a_directory_nothing_is_kept(home: Home) -> None:
     home.start(general__state_dir="")
     with pytest.raises(EOFError):
         home.back(client)
-    assert home.new().client_id == 1
+    assert home.new().client_id > client.client_id, "an id that came back would be somebody else's"

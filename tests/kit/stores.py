@@ -57,6 +57,7 @@ class Process:
             on_end=self.hub.ended,
             on_stale=lambda: None,
             now=self.loop.now,
+            ids=options.get("ids"),
         )
         self.hub.registry = self.registry
         self.store = SessionStore(

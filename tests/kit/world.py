@@ -27,6 +27,7 @@ from voltlane import config
 from voltlane.address import parse_address
 from voltlane.core.budget import CHUNK_COST, QUEUE_COST
 from voltlane.core.coded import CodedOutbox
+from voltlane.core.ids import Ids
 from voltlane.core.outbox import Chunk, Outbox
 from voltlane.lanes.partial import Gathered, Rest
 from voltlane.net.poller import DefaultPoller
@@ -276,6 +277,7 @@ class World:
         flags: dict[str, object] = {"clients.stale_timeout_secs": 20, "clients.stale_reap_interval_secs": 3}
         key: KeyPair = SERVER_KEY
         self.server = Server(config.load(None, {}, {**flags, **(settings or {})}), key=key, reactor=self.loop)
+        self.server.registry.ids = Ids()  # its clock does not go by itself
         self.loop.on_callback_error = lambda handler, error: self.loop.bugs.append(error)
         self.dialer = self.server.firehose.dialer = _Dialer()  # type: ignore[assignment]
         self.key = session_key(CLIENT_KEY, SERVER_KEY.public)

@@ -10,13 +10,14 @@ from kit.frames import join
 from kit.recorders import RecorderLink
 from kit.stores import KEY, POINT, TIMEOUT, Disk, Home, Process, left
 
+from voltlane.core.ids import CLOCK_BITS, EPOCH, TICKS, clock_ids
 from voltlane.core.session import State
 from voltlane.errors import StateError
 from voltlane.reasons import CloseReason, EndReason
 from voltlane.store import session_store as module
 from voltlane.store.backlogs import FILE as BACKLOGS
 from voltlane.store.journal import FILE as JOURNAL
-from voltlane.store.session_store import ID_BLOCK, RETRY_SECS, NoStore
+from voltlane.store.session_store import FIRST_BLOCK, ID_BLOCK, RETRY_SECS, NoStore
 
 # ---- killed
 
@@ -97,6 +98,7 @@ def test_no_id_is_given_out_twice_however_it_ends(home: Home) -> None:
 
 def test_ids_are_reserved_on_the_disk_before_they_are_given_out(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ID_BLOCK", 10)
+    monkeypatch.setattr(module, "FIRST_BLOCK", 10)
     first = home.start(sync=0)
     synced = b""
     real = module.Journal.sync
@@ -387,17 +389,18 @@ def test_a_disk_that_has_room_again_at_the_end_costs_nothing(home: Home, monkeyp
 
 def test_when_the_reserved_ids_are_used_up_there_are_no_more(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ID_BLOCK", 10)
+    monkeypatch.setattr(module, "FIRST_BLOCK", 10)
     disk = Disk(monkeypatch)
     process = home.start()
     disk.full = True
     ids = []
-    while process.registry.has_ids:
+    while process.registry.ids.available(process.loop.now):
         ids.append(process.open().id)
         process.turn(1)
     assert ids == list(range(1, 11))
     disk.full = False
     process.turn(2 * RETRY_SECS)
-    assert process.registry.has_ids and process.open().id == 11
+    assert process.registry.ids.available(process.loop.now) and process.open().id == 11
 
 
 def test_an_error_of_ours_is_answered_the_same_way(home: Home) -> None:
@@ -443,9 +446,47 @@ def test_no_vault_keeps_nothing() -> None:
     assert process.leave()
 
 
-def test_the_block_is_large() -> None:
+def test_the_block_is_large(home: Home) -> None:
     """A failing disk is to be noticed before there are no more ids, at a thousand new sessions a second too."""
     assert ID_BLOCK // 2 / 1000 > 500
+    process = home.start(ids=clock_ids(0, EPOCH + 1000.0, 50.0))
+    ids = process.registry.ids
+    process.open()
+    process.turn(2)
+    assert FIRST_BLOCK // 2 < ids.last - ids.next < FIRST_BLOCK, "at the start it would be ahead of the clock"
+    process.turn(100)
+    process.open()
+    process.turn(2)
+    assert ids.last - ids.next > ID_BLOCK // 2 and ids.last <= ids.past(process.loop.now)
+
+
+def test_a_process_that_was_killed_costs_no_more_ids_than_the_time_that_it_lived(home: Home) -> None:
+    """But for the block of the start: else a loop of crashes runs ahead of the clock."""
+    wall = 1000.0
+    for _ in range(20):
+        process = home.start(ids=clock_ids(0, EPOCH + wall, 50.0))
+        process.open()
+        process.turn(5)
+        process.open()
+        process.die()
+        wall += 6
+    first = home.start(ids=clock_ids(0, EPOCH + wall, 50.0)).open().id
+    assert first - wall * TICKS < FIRST_BLOCK
+
+
+def test_ids_go_on_behind_those_that_were_kept_whatever_the_clock_says(home: Home) -> None:
+    process = home.start(ids=clock_ids(0, EPOCH + 1000.0, 50.0))
+    newest = process.open().id
+    process.die()
+    assert home.start(ids=clock_ids(0, 0.0, 50.0)).open().id > newest
+
+
+def test_what_another_node_has_kept_is_in_nobodys_way(home: Home) -> None:
+    process = home.start(ids=clock_ids(5, EPOCH + 1000.0, 50.0))
+    kept = process.open().id
+    process.die()
+    process = home.start(ids=clock_ids(4, EPOCH + 1001.0, 50.0))
+    assert process.open().id == (4 << CLOCK_BITS) + 1001 * TICKS and kept in process.registry.sessions
 
 
 def test_stale_states_are_states(home: Home) -> None:

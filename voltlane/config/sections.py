@@ -51,6 +51,13 @@ class General(Section):
         at_most=3600,
         live=True,
     )
+    node: int = setting(
+        0,
+        "Which of several servers this is. It is part of each client's id, so that no two of them give out the same.",
+        unit="number",
+        at_least=0,
+        at_most=255,
+    )
     state_dir: str = setting(
         "",
         "Where the server's key and the sessions are kept, so that they outlive the process; made if it is not there, "

@@ -5,6 +5,7 @@ link        what the core needs of a client's connection
 trunk       what the core and the lanes need of the master's side
 session     identity, how it is proven, and backlog, which outlive a connection; the state table
 registry    every session: ids, look-ups, stale ones in their order, the reaping
+ids         client ids that do not come back
 protocols/  what messages mean: the handshake of each protocol
 outbox      bytes on their way to one peer, and its limits
 coded       the same where frames are encoded when they are written

@@ -7,11 +7,10 @@ from functools import partial
 from typing import Callable
 
 from ..reasons import EndReason
+from .ids import Ids
 from .link import Link
 from .session import Event, Session, State
 from .timers import Timer, TimerWheel
-
-LAST_ID = 2**64 - 1
 
 
 class SessionJournal:
@@ -31,7 +30,7 @@ class SessionJournal:
 
 
 class Registry:
-    """Sessions by client id. Ids count up and are never reused.
+    """Sessions by client id.
 
     `on_end(session, reason)` is called for each session that the registry itself ends: expired or evicted. `on_stale()`
     is called when one more session is stale, so that somebody calls `reap` at `next_reap`.
@@ -46,12 +45,11 @@ class Registry:
         on_end: Callable[[Session, EndReason], None],
         on_stale: Callable[[], None],
         now: float,
+        ids: Ids | None = None,
     ) -> None:
         self.sessions: dict[int, Session] = {}
         self.journal = SessionJournal()
-        self.next_id = 1
-        self.last_id = LAST_ID
-        """Ids up to this one may be given out."""
+        self.ids = ids or Ids()
         # In the order in which they became stale. A plain dictionary looks at the places of all who are gone for its
         # first entry: with 65,535 of them, over 100 µs for each that is evicted.
         self._stale: OrderedDict[int, Timer] = OrderedDict()
@@ -78,15 +76,9 @@ class Registry:
             self._evict()
         self._max_lowered = False
 
-    @property
-    def has_ids(self) -> bool:
-        """Whether `open` may be called."""
-        return self.next_id <= self.last_id
-
     def open(self, credential: bytes, link: Link) -> Session:
-        """A new live session."""
-        session = Session(self.next_id, credential, link)
-        self.next_id += 1
+        """A new live session. Only while an id is available."""
+        session = Session(self.ids.take(), credential, link)
         self.sessions[session.id] = session
         self.journal.opened(session)
         return session

@@ -8,12 +8,14 @@ clients ⇄ lanes ⇄ Hub ⇄ Trunk ⇄ MasterConnection ⇄ master
 from __future__ import annotations
 
 import os
+import time
 
 from ..config import Config
 from ..core.admission import Admission
 from ..core.budget import Budget
 from ..core.counters import Counters
 from ..core.hub import BacklogLimits, Hub
+from ..core.ids import clock_ids
 from ..core.meter import MeterLimits
 from ..core.protocols.handshake import HandshakeContext
 from ..core.readiness import Event, Readiness
@@ -75,6 +77,7 @@ class Parts:
             on_end=self.hub.ended,
             on_stale=self._on_stale,
             now=self.reactor.now,
+            ids=clock_ids(config.general.node, time.time(), self.reactor.now),
         )
         self.trunk.hub = self.hub
         self.hub.registry = self.registry

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import calendar
 import platform
 import signal
 import socket
+import time
 from collections.abc import Iterable
 from dataclasses import astuple
 from math import ceil
@@ -18,7 +20,7 @@ from ..net.sockets import SocketOptions, raise_descriptor_limit, set_keepalive
 from ..net.wakeup import Wakeup
 from ..ops.log import log
 from ..statistics import ClientRow, ClientsPage, Statistics
-from ..version import __version__
+from ..version import RELEASED, __version__
 from ..wire import batch, curve
 from ..wire.crypto import KeyPair
 from .farewell import Farewell
@@ -96,6 +98,7 @@ class Server(Parts):
                 batch.BACKEND,
                 curve.BACKEND,
             )
+            self._look_at_the_clock()
             log.info("memory for all that is queued: %d MiB", self.budget.limit >> 20)
             for address in self.listen_addresses:
                 log.info("clients connect to %s", address)
@@ -105,6 +108,15 @@ class Server(Parts):
         self.wakeup.close()
         self.reactor.close()
         return self.exit_code
+
+    def _look_at_the_clock(self) -> None:
+        if time.time() < calendar.timegm(time.strptime(RELEASED, "%Y-%m-%d")):
+            log.warning(
+                "the clock says %s, and this version is of %s: ids of earlier processes may come again, but for those "
+                "that general.state_dir knows",
+                time.strftime("%Y-%m-%d", time.gmtime()),
+                RELEASED,
+            )
 
     def stop(self) -> None:
         """Let `run` finish. May be called from another thread or a signal handler."""

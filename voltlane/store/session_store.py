@@ -40,7 +40,11 @@ from .records import Kind, note, opened, stale
 from .spool import MASTER, Spool, whose
 
 ID_BLOCK = 1 << 20
-"""Ids reserved at once. With half of them left it is time for more: so many sessions may begin while a disk fails."""
+"""Ids reserved at once, at most. With half of them left it is time for more: so many sessions may begin while a disk
+fails."""
+FIRST_BLOCK = 1 << 14
+"""The fewest. The next process begins behind the block of one that was killed, and a second's worth of ids is hardly
+ahead of the clock by then."""
 SPARE = 1 << 20
 """Bytes of the past that a journal may hold however little there is of the present."""
 SESSION_SIZE = 90
@@ -122,6 +126,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._trunk: Upwards
         self._pending: list[bytes] = []
         self._left: Iterator[int] = iter(())  # of the sessions, those that the draft has still to be given
+        self._reserve_at = 0  # with this id given out it is time to reserve more
         self._reserving = 0  # ids up to this one are reserved once the draft is the journal
         self._syncing: Timer | None = None
         self._drafting: Timer | None = None
@@ -152,8 +157,8 @@ class SessionStore(NoStore, SessionJournal, Handler):
         for found in waiting:
             if found.kind is Kind.UPWARDS:
                 trunk.hold(found.data, found.number)
-        registry.next_id = registry.last_id = ledger.reserved + 1
-        registry.last_id -= 1
+        registry.ids.skip(ledger.reserved)
+        registry.ids.last = registry.ids.next - 1
         now, wall = self._reactor.now, self._wall()
         # By the wall clock: nothing else goes on while there is no process. If it was set back meanwhile nobody gets
         # more than the limit, if it was set forward some get less.
@@ -174,7 +179,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
         with self._directory.refusing(self._directory.path):
             if self._spool.given_up:
                 self._remove_spool()  # first: a journal of this process would say that it knows all of it
-            self._write_anew(ID_BLOCK)
+            self._write_anew(self._block_end())
             if not self._spool.waiting:
                 self._remove_spool()
         self._registry.journal = self
@@ -186,7 +191,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
         """See SessionJournal. Its client is told the id next."""
         self._pending.append(opened(session.id, session.credential))
         self.on_flush()
-        if session.id + ID_BLOCK // 2 > self._registry.last_id:
+        if session.id >= self._reserve_at:
             self._reserve()
 
     def lost(self, session: Session) -> None:
@@ -239,16 +244,30 @@ class SessionStore(NoStore, SessionJournal, Handler):
 
     def _sync(self, now: float) -> None:
         self._syncing = None
-        self._managed(self._journal.sync)
+        if self._block_end() - self._registry.ids.last > ID_BLOCK // 2:
+            self._reserve()  # the clock has room by now for as many as a disk that fails may cost
+        else:
+            self._managed(self._journal.sync)
 
     def _reserve(self) -> None:
-        last_id = self._registry.next_id - 1 + ID_BLOCK
+        last = self._block_end()
         if (
             self._journal.writable
-            and self._managed(self._journal.append, note(Kind.RESERVED, last_id))
+            and self._managed(self._journal.append, note(Kind.RESERVED, last))
             and self._managed(self._journal.sync)
         ):
-            self._registry.last_id = last_id
+            self._give_out(last)
+
+    def _block_end(self) -> int:
+        """Where the next block of ids ends: not ahead of the clock, but for a little that is needed at the start."""
+        ids = self._registry.ids
+        given = ids.next - 1
+        return min(given + ID_BLOCK, max(given + FIRST_BLOCK, ids.past(self._reactor.now)))
+
+    def _give_out(self, last: int) -> None:
+        ids = self._registry.ids
+        ids.last = max(ids.last, last)
+        self._reserve_at = (ids.next + ids.last) // 2
 
     # ---- what waited in an earlier process
 
@@ -282,7 +301,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
     def _draft(self, now: float) -> None:
         self._left = iter(list(self._registry.sessions))
         self._drafting = None
-        if self._managed(self._begin_draft, ID_BLOCK):
+        if self._managed(self._begin_draft, self._block_end()):
             self._drafting = self._reactor.call_later(SLICE_SECS, self._slice)
 
     def _slice(self, now: float) -> None:
@@ -296,13 +315,13 @@ class SessionStore(NoStore, SessionJournal, Handler):
             else:
                 self._managed(self._finish_draft)
 
-    def _begin_draft(self, spare_ids: int) -> None:
-        self._reserving = self._registry.next_id - 1 + spare_ids
+    def _begin_draft(self, last_id: int) -> None:
+        self._reserving = last_id
         self._journal.begin(note(Kind.RESERVED, self._reserving) + self._spool.records(self._registry.sessions))
 
     def _finish_draft(self) -> None:
         self._journal.finish()
-        self._registry.last_id = max(self._registry.last_id, self._reserving)
+        self._give_out(self._reserving)
         if self._failing_since is not None:
             log.warning(
                 "%s is written again, after %.0f s",
@@ -311,9 +330,9 @@ class SessionStore(NoStore, SessionJournal, Handler):
             )
             self._failing_since = None
 
-    def _write_anew(self, spare_ids: int) -> None:
+    def _write_anew(self, last_id: int) -> None:
         """All at once, where nobody waits."""
-        self._begin_draft(spare_ids)
+        self._begin_draft(last_id)
         self._journal.add(self._records_of(self._registry.sessions))
         self._finish_draft()
 
@@ -373,7 +392,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._managed(self._journal.sync)
         current = self.healthy
         self._spool.settle()
-        if not self._managed(self._write_anew, 0) and not current:
+        if not self._managed(self._write_anew, self._registry.ids.next - 1) and not current:
             self._lost = True
             log.error("%s is not up to date: what has become of sessions is lost", self._directory.name(JOURNAL))
         self._registry.leave_to_the_next()

@@ -247,7 +247,7 @@ def test_the_end_of_the_server_is_that_of_handshakes(make: MakeWorld):
 
 def test_a_client_without_an_id_to_have_leaves_nothing_behind(make: MakeWorld):
     home = make()
-    home.server.registry.last_id = 0
+    home.server.registry.ids.last = 0
     client = home.start_new()
     home.settle()
     assert client.ended and home.server.counters.closed == {CloseReason.NO_IDS: 1} and home.connected() == 0
@@ -256,7 +256,7 @@ def test_a_client_without_an_id_to_have_leaves_nothing_behind(make: MakeWorld):
 def test_who_has_an_id_comes_back_when_there_is_none_left(make: MakeWorld):
     home = make()
     client = home.new()
-    home.server.registry.last_id = client.id
+    home.server.registry.ids.last = client.id
     refused = home.start_new()
     home.resume(client)
     assert refused.ended and home.server.counters.closed == {CloseReason.NO_IDS: 1, CloseReason.TAKEN_OVER: 1}

@@ -1,0 +1,61 @@
+"""Client ids that do not come back: not in this process, and not in the next one, though nothing of this one is kept.
+
+    8 bits     node: which of several servers this is
+    45 bits    sixteenths of a millisecond since EPOCH, enough for 69 years
+
+A process begins with the time at which it began, and counts up by one a session, which is slower than the time goes. So
+its ids are always behind the clock, and the next process begins behind all of them. An id is below 2^53, which every
+language has a number for.
+"""
+
+from __future__ import annotations
+
+EPOCH = 1_767_225_600
+"""2026-01-01T00:00:00Z, in seconds of the wall clock."""
+TICKS = 16_000
+"""Ids that a second has room for."""
+CLOCK_BITS = 45
+NODES = 1 << 8
+LAST_ID = 2**64 - 1
+
+
+class Ids:
+    """Counts up from `first`. With `began`, the monotonic time at which that was the clock's, no id is ahead of it."""
+
+    def __init__(self, first: int = 1, last: int = LAST_ID, began: float | None = None) -> None:
+        self.next = first
+        self.last = self._end = last
+        """Ids up to this one may be given out. A store that has to write down first how far it goes lowers it."""
+        self._first = first
+        self._began = began
+
+    def available(self, now: float) -> bool:
+        """Whether there is one to be had."""
+        return self.next <= self.last and self._is_past(self.next, now)
+
+    def take(self) -> int:
+        """The next one, if it is available."""
+        client_id = self.next
+        self.next += 1
+        return client_id
+
+    def skip(self, kept: int) -> None:
+        """Ids up to this one may have been given out before: begin behind it, where it is one of this node's."""
+        if self.next <= kept < self._end:
+            self.next = self._first = kept + 1
+
+    def past(self, now: float) -> int:
+        """The last id that is not ahead of the clock."""
+        if self._began is None:
+            return self._end
+        return min(self._end, self._first + int((now - self._began) * TICKS))
+
+    def _is_past(self, client_id: int, now: float) -> bool:
+        return self._began is None or client_id - self._first <= (now - self._began) * TICKS
+
+
+def clock_ids(node: int, wall: float, now: float) -> Ids:
+    """Those of a process that begins at this time, by the wall clock and by the monotonic one."""
+    base = node << CLOCK_BITS
+    ticks = int((wall - EPOCH) * TICKS)
+    return Ids(base + min(max(ticks, 1), (1 << CLOCK_BITS) - 1), base + (1 << CLOCK_BITS) - 1, now)
