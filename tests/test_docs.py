@@ -117,7 +117,9 @@ def test_every_reason_is_explained(heading: str, reasons: type[CloseReason] | ty
 
 
 NUMBERS = [
-    (OPERATIONS, "nine tenths of `general.shutdown_secs`", "server.farewell.Step.WRITING.value", 0.9),
+    (OPERATIONS, "six tenths of `general.shutdown_secs`", "server.farewell.Step.WRITING.value", 0.6),
+    (OPERATIONS, "anything for 0.25 s", "server.farewell.QUIET_SECS", 0.25),
+    (OPERATIONS, "some 16 hundredths", "server.farewell.Step.READING.value", 0.16),
     (OPERATIONS, "the last tenth", "server.farewell.Step.HEARD.value", 0.1),
     (OPERATIONS, "20 a second of each reason", "ops.log.PeerLog.__init__.__defaults__", (20,)),
     (OPERATIONS, "asks for 4096", "net.sockets.BACKLOG", 4096),

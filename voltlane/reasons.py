@@ -59,7 +59,7 @@ class CloseReason(Symbol):
 BY_PEER = {CloseReason.PEER_CLOSED, CloseReason.PEER_LOST}
 """Ends that were not ours."""
 
-LOSSES = {CloseReason.PEER_LOST, CloseReason.WRITE_STALLED, CloseReason.SHUTDOWN}
+LOSSES = {CloseReason.PEER_LOST, CloseReason.WRITE_STALLED}
 """Ends that say nothing of what the peer has sent itself: it may be there, and may be read."""
 
 ORDINARY = {

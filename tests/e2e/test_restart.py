@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import signal
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Callable
 
 import pytest
 from kit.process import BackendProcess, ServerProcess
-from kit.raw_client import RawClient
+from kit.raw_client import RawClient, frame
 from kit.raw_master import DATA, FAILURE, RECONNECTION, RawMaster
 
 from voltlane.client import Connection
@@ -367,3 +370,79 @@ def test_without_a_directory_nothing_is_kept(home: Home) -> None:
     with pytest.raises(EOFError):
         home.back(client)
     assert home.new().client_id > client.client_id, "an id that came back would be somebody else's"
+
+
+# ---- what clients send while the server is told to stop
+
+
+class Talker:
+    """A client that numbers its packets, sends without a break, and comes back when the server says that it goes."""
+
+    def __init__(self, client: RawClient) -> None:
+        self.client = client
+        self.sent = 0
+
+    def say(self) -> bool:
+        """One packet more. Whether the connection stands."""
+        try:
+            self.client.sock.send(frame(b"%d" % self.sent), socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        self.sent += 1
+        return not select.select([self.client.sock], [], [], 0)[0]
+
+
+NO_STATE = {"general.state_dir": ""}
+
+
+@pytest.mark.parametrize("settings", [{}, {"clients.packet_rate": 20_000, "clients.byte_rate": 1 << 20}, NO_STATE])
+def test_an_orderly_stop_loses_nothing_of_what_clients_have_sent(home: Home, settings: dict[str, object]) -> None:
+    """Who stops sending when it hears of the end: all that it had sent is passed on, by this process or the next."""
+    given = {name.replace(".", "__"): value for name, value in settings.items()}
+    home.start(**given)
+    talkers = [Talker(home.new()) for _ in range(10)]
+    got: dict[int, list[int]] = {talker.client.client_id: [] for talker in talkers}
+    for restart in range(4):
+        stopping, standing = False, list(talkers)
+        deadline = time.monotonic() + 20
+        while standing and time.monotonic() < deadline:
+            standing = [talker for talker in standing if talker.say()]
+            hear(home.master)
+            if not stopping and sum(talker.sent for talker in talkers) > 3000 * (restart + 1):
+                home.server.process.send_signal(signal.SIGTERM)
+                stopping = True
+        assert not standing, "everybody heard of the end"
+        for talker in talkers:
+            talker.client.close()
+        take(home, got)
+        home.master.drop()
+        assert home.server.wait() == 0
+        if settings is NO_STATE:
+            break
+        home.start(**given)
+        for talker in talkers:
+            talker.client = home.back(talker.client)
+    else:
+        take(home, got, fence=True)
+    assert got == {talker.client.client_id: list(range(talker.sent)) for talker in talkers}
+
+
+def hear(master: RawMaster) -> None:
+    """Read what there is."""
+    assert master.link is not None
+    while select.select([master.link], [], [], 0)[0] and master._fill(1):
+        pass
+
+
+def take(home: Home, got: dict[int, list[int]], fence: bool = False) -> None:
+    """All that the master gets of a server: to the end of it, or to what is on its way now."""
+    if fence:
+        home.master.fence()
+    else:
+        home.master.await_end()
+    while home.master.inbox:
+        packet = home.master.inbox.popleft()
+        if packet.flag == DATA:
+            got[packet.client_id].append(int(packet.data))

@@ -351,7 +351,7 @@ class World:
         for session in server.registry.sessions.values():
             if session.backlog is not None:
                 held[session.backlog] = _memory(session.backlog._chunks)
-        for connection in server.clients.connections:
+        for connection in [*server.clients.connections, *server.clients._retired()]:
             if connection.outbox is not None:
                 held[connection.outbox] = _memory([*connection.outbox._chunks, *_said(connection.outbox)])
             if isinstance(connection.partial, Rest):

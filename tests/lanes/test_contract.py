@@ -540,7 +540,7 @@ def test_a_server_that_stops_writes_what_waits(lane: ModuleType):
     home.settle()
     client.reading = True
     home.pass_(1, step=0.1)
-    home.server.clients.farewell()
+    home.server.clients.farewell(kept=False)
     home.loop.turn(0)
     client.read()
     home.abandon()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kit.frames import join
 from kit.recorders import RecorderLink
-from kit.stores import KEY, POINT, TIMEOUT, Disk, Home, Process, left
+from kit.stores import KEY, POINT, TIMEOUT, Disk, Home, Process, delivered, left
 
 from voltlane.core.ids import CLOCK_BITS, EPOCH, TICKS, clock_ids
 from voltlane.core.session import State
@@ -439,10 +439,21 @@ def test_the_key_is_the_same_after_a_restart(home: Home) -> None:
     assert home.start(key=None).store.key.public == first.store.key.public
 
 
+def test_a_session_that_ends_behind_the_seal_is_over(home: Home) -> None:
+    """What its connection had not got out when that was closed was more than is kept: it must not come back without."""
+    first = home.start()
+    session, other = first.open(), first.open()
+    first.store.seal()
+    first.hub.lost(session, [(join([b"x"] * 101), 101)], first.loop.now)
+    first.hub.lost(other, [(join([b"y"]), 1)], first.loop.now)
+    first.store.leave()
+    second = home.start()
+    assert list(second.registry.sessions) == [other.id] and delivered(second, other.id) == [b"y"]
+
+
 def test_no_vault_keeps_nothing() -> None:
     process = NoStore(KEY)
-    assert process.key is KEY
-    process.seal()
+    assert process.key is KEY and not process.keeps
     assert process.leave()
 
 

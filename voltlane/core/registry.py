@@ -130,9 +130,10 @@ class Registry:
         del self.sessions[session.id]
         self.journal.ended(session)
 
-    def leave_to_the_next(self) -> None:
-        """The process ends, its sessions do not: whatever becomes of connections now is no news of them."""
-        self.journal = SessionJournal()
+    def leave_to_the_next(self, journal: SessionJournal) -> None:
+        """The process ends, its sessions do not: whatever becomes of connections now is no news of them, but for who
+        keeps this journal."""
+        self.journal = journal
         self._max_stale = len(self.sessions)
 
     def live(self) -> list[Session]:

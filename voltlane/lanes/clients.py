@@ -59,7 +59,28 @@ class Clients(Shared):
         """Whether some client has yet to take what is queued for it."""
         return any(connection.outbox for connection in self.connections)
 
-    def farewell(self) -> None:
-        """Close every connection: the server ends."""
+    # ---- the server ends
+
+    def retire(self) -> None:
+        """Tell everybody that we send no more, and go on reading them; their sessions wait for them from now on."""
         for connection in self.connections:
+            self.reactor.guard(connection, connection.retire)
+
+    def hear_out(self) -> None:
+        """Read what the retired have sent and nobody has read yet, while the trunk has room, and close them."""
+        for connection in self._retired():
+            if self.trunk.congested:
+                break
+            connection.read_out()
             connection.close(CloseReason.SHUTDOWN)
+
+    def farewell(self, kept: bool) -> None:
+        """Close every connection. Where what the trunk is given is `kept`, all that was sent is read before, as far as
+        there is memory for it."""
+        for connection in [*self.connections, *self._retired()]:
+            if kept and not self.budget.is_near:
+                connection.read_out()
+            connection.close(CloseReason.SHUTDOWN)
+
+    def _retired(self) -> list[ClientConnection]:
+        return cast("list[ClientConnection]", list(self.retired))

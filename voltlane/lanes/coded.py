@@ -16,7 +16,7 @@ from ..core.outbox import Chunk
 from ..reasons import CloseReason
 from ..wire.tagged import TAG_SIZE
 from .connection import ClientConnection
-from .fairness.turns import BUSY, FIRST_QUANTUM, LOUD
+from .fairness.turns import BUSY, FIRST_QUANTUM, LOUD, RETIRED
 from .framing import Framing
 from .partial import Gathered
 from .shared import Shared
@@ -123,7 +123,7 @@ class CodedConnection(ClientConnection):
 
     def say(self, words: bytes) -> None:
         """Send bytes of the wire that are no frame, as soon as they cut none."""
-        if self.sock is None:
+        if self.sock is None or self.flags & RETIRED:
             return
         if self.outbox is None:
             self.open_outbox()

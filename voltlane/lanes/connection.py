@@ -25,7 +25,7 @@ from ..wire.framing import PREFIX_SIZE, next_frame
 from ..wire.tagged import HEADER, TAG_SIZE
 from .fairness.client import Client
 from .fairness.sampler import ClientQuality
-from .fairness.turns import BUSY, ENDING, FIRST_QUANTUM, LOUD, METERED, PARKED, QUANTUM, THROTTLED
+from .fairness.turns import BUSY, ENDING, FIRST_QUANTUM, LOUD, METERED, PARKED, QUANTUM, RETIRED, THROTTLED
 from .framing import Framing
 from .partial import Partial
 from .shared import Shared
@@ -143,6 +143,9 @@ class ClientConnection(Stream):
         """Read one quantum."""
         if self.sock is None:
             return
+        if self.flags & RETIRED and self.session is not None and self.session.state is State.ENDED:
+            self.close(CloseReason.SHUTDOWN)
+            return
         if self.outbox is not None and self.outbox.size > self.shared.pressure.park_above:
             self.flags |= PARKED  # it does not read what it is sent: it is not read either, until it does
             return
@@ -206,7 +209,7 @@ class ClientConnection(Stream):
         """See Link."""
         if self.sock is not None:
             self.end_sending(self.sock, CloseReason.TAKEN_OVER)
-        self._read_out()  # behind that: its system may have kept a small packet until something came from us
+        self.read_out()  # behind that: its system may have kept a small packet until something came from us
         self.leave_session()
         unwritten, counted, outbox = [], 0, self.outbox
         if outbox is not None:
@@ -221,7 +224,20 @@ class ClientConnection(Stream):
         self.leave_session()
         self.close(reason)
 
-    def _read_out(self) -> None:
+    def retire(self) -> None:
+        """The server ends: leave the session to wait for the client, end our side, and go on reading to its end."""
+        session, outbox, sock = self.session, self.outbox, self.sock
+        assert session is not None and sock is not None
+        self.flags |= RETIRED
+        self.shared.retired.add(self)
+        self.end_sending(sock, CloseReason.SHUTDOWN)
+        self.shared.pressure.forget(self)
+        self.outbox = None
+        self.shared.hub.lost(session, outbox.take() if outbox is not None else [], self.reactor.now)
+        self.flags &= ~PARKED
+        self.shared.turns.enqueue(self, False)
+
+    def read_out(self) -> None:
         """Pass on what the socket has already received, at the client's cost. Closes nothing."""
         trunk, left = self.shared.trunk, MOST_READ_OUT
         self.flags |= BUSY
@@ -270,7 +286,9 @@ class ClientConnection(Stream):
         """See Stream. Where its sending failed, what it had sent itself is not read yet, and may be all there is."""
         unread = self.sock is not None and not self.flags & (BUSY | THROTTLED) and not self.shared.trunk.congested
         if reason in LOSSES and unread:
-            self._read_out()
+            self.read_out()
+        if self.flags & RETIRED:
+            reason = CloseReason.SHUTDOWN  # however it ends
         super().close(reason, detail)
 
     def end_sending(self, sock: socket.socket, reason: CloseReason) -> None:
@@ -295,7 +313,9 @@ class ClientConnection(Stream):
         self.keep(None)
         self.session = None
         outbox, self.outbox = self.outbox, None
-        if session is not None:
+        if self.flags & RETIRED:
+            shared.retired.discard(self)
+        elif session is not None:
             shared.hub.lost(session, outbox.take() if outbox is not None else [], now)
         elif outbox is not None:
             outbox.clear()

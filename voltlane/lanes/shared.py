@@ -14,6 +14,7 @@ from ..net.reactor import Reactor
 from ..wire.batch.views import LARGE
 from ..wire.tagged import TAG_SIZE
 from .connection_log import ConnectionLog
+from .fairness.client import Client
 from .fairness.meter import Meters
 from .fairness.pressure import Pressure, PressureLimits
 from .fairness.turns import QUANTUM, Turns
@@ -52,6 +53,8 @@ class Shared:
         self.turns = Turns(reactor, on_crowd)
         self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
         self.meters = Meters(reactor, trunk, self.turns, counters, meter)
+        self.retired: set[Client] = set()
+        """Whose sessions have been left to wait, and who are still read: the server ends."""
         self.limit_packets(packet_size_limit)
 
     def limit_packets(self, size: int) -> None:

@@ -158,16 +158,20 @@ class Parts:
         self.firehose.configure(master)
         self.sampler.configure(config.quality.sample_secs)
 
+    def seal(self) -> None:
+        """Nobody comes any more, and sessions are as they are now: what becomes of connections is no news of them."""
+        self.arrivals.close()
+        self.store.seal()
+
     def close(self) -> None:
         """Close everything that is open; what has to outlive the process is written down."""
         self.entrance.close()
         self.firehose.stop()
-        self.store.seal()
         self.sampler.stop()
-        self.arrivals.close()
-        self.clients.farewell()
-        self.connection_log.sum_up()
+        self.seal()
         self.trunk.close(CloseReason.SHUTDOWN)
+        self.clients.farewell(self.store.keeps)
+        self.connection_log.sum_up()
         if not self.store.leave():
             self.exit_code = EXIT_NOT_KEPT
         if self._reaping is not None:
@@ -192,8 +196,7 @@ class Parts:
         self.sampler.look()  # whose link is best is read first when there is room
 
     def _on_trunk_room(self) -> None:
-        if not self.stopping:  # it reads nobody any more
-            self.clients.turns.resume()
+        self.clients.turns.resume()
 
     # ---- sessions
 

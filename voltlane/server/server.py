@@ -144,8 +144,8 @@ class Server(Parts):
         self.firehose.stop()
         self.entrance.close()
         self.arrivals.close_unnamed()
-        self.clients.turns.pause()
-        Farewell(self.reactor, self.clients, self.trunk, self.config.general.shutdown_secs, self.reactor.stop)
+        seconds = self.config.general.shutdown_secs
+        Farewell(self.reactor, self.clients, self.trunk, seconds, self.seal, self.reactor.stop)
 
     def log_state(self) -> None:
         """Write what the server is doing to the log."""

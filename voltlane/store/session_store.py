@@ -72,11 +72,16 @@ class Upwards(Protocol):
 class NoStore:
     """Nothing outlives this process."""
 
+    keeps = False
+    """Whether anything is kept of what waits at the end."""
+
     def __init__(self, key: KeyPair) -> None:
         self.key = key
+        self._registry: Registry
 
     def restore(self, registry: Registry, hub: Hub, trunk: Upwards) -> None:
         """Before anybody connects: sessions and what waits for them, as an earlier process has left them."""
+        self._registry = registry
 
     def begin(self) -> None:
         """From here on this process is the one whose state is kept. Raises StateError."""
@@ -85,12 +90,25 @@ class NoStore:
         """The process was asked to end: for what cannot be written now there is one more attempt, at the end."""
 
     def seal(self) -> None:
-        """The process ends: sessions are as they are now. Connections may be closed after this."""
+        """The process ends: sessions are as they are now, but that one may end yet. Connections may be closed after
+        this. Doing it again does nothing."""
+        self._registry.leave_to_the_next(SessionJournal())
 
     def leave(self) -> bool:
         """Behind the last connection: keep what waits, and let another process have the directory. Whether everything
         is kept that is to outlive the process."""
         return True
+
+
+class LastWords(SessionJournal):
+    """Behind `seal` connections close, which says nothing; a session that ends then is over all the same."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+
+    def ended(self, session: Session) -> None:
+        """See SessionJournal."""
+        self._store.ended(session)
 
 
 def open_store(general: General, reactor: Reactor, counters: Counters, key: KeyPair | None) -> NoStore:
@@ -102,6 +120,8 @@ def open_store(general: General, reactor: Reactor, counters: Counters, key: KeyP
 
 class SessionStore(NoStore, SessionJournal, Handler):
     """One state directory, in use. `sync_secs`: 0 leaves it to the system when it writes to the disk."""
+
+    keeps = True
 
     def __init__(
         self,
@@ -122,7 +142,6 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._ledger = read_journal(directory, self.key.public) or Ledger()
         self._spool = Spool(read_backlogs(directory, self.key.public), self._ledger, boot or boot_id())
         self._journal = Journal(directory, self.key.public)
-        self._registry: Registry
         self._trunk: Upwards
         self._pending: list[bytes] = []
         self._left: Iterator[int] = iter(())  # of the sessions, those that the draft has still to be given
@@ -395,7 +414,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
         if not self._managed(self._write_anew, self._registry.ids.next - 1) and not current:
             self._lost = True
             log.error("%s is not up to date: what has become of sessions is lost", self._directory.name(JOURNAL))
-        self._registry.leave_to_the_next()
+        self._registry.leave_to_the_next(LastWords(self))
         self._trunk.before_connecting = lambda: None
         self._stop_timers()
         self._sealed = True
@@ -404,6 +423,8 @@ class SessionStore(NoStore, SessionJournal, Handler):
         """See NoStore."""
         if self._sealed:
             self._sealed = False
+            self.on_flush()
+            self._stop_timers()
             waiting = list(self._waiting())
             try:
                 if waiting:
