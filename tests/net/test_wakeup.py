@@ -124,16 +124,19 @@ def test_an_action_that_fails_leaves_the_others_and_the_ear_for_signals(bed: Bed
 
 
 def test_signals_that_were_blocked_come_once_there_is_somebody_to_act_on_them(bed: Bed):
+    others: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: others.append(number))
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     try:
-        os.kill(os.getpid(), signal.SIGUSR1)  # which would end the process
+        os.kill(os.getpid(), signal.SIGUSR1)
         with bed.on(one=signal.SIGUSR1, two=signal.SIGUSR2):
             assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
             bed.loop.spin()
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == {signal.SIGUSR1}, "as it was, before its handler goes"
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
-    assert bed.signalled == ["one"]
+        signal.signal(signal.SIGUSR1, before)
+    assert (bed.signalled, others) == (["one"], [])
 
 
 def test_other_threads_go_without_signals(bed: Bed):
