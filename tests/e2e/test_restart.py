@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from kit.process import BackendProcess, ServerProcess
+from kit.process import BackendProcess, Process, ServerProcess, environment, usual
 from kit.raw_client import RawClient, frame
 from kit.raw_master import DATA, FAILURE, RECONNECTION, RawMaster
 
@@ -214,6 +214,30 @@ def test_ended_again_and_again_while_it_starts_it_keeps_what_waits(home: Home, n
         codes.add(server.wait())
     # Before its first line it has no say in it.
     assert codes <= ({-number, 0} if number == signal.SIGTERM else {-number})
+    home.master.listen_again()
+    home.start()
+    assert home.back(client).recv() == b"missed"
+
+
+SIGNALLED_AT_EACH_SYNC = """
+import os, signal, sys
+from voltlane.store.directory import StateDirectory
+from voltlane.__main__ import main
+real = StateDirectory.sync
+def sync(directory):
+    real(directory)
+    os.kill(os.getpid(), signal.SIGTERM)
+StateDirectory.sync = sync
+sys.exit(main())
+"""
+
+
+def test_a_signal_just_when_its_start_has_changed_the_directory_costs_nothing(home: Home) -> None:
+    client = left_with_something_waiting(home)
+    home.master.stop_listening()
+    settings = {"general.state_dir": home.state, "listener.address": home.address}
+    with Process(["-c", SIGNALLED_AT_EACH_SYNC], environment(usual(home.master.address, settings))) as server:
+        assert server.wait() == 0, server.log
     home.master.listen_again()
     home.start()
     assert home.back(client).recv() == b"missed"
