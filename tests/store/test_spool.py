@@ -145,3 +145,29 @@ def test_on_a_disk_that_fails_it_is_rather_lost_by_a_crash_than_delivered_twice(
     second.die()
     third = home.start()
     assert third.registry.sessions[1].backlog is None and third.registry.sessions[2].backlog is None
+
+
+def test_a_file_that_cannot_be_removed_is_said_and_harms_nobody(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped_with_something_waiting(home)
+    second = home.start()
+    monkeypatch.setattr(second.store._directory, "remove", full)
+    second.trunk.before_connecting()
+    assert [delivered(second, client_id) for client_id in (1, 2, 3)] == [[b"for 1"], [b"for 2"], [b"for 3"]]
+    assert "backlogs cannot be removed: No space left on device" in caplog.text
+    second.die()
+    third = home.start()
+    assert third.trunk.held == [] and not (home.path / BACKLOGS).exists()
+    assert [delivered(third, client_id) for client_id in (1, 2, 3)] == [[], [], []]
+
+
+def test_a_spool_that_is_given_up_stays_so_where_the_start_fails(home: Home) -> None:
+    stopped_with_something_waiting(home)
+    second = home.start(boot=b"a" * 16)
+    assert delivered(second, 1) == [b"for 1"]
+    second.die()
+    for begin in (False, False, True):
+        after = home.start(boot=b"b" * 16, begin=begin)
+        assert after.trunk.held == [] and all(session.backlog is None for session in after.registry.sessions.values())
+        after.die()

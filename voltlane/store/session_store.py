@@ -426,25 +426,27 @@ class SessionStore(NoStore, SessionJournal, Handler):
             self.on_flush()
             self._stop_timers()
             waiting = list(self._waiting())
-            try:
-                if waiting:
-                    write_backlogs(self._directory, self.key.public, waiting)
-                else:
-                    self._remove_spool()
-            except OSError as error:
-                self._lost = self._lost or bool(waiting)
-                self._say_lost(waiting, error)
+            if waiting:
+                self._keep(waiting)
+            else:
+                self._drop_spool()
         self._journal.give_up()
         self._directory.close()
         return not self._lost
 
-    def _say_lost(self, waiting: list[tuple[Kind, int, Chunk]], error: OSError) -> None:
+    def _keep(self, waiting: list[tuple[Kind, int, Chunk]]) -> None:
+        try:
+            write_backlogs(self._directory, self.key.public, waiting)
+            return
+        except OSError as error:
+            why = error.strerror
+        self._lost = True
         up = sum([number for kind, number, _ in waiting if kind is Kind.UPWARDS])
         down = sum([count_frames(chunk) for kind, _, chunk in waiting if kind is Kind.MISSED])
         log.error(
             "%s cannot be written: %s; what waited is lost: %d packets for clients, %d for the master%s",
             self._directory.name(BACKLOGS),
-            error.strerror,
+            why,
             down,
             up,
             ", but for what it has of an earlier process" if self._spool.waiting else "",
