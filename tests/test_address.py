@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from voltlane.address import FORMS, Address, parse_address
+from voltlane.address import FORMS, Address, parse_address, parse_listener
 from voltlane.errors import ConfigError
 
 
@@ -25,6 +25,10 @@ def tcp(host: str, port: int) -> Address:
         ("my_host-1:0", tcp("my_host-1", 0), "my_host-1:0"),
         ("0.0.0.0:42000", tcp("0.0.0.0", 42000), "0.0.0.0:42000"),
         ("*:42000", tcp("", 42000), "*:42000"),
+        ("localhost:00080", tcp("localhost", 80), "localhost:80"),
+        ("\uff11\uff12\uff17.0.0.1:1", tcp("127.0.0.1", 1), "127.0.0.1:1"),  # as the resolver has it
+        ("b\u00fccher.example:1", tcp("b\u00fccher.example", 1), "b\u00fccher.example:1"),
+        ("0x7f.example:1", tcp("0x7f.example", 1), "0x7f.example:1"),
         ("unix:/run/voltlane.sock", Address("unix", "", 0, "/run/voltlane.sock"), "unix:/run/voltlane.sock"),
         ("unix:a b:c", Address("unix", "", 0, "a b:c"), "unix:a b:c"),
     ],
@@ -38,7 +42,7 @@ def test_every_form_parses_and_its_canonical_form_parses_back(text: str, address
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "it has no port"),
+        ("", "it has neither host nor port"),
         ("127.0.0.1", "it has no port"),
         ("127.0.0.1:", "it has no port"),
         ("localhost:http", "the port is 'http', not a number"),
@@ -57,6 +61,29 @@ def test_every_form_parses_and_its_canonical_form_parses_back(text: str, address
         ("http://host:42000", "a scheme has its place in listener.address only"),
         ("http" * 1000 + "://host:1", "a scheme has its place"),
         ("user@host:42000", "'user@host' is no host name"),
+        ("127.0.0.01:42000", "'127.0.0.01' is no IPv4 address"),
+        ("0x7f.1:42000", "'0x7f.1' is no IPv4 address"),
+        ("127.0.0.1.:42000", "'127.0.0.1.' is no IPv4 address"),
+        ("host.5:42000", "'host.5' is no IPv4 address"),
+        ("224.0.0.1:42000", "224.0.0.1 is an address of many"),
+        ("255.255.255.255:42000", "255.255.255.255 is an address of many"),
+        ("[ff02::1%eth0]:42000", "ff02::1 is an address of many"),
+        ("[::ffff:127.0.0.1]:42000", "'::ffff:127.0.0.1' is an IPv4 address in disguise; write 127.0.0.1"),
+        ("[::ffff:7f00:1]:42000", "is an IPv4 address in disguise; write 127.0.0.1"),
+        ("[fe80::1]:42000", "'fe80::1' needs its interface behind it, as in [fe80::1%eth0]"),
+        ("[fe80::1%]:42000", "needs its interface behind it"),
+        ("[fe80::1%a/b]:42000", "needs its interface behind it"),
+        ("[fe80::1%\0]:42000", "needs its interface behind it"),
+        ("[2001:db8::1%eth0]:42000", "names an interface, which only addresses of fe80::/10 have"),
+        ("[::1%1]:42000", "names an interface, which only addresses of fe80::/10 have"),
+        ("a\0b:42000", "is no host name"),
+        ("a..b:42000", "'a..b' is no host name: a part of it is empty, too long or not allowed"),
+        ("x" * 64 + ".example:42000", "a part of it is empty, too long or not allowed"),
+        ("b\u00fccher..example:42000", "a part of it is empty, too long or not allowed"),
+        ("localhost:1_0", "the port is '1_0', not a number"),
+        ("localhost: 1", "the port is ' 1', not a number"),
+        ("localhost:-1", "the port is '-1', not a number"),
+        ("localhost:1.0", "the port is '1.0', not a number"),
         ("unix:", "the path is empty"),
         ("unix:/a\0b", "NUL"),
         ("unix:/" + "x" * 107, "longer than 107 bytes"),
@@ -76,3 +103,19 @@ def test_what_is_no_address_is_refused_with_the_reason_and_the_forms(text: str, 
 def test_the_longest_unix_path_is_allowed() -> None:
     path = "/" + "x" * 106
     assert parse_address(f"unix:{path}").path == path
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("tcp://", "it has neither host nor port"),
+        ("tcp://:42000", "the host is empty"),
+        ("TCP://*:65536", "the port may be at most 65535"),
+        ("tcp://tcp://*:1", "a scheme has its place"),
+        ("wss://*:1", "the lane wss:// is not built yet"),
+    ],
+)
+def test_what_is_wrong_behind_a_lane_is_told_with_the_lane(text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why) as caught:
+        parse_listener(text)
+    assert str(caught.value).startswith(f"{text!r} is no address: ")

@@ -12,7 +12,7 @@ from kit.program import ROOT, environment
 from voltlane import cli
 from voltlane.commands import connect, demo, echo
 from voltlane.config import SETTINGS
-from voltlane.errors import ConnectionLost, MalformedPacket, StartupError
+from voltlane.errors import ConfigError, ConnectionLost, MalformedPacket, StartupError
 from voltlane.version import __version__
 
 
@@ -94,6 +94,12 @@ def test_arguments_reach_their_command(argv: str, called: tuple[str, ...], calls
         ("connect 127.0.0.1:1 --wait soon", "argument --wait: 'soon' was given, a number of seconds, at least 0"),
         ("connect 127.0.0.1:1 --wait -1", "'-1' was given, a number of seconds"),
         ("connect 127.0.0.1:1 --wait nan", "'nan' was given, a number of seconds"),
+        ("connect 127.0.0.1:1 --wait 1_0", "'1_0' was given, a number of seconds"),
+        ("connect 127.0.0.1:1 --wait 1e9", "'1e9' was given, a number of seconds"),
+        (
+            "connect 127.0.0.1:1 --wait 31536001",
+            "a number of seconds, at least 0, at most 31536000, is needed",
+        ),
         ("--listen", "argument --listen: expected one argument"),
     ],
 )
@@ -141,11 +147,12 @@ def test_wrong_settings_are_explained_and_end_with_2(
     [
         (StartupError("no room", 1), 1, "voltlane: no room\n"),
         (
-            StartupError("cannot listen on *:1: Address already in use", 3),
+            StartupError("cannot listen on *:1: Address already in use", 3, "is it running already?"),
             3,
-            "voltlane: cannot listen on *:1: Address already in use\n"
-            "voltlane: is it running already? --listen ADDRESS chooses another address\n",
+            "voltlane: cannot listen on *:1: Address already in use\nvoltlane: is it running already?\n",
         ),
+        (StartupError("cannot listen on 192.0.2.1:1", 3), 3, "voltlane: cannot listen on 192.0.2.1:1\n"),
+        (ConfigError("one is wrong", "so is another"), 2, "voltlane: one is wrong\nvoltlane: so is another\n"),
         (ConnectionLost("nobody there"), 1, "voltlane: nobody there\n"),
         (MalformedPacket("strange words"), 1, "voltlane: strange words\n"),
         (

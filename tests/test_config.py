@@ -216,7 +216,7 @@ class TestFile:
             ("[clients]\nslow_secs = [1]\n", 2, "[1] was given"),
             ("[clients]\nslow_secs = 1979-05-27\n", 2, "datetime.date(1979, 5, 27) was given"),
             ("[clients]\nslow_secs.x = 1\n", 2, "{'x': 1} was given"),
-            ("[clients]\nchannel_capacity = 0\n", 2, "0 was given, a whole number of packets, at least 1 is needed"),
+            ("[clients]\nchannel_capacity = 0\n", 2, "0 was given, a whole number of packets, at least 1, at most 10"),
             ("[clients]\nchannel_capacity = 1.0\n", 2, "1.0 was given, a whole number of packets"),
             ("[clients]\nchannel_capacity = false\n", 2, "false was given, a whole number of packets"),
             ("[clients]\npacket_size_limit = 8388600\n", 2, "8388600 was given, a whole number of bytes, at least 1"),
@@ -282,6 +282,33 @@ class TestFile:
         path.write_bytes(b"[clients]\n# caf\xe9\n")
         assert refusal(path) == f"{path}:2: not UTF-8 text, which TOML has to be"
 
+    def test_that_is_brackets_in_brackets(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "[clients]\nslow_secs = " + "[" * 5000 + "]" * 5000)
+        assert refusal(path).startswith(f"{path}: not valid TOML: ") or "was given, a number of" in refusal(path)
+        path = written(tmp_path, "[clients]\nslow_secs" + ".x" * 5000 + " = 1\n")
+        assert "slow_secs" in refusal(path) or "not valid TOML" in refusal(path)
+
+    def test_that_has_no_end(self, tmp_path: Path) -> None:
+        assert refusal(Path("/dev/zero")) == "/dev/zero: cannot be read: it is larger than 1048576 bytes"
+        large = "#" * ((1 << 20) - len("[clients]\nslow_secs = 3\n\n"))
+        path = written(tmp_path, f"[clients]\nslow_secs = 3\n{large}\n")
+        assert config.load(path).clients.slow_secs == 3
+        path.write_text(path.read_text() + "#")
+        assert "larger than 1048576 bytes" in refusal(path)
+
+    def test_whose_name_has_a_nul(self) -> None:
+        assert refusal(Path("a\0b")) == "'a\\x00b': cannot be read: there is a NUL in the name"
+
+    @pytest.mark.parametrize("path", ["a\\u0000b", "x" * 4096])
+    def test_with_a_path_that_no_system_takes(self, tmp_path: Path, path: str) -> None:
+        message = refusal(written(tmp_path, f'[general]\nstate_dir = "{path}"\n'))
+        assert "a path of at most 4095 bytes and without NUL" in message
+
+    @pytest.mark.parametrize("network", ["fe80::1%eth0", "10.0.0.010", "010.0.0.0/8", "10.0.0.0/\u0668", "x" * 9999])
+    def test_with_a_network_that_is_none(self, tmp_path: Path, network: str) -> None:
+        message = refusal(written(tmp_path, f'[limits]\nallow = ["{network}"]\n'))
+        assert "an IP address or a network like" in message and len(message) < len(str(tmp_path)) + 400
+
     def test_with_a_number_beyond_reason(self, tmp_path: Path) -> None:
         assert "slow_secs" in refusal(written(tmp_path, "[clients]\nslow_secs = " + "9" * 400))
         assert "connserver.toml" in refusal(written(tmp_path, "[clients]\nslow_secs = " + "9" * 5000))
@@ -308,7 +335,7 @@ class TestEnvironment:
         for name in ("VOLTLANE_LISTENER_ADDRESS", "VOLTLANE_CLIENTS_STALE_TIMEOUT_SECS", "VOLTLANE_GENERAL_LOG_LEVEL"):
             assert name in environ
 
-    @pytest.mark.parametrize(("text", "value"), [("7", 7.0), (" 7.5 ", 7.5), ("1e1", 10.0), ("1_000", 1000.0)])
+    @pytest.mark.parametrize(("text", "value"), [("7", 7.0), (" 7.5 ", 7.5), ("007", 7.0), ("31536000", 31536000.0)])
     def test_numbers_are_text_there(self, text: str, value: float) -> None:
         assert config.load(None, {"VOLTLANE_CLIENTS_SLOW_SECS": text}).clients.slow_secs == value
 
@@ -325,7 +352,17 @@ class TestEnvironment:
         [
             ("VOLTLANE_LOG_LEVEL", "loud", "VOLTLANE_LOG_LEVEL: general.log_level: 'loud' was given, one of Off"),
             ("VOLTLANE_CLIENTS_SLOW_SECS", "ten", "VOLTLANE_CLIENTS_SLOW_SECS: clients.slow_secs: 'ten' was given"),
-            ("VOLTLANE_CLIENTS_SLOW_SECS", "nan", "nan was given"),
+            ("VOLTLANE_CLIENTS_SLOW_SECS", "nan", "'nan' was given, a number of seconds"),
+            ("VOLTLANE_CLIENTS_SLOW_SECS", "1e1", "'1e1' was given, a number of seconds"),
+            ("VOLTLANE_CLIENTS_SLOW_SECS", "1e999", "'1e999' was given, a number of seconds"),
+            ("VOLTLANE_CLIENTS_SLOW_SECS", "1_000", "'1_000' was given, a number of seconds"),
+            ("VOLTLANE_CLIENTS_SLOW_SECS", "\u0661\u0662", "'\u0661\u0662' was given, a number of seconds"),
+            ("VOLTLANE_CLIENTS_SLOW_SECS", "31536001", "31536001 was given, a number of seconds, at least 0, at most"),
+            ("VOLTLANE_CLIENTS_CHANNEL_CAPACITY", "+5", "'+5' was given, a whole number of packets"),
+            ("VOLTLANE_CLIENTS_CHANNEL_CAPACITY", "0x10", "'0x10' was given, a whole number of packets"),
+            ("VOLTLANE_CLIENTS_CHANNEL_CAPACITY", "10 000", "'10 000' was given, a whole number of packets"),
+            ("VOLTLANE_SOCKET_TTL", "-1", "-1 was given, a whole number of hops, at least 0, at most 255 is needed"),
+            ("VOLTLANE_LISTENER_ADDRESS", "tcp://", "listener.address: 'tcp://' is no address: it has neither host"),
             ("VOLTLANE_CLIENTS_CHANNEL_CAPACITY", "1.5", "1.5 was given, a whole number of packets"),
             ("VOLTLANE_CLIENTS_CHANNEL_CAPACITY", "9" * 5000, "was given, a whole number of packets"),
             ("VOLTLANE_MASTER_ADDRESS", "nowhere", "VOLTLANE_MASTER_ADDRESS: master.address: 'nowhere' is no address"),
@@ -401,6 +438,16 @@ class TestKindsOfSettings:
     NETWORKS = Setting("limits", "deny", (), "", None, None, NETWORK, "", "Who may not come.")
     SWITCH = Setting("clients", "nodelay", True, "", None, None, None, "", "Whether.")
 
+    def test_every_number_has_bounds_that_hold(self) -> None:
+        for row in SETTINGS.values():
+            if not row.unit:
+                continue
+            assert row.at_least is not None and row.at_most is not None, row.name
+            assert row.check(int(row.at_most)) == row.at_most <= 2**53
+            for beyond in (row.at_most + 1, row.at_least - 1, 10**400, -(10**400)):
+                with pytest.raises(ConfigError, match="was given"):
+                    row.check(int(beyond))
+
     def test_a_list_of_which_there_has_to_be_one(self) -> None:
         assert config.load(flags={"master.address": "a:1, b:2"}).master.address == ("a:1", "b:2")
         assert Master(address=["a:1", "b:2"]).address == ("a:1", "b:2")  # type: ignore[arg-type]
@@ -452,3 +499,72 @@ class TestAdmin:
     def test_a_weak_token_is_refused_and_not_repeated(self, token: str) -> None:
         message = refusal(None, {"VOLTLANE_ADMIN_TOKEN": token})
         assert "16 to 256" in message and token not in message
+
+
+class TestAllMistakes:
+    """Whoever has to mend them hears of all of them at once."""
+
+    def test_of_every_source_are_told(self, tmp_path: Path) -> None:
+        path = written(
+            tmp_path,
+            "[clients]\nslow_secs = -1\nslow_sec = 1\n[client]\n[limits]\ndeny = ['x', '10.0.0.0/8', 'y']\n[quality]\n"
+            "sample_secs = 'often'\n[master]\nreconnect_min_secs = 6\n",
+        )
+        environ = {"VOLTLANE_CLIENTS_IDLE_SECS": "x", "VOLTLANE_X": "1", "VOLTLANE_ADMIN_ADDRESS": "*:1"}
+        with pytest.raises(ConfigError) as caught:
+            config.load(path, environ, {"listener.address": "tcp://", "general.loudness": 1})
+        expected = (
+            f"{path}:2: clients.slow_secs: -1 was given",
+            f"{path}:3: unknown key slow_sec in [clients]; did you mean slow_secs?",
+            f"{path}:4: unknown section [client]; did you mean [clients]?",
+            f"{path}:6: limits.deny: 'x' was given",
+            f"{path}:6: limits.deny: 'y' was given",
+            f"{path}:8: quality.sample_secs: 'often' was given",
+            "unknown environment variable VOLTLANE_X",
+            "VOLTLANE_CLIENTS_IDLE_SECS: clients.idle_secs: 'x' was given",
+            "--listen: listener.address: 'tcp://' is no address",
+            "unknown setting general.loudness",
+            f"{path}:10: master.reconnect_min_secs = 6 is more than",
+            "VOLTLANE_ADMIN_ADDRESS: admin.address = *:1 can be reached from elsewhere",
+        )
+        assert len(caught.value.mistakes) == len(expected)
+        for mistake, beginning in zip(caught.value.mistakes, expected):
+            assert mistake.startswith(beginning)
+
+    def test_a_rule_is_not_broken_by_what_is_a_mistake_already(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "[admin]\naddress = '*:1'\ntoken = 'short'\n")
+        assert refusal(path).startswith(f"{path}:3: admin.token: ") and "can be reached" not in refusal(path)
+        path = written(tmp_path, "[admin\n")  # who knows what else is in it
+        assert "can be reached" not in refusal(path, {"VOLTLANE_ADMIN_ADDRESS": "*:1"})
+
+    def test_have_an_end(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "[clients]\n" + "".join(f"key_{number} = 1\n" for number in range(30_000)))
+        with pytest.raises(ConfigError) as caught:
+            config.load(path)
+        *told, last = caught.value.mistakes
+        assert len(told) == 50 and last == "there are more than 50 mistakes; the others are not told"
+
+    def test_of_values_made_in_code_are_told(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            Clients(slow_secs=-1, idle_secs=-1)
+        assert len(caught.value.mistakes) == 2
+        assert str(caught.value) == "; ".join(caught.value.mistakes)
+
+
+@pytest.mark.parametrize(
+    ("listening", "admin", "twice"),
+    [
+        ("127.0.0.1:1, tcp://127.0.0.1:1", "", "127.0.0.1:1"),
+        ("unix:/a, unix:/a", "", "unix:/a"),
+        ("127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:1"),
+        ("127.0.0.1:0, 127.0.0.1:0", "127.0.0.1:0", ""),
+        ("127.0.0.1:1, 127.0.0.1:2", "unix:/a", ""),
+    ],
+)
+def test_an_address_is_listened_on_once(listening: str, admin: str, twice: str) -> None:
+    flags = {"listener.address": listening, "admin.address": admin}
+    if twice:
+        with pytest.raises(ConfigError, match=rf"^--listen(, --admin)?: {twice} is listened on twice$"):
+            config.load(None, {}, flags)
+    else:
+        config.load(None, {}, flags)

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
 from .errors import ConfigError
+from .numerals import parse_count
 
 FORMS = "127.0.0.1:42000, [::1]:42000 (or ::1:42000), host.name:42000, *:42000 (every interface) or unix:/path"
 
@@ -23,8 +24,11 @@ _UNIX = "unix:"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _UNIX_PATH_MAX = 107
 """Bytes of the longest path that Linux binds, its closing NUL not counted."""
-_HOST_NAME = re.compile(r"[^\s:/\[\]*@]{1,253}")
-_LIKE_IPV4 = re.compile(r"[0-9.]+")
+_HOST_NAME = re.compile(r"[^\s\x00-\x1f\x7f:/\[\]*@]{1,253}")
+_LIKE_IPV4 = re.compile(r"(.*\.)?([0-9]+|0[xX][0-9a-fA-F]*)\.?")
+"""Names that the system's resolver reads as IPv4 addresses, or would if it could."""
+_INTERFACE = re.compile(r"[!-.0-~]{1,15}")
+_BROADCAST = IPv4Address("255.255.255.255")
 
 
 class Address(NamedTuple):
@@ -51,15 +55,10 @@ class Address(NamedTuple):
 
 def parse_address(text: str) -> Address:
     """The address that a text names. Raises ConfigError: what was given, what is wrong, and the forms there are."""
-    found = _SCHEME.fullmatch(text)
-    if found:
-        raise _wrong(text, "a scheme has its place in listener.address only")
-    if text.startswith(_UNIX):
-        return Address("unix", "", 0, _path(text, text[len(_UNIX) :]))
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        raise _wrong(text, "it has no port")
-    return Address("tcp", _host(text, host), _port(text, port), "")
+    try:
+        return _parse(text)
+    except ValueError as error:
+        raise _wrong(text, str(error)) from None
 
 
 def parse_listener(text: str) -> Address:
@@ -70,7 +69,22 @@ def parse_listener(text: str) -> Address:
     scheme, rest = found.group(1).lower(), found.group(2)
     if scheme not in SCHEMES:
         raise _wrong(text, f"{_no_lane(scheme)}; there are {', '.join(f'{name}://' for name in SCHEMES)}")
-    return parse_address(rest)._replace(scheme="" if scheme == "tcp" else scheme)
+    try:
+        return _parse(rest)._replace(scheme="" if scheme == "tcp" else scheme)
+    except ValueError as error:
+        raise _wrong(text, str(error)) from None
+
+
+def _parse(text: str) -> Address:
+    """Raises ValueError, which says what is wrong."""
+    if _SCHEME.fullmatch(text):
+        raise ValueError("a scheme has its place in listener.address only")
+    if text.startswith(_UNIX):
+        return Address("unix", "", 0, _path(text[len(_UNIX) :]))
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError("it has no port" if text else "it has neither host nor port")
+    return Address("tcp", _host(host), _port(port), "")
 
 
 def _no_lane(scheme: str) -> str:
@@ -87,45 +101,74 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _path(text: str, path: str) -> str:
+def _path(path: str) -> str:
     if not path:
-        raise _wrong(text, "the path is empty")
+        raise ValueError("the path is empty")
     if "\0" in path:
-        raise _wrong(text, "the path holds a NUL character")
+        raise ValueError("the path holds a NUL character")
     if len(path.encode("utf-8", "surrogateescape")) > _UNIX_PATH_MAX:
-        raise _wrong(text, f"the path is longer than {_UNIX_PATH_MAX} bytes, the most that a unix socket can have")
+        raise ValueError(f"the path is longer than {_UNIX_PATH_MAX} bytes, the most that a unix socket can have")
     return path
 
 
-def _host(text: str, host: str) -> str:
+def _host(host: str) -> str:
     if host == "*":
         return ""
     if not host:
-        raise _wrong(text, "the host is empty; write * for every interface")
+        raise ValueError("the host is empty; write * for every interface")
     # The last colon is the port's, so `::1:42000` needs no brackets. It is an IPv6 address of its own, too, but one
     # without a port, which would be of no use here.
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if ":" in host or bare != host:
-        try:
-            return str(IPv6Address(bare))
-        except ValueError:
-            raise _wrong(text, f"{_short(bare)} is no IPv6 address") from None
-    if _LIKE_IPV4.fullmatch(host):
-        try:
-            return str(IPv4Address(host))
-        except ValueError:
-            raise _wrong(text, f"{_short(host)} is no IPv4 address") from None
+        return _ipv6(bare)
     if not _HOST_NAME.fullmatch(host):
-        raise _wrong(text, f"{_short(host)} is no host name")
-    return host
+        raise ValueError(f"{_short(host)} is no host name")
+    try:
+        name = host.encode("idna").decode("ascii")  # as the resolver gets it
+    except UnicodeError:
+        raise ValueError(f"{_short(host)} is no host name: a part of it is empty, too long or not allowed") from None
+    return _ipv4(name) if _LIKE_IPV4.fullmatch(name) else host
 
 
-def _port(text: str, port: str) -> int:
-    if not (port.isascii() and port.isdigit()):
-        raise _wrong(text, f"the port is {_short(port)}, not a number" if port else "it has no port")
-    if len(port) > 5 or int(port) > 65535:
-        raise _wrong(text, "the port may be at most 65535")
-    return int(port)
+def _ipv4(text: str) -> str:
+    try:
+        if re.search(r"(^|\.)0[0-9]", text):  # some Pythons take it, as decimal; the resolver as octal
+            raise ValueError
+        address = IPv4Address(text)
+    except ValueError:
+        raise ValueError(f"{_short(text)} is no IPv4 address") from None
+    _check_usable(address)
+    return str(address)
+
+
+def _ipv6(text: str) -> str:
+    bare, percent, interface = text.partition("%")
+    try:
+        address = IPv6Address(bare)
+    except ValueError:
+        raise ValueError(f"{_short(text)} is no IPv6 address") from None
+    if address.ipv4_mapped:
+        raise ValueError(f"{_short(text)} is an IPv4 address in disguise; write {address.ipv4_mapped}")
+    _check_usable(address)
+    if address.is_link_local and not _INTERFACE.fullmatch(interface):
+        raise ValueError(f"{_short(text)} needs its interface behind it, as in [{address}%eth0]")
+    if percent and not address.is_link_local:
+        raise ValueError(f"{_short(text)} names an interface, which only addresses of fe80::/10 have")
+    return f"{address}{percent}{interface}"
+
+
+def _check_usable(address: IPv4Address | IPv6Address) -> None:
+    if address.is_multicast or address == _BROADCAST:
+        raise ValueError(f"{address} is an address of many, which no connection can have")
+
+
+def _port(port: str) -> int:
+    number = parse_count(port)
+    if number is None and not (port.isascii() and port.isdigit()):
+        raise ValueError(f"the port is {_short(port)}, not a number" if port else "it has no port")
+    if number is None or len(port) > 5 or number > 65535:
+        raise ValueError("the port may be at most 65535")
+    return number
 
 
 def _wrong(text: str, why: str) -> ConfigError:

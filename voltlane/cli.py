@@ -8,7 +8,6 @@ written · 130 `connect` ended by Ctrl-C.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import platform
 import re
@@ -21,7 +20,8 @@ from .address import Address, parse_address
 from .commands.console import say, show
 from .commands.serve import DEFAULT_FILE, check_config, print_config, serve
 from .config import SETTINGS, Setting, defaults, nearest
-from .errors import ConfigError, ConnectionLost, ProtocolError, StartupError, StateError
+from .errors import ConfigError, ConnectionLost, ProtocolError, StartupError
+from .numerals import parse_number
 from .signals import unblock
 from .version import __version__
 
@@ -53,12 +53,13 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         return _dispatch(arguments)
     except ConfigError as error:
-        say(str(error))
+        for mistake in error.mistakes:
+            say(mistake)
         return EXIT_USAGE
     except StartupError as error:
         say(str(error))
-        if error.exit_code == EXIT_CANNOT_LISTEN and not isinstance(error, StateError):
-            say("is it running already? --listen ADDRESS chooses another address")
+        if error.hint:
+            say(error.hint)
         return error.exit_code
     except (ConnectionLost, ProtocolError) as error:
         say(str(error))
@@ -139,16 +140,16 @@ def _address(text: str, origin: str) -> Address:
 _WAIT = 2.0
 _ONCE = {"--version", "--check-config", "--print-config"}
 """Flags of the server that make it say something and end."""
+_WAIT_MAX = 365 * 86400
 
 
 def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} was given, a number of seconds, at least 0, is needed")
-    return value
+    value = parse_number(text)
+    if value is None or not 0 <= value <= _WAIT_MAX:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} was given, a number of seconds, at least 0, at most {_WAIT_MAX}, is needed"
+        )
+    return float(value)
 
 
 def _row_of(setting: Setting) -> dict[str, Any]:

@@ -35,15 +35,24 @@ class VoltlaneError(Exception):
 
 
 class ConfigError(VoltlaneError, ValueError):
-    """A configuration value is wrong: the message says where it stands, what was given and what is allowed."""
+    """Configuration values are wrong: each message says where one stands, what was given and what is allowed."""
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__(*mistakes)
+        self.mistakes = mistakes
+
+    def __str__(self) -> str:
+        return "; ".join(self.mistakes)
 
 
 class StartupError(VoltlaneError):
-    """The server cannot start, or cannot go on. `exit_code` is what the process should exit with."""
+    """The server cannot start, or cannot go on. `exit_code` is what the process should exit with, `hint` what to look
+    at, where that is known."""
 
-    def __init__(self, message: str, exit_code: int = 1) -> None:
+    def __init__(self, message: str, exit_code: int = 1, hint: str = "") -> None:
         super().__init__(message)
         self.exit_code = exit_code
+        self.hint = hint
 
 
 class StateError(StartupError):

@@ -161,6 +161,27 @@ class TestCheckConfig:
         assert cli.main(["--check-config", "--config", "other.toml"]) == 0
         assert capsys.readouterr() == (f"{FILE}: ok\nother.toml: ok\n", "")
 
+    def test_tells_everything_at_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / FILE).write_text("[clients]\nslow_sec = 3\nidle_secs = -1\n[listener]\nproxy_protocol = 'required'")
+        monkeypatch.setenv("VOLTLANE_CLIENTS_SLOW_SECS", "x")
+        assert cli.main(["--check-config", "--log-level", "x", "--master", "[::ffff:127.0.0.1]:1"]) == 2
+        out, err = capsys.readouterr()
+        assert not out
+        beginnings = (
+            f"voltlane: {FILE}:2: unknown key slow_sec in [clients]",
+            f"voltlane: {FILE}:3: clients.idle_secs: -1 was given",
+            "voltlane: VOLTLANE_CLIENTS_SLOW_SECS: clients.slow_secs: 'x' was given",
+            "voltlane: --log-level: general.log_level: 'x' was given",
+            "voltlane: --master: master.address: '[::ffff:127.0.0.1]:1' is no address",
+            f"voltlane: {FILE}:5: listener.proxy_protocol = required needs",
+        )
+        lines = err.splitlines()
+        assert len(lines) == len(beginnings)
+        for beginning in beginnings:
+            assert any(line.startswith(beginning) for line in lines), beginning
+
     def test_looks_at_every_source(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -213,7 +234,14 @@ class TestProcess:
             with Program("--listen", address, cwd=tmp_path) as program:
                 assert program.finish() == 3
         assert f"voltlane: cannot listen on {address}: Address already in use\n" in program.err
-        assert "--listen ADDRESS chooses another address\n" in program.err
+        assert "voltlane: is it running already? If not, choose another address\n" in program.err
+
+    def test_address_of_another_machine(self, tmp_path: Path) -> None:
+        with Program("--listen", "192.0.2.1:42000", cwd=tmp_path) as program:
+            assert program.finish() == 3
+        assert "voltlane: cannot listen on 192.0.2.1:42000: Cannot assign requested address\n" in program.err
+        assert "voltlane: this machine has no such address, or not yet" in program.err
+        assert "running already" not in program.err
 
     def test_gives_up_on_a_master_that_stays_away(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:

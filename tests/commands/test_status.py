@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,24 @@ def test_somebody_else_there(tmp_path: Path) -> None:
     with running() as rig:
         ran = ask(str(rig.server.address), cwd=tmp_path)
     assert ran.returncode == 1 and "does not answer" in ran.stderr and "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, "9" * 5000, "<html>"], ids=["brackets", "digits", "page"])
+def test_somebody_else_who_speaks_http(tmp_path: Path, body: str) -> None:
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+    with HTTPServer(("127.0.0.1", 0), Stranger) as there:
+        there.timeout = 30
+        answering = threading.Thread(target=there.handle_request)
+        answering.start()
+        ran = ask(f"127.0.0.1:{there.server_port}", cwd=tmp_path)
+        answering.join()
+    assert ran.returncode == 1 and "is no admin endpoint" in ran.stderr and "Traceback" not in ran.stderr
 
 
 def test_numbers_for_people() -> None:

@@ -47,8 +47,14 @@ def test_nothing_for_us(environ: dict[str, str]) -> None:
     assert set(environ) <= {"OTHER"}
 
 
-def test_a_number_that_is_none(passed: tuple[socket.socket, int]) -> None:
-    assert inherited_sockets({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "many"}, passed[1]) == []
+@pytest.mark.parametrize("count", ["many", "\u0661", "\u00b2", "1_0", "+1", " 1", "-1", "9" * 5000])
+def test_a_number_that_is_none(passed: tuple[socket.socket, int], count: str) -> None:
+    assert inherited_sockets({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count}, passed[1]) == []
+
+
+def test_more_than_there_are(passed: tuple[socket.socket, int]) -> None:
+    with pytest.raises(StartupError, match="cannot listen on descriptor"):
+        inherited_sockets(environment(10**15), passed[1])
 
 
 @pytest.mark.parametrize(("names", "scheme"), [("tcp", "tcp"), ("other:tcp", "tcp"), ("", "tcp"), ("toy", "toy")])

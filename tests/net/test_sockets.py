@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 
@@ -87,6 +88,33 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path):
     with pytest.raises(StartupError, match="precious"):
         listening_socket(parse_address(f"unix:{path}"))
     assert path.read_text() == "data"
+
+
+def test_the_hint_is_for_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Only what is in use may be running already."""
+    file = tmp_path / "file"
+    file.write_text("")
+
+    def hint(text: str) -> str:
+        with pytest.raises(StartupError) as caught:
+            listening_socket(parse_address(text))
+        return caught.value.hint
+
+    with listening_socket(parse_address("127.0.0.1:0")) as sock:
+        assert "running already" in hint(str(local_address(sock)))
+    with listening_socket(parse_address(f"unix:{tmp_path}/socket")):
+        assert "running already" in hint(f"unix:{tmp_path}/socket")
+    assert "no such address" in hint("192.0.2.1:1")
+    assert "is no socket" in hint(f"unix:{file}")
+    assert "no directory" in hint(f"unix:{file}/socket")
+    assert "has to be there" in hint(f"unix:{tmp_path}/none/socket")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("voltlane.net.sockets._listen", refuse)
+    assert "CAP_NET_BIND_SERVICE" in hint("127.0.0.1:80")
+    assert "in that directory" in hint(f"unix:{tmp_path}/other")
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example", "bücher..example"])

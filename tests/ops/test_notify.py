@@ -84,6 +84,9 @@ def test_an_address_of_another_kind_is_said_and_ignored(
         ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, 0),
         ({"WATCHDOG_USEC": "-3"}, 0),
         ({"WATCHDOG_USEC": "soon"}, 0),
+        ({"WATCHDOG_USEC": "\u0663\u0660\u0660"}, 0),
+        ({"WATCHDOG_USEC": "9" * 400}, 0),
+        ({"WATCHDOG_USEC": "9" * 5000}, 0),
     ],
 )
 def test_how_long_the_watchdog_waits(environ: dict[str, str], seconds: float) -> None:

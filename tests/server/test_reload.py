@@ -12,7 +12,7 @@ from kit.world import World, world
 
 from voltlane import config
 from voltlane.config import SETTINGS, Config, changes
-from voltlane.config.sections import _IN_ORDER
+from voltlane.config.rules import IN_ORDER
 from voltlane.errors import ConfigError
 from voltlane.ops.log import log
 from voltlane.server import Server, parts
@@ -44,7 +44,7 @@ class TestChanges:
         assert changes(config.defaults(), config.defaults()) == (config.defaults(), (), ())
 
     def test_settings_that_must_be_in_order_are_live_together(self) -> None:
-        for pair in _IN_ORDER:
+        for pair in IN_ORDER:
             assert len({SETTINGS[name].live for name in pair}) == 1
 
 

@@ -60,7 +60,7 @@ class Inquiry:
             if answer.status != 200:
                 raise ConnectionLost(f"{self.address} answers {answer.status} {answer.reason}")
             return json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):  # thousands of brackets are no text of ours, either
             raise ConnectionLost(f"who answers at {self.address} is no admin endpoint") from None
 
     def close(self) -> None:

@@ -4,12 +4,14 @@ sections    the table: each section a dataclass, each setting a field
 limits      one of its sections: who may connect, and how much of everything there may be
 setting     what is known about one of them, and how a value for it is checked
 forms       what the texts among them may look like
+mistakes    what is wrong, gathered to be told at once
+rules       how settings have to go together
 sources     `load`: flags over environment over file over defaults
 document    `to_toml`: the commented file
 changes     what a running server takes over from settings that have changed
 
-Every mistake is a ConfigError that says where it stands (file and line, variable or flag), the key, what was given and
-what is allowed.
+Every mistake is told, in one ConfigError: where it stands (file and line, variable or flag), the key, what was given
+and what is allowed.
 """
 
 from .changes import Changes, changes

@@ -21,19 +21,14 @@ class Changes(NamedTuple):
 
 def changes(running: Config, wanted: Config) -> Changes:
     """Take over what a running server can. Raises ConfigError when that does not go with what it cannot."""
-    different = [row for row in SETTINGS.values() if _value(running, row.name) != _value(wanted, row.name)]
+    different = [row for row in SETTINGS.values() if running.value(row.name) != wanted.value(row.name)]
     taken: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for row in different:
         if row.live:
-            taken[row.section][row.key] = _value(wanted, row.name)
+            taken[row.section][row.key] = wanted.value(row.name)
     sections: dict[str, Any] = {name: replace(getattr(running, name), **values) for name, values in taken.items()}
     return Changes(
         replace(running, **sections),
         tuple([row.name for row in different if row.live]),
         tuple([row.name for row in different if not row.live]),
     )
-
-
-def _value(config: Config, name: str) -> object:
-    section, _, key = name.partition(".")
-    return getattr(getattr(config, section), key)

@@ -22,7 +22,7 @@ def to_toml(config: Config) -> str:
     for section, cls in SECTIONS.items():
         heading = f"[{section}]\n"
         for row in settings_of(cls):
-            value = getattr(getattr(config, section), row.key)
+            value = config.value(row.name)
             if isinstance(value, float) and value.is_integer():
                 value = int(value)
             if isinstance(value, tuple) and len(value) == 1:

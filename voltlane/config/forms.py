@@ -9,6 +9,9 @@ from typing import Callable, NamedTuple
 from ..address import parse_address, parse_listener
 from ..errors import ConfigError
 
+PATH_MAX = 4095
+"""Bytes of the longest path that Linux takes, its closing NUL not counted."""
+
 
 class Form(NamedTuple):
     """One kind of text."""
@@ -54,11 +57,21 @@ def _mode(text: str) -> str:
     return text and text.zfill(4)
 
 
+def _path(text: str) -> str:
+    if "\0" in text or len(text.encode("utf-8", "surrogatepass")) > PATH_MAX:
+        raise ConfigError(f"{shown(text)} was given, {PATH.allowed} is needed")
+    return text
+
+
 def _network(text: str) -> str:
     try:
+        if "%" in text:
+            raise ValueError("which names an interface")
+        if re.search(r"(^|\.)0[0-9]", text):  # some Pythons take it, as decimal; some other programs, as octal
+            raise ValueError("which has leading zeros")
         return str(ip_network(text))
     except ValueError as error:
-        raise ConfigError(f"{shown(text)} was given, {error}; {NETWORK.allowed} is needed") from None
+        raise ConfigError(f"{shown(text)} was given, {str(error)[:120]}; {NETWORK.allowed} is needed") from None
 
 
 _LISTEN = "host:port, [IPv6]:port, *:port (every interface) or unix:/path"
@@ -70,7 +83,7 @@ TOKEN = Form('16 to 256 printable characters of ASCII without blanks, or "" for 
 MODE = Form('the mode of a file in octal digits, like "0660", or "" for what the umask leaves', "MODE", _mode)
 DIAL = Form("host:port, [IPv6]:port or unix:/path", "ADDRESS", _dial)
 NETWORK = Form("an IP address or a network like 10.0.0.0/8 or 2001:db8::/32", "NETWORK", _network)
-PATH = Form('a path, or "" for none', "PATH", lambda text: text)
+PATH = Form(f'a path of at most {PATH_MAX} bytes and without NUL, or "" for none', "PATH", _path)
 
 
 def shown(value: object) -> str:
@@ -79,4 +92,6 @@ def shown(value: object) -> str:
         text = str(value).lower() if isinstance(value, bool) else repr(value)
     except ValueError:  # Python refuses to write out an integer of thousands of digits
         return "a number of thousands of digits"
+    except RecursionError:
+        return "a table of thousands of tables, each in another,"
     return text if len(text) <= 80 else text[:80] + "…"

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from ..address import is_loopback, parse_address, parse_listener
-from ..errors import ConfigError
 from .forms import DIAL, LISTEN, LISTEN_OR_NOT, MODE, NETWORK, PATH, TOKEN, one_of
 from .limits import Limits
+from .mistakes import Mistakes
+from .rules import check_together
 from .setting import Section, Setting, seconds, setting, settings_of
 
 LOG_LEVELS = ("Off", "Error", "Warn", "Info", "Debug", "Trace")
 PACKET_SIZE_MAX = 8 * 1024 * 1024 - 9
 """Bytes of the largest client packet: with the tag's nine in front, backends take at most 8 MiB."""
+
+KEEPALIVE_MAX = 32767
+"""Seconds, the kernel's own limit (MAX_TCP_KEEPIDLE)."""
+USER_TIMEOUT_MAX = 2_000_000
+"""Seconds: the kernel takes milliseconds, below 2^31 of them."""
+BUFFER_MAX = 1 << 30
+"""Bytes: the kernel doubles the size of a buffer, and keeps it in 31 bits."""
 
 _SHORTEST = 0.01
 """Seconds of the shortest interval or deadline: less would only keep the processor busy."""
@@ -135,7 +142,7 @@ class Master(Section):
         30.0,
         "A master that has been silent for twice this long is lost; so is one that acknowledges nothing of what was "
         "sent to it, or leaves no room for it. 0 = as the system has it.",
-        at_most=32767,
+        at_most=KEEPALIVE_MAX,
     )
     stall_secs: float = seconds(
         0.0,
@@ -249,13 +256,13 @@ class Clients(Section):
     keepalive_secs: float = seconds(
         15.0,
         "A client that has been silent for twice this long is lost. 0 = as the system has it.",
-        at_most=32767,
+        at_most=KEEPALIVE_MAX,
     )
     user_timeout_secs: float = seconds(
         30.0,
         "A client that does not acknowledge what was sent to it, or leaves no room for it, for so long is lost. "
         "0 = as the system has it, which is a quarter of an hour.",
-        at_most=2_000_000,
+        at_most=USER_TIMEOUT_MAX,
     )
 
 
@@ -264,7 +271,9 @@ class Socket(Section):
     """How the kernel treats the connections of clients over TCP."""
 
     nodelay: bool = setting(True, "Send small packets at once instead of gathering them (TCP_NODELAY).")
-    ttl: int = setting(0, "How many routers a packet may pass. 0 = as the system has it.", unit="hops", at_most=255)
+    ttl: int = setting(
+        0, "How many routers a packet may pass. 0 = as the system has it.", unit="hops", at_least=0, at_most=255
+    )
     linger_secs: int = setting(
         -1,
         "How long a connection that we have closed may wait for the other side to do the same. 0 = not at all: it is "
@@ -278,14 +287,14 @@ class Socket(Section):
         "The kernel's buffer for what one client sends. 0 = as the system has it.",
         unit="bytes",
         at_least=0,
-        at_most=1 << 30,
+        at_most=BUFFER_MAX,
     )
     send_buffer: int = setting(
         0,
         "The kernel's buffer for what is sent to one client. 0 = as the system has it.",
         unit="bytes",
         at_least=0,
-        at_most=1 << 30,
+        at_most=BUFFER_MAX,
     )
 
 
@@ -330,12 +339,6 @@ SECTIONS: dict[str, type[Section]] = {
 SETTINGS: dict[str, Setting] = {row.name: row for section in SECTIONS.values() for row in settings_of(section)}
 """The table, by "section.key", in the file's order."""
 
-_IN_ORDER = (
-    ("master.reconnect_min_secs", "master.reconnect_max_secs"),
-    ("master.outbox_bytes", "limits.memory_bytes"),
-)
-"""Numbers of which the first must not be more than the second; 0 there is no number but asks for one to be found."""
-
 
 @dataclass(frozen=True)
 class Config:
@@ -351,53 +354,14 @@ class Config:
     quality: Quality = field(default_factory=Quality)
 
     def __post_init__(self) -> None:
-        check_together({name: getattr(self, name) for name in SECTIONS}, {})
+        mistakes = Mistakes()
+        check_together({name: self.value(name) for name in SETTINGS}, {}, mistakes)
+        mistakes.tell()
 
-
-def check_together(sections: Mapping[str, Section], origins: Mapping[str, str]) -> None:
-    """What no single key can tell. `origins`: where each key was given, of those that were. Raises ConfigError."""
-    for least, most in _IN_ORDER:
-        smaller, larger = _value(sections, least), _value(sections, most)
-        if smaller > larger > 0:
-            places = [origins[name] for name in (least, most) if name in origins]
-            raise ConfigError(
-                f"{', '.join(places)}{': ' if places else ''}{least} = {smaller:.12g} is more than "
-                f"{most} = {larger:.12g}{'' if most in origins else ' (default)'}"
-            )
-    admin, listener = sections["admin"], sections["listener"]
-    assert isinstance(admin, Admin) and isinstance(listener, Listener)
-    _check_admin(admin, origins)
-    _check_proxies(listener, origins)
-
-
-def _check_admin(admin: Admin, origins: Mapping[str, str]) -> None:
-    if not admin.address or admin.token:
-        return
-    address = parse_address(admin.address)
-    if address.kind == "tcp" and not is_loopback(address.host):
-        place = f"{origins['admin.address']}: " if "admin.address" in origins else ""
-        raise ConfigError(
-            f"{place}admin.address = {admin.address} can be reached from elsewhere, so admin.token is needed; without "
-            "one it must be a unix socket or a loopback address like 127.0.0.1:42002"
-        )
-
-
-def _check_proxies(listener: Listener, origins: Mapping[str, str]) -> None:
-    if listener.proxy_protocol == "off" or listener.proxy_networks:
-        return
-    for address in listener.address:
-        if parse_listener(address).kind == "tcp":
-            place = f"{origins['listener.proxy_protocol']}: " if "listener.proxy_protocol" in origins else ""
-            raise ConfigError(
-                f"{place}listener.proxy_protocol = required needs listener.proxy_networks: else whoever can connect to "
-                f"{address} could claim to be anybody"
-            )
-
-
-def _value(sections: Mapping[str, Section], name: str) -> float:
-    section, _, key = name.partition(".")
-    value: float = getattr(sections[section], key)
-    return value
+    def value(self, name: str) -> Any:
+        """That of one setting, by its section.key."""
+        section, _, key = name.partition(".")
+        return getattr(getattr(self, section), key)
 
 
 def defaults() -> Config:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import Field, field, fields
 from typing import Any, NamedTuple, TypeVar, Union
 
 from ..errors import ConfigError
+from ..numerals import parse_number
 from .forms import Form, shown
+from .mistakes import Mistakes
 
 Value = Union[str, int, float, "tuple[str, ...]"]
 T = TypeVar("T", bound=Value)
@@ -15,6 +18,10 @@ T = TypeVar("T", bound=Value)
 ENV_PREFIX = "VOLTLANE_"
 
 _YEAR = 365 * 86400
+_MOST = 10**9
+"""Of packets, clients, lines, and of what comes in a second: no machine has so many."""
+_MOST_BYTES = 1 << 40
+"""No queue is larger. Both are far below 2^53, up to which floats, and whoever reads our figures, count exactly."""
 _SHORT_NAMES = {"general.log_level": "VOLTLANE_LOG_LEVEL"}
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -30,7 +37,9 @@ def setting(
     flag: str = "",
     live: bool = False,
 ) -> T:
-    """A dataclass field that is one row of the table; see `Setting` for the arguments."""
+    """A dataclass field that is one row of the table; see `Setting` for the arguments. Every number has a bound."""
+    if unit and at_most is None:
+        at_most = _MOST_BYTES if unit == "bytes" else _MOST
     row = (default, unit, at_least, at_most, form, flag, help, live)
     value: T = field(default=default, metadata={"row": row})
     return value
@@ -86,9 +95,9 @@ class Setting(NamedTuple):
         words = "a whole number of " if isinstance(self.default, int) else "a number of "
         words += self.unit
         if self.at_least is not None:
-            words += f", at least {self.at_least:g}"
+            words += f", at least {self.at_least:.13g}"
         if self.at_most is not None:
-            words += f", at most {self.at_most:.12g}"
+            words += f", at most {self.at_most:.13g}"
         return words
 
     @property
@@ -109,10 +118,7 @@ class Setting(NamedTuple):
         """The value in its canonical form. Raises ConfigError; `origin` says where the value was given."""
         where = f"{origin}: {self.name}" if origin else self.name
         if self.is_list and isinstance(value, (str, list, tuple)):
-            texts = [value] if isinstance(value, str) else value
-            if len(texts) < (self.at_least or 0):
-                raise self._refusal(value, where)
-            return tuple([self._text(text, where) for text in texts])
+            return self._texts([value] if isinstance(value, str) else value, where)
         if self.form is not None:
             return self._text(value, where)
         if isinstance(self.default, bool):
@@ -130,7 +136,18 @@ class Setting(NamedTuple):
             return self.check(text, origin)
         if isinstance(self.default, bool):
             return self.check(_BOOLEANS.get(text.strip().lower(), text), origin)
-        return self.check(_number(text), origin)
+        number = parse_number(text)
+        return self.check(text if number is None else number, origin)
+
+    def _texts(self, values: Sequence[object], where: str) -> tuple[str, ...]:
+        if len(values) < (self.at_least or 0):
+            raise self._refusal(values, where)
+        texts, mistakes = [], Mistakes()
+        for value in values:
+            with mistakes.gathered():
+                texts.append(self._text(value, where))
+        mistakes.tell()
+        return tuple(texts)
 
     def _text(self, value: object, where: str) -> str:
         if not isinstance(value, str) or self.form is None:
@@ -155,24 +172,15 @@ class Section:
     """Base of the dataclasses whose fields are settings: values are checked, and put in canonical form, when made."""
 
     def __post_init__(self) -> None:
+        mistakes = Mistakes()
         for row in settings_of(type(self)):
-            # Frozen for everyone else; this is still the making of it.
-            object.__setattr__(self, row.key, row.check(getattr(self, row.key)))
+            with mistakes.gathered():
+                # Frozen for everyone else; this is still the making of it.
+                object.__setattr__(self, row.key, row.check(getattr(self, row.key)))
+        mistakes.tell()
 
 
 def settings_of(section: type[Section]) -> tuple[Setting, ...]:
     """The rows of one section; its name is the class's name in lower case."""
     rows: tuple[Field[Any], ...] = fields(section)  # type: ignore[arg-type]
     return tuple(Setting(section.__name__.lower(), row.name, *row.metadata["row"]) for row in rows)
-
-
-def _number(text: str) -> int | float | str:
-    """The number that a text holds, else the text."""
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        return text

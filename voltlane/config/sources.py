@@ -5,24 +5,31 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from ..errors import ConfigError
-from .sections import SECTIONS, SETTINGS, Config, check_together
-from .setting import ENV_PREFIX, Value
+from .mistakes import Mistakes
+from .rules import check_together
+from .sections import SECTIONS, SETTINGS, Config
+from .setting import ENV_PREFIX, Setting, Value, settings_of
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+MOST_BYTES = 1 << 20
+"""Of a file. There is room for fifty thousand networks; and /dev/zero ends."""
+
 _RESERVED = ("VOLTLANE_PURE_PYTHON",)
 # Kubernetes sets these for every service whose name begins with `voltlane`; they are nobody's typing mistake.
 _KUBERNETES = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
 
-_Given = tuple[Value, str]
-"""A value and where it was given."""
+_Given = tuple[Setting, str, Callable[[], Value]]
+"""A setting, where it was given, and its value, which is found out by checking what was given."""
 
 
 def load(
@@ -31,103 +38,117 @@ def load(
     """The settings from all sources: flags over environment over file over defaults.
 
     `path` None means no file; a file that is not there is an error. `flags` maps "section.key" to a value, or to its
-    text. Raises ConfigError.
+    text. Raises ConfigError, which has every mistake in every source.
     """
-    given: dict[str, _Given] = {}
-    if path is not None:
-        given.update(_from_file(path))
-    given.update(_from_environment(environ or {}))
-    given.update(_from_flags(flags or {}))
-    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    for name, (value, _) in given.items():
-        row = SETTINGS[name]
-        values[row.section][row.key] = value
-    sections: dict[str, Any] = {section: cls(**values[section]) for section, cls in SECTIONS.items()}
-    check_together(sections, {name: origin for name, (_, origin) in given.items()})
+    mistakes = Mistakes()
+    values: dict[str, Any] = {name: row.default for name, row in SETTINGS.items()}
+    origins: dict[str, str] = {}
+    given = (_from_file(path, mistakes), _from_environment(environ or {}, mistakes), _from_flags(flags or {}, mistakes))
+    for row, origin, value in chain(*given):
+        with mistakes.gathered(row.name):
+            values[row.name] = value()
+            origins[row.name] = origin
+    check_together(values, origins, mistakes)
+    mistakes.tell()
+    sections: dict[str, Any] = {
+        section: cls(**{row.key: values[row.name] for row in settings_of(cls)}) for section, cls in SECTIONS.items()
+    }
     return Config(**sections)
 
 
-def _from_file(path: Path) -> Iterator[tuple[str, _Given]]:
-    text, document = _read(path)
+def _from_file(path: Path | None, mistakes: Mistakes) -> Iterator[_Given]:
+    text = ""
+    document: dict[str, Any] = {}
+    if path is not None:
+        with mistakes.gathered(*SETTINGS):
+            text, document = _read(path)
+    lines = _lines(text)
     for section, table in document.items():
-        origin = _origin(path, _line_of(text, section))
+        origin = _origin(path, lines.get(section))
         if section not in SECTIONS:
-            raise ConfigError(f"{origin}: {_unknown_section(section, table)}")
-        if not isinstance(table, dict):
-            raise ConfigError(f"{origin}: {section} is a section: write [{section}], and its keys below")
-        for key, value in table.items():
-            origin = _origin(path, _line_of(text, section, key))
-            row = SETTINGS.get(f"{section}.{key}")
-            if row is None:
-                raise ConfigError(f"{origin}: {_unknown_key(section, key)}")
-            yield row.name, (row.check(value, origin), origin)
+            mistakes.add(f"{origin}: {_unknown_section(section, table)}")
+        elif not isinstance(table, dict):
+            mistakes.add(f"{origin}: {section} is a section: write [{section}], and its keys below")
+        else:
+            for key, value in table.items():
+                row, place = SETTINGS.get(f"{section}.{key}"), _origin(path, lines.get(f"{section}.{key}"), origin)
+                if row is None:
+                    mistakes.add(f"{place}: {_unknown_key(section, key)}")
+                else:
+                    yield row, place, partial(row.check, value, place)
 
 
-def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Given]]:
+def _from_environment(environ: Mapping[str, str], mistakes: Mistakes) -> Iterator[_Given]:
     variables = {row.env: row for row in SETTINGS.values()}
     variables.update((row.full_env, row) for row in SETTINGS.values())
     for variable in environ:
         if variable.startswith(ENV_PREFIX) and variable not in variables and not _is_foreign(variable, environ):
-            raise ConfigError(f"unknown environment variable {variable}{nearest(variable, variables)}")
+            mistakes.add(f"unknown environment variable {variable}{nearest(variable, variables)}")
     for variable, row in variables.items():
         text = environ.get(variable, "").strip()
         if text:  # compose files set a variable they have no value for to the empty string
-            yield row.name, (row.check_text(text, variable), variable)
+            yield row, variable, partial(row.check_text, text, variable)
 
 
-def _from_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, _Given]]:
+def _from_flags(flags: Mapping[str, object], mistakes: Mistakes) -> Iterator[_Given]:
     for name, value in flags.items():
         row = SETTINGS.get(name)
         if row is None:
-            raise ConfigError(f"unknown setting {name}{nearest(name, SETTINGS)}")
+            mistakes.add(f"unknown setting {name}{nearest(name, SETTINGS)}")
+            continue
         origin = row.flag or name
-        check = row.check_text if isinstance(value, str) else row.check
-        yield name, (check(value, origin), origin)  # type: ignore[arg-type]
+        yield row, origin, partial(row.check_text if isinstance(value, str) else row.check, value, origin)  # type: ignore[arg-type]
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     """The file's text and the document in it."""
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(f"{str(path)!r}: cannot be read: there is a NUL in the name") from None
+    if len(data) > MOST_BYTES:
+        raise ConfigError(f"{path}: cannot be read: it is larger than {MOST_BYTES} bytes")
     try:
         text = data.decode("utf-8-sig")  # Notepad writes a byte order mark, which TOML does not allow
         return text, tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{_origin(path, line)}: not UTF-8 text, which TOML has to be") from None
-    except ValueError as error:  # TOMLDecodeError, or an integer with thousands of digits
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid TOML: brackets in brackets, too many to read") from None
+    except (ValueError, OverflowError) as error:  # TOMLDecodeError, or an integer with thousands of digits
         message = str(error)
-        place = re.search(r" \(at line (\d+), column \d+\)", message)
-        line = int(place.group(1)) if place else 0
+        place = re.search(r" \(at line ([0-9]+), column [0-9]+\)", message)
         what = message.replace(place.group(0), "") if place else message
-        raise ConfigError(f"{_origin(path, line)}: not valid TOML: {what}") from None
+        raise ConfigError(f"{_origin(path, int(place.group(1)) if place else None)}: not valid TOML: {what}") from None
 
 
-def _origin(path: Path, line: int) -> str:
-    return f"{path}:{line}" if line else str(path)
+def _origin(path: Path | None, line: int | None, otherwise: str = "") -> str:
+    return f"{path}:{line}" if line else otherwise or str(path)
 
 
-def _line_of(text: str, section: str, key: str = "") -> int:
-    """The line that a section or one of its keys begins on; the section's where the key's is not found; 0 for neither.
+def _lines(text: str) -> dict[str, int]:
+    """The lines that sections and "section.key"s begin on, as far as they are found.
 
     The TOML parser does not tell. This sees `[section]` with `key = …` below, `section.key = …` and `section = …`,
     each without regard to quotes; whoever writes it otherwise gets a message with less in it.
     """
-    current, found = "", 0
+    current = ""
+    found: dict[str, int] = {}
     for number, raw in enumerate(text.splitlines(), 1):
         line = re.sub(r"""["'\s]""", "", raw)
         if line.startswith("["):
-            current = line.strip("[").partition("]")[0]
-            name = current
+            name = current = line.strip("[").partition("]")[0]
         else:
             left, equals, _ = line.partition("=")
             name = ".".join(filter(None, (current, left))) if equals else ""
-        if key and (name == f"{section}.{key}" or name.startswith(f"{section}.{key}.")):
-            return number
-        if not found and name.partition(".")[0] == section:
-            found = number
+        section, *keys = name.split(".")[:2]
+        found.setdefault(section, number)
+        for key in keys:
+            found.setdefault(f"{section}.{key}", number)
     return found
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import MutableMapping
+from itertools import chain, repeat
 
 from ..address import PLANNED, SCHEMES
 from ..errors import StartupError
+from ..numerals import parse_count
 from .sockets import EXIT_CANNOT_LISTEN
 
 FIRST = 3
@@ -26,10 +28,10 @@ def inherited_sockets(environ: MutableMapping[str, str], first: int = FIRST) -> 
     Raises StartupError when a descriptor is no stream socket that listens, or is for a lane that is not built yet.
     """
     pid, count, names = [environ.pop(name, "") for name in _VARIABLES]
-    if pid != str(os.getpid()) or not count.isdecimal():
+    if pid != str(os.getpid()):
         return []
-    descriptors = range(first, first + int(count))
-    schemes = [*names.split(":"), *[""] * int(count)]
+    descriptors = range(first, first + (parse_count(count) or 0))
+    schemes = chain(names.split(":"), repeat(""))
     return [(_scheme(descriptor, name), _adopt(descriptor)) for descriptor, name in zip(descriptors, schemes)]
 
 

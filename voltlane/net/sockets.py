@@ -8,6 +8,7 @@ import socket
 import stat
 import struct
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 from ..address import Address
@@ -32,6 +33,24 @@ NO_SIGNAL: int = getattr(socket, "MSG_NOSIGNAL", 0)
 _DRAIN_READS = 64
 _NO_LINGER = struct.pack("ii", 1, 0)
 _DRAIN_BYTES = 1 << 16
+
+
+_IN_USE = "is it running already? If not, choose another address"
+_TCP_HINTS = {
+    errno.EADDRINUSE: _IN_USE,
+    errno.EADDRNOTAVAIL: "this machine has no such address, or not yet; * is all that it has",
+    errno.EACCES: "ports below 1024 are for root, and for who has the capability CAP_NET_BIND_SERVICE",
+    errno.EAFNOSUPPORT: "this machine has no IPv6, or no IPv4",
+    socket.EAI_NONAME: "nobody knows that name: is it spelled right, and does the resolver work?",
+    socket.EAI_AGAIN: "the resolver does not answer; an IP address needs none",
+}
+_UNIX_HINTS = {
+    errno.EADDRINUSE: _IN_USE,
+    errno.EACCES: "this user may not make files in that directory",
+    errno.ENOENT: "the directory has to be there already",
+    errno.ENOTDIR: "what stands before the last / is no directory",
+    errno.EROFS: "nothing can be written on that file system",
+}
 
 
 def resolve(address: Address) -> list[tuple[int, object]]:
@@ -62,7 +81,17 @@ def listening_socket(address: Address, mode: int | None = None) -> socket.socket
         family, where = resolve(address)[0]
         return _listen(family, where)
     except OSError as error:
-        raise StartupError(f"cannot listen on {address}: {error.strerror or error}", EXIT_CANNOT_LISTEN) from None
+        why = f"cannot listen on {address}: {error.strerror or error}"
+        raise StartupError(why, EXIT_CANNOT_LISTEN, _hint(address, error)) from None
+
+
+def _hint(address: Address, error: OSError) -> str:
+    """What to look at, where that is known."""
+    if address.kind == "tcp":
+        return _TCP_HINTS.get(error.errno or 0, "")
+    if error.errno == errno.EADDRINUSE and os.path.exists(address.path) and not Path(address.path).is_socket():
+        return "a file of that name is there, and is no socket"
+    return _UNIX_HINTS.get(error.errno or 0, "")
 
 
 def _listen(family: int, where: object, dual_stack: bool = False, mode: int | None = None) -> socket.socket:

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import MutableMapping
 
+from ..numerals import parse_count
 from .log import log
 
 
@@ -60,6 +61,6 @@ def watchdog_secs(environ: MutableMapping[str, str]) -> float:
     The variables are taken away.
     """
     microseconds, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
-    if not microseconds.isdecimal() or pid not in ("", str(os.getpid())):
+    if pid not in ("", str(os.getpid())):
         return 0.0
-    return int(microseconds) / 1_000_000
+    return (parse_count(microseconds) or 0) / 1_000_000

@@ -1,0 +1,99 @@
+"""What no single setting can tell: how they have to go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable, NamedTuple
+
+from ..address import Address, is_loopback, parse_address, parse_listener
+from .mistakes import Mistakes
+
+Values = Mapping[str, Any]
+"""The value of every setting, by section.key."""
+
+
+class Rule(NamedTuple):
+    """One of them."""
+
+    about: tuple[str, ...]
+    """The settings it looks at."""
+    broken: Callable[[Values, Mapping[str, str]], str]
+    """What is wrong, or "": of the values, and of where those were given that were."""
+
+
+def check_together(values: Values, origins: Mapping[str, str], mistakes: Mistakes) -> None:
+    """Judge by every rule but those about settings in which there is a mistake already.
+
+    `origins` says where each setting was given, of those that were.
+    """
+    for rule in RULES:
+        wrong = rule.broken(values, origins) if mistakes.about.isdisjoint(rule.about) else ""
+        if wrong:
+            places = dict.fromkeys([origins[name] for name in rule.about if name in origins])
+            mistakes.add(f"{', '.join(places)}{': ' if places else ''}{wrong}")
+
+
+def _in_order(least: str, most: str) -> Rule:
+    """The first must not be more than the second; 0 there is no number but asks for one to be found."""
+
+    def broken(values: Values, origins: Mapping[str, str]) -> str:
+        smaller, larger = values[least], values[most]
+        if smaller <= larger or larger <= 0:
+            return ""
+        return f"{least} = {smaller:.12g} is more than {most} = {larger:.12g}{'' if most in origins else ' (default)'}"
+
+    return Rule((least, most), broken)
+
+
+def _open_endpoint(values: Values, _: object) -> str:
+    text = values["admin.address"]
+    if not text or values["admin.token"]:
+        return ""
+    address = parse_address(text)
+    if address.kind == "unix" or is_loopback(address.host):
+        return ""
+    return (
+        f"admin.address = {text} can be reached from elsewhere, so admin.token is needed; without one it must be a "
+        "unix socket or a loopback address like 127.0.0.1:42002"
+    )
+
+
+def _anybody_is_a_proxy(values: Values, _: object) -> str:
+    if values["listener.proxy_protocol"] == "off" or values["listener.proxy_networks"]:
+        return ""
+    for text in values["listener.address"]:
+        if parse_listener(text).kind == "tcp":
+            return (
+                "listener.proxy_protocol = required needs listener.proxy_networks: else whoever can connect to "
+                f"{text} could claim to be anybody"
+            )
+    return ""
+
+
+def _taken_twice(values: Values, _: object) -> str:
+    taken: set[Address] = set()
+    for address in _listening(values):
+        if address in taken:
+            return f"{address} is listened on twice"
+        if address.kind == "unix" or address.port:  # each port 0 becomes another one
+            taken.add(address)
+    return ""
+
+
+def _listening(values: Values) -> Iterator[Address]:
+    for text in values["listener.address"]:
+        yield parse_listener(text)._replace(scheme="")
+    if values["admin.address"]:
+        yield parse_address(values["admin.address"])
+
+
+IN_ORDER = (
+    ("master.reconnect_min_secs", "master.reconnect_max_secs"),
+    ("master.outbox_bytes", "limits.memory_bytes"),
+)
+RULES = (
+    *[_in_order(least, most) for least, most in IN_ORDER],
+    Rule(("admin.address", "admin.token"), _open_endpoint),
+    Rule(("listener.address", "listener.proxy_protocol", "listener.proxy_networks"), _anybody_is_a_proxy),
+    Rule(("listener.address", "admin.address"), _taken_twice),
+)
