@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.set_defaults(clients=200, seconds=0.4, only=list(QUICK))
     given = parser.parse_args(argv)
     most = raise_descriptor_limit() - SPARE_DESCRIPTORS
-    servers, notes = find(given.voltlane, given.rivals, given.pypy)
+    servers, notes = find(given.voltlane, given.rivals, given.pypy, given.set)
     workloads = [WORKLOADS[name] for name in given.only]
     runs = [_run(server, row, given.clients, given.seconds, most) for row in workloads for server in servers]
     report = Report(servers, notes, {"clients": given.clients, "seconds": given.seconds})

@@ -30,6 +30,9 @@ def parser(program: str, description: str, rivals: Sequence[str], seconds: float
         metavar="NAMES",
         help=f"which of {','.join(RIVALS)}, or none ({','.join(rivals) or 'none'})",
     )
+    made.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of Voltlane; may be repeated"
+    )
     made.add_argument("--pypy", metavar="PATH", help="a PyPy that has the server's packages (pypy3, if it is there)")
     made.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where results go (bench/out)")
     return made

@@ -101,11 +101,14 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def find(voltlane: Sequence[str], rivals: Sequence[str], pypy: str | None) -> tuple[list[Server], list[str]]:
-    """Those that can run here, and a note for each that cannot."""
+def find(
+    voltlane: Sequence[str], rivals: Sequence[str], pypy: str | None, settings: Sequence[str] = ()
+) -> tuple[list[Server], list[str]]:
+    """Those that can run here, and a note for each that cannot. `settings`: Voltlane's, each as section.key=value."""
     servers: list[Server] = []
     notes: list[str] = []
-    for found in [_VOLTLANE[key](pypy) for key in voltlane] + [_rival(key) for key in rivals]:
+    ours = [_with(settings, _VOLTLANE[key](pypy)) for key in voltlane]
+    for found in ours + [_rival(key) for key in rivals]:
         if isinstance(found, Server):
             servers.append(found)
         elif found:
@@ -131,6 +134,16 @@ def _voltlane(key: str, label: str, python: str, environment: dict[str, str]) ->
     detail = ", ".join([*said[:1], said[1].partition(",")[0], *said[2:]]) if len(said) > 1 else asked.stdout.strip()
     command = [python, launcher, "serve", "--listen", "127.0.0.1:{listen}", "--master", "127.0.0.1:{master}"]
     return Server(key, label, detail, Wire(), [*command, "--config", "{config}"], environment)
+
+
+def _with(settings: Sequence[str], found: Server | str) -> Server | str:
+    if isinstance(found, str) or not settings:
+        return found
+    environment = dict(found.environment)
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        environment["VOLTLANE_" + name.upper().replace(".", "_")] = value
+    return found._replace(environment=environment, detail=", ".join([found.detail, *settings]))
 
 
 def _native(pypy: str | None) -> Server | str:

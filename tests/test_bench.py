@@ -146,6 +146,16 @@ def test_a_very_small_run(tmp_path: Path) -> None:
     assert {"asyncio streams", "clients → backend, 16–112 B", "connect, handshake, close"} <= words
 
 
+def test_a_setting_of_the_server_may_be_another(tmp_path: Path) -> None:
+    flags = ["--clients", "2", "--seconds", "0.1", "--voltlane", "pure", "--rivals", "none", "--out", str(tmp_path)]
+    done = bench("bench", *flags, "--only", "fanout-64", "--set", "socket.unsent_bytes=0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ", socket.unsent_bytes=0\n" in done.stdout
+    done = bench("bench", *flags, "--only", "fanout-64", "--set", "socket.unsent_bytes=few")
+    assert done.returncode == 1
+    assert "socket.unsent_bytes: 'few' was given" in done.stdout
+
+
 def test_a_wrong_name_is_told_with_those_there_are() -> None:
     done = bench("bench", "--only", "ingest-65")
     assert done.returncode == 2

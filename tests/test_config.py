@@ -88,7 +88,7 @@ class TestDefaults:
                 keepalive_secs=15.0,
                 user_timeout_secs=30.0,
             ),
-            Socket(nodelay=True, ttl=0, linger_secs=-1, receive_buffer=0, send_buffer=0),
+            Socket(nodelay=True, ttl=0, linger_secs=-1, receive_buffer=0, send_buffer=0, unsent_bytes=131072),
             Admin(address="", token=""),
             Limits(
                 connections=0,
@@ -173,7 +173,7 @@ class TestWrittenFile:
                 0.0,
                 0.0,
             ),
-            Socket(False, 1, 0, 4096, 8192),
+            Socket(False, 1, 0, 4096, 8192, 2048),
             Admin("127.0.0.1:1", "a-token-of-16-or-more"),
             Limits(1, 2, 3, 0.5, 5, 6, 7, 8.0, 9.5, 24, 56, ("10.0.0.0/8", "::/0"), ("10.1.0.0/16",), 4, 1 << 30, 9.0),
             Quality(0.0),

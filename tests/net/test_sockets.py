@@ -25,6 +25,8 @@ from voltlane.net.sockets import (
     set_low_delay,
 )
 
+TCP_NOTSENT_LOWAT = 25
+"""Linux's, where Python has no name for it."""
 IPV6 = socket.has_dualstack_ipv6()
 
 
@@ -144,7 +146,7 @@ def option(sock: socket.socket, level: str, name: str) -> int:
 
 def test_accepted_connections_have_the_options_of_the_listening_socket():
     address = parse_address("127.0.0.1:0")
-    wanted = SocketOptions(nodelay=True, ttl=33, linger_secs=7, receive_buffer=30_000, send_buffer=40_000)
+    wanted = SocketOptions(True, ttl=33, linger_secs=7, receive_buffer=30_000, send_buffer=40_000, unsent_bytes=50_000)
     with listening_socket(address) as listening:
         wanted.apply(listening)
         set_keepalive(listening, 15, 30)
@@ -157,9 +159,18 @@ def test_accepted_connections_have_the_options_of_the_listening_socket():
                 assert option(accepted, "IPPROTO_TCP", "TCP_LINGER2") == 7
                 assert option(accepted, "SOL_SOCKET", "SO_RCVBUF") == 60_000  # the kernel doubles them
                 assert option(accepted, "SOL_SOCKET", "SO_SNDBUF") == 80_000
+                assert accepted.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT) == 50_000
                 assert option(accepted, "SOL_SOCKET", "SO_KEEPALIVE")
                 assert option(accepted, "IPPROTO_TCP", "TCP_KEEPIDLE") == 15
                 assert option(accepted, "IPPROTO_TCP", "TCP_USER_TIMEOUT") == 30_000
+
+
+def test_a_system_that_cannot_bound_what_is_unsent_does_without(monkeypatch: pytest.MonkeyPatch):
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        for number in (None, 999):
+            monkeypatch.setattr("voltlane.net.sockets._UNSENT_LOWAT", number)
+            SocketOptions(unsent_bytes=5000).apply(ours)
 
 
 def test_accepted_connections_have_the_family_of_the_listening_socket(tmp_path: Path):
@@ -205,7 +216,7 @@ def test_options_are_for_tcp(tmp_path: Path):
     with listening_socket(parse_address(f"unix:{tmp_path / 'listen'}")) as sock:
         set_low_delay(sock)
         set_keepalive(sock, 60, 30)
-        SocketOptions(ttl=3, linger_secs=0, receive_buffer=5000, send_buffer=5000).apply(sock)
+        SocketOptions(ttl=3, linger_secs=0, receive_buffer=5000, send_buffer=5000, unsent_bytes=5000).apply(sock)
 
 
 def test_closing_gently_lets_everything_arrive():

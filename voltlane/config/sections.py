@@ -296,6 +296,14 @@ class Socket(Section):
         at_least=0,
         at_most=BUFFER_MAX,
     )
+    unsent_bytes: int = setting(
+        1 << 17,
+        "What may wait unsent in that buffer (TCP_NOTSENT_LOWAT). More waits in the outbox, from where it goes to the "
+        "backlog when the connection is lost; what the kernel has taken is gone then. 0 = as the system has it.",
+        unit="bytes",
+        at_least=0,
+        at_most=BUFFER_MAX,
+    )
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ BACKLOG = 4096
 """Connections the kernel may hold for us; it takes its own limit (somaxconn) if that is less."""
 NO_SIGNAL: int = getattr(socket, "MSG_NOSIGNAL", 0)
 """For send: a program that embeds us may have given SIGPIPE its deadly default back."""
+_UNSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if sys.platform == "linux" else None)
+"""Not every Python names it (PyPy)."""
 _DRAIN_READS = 64
 _NO_LINGER = struct.pack("ii", 1, 0)
 _DRAIN_BYTES = 1 << 16
@@ -189,6 +191,7 @@ class SocketOptions(NamedTuple):
     linger_secs: int = -1
     receive_buffer: int = 0
     send_buffer: int = 0
+    unsent_bytes: int = 0
 
     def apply(self, sock: socket.socket) -> None:
         """Set them, for TCP. On Linux what a listening socket has set, its accepted sockets have too."""
@@ -209,6 +212,11 @@ class SocketOptions(NamedTuple):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         if self.send_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
+        if self.unsent_bytes and _UNSENT_LOWAT is not None:
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, _UNSENT_LOWAT, self.unsent_bytes)
+            except OSError:  # an old kernel, or something that plays one: more is lost there with a connection
+                pass
 
 
 def unconfirmed(sock: socket.socket) -> int:
