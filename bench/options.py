@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable
 
+from voltlane.numerals import parse_number
+
 from .servers import RIVALS, ROOT, VOLTLANE
 
 OUT = ROOT / "bench" / "out"
@@ -51,16 +53,13 @@ def names_of(known: Sequence[str]) -> Callable[[str], list[str]]:
     return names
 
 
-def at_least(least: float, kind: Callable[[str], float]) -> Callable[[str], float]:
+def at_least(least: float, kind: type[int] | type[float]) -> Callable[[str], float]:
     """The type of a number with a bound."""
 
     def number(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
+        value = parse_number(text)
+        if value is None or value < least or not isinstance(value, (int, kind)):
             raise argparse.ArgumentTypeError(f"{text!r} was given, a number, at least {least:g}, is needed")
-        return value
+        return kind(value)
 
     return number

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import traffic
+from bench import options, traffic
 from bench.wires import Fault, Plain, Wire, Zmtp
 
 ROOT = Path(__file__).parent.parent
@@ -160,3 +160,10 @@ def test_a_wrong_name_is_told_with_those_there_are() -> None:
     done = bench("bench", "--only", "ingest-65")
     assert done.returncode == 2
     assert "'ingest-65' is none of ingest-64, " in done.stderr
+
+
+@pytest.mark.parametrize("number", ["0", "nan", "1e3", "1_0", "-1", "few"])
+def test_a_number_that_is_none_is_told(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options.parser("bench", "", (), 1.0).parse_args([f"--seconds={number}"])
+    assert f"'{number}' was given, a number, at least" in capsys.readouterr().err

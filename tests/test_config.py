@@ -495,6 +495,10 @@ class TestAdmin:
         assert message.startswith("VOLTLANE_ADMIN_ADDRESS: admin.address = ") and "admin.token is needed" in message
         assert config.load(flags={"admin.address": address, "admin.token": self.TOKEN}).admin.token == self.TOKEN
 
+    def test_a_token_that_is_no_text_is_not_repeated(self, tmp_path: Path) -> None:
+        for token in ("1234567890123456", '["1234567890123456"]'):
+            assert "1234567890123456" not in refusal(written(tmp_path, f"[admin]\ntoken = {token}\n"))
+
     @pytest.mark.parametrize("token", ["short", "with blanks in between", "x" * 257, "ümlaut-ümlaut-ümlaut"])
     def test_a_weak_token_is_refused_and_not_repeated(self, token: str) -> None:
         message = refusal(None, {"VOLTLANE_ADMIN_TOKEN": token})

@@ -25,8 +25,8 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _UNIX_PATH_MAX = 107
 """Bytes of the longest path that Linux binds, its closing NUL not counted."""
 _HOST_NAME = re.compile(r"[^\s\x00-\x1f\x7f:/\[\]*@]{1,253}")
-_LIKE_IPV4 = re.compile(r"(.*\.)?([0-9]+|0[xX][0-9a-fA-F]*)\.?")
-"""Names that the system's resolver reads as IPv4 addresses, or would if it could."""
+_LIKE_IPV4 = re.compile(r"((0[xX][0-9a-fA-F]*|[0-9]+)(\.|$))+")
+"""What the resolver takes for an IPv4 address, or for nothing: it knows octal and hexadecimal, and fewer than four."""
 _INTERFACE = re.compile(r"[!-.0-~]{1,15}")
 _BROADCAST = IPv4Address("255.255.255.255")
 
@@ -104,6 +104,8 @@ def is_loopback(host: str) -> bool:
 def _path(path: str) -> str:
     if not path:
         raise ValueError("the path is empty")
+    if path.endswith("/"):
+        raise ValueError("the path is that of a directory")
     if "\0" in path:
         raise ValueError("the path holds a NUL character")
     if len(path.encode("utf-8", "surrogateescape")) > _UNIX_PATH_MAX:

@@ -22,6 +22,8 @@ class Form(NamedTuple):
     """What stands for it in the command line's help."""
     canonical: Callable[[str], str]
     """The text as it is kept. Raises ConfigError, whose message says what is wrong with it."""
+    secret: bool = False
+    """Whether no message may show it, even when it is wrong."""
 
 
 def one_of(*words: str, metavar: str = "WORD") -> Form:
@@ -79,7 +81,7 @@ LISTEN = Form(
     f"{_LISTEN}, with its lane in front (tcp://) or without", "ADDRESS", lambda text: str(parse_listener(text))
 )
 LISTEN_OR_NOT = Form(f'{_LISTEN}, or "" for nowhere', "ADDRESS", lambda text: text and str(parse_address(text)))
-TOKEN = Form('16 to 256 printable characters of ASCII without blanks, or "" for none', "TOKEN", _token)
+TOKEN = Form('16 to 256 printable characters of ASCII without blanks, or "" for none', "TOKEN", _token, secret=True)
 MODE = Form('the mode of a file in octal digits, like "0660", or "" for what the umask leaves', "MODE", _mode)
 DIAL = Form("host:port, [IPv6]:port or unix:/path", "ADDRESS", _dial)
 NETWORK = Form("an IP address or a network like 10.0.0.0/8 or 2001:db8::/32", "NETWORK", _network)

@@ -158,7 +158,8 @@ class Setting(NamedTuple):
             raise ConfigError(f"{where}: {error}") from None
 
     def _refusal(self, value: object, where: str) -> ConfigError:
-        return ConfigError(f"{where}: {shown(value)} was given, {self.allowed} is needed")
+        given = "something else" if self.form and self.form.secret else shown(value)
+        return ConfigError(f"{where}: {given} was given, {self.allowed} is needed")
 
     def _is_allowed(self, value: float) -> bool:
         if isinstance(value, bool):
