@@ -216,7 +216,7 @@ class TestFile:
             ("[clients]\nslow_secs = [1]\n", 2, "[1] was given"),
             ("[clients]\nslow_secs = 1979-05-27\n", 2, "datetime.date(1979, 5, 27) was given"),
             ("[clients]\nslow_secs.x = 1\n", 2, "{'x': 1} was given"),
-            ("[clients]\nchannel_capacity = 0\n", 2, "0 was given, a whole number of packets, at least 1, at most 10"),
+            ("[clients]\nchannel_capacity = 0\n", 2, "0 was given, a whole number of packets, at least 1, at most 4"),
             ("[clients]\nchannel_capacity = 1.0\n", 2, "1.0 was given, a whole number of packets"),
             ("[clients]\nchannel_capacity = false\n", 2, "false was given, a whole number of packets"),
             ("[clients]\npacket_size_limit = 8388600\n", 2, "8388600 was given, a whole number of bytes, at least 1"),

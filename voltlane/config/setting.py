@@ -18,8 +18,9 @@ T = TypeVar("T", bound=Value)
 ENV_PREFIX = "VOLTLANE_"
 
 _YEAR = 365 * 86400
-_MOST = 10**9
-"""Of packets, clients, lines, and of what comes in a second: no machine has so many."""
+_MOST = 1 << 32
+"""Of packets, clients, lines, and of what comes in a second: no machine has so many, but who wants no limit may write
+the largest number of 31 or 32 bits."""
 _MOST_BYTES = 1 << 40
 """No queue is larger. Both are far below 2^53, up to which floats, and whoever reads our figures, count exactly."""
 _SHORT_NAMES = {"general.log_level": "VOLTLANE_LOG_LEVEL"}
