@@ -18,7 +18,7 @@ from kit.wait import wait_until
 
 from voltlane import cli, server
 from voltlane.config import SETTINGS, Setting, load
-from voltlane.reasons import CloseReason, EndReason, Hold
+from voltlane.reasons import AdminEnd, CloseReason, EndReason, Hold, Symbol
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -107,10 +107,11 @@ def test_exit_codes_are_those_there_are(path: Path):
         ("### Why a connection was closed", CloseReason),
         ("### Why a session ended", EndReason),
         ("### Why nobody is accepted", Hold),
+        ("### Why the admin endpoint gives up", AdminEnd),
     ],
-    ids=["CloseReason", "EndReason", "Hold"],
+    ids=["CloseReason", "EndReason", "Hold", "AdminEnd"],
 )
-def test_every_reason_is_explained(heading: str, reasons: type[CloseReason] | type[EndReason] | type[Hold]):
+def test_every_reason_is_explained(heading: str, reasons: type[Symbol]):
     rows = table_below(OPERATIONS, heading)
     assert [row[0].strip("`") for row in rows] == [reason.value for reason in reasons]
     assert all(len(cell) > 5 for row in rows for cell in row[1:])
@@ -136,6 +137,15 @@ NUMBERS = [
     (OPERATIONS, "more than a minute", "lanes.connection.MOST_OWED_SECS", 60.0),
     (ARCHITECTURE, "500 sessions at a time", "store.session_store.SLICE", 500),
     (OPERATIONS, "and is at most 4096 bytes long", "wire.proxy.MAX_HEADER", 4096),
+    (OPERATIONS, "**Limits.** 64 connections", "admin.places.MOST_CONNECTIONS", 64),
+    (OPERATIONS, "request lines of 2048 bytes", "admin.http1.MAX_LINE", 2048),
+    (OPERATIONS, "headers of 8192", "admin.http1.MAX_HEAD", 8192),
+    (OPERATIONS, "bodies of 4096", "admin.http1.MAX_BODY", 4096),
+    (OPERATIONS, "30 seconds for a request", "admin.connection.PATIENCE_SECS", 30.0),
+    (OPERATIONS, "dropped when 256 KiB wait for it", "admin.events.VIEWER_BYTES", 256 << 10),
+    (OPERATIONS, "has at most 16 viewers", "admin.events.MOST_VIEWERS", 16),
+    (OPERATIONS, "at most 24 answers may be under way", "admin.places.MOST_ANSWERS", 24),
+    (OPERATIONS, "8 of these are kept for `/metrics`", "admin.places.FOR_METRICS", 8),
     (ARCHITECTURE, "it reads up to 64 KiB", "lanes.fairness.turns.FIRST_QUANTUM", 64 << 10),
     (ARCHITECTURE, "or 256 KiB if it filled its last read", "lanes.fairness.turns.QUANTUM", 256 << 10),
     (ARCHITECTURE, "one whole packet of up to 1 KiB", "lanes.shared.QUIET", 1 << 10),

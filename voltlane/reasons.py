@@ -82,6 +82,18 @@ class Hold(Symbol):
     EXHAUSTED = "the system has no descriptor or memory for another"
 
 
+class AdminEnd(Symbol):
+    """Why the admin endpoint closed a connection before its time, or refused a request for want of room."""
+
+    BAD_REQUEST = "malformed request"
+    REQUEST_LATE = "request too long in coming"
+    CROWDED_OUT = "made room for another connection"
+    ANSWER_UNREAD = "answer not taken"
+    VIEWER_BEHIND = "viewer too far behind"
+    TOO_MANY_ANSWERS = "too many answers under way"
+    TOO_MANY_VIEWERS = "too many viewers"
+
+
 class EndReason(Symbol):
     """Why a session ended. The master is told by a Failure packet, except of a kick, which it asked for itself."""
 

@@ -7,7 +7,7 @@ few milliseconds for ten thousand, so it is for once a second and not for once a
       version, uptime        the package's version; seconds since the server was made
       counts                 name → number: what core.counters.Counters counts without a reason
       reasons                name → {reason → number}, none left out: `closed` by CloseReason, `ended` by EndReason,
-                             `held` by Hold
+                             `held` by Hold, `admin` by AdminEnd
       latencies              name → Distribution in seconds: `handshake_secs`, `resume_secs`
       clients                Clients: live, stale, in their handshake
       queues                 Queues: what waits, in bytes and packets

@@ -6,7 +6,7 @@ from kit.admin import Asker, answers
 from kit.world import World
 
 from voltlane.admin.connection import PATIENCE_SECS
-from voltlane.admin.endpoint import MOST_CONNECTIONS
+from voltlane.reasons import AdminEnd
 
 GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -80,12 +80,10 @@ def test_who_reads_slowly_gets_all_its_answers(asker: Asker) -> None:
     assert [answer.status for answer in found] == [200] * 50
 
 
-def test_there_are_not_too_many(watched: World) -> None:
-    askers = [Asker(watched) for _ in range(MOST_CONNECTIONS)]
-    one_more = Asker(watched)
-    assert one_more.settle()[9:12] == b"503" and one_more.ended
-    askers[0].close()
-    again = Asker(watched)
-    assert again.get("/livez").status == 200
-    for asker in [*askers[1:], one_more, again]:
-        asker.close()
+def test_a_body_that_never_ends_is_given_up(watched: World, asker: Asker) -> None:
+    asker.write(b"POST /drain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n")
+    for _ in range(15):
+        asker.write(b"x")
+        watched.pass_(PATIENCE_SECS / 10)
+    assert asker.settle()[9:12] == b"408" and asker.ended
+    assert watched.server.counters.admin == {AdminEnd.REQUEST_LATE: 1}

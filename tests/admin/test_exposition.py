@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from kit.raw_master import tagged
 from kit.rig import running
 from kit.wait import wait_until
 from kit.world import World
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from voltlane.admin.exposition import expose
 from voltlane.commands.inquiry import Inquiry
 from voltlane.core.counters import Counters
-from voltlane.reasons import CloseReason, EndReason
+from voltlane.reasons import AdminEnd, CloseReason, EndReason
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 RULES = DEPLOY / "prometheus" / "voltlane.rules.yml"
@@ -60,15 +62,45 @@ def test_prometheus_reads_all_of_it(watched: World, asker: Asker) -> None:
     assert {reason for name, reason in found if name == "voltlane_sessions_ended_total"} == {
         reason.value for reason in EndReason
     }
+    assert {reason for name, reason in found if name == "voltlane_admin_refusals_total"} == {
+        reason.value for reason in AdminEnd
+    }
     integers = [name for name in Counters.__slots__ if isinstance(getattr(Counters(), name), int)]
     assert len([name for name, label in found if name.endswith("_total") and not label]) == len(integers) + 2
     assert len({(family.name, family.documentation) for family in parse_openmetrics(text)}) > len(integers)
 
 
-def test_older_readers_get_the_older_text(asker: Asker) -> None:
-    answer = asker.get("/metrics", accept="text/plain")
-    assert answer.headers["content-type"].startswith("text/plain; version=")
-    assert "voltlane_ready" in {family.name for family in parse_text(answer.body.decode())}
+ACCEPTED = [
+    "", "*/*", "text/plain", "text/html, application/json;q=0.9", "application/openmetrics-text",
+    "application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=0.0.1",
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+    "application/openmetrics-text;version=0.0.1,text/plain;version=1.0.0;escaping=allow-utf-8",
+    "text/plain;version=0.0.4;q=0.5,application/openmetrics-text", "APPLICATION/OPENMETRICS-TEXT",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("accept", ACCEPTED)
+def test_the_format_is_the_one_that_prometheus_client_chooses(asker: Asker, accept: str) -> None:
+    answer = asker.get("/metrics", accept=accept)
+    _, wanted = choose_encoder(accept)
+    assert answer.headers["content-type"] == wanted
+    text, openmetrics = answer.body.decode(), wanted.startswith("application/openmetrics-text")
+    assert text.endswith("# EOF\n") is openmetrics and text.count("# EOF") == openmetrics
+    families = {family.name for family in (parse_openmetrics if openmetrics else parse_text)(text)}
+    assert {"voltlane_ready", "voltlane_sessions_opened"} <= families
+    assert ("# TYPE voltlane_sessions_opened counter\n" in text) is openmetrics
+    assert ("# TYPE voltlane_sessions_opened_total counter\n" in text) is not openmetrics
+
+
+def test_who_names_no_format_gets_the_older_text(asker: Asker) -> None:
+    answer = asker.raw(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")[0]
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+@pytest.mark.parametrize("version", ["one", "1.x", "1.0.0\xe9", "9" * 5000, ""])
+def test_a_version_that_is_none_is_no_trouble(asker: Asker, version: str) -> None:
+    for kind in ("application/openmetrics-text", "text/plain"):
+        assert asker.get("/metrics", accept=f"{kind}; version={version}").status == 200
 
 
 # ---- under load
@@ -88,7 +120,7 @@ class _Scraper:
 
     def scrape(self) -> Samples:
         connection = self._inquiry._connection
-        connection.request("GET", "/metrics")
+        connection.request("GET", "/metrics", headers={"Accept": "application/openmetrics-text"})
         now = samples(connection.getresponse().read().decode())
         for key, value in self._before.items():
             now_only = key[0].startswith("voltlane_link_")  # a histogram of this moment goes down as well
@@ -96,6 +128,12 @@ class _Scraper:
                 assert now[key] >= value, key
         self._before = now
         return now
+
+    def say_nonsense(self) -> None:
+        with socket.create_connection((self._inquiry.address.host, self._inquiry.address.port), timeout=20) as stranger:
+            stranger.sendall(b"nonsense\r\n\r\n")
+            while stranger.recv(4096):
+                pass
 
 
 def test_every_counter_moves_as_the_model_says() -> None:
@@ -137,6 +175,7 @@ def test_every_counter_moves_as_the_model_says() -> None:
         rig.master.send(987654, b"nobody", b"nobody")
         garbage(rig.stranger(), b"\xff" * 8)
         garbage(rig.stranger(), VERSION + VERSION)
+        scraper.say_nonsense()
         rig.master.fence()
 
         tag = 4 + 9  # bytes in front of the data on the firehose
@@ -165,6 +204,7 @@ def test_every_counter_moves_as_the_model_says() -> None:
             ("voltlane_connections_closed_total", "frame over the size limit"): 1,
             ("voltlane_connections_closed_total", "handshake packet out of place"): 1,
             ("voltlane_sessions_ended_total", "kicked by the master"): 1,
+            ("voltlane_admin_refusals_total", "malformed request"): 1,
             ("voltlane_handshake_seconds_count", ""): clients_,
             ("voltlane_resume_seconds_count", ""): 1,
             ("voltlane_clients", "live"): clients_ - 1,
@@ -194,7 +234,7 @@ def names_in(text: str) -> set[str]:
 
 
 def test_rules_and_dashboard_name_only_metrics_there_are(watched: World) -> None:
-    body, _ = expose(watched.server.statistics(), True, "")
+    body, _ = expose(watched.server.statistics(), True, "application/openmetrics-text")
     there_are = {name for name, _ in samples(body.decode())}
     for path in (RULES, DASHBOARD):
         named = names_in(path.read_text(encoding="utf-8"))
@@ -203,7 +243,7 @@ def test_rules_and_dashboard_name_only_metrics_there_are(watched: World) -> None
 
 def test_reasons_in_the_rules_are_reasons() -> None:
     text = re.sub(r"\s+", " ", RULES.read_text(encoding="utf-8"))
-    reasons = [reason.value for enum in (CloseReason, EndReason) for reason in enum]
+    reasons = [reason.value for enum in (AdminEnd, CloseReason, EndReason) for reason in enum]
     patterns = re.findall(r'reason=~?"([^"]+)"', text)
     assert patterns
     for pattern in patterns:

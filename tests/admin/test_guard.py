@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from kit.admin import TOKEN, Asker
+from kit.admin import TOKEN, Asker, watched_world
 from kit.world import World
 
 from voltlane.address import parse_address
@@ -19,24 +19,33 @@ from voltlane.errors import StartupError
 from voltlane.net.sockets import listening_socket
 
 LOCAL = parse_address("127.0.0.1:42002")
+LOCAL_HOSTS = [
+    "localhost", "localhost:42002", "LOCALHOST:1", "localhost:", "localhost.", "LocalHost.:42002", "127.0.0.1:42002",
+    "127.0.0.1.", "127.1.2.3", "[::1]:42002", "[::1]", "[0:0::1]", None,
+]  # fmt: skip
+"""None: HTTP/1.0 may name no host, and no browser speaks it."""
+ELSEWHERE = [
+    "evil.example", "evil.example:42002", "localhost.evil.example", "localhost..", ".localhost", "%6cocalhost", "", ".",
+    ":42002", "192.0.2.1", "[::2]", "[::]", "::1",
+]  # fmt: skip
 
 
-def verdict(guard: Guard, method: str = "GET", **headers: str) -> int:
+def verdict(guard: Guard, method: str = "GET", host: str | None = "localhost:42002", **headers: str) -> int:
     """0, or the status it is refused with."""
     given = {name.replace("_", "-"): text for name, text in headers.items()}
     try:
-        guard.check(Request(method, "/stats", {}, {"host": "localhost:42002", **given}, b""))
+        guard.check(Request(method, ("stats",), {}, host, given, b""))
     except Refusal as refusal:
         return refusal.status
     return 0
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:42002", "LOCALHOST:1", "127.0.0.1:42002", "[::1]:42002"])
-def test_without_a_token_this_machine_may_ask(host: str) -> None:
+@pytest.mark.parametrize("host", LOCAL_HOSTS)
+def test_without_a_token_this_machine_may_ask(host: str | None) -> None:
     assert verdict(Guard("", LOCAL), host=host) == 0
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:42002", "localhost.evil.example", "", "192.0.2.1", "["])
+@pytest.mark.parametrize("host", ELSEWHERE)
 def test_a_name_that_was_pointed_at_this_machine_may_not(host: str) -> None:
     assert verdict(Guard("", LOCAL), host=host) == 421
 
@@ -48,7 +57,9 @@ def test_a_page_of_another_site_may_not(method: str, token: str) -> None:
     assert verdict(guard, method, authorization=bearer, origin="http://evil.example") == 403
     assert verdict(guard, method, authorization=bearer, origin="null") == 403
     assert verdict(guard, method, authorization=bearer, sec_fetch_site="cross-site", sec_fetch_mode="no-cors") == 403
+    assert verdict(guard, method, None, authorization=bearer, origin="http://localhost:42002") == 403
     assert verdict(guard, method, authorization=bearer, origin="http://localhost:42002") == 0
+    assert verdict(guard, method, "LocalHost.:1", authorization=bearer, origin="http://localhost.:1") == 0
     assert verdict(guard, method, authorization=bearer, sec_fetch_site="same-origin") == 0
 
 
@@ -80,6 +91,17 @@ def test_a_browser_gets_a_cookie_for_the_token() -> None:
     assert verdict(Guard(TOKEN + "2", LOCAL), cookie=pair) == 401, "another token, another cookie"
     with pytest.raises(Refusal):
         guard.cookie_for(TOKEN + "x")
+
+
+def test_the_host_of_the_target_counts_and_not_that_of_the_header(tmp_path: Path) -> None:
+    with watched_world({"admin.address": "127.0.0.1:0"}) as world:
+        asker = Asker(world)
+        assert asker.get("http://localhost:1/stats", host="evil.example").status == 200
+        assert asker.get("http://evil.example/stats", host="localhost").status == 421
+        assert asker.get("http://evil.example/livez", host="localhost").status == 200
+        assert asker.get("/stats", host="evil.example").status == 421
+        assert [answer.status for answer in asker.raw(b"GET /stats HTTP/1.0\r\n\r\n")] == [200]
+        asker.close()
 
 
 def test_with_a_token_everything_but_the_page_and_the_probes_needs_it(guarded: World) -> None:

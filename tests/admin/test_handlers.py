@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kit.admin import Asker
+from kit.admin import Asker, answers
 from kit.world import World
 
 from voltlane.reasons import CloseReason, EndReason
@@ -124,10 +124,12 @@ def test_a_wrong_question_is_told_what_is_right(asker: Asker, target: str) -> No
 @pytest.mark.parametrize(
     "method, target, status, allow",
     [
-        ("POST", "/stats", 405, "GET, HEAD"),
-        ("GET", "/drain", 405, "POST"),
-        ("DELETE", "/clients/1", 405, "GET, HEAD"),
-        ("OPTIONS", "/", 405, "GET, HEAD"),
+        ("POST", "/stats", 405, "GET, HEAD, OPTIONS"),
+        ("GET", "/drain", 405, "OPTIONS, POST"),
+        ("HEAD", "/drain", 405, "OPTIONS, POST"),
+        ("DELETE", "/clients/1", 405, "GET, HEAD, OPTIONS"),
+        ("TRACE", "/", 405, "GET, HEAD, OPTIONS"),
+        ("OPTIONS", "/nothing", 404, None),
         ("BREW", "/stats", 501, None),
         ("GET", "/../etc/passwd", 404, None),
         ("GET", "/clients/1/kick/2", 404, None),
@@ -141,6 +143,50 @@ def test_what_there_is_not(asker: Asker, method: str, target: str, status: int, 
     answer = asker.ask(method, target)
     assert (answer.status, answer.headers.get("allow")) == (status, allow)
     assert not asker.ended
+
+
+@pytest.mark.parametrize(
+    "target, allow",
+    [
+        ("*", "GET, HEAD, OPTIONS, POST"),
+        ("http://localhost", "GET, HEAD, OPTIONS, POST"),
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/events", "GET, HEAD, OPTIONS"),
+        ("/clients/1/kick", "OPTIONS, POST"),
+    ],
+)
+def test_what_may_be_done_is_told(asker: Asker, target: str, allow: str) -> None:
+    answer = asker.ask("OPTIONS", target)
+    assert (answer.status, answer.headers["allow"], answer.headers["content-length"]) == (200, allow, "0")
+    assert "content-type" not in answer.headers
+
+
+PATHS = ["/", "/livez", "/readyz", "/metrics", "/stats", "/clients", "/clients/{id}", "/closed", "/events", "/nothing"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_head_is_the_head_of_a_get(watched: World, asker: Asker, path: str) -> None:
+    target = path.format(id=watched.new().id)
+    head = asker.ask("HEAD", target)
+    assert asker.get("/livez").body == b"alive\n", "it said nothing more"
+    asker.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    (get,) = answers(asker.settle().partition(b"\r\n\r\n")[0] + b"\r\n\r\n", "HEAD")
+    changing = {"content-length": "", "date": ""} if path in ("/metrics", "/stats", "/clients/{id}", "/clients") else {}
+    assert (head.status, {**head.headers, **changing}) == (get.status, {**get.headers, **changing})
+    assert not asker.ended and ("content-length" in head.headers) is (path != "/events")
+
+
+def test_what_is_no_slash_parts_nothing(watched: World, asker: Asker) -> None:
+    client = watched.new()
+    for target in ("/clients%2F{}", "/clients/{}%2fkick", "/clients%2f{}%2Fkick", "/%2Fclients/{}/kick", "/%64rain%2f"):
+        assert asker.post(target.format(client.id)).status == 404, target
+    assert not client.ended and watched.server.readiness.ready
+    assert asker.get(f"/%63lients/%3{client.id}").json["id"] == client.id, "what stands for itself may be encoded"
+
+
+def test_an_id_past_the_last_is_nobodys(watched: World, asker: Asker) -> None:
+    assert asker.post(f"/clients/{1 << 64}/kick").json["error"] == "there is nothing at this path"
+    assert asker.post(f"/clients/{(1 << 64) - 1}/kick").json["error"] == "there is no client with this id"
 
 
 def test_the_page_is_strict_about_what_it_runs(asker: Asker) -> None:

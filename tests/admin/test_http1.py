@@ -37,9 +37,42 @@ def heard(*pieces: bytes) -> Iterator[Request | int]:
 
 def test_a_request_is_what_it_says() -> None:
     (request,) = heard(b"POST /a%20b?c=d&e= HTTP/1.1\r\nHost: h\r\nX: 1\r\nx: 2\r\nContent-Length: 3\r\n\r\nabc")
-    assert request == Request(
-        "POST", "/a b", {"c": "d", "e": ""}, {"host": "h", "x": "1, 2", "content-length": "3"}, b"abc"
-    )
+    headers = {"host": "h", "x": "1, 2", "content-length": "3"}
+    assert request == Request("POST", ("a b",), {"c": "d", "e": ""}, "h", headers, b"abc")
+
+
+TARGETS: dict[bytes, tuple[str | None, tuple[str, ...], dict[str, str]]] = {
+    b"GET /": ("h:1", ("",), {}),
+    b"GET /a%2Fb//c/?d=%26&e=f%3Dg": ("h:1", ("a/b", "", "c", ""), {"d": "&", "e": "f=g"}),
+    b"GET http://other:2/a?b=c": ("other:2", ("a",), {"b": "c"}),
+    b"GET HTTPS://[::1]/": ("[::1]", ("",), {}),
+    b"GET http://other": ("other", ("",), {}),
+    b"GET http://other?a=b": ("other", ("",), {"a": "b"}),
+    b"OPTIONS *": ("h:1", (), {}),
+    b"OPTIONS http://other:2": ("other:2", (), {}),
+    b"OPTIONS http://other:2/": ("other:2", ("",), {}),
+}
+
+
+@pytest.mark.parametrize("line", TARGETS)
+def test_a_target_has_several_forms(line: bytes) -> None:
+    (request,) = heard(line + b" HTTP/1.1\r\nHost: h:1\r\n\r\n")
+    assert isinstance(request, Request)
+    assert (request.authority, request.segments, request.query) == TARGETS[line]
+
+
+def test_before_http_1_1_no_host_is_needed() -> None:
+    (request,) = heard(b"GET /livez HTTP/1.0\r\n\r\n")
+    assert isinstance(request, Request) and request.authority is None
+    (request,) = heard(b"GET /livez HTTP/1.0\r\nHost: a\r\n\r\n")
+    assert isinstance(request, Request) and request.authority == "a"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_empty_lines_in_front_of_a_request_are_nothing(size: int) -> None:
+    data = b"\r\n" + GET + b"\r\n\r\n" + GET + b"\r\n"
+    found = list(heard(*[data[i : i + size] for i in range(0, len(data), size)]))
+    assert found == [*heard(GET), *heard(GET)]
 
 
 def test_a_chunked_body_is_put_together() -> None:
@@ -58,7 +91,43 @@ WRONG = {
     "no request": (b"hello\r\n\r\n", 400),
     "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
     "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
-    "a proxy's target": (b"GET http://elsewhere/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "another two hosts": (b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+    "a host that is none": (b"GET / HTTP/1.1\r\nHost: [\r\n\r\n", 400),
+    "a host in brackets": (b"GET / HTTP/1.1\r\nHost: [localhost]\r\n\r\n", 400),
+    "a host with a user": (b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400),
+    "a host with a path": (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+    "a port that is none": (b"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", 400),
+    "another scheme": (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "no path": (b"GET livez HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "a target without a host": (b"GET http:///a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "a target with a user": (b"GET http://a@b/ HTTP/1.1\r\nHost: b\r\n\r\n", 400),
+    "a target with a fragment": (b"GET http://a/b#c HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "a star to get": (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "a proxy's business": (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 501),
+    "two framings": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "two framings, the other way round": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "a framing before its time": (
+        b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "a folded line": (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n", 400),
+    "a folded first line": (b"GET / HTTP/1.1\r\n\tHost: a\r\nHost: a\r\n\r\n", 400),
+    "a bare line feed": (b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", 400),
+    "bare line feeds alone": (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+    "a bare line feed in front": (b"\n" + GET, 400),
+    "a bare carriage return": (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\rz\r\n\r\n", 400),
+    "a blank in front": (b" " + GET, 400),
+    "a blank before the colon": (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+    "a NUL": (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\0z\r\n\r\n", 400),
+    "a later version without a host": (b"GET / HTTP/1.2\r\n\r\n", 400),
+    "another version": (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+    "an early version": (b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505),
     "a header without a colon": (b"GET / HTTP/1.1\r\nHost: a\r\nnothing\r\n\r\n", 400),
     "two lengths": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
     "a length that is none": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),

@@ -36,7 +36,8 @@ class Crowd:
 
 def page(crowd: Any, **query: object) -> tuple[dict[str, Any], list[int]]:
     """The answer, and the looks of each turn."""
-    work = listing(crowd, Request("GET", "/clients", {name: str(value) for name, value in query.items()}, {}, b""))
+    given = {name: str(value) for name, value in query.items()}
+    work = listing(crowd, Request("GET", ("clients",), given, "localhost", {}, b""))
     turns = []
     while True:
         before = crowd.looks
@@ -94,7 +95,7 @@ def test_others_are_served_between_the_slices(watched: World, asker: Asker) -> N
 
 def test_who_goes_while_the_list_is_made_is_left_out() -> None:
     crowd = Crowd(600)
-    work = listing(crowd, Request("GET", "/clients", {}, {}, b""))  # type: ignore[arg-type]
+    work = listing(crowd, Request("GET", ("clients",), {}, "localhost", {}, b""))  # type: ignore[arg-type]
     next(work)
     for number in range(2, 600):
         del crowd.values[number]

@@ -54,15 +54,13 @@ def respond(data: bytes) -> None:
             if request is None:
                 return
             answer = _answer(request)
-            if answer.follow is not None:
-                answer = answer._replace(follow=None)
             written = conversation.answer(answer, "now")
         except Refusal as refusal:
             written = conversation.answer(refusal.response, "now", last=True)
             assert 400 <= refusal.status <= 505 and written.startswith(b"HTTP/1.1 %d " % refusal.status)
             return
         assert written.startswith(b"HTTP/1.1 ")
-        if conversation.over:
+        if conversation.over or conversation.endless:
             return
 
 
@@ -93,11 +91,14 @@ _SEEDS = [
         )
     ],
     b"POST /clients/1/kick HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n" + _KNOWN + b"{}",
+    b"HEAD /events HTTP/1.1\r\nHost: localhost\r\n" + _KNOWN + b"\r\nOPTIONS * HTTP/1.1\r\nHost:\r\n" + _KNOWN,
+    b"GET http://localhost:1/clients%2F1 HTTP/1.0\r\n" + _KNOWN,
+    b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: application/openmetrics-text;version=1.0.0;q=1,*/*\r\n" + _KNOWN,
     b"POST /login HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     b'GET /stats HTTP/1.1\r\nHost: a\r\nCookie: voltlane=abc; b="c\r\nOrigin: http://b\r\n\r\n',
 ]
 _TOKENS = [
-    b"GET ", b"POST ", b"HEAD ", b"CONNECT ", b"OPTIONS ", b"/clients", b"?sort=", b"&", b"=", b"%", b"%ff", b"*",
+    b"GET ", b"POST ", b"HEAD ", b"CONNECT ", b"OPTIONS ", b"/clients", b"?sort=", b"&", b"=", b"%", b"%ff", b"*", b"http://a:1", b"%2f",
     b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b"\r\n", b"\n", b"Host: a\r\n", b"Connection: close\r\n", b"Upgrade: h2c\r\n",
     b"Connection: Upgrade\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n",
     b"Expect: 100-continue\r\n", b"Cookie: voltlane=", b'"', b";", b"Accept: text/plain\r\n", _KNOWN,

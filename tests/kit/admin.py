@@ -56,7 +56,7 @@ class Asker:
     @property
     def connection(self) -> AdminConnection:
         """The server's end, of the only asker there is."""
-        (connection,) = self.endpoint._connections
+        (connection,) = self.endpoint.places
         return connection
 
     def write(self, data: bytes) -> None:

@@ -1,7 +1,8 @@
 """The admin endpoint: what an operator sees of a running server, over HTTP on the same reactor.
 
     http1        bytes ↔ requests and answers (h11)         guard       who may ask
-    router       paths → handlers                           handlers    what each path answers
+    target       the forms of a request's target            handlers    what each path answers
+    router       paths → handlers                           places      who may stay when there are too many
     listing      sorting and paging many clients, sliced    exposition  /metrics
     events       viewers of the live stream                 page        the page at /
     viewer       what the stream needs of a connection      recorder    what becomes of clients

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Callable, NamedTuple
 
+from ..reasons import AdminEnd
 from .viewer import Viewer
 
 JSON = "application/json"
@@ -18,24 +19,31 @@ HEADERS = {
 """On every answer. None of them lets another site's page read anything (there is no CORS)."""
 
 
+RETRY = ("Retry-After", "5")
+"""On an answer that may be another one soon."""
+
+
 class Response(NamedTuple):
     """One answer."""
 
     status: int
     body: bytes
     content_type: str = JSON
+    """"" where there is no body."""
     headers: tuple[tuple[str, str], ...] = ()
     follow: Callable[[Viewer], None] | None = None
-    """For an answer without end: is given the connection, which is its own from then on."""
+    """For an answer without end: is given the connection, which is its own from then on. Not called for a HEAD."""
 
 
 class Refusal(Exception):
-    """A request that cannot be answered as asked. `status` is the HTTP status, the message is for a person."""
+    """A request that cannot be answered as asked. `status` is the HTTP status, the message is for a person; with a
+    reason it is counted."""
 
-    def __init__(self, status: int, message: str, *headers: tuple[str, str]) -> None:
+    def __init__(self, status: int, message: str, *headers: tuple[str, str], reason: AdminEnd | None = None) -> None:
         super().__init__(message)
         self.status = int(status)
         self.headers = headers
+        self.reason = reason
 
     @property
     def response(self) -> Response:

@@ -3,61 +3,79 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Callable
+from typing import Protocol
 
 from ..core.timers import Timer
 from ..net.reactor import Reactor
 from ..net.stream import Stream
-from ..reasons import CloseReason
+from ..reasons import AdminEnd, CloseReason
 from .answers import Refusal, Response
 from .http1 import Conversation, Request
+from .places import Places, Stage
 from .router import Work
 
 READ = 16384
 """Bytes read at once."""
 PATIENCE_SECS = 30.0
 """For a whole request, counted from the answer before it, and for the peer to take an answer."""
+_NO_ROOM = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
+"""Made beforehand, since there may be thousands a second to tell."""
+
+
+class Owner(Protocol):
+    """What a connection needs of the endpoint."""
+
+    places: Places[AdminConnection]
+    ends: Counter[AdminEnd]
+
+    def respond(self, request: Request) -> Response | Work:
+        """Answer a request. Raises Refusal."""
+
+    def forget(self, connection: AdminConnection) -> None:
+        """Is called once, when the connection is closed."""
 
 
 class AdminConnection(Stream):
-    """One connection to the endpoint. Pipelined requests wait their turn; a peer that does not read is not answered.
-
-    `respond` answers a request, or raises Refusal; `forget` is called once, when the connection is closed.
-    """
+    """One connection to the endpoint. Pipelined requests wait their turn; a peer that does not read is not answered."""
 
     __slots__ = (
         "_conversation",
         "_ending",
-        "_forget",
+        "_leaving",
+        "_owner",
         "_readable",
-        "_respond",
         "_scheduled",
         "_timer",
         "_work",
-        "viewer",
+        "stage",
     )
 
-    def __init__(
-        self,
-        reactor: Reactor,
-        sock: socket.socket,
-        respond: Callable[[Request], Response | Work],
-        forget: Callable[[AdminConnection], None],
-    ) -> None:
-        self._respond = respond
-        self._forget = forget
+    def __init__(self, reactor: Reactor, sock: socket.socket, owner: Owner) -> None:
+        self._owner = owner
         self._conversation = Conversation()
         self._work: Work | None = None
         self._readable = False  # there may be something to read
         self._scheduled = False  # a step is due
+        self._leaving = False  # the next answer is the last
         self._ending = False  # it closes when everything is written
         self._timer: Timer | None = None
-        self.viewer = False
-        """Whether an answer without end is under way."""
+        self.stage = Stage.WAITING
         super().__init__(reactor, sock)
+        owner.places.move(self, Stage.WAITING)
         self._be_patient()
+
+    @property
+    def viewer(self) -> bool:
+        """Whether an answer without end is under way."""
+        return self.stage is Stage.WATCHING
+
+    @property
+    def stalled(self) -> bool:
+        """See Occupant."""
+        return self.outbox is not None and not self.viewer
 
     # ---- step by step
 
@@ -71,7 +89,8 @@ class AdminConnection(Stream):
         if self.outbox is None:
             if self._ending:
                 self.close(CloseReason.SHUTDOWN)
-            else:
+            elif not self.viewer:
+                self._owner.places.move(self, Stage.WAITING)
                 self._schedule()
 
     def _schedule(self) -> None:
@@ -86,7 +105,7 @@ class AdminConnection(Stream):
         try:
             progress = self._proceed()
         except Refusal as refusal:
-            self._answer(refusal.response, last=True)
+            self._refuse(refusal)
             return
         if progress:
             self._schedule()
@@ -96,9 +115,7 @@ class AdminConnection(Stream):
         if self._work is not None:
             self._advance(self._work)
             return True
-        request = None if self.viewer else self._conversation.next_request()
-        if request is not None:
-            self._handle(request)
+        if not self.viewer and self._take_request():
             return True
         interim = self._conversation.take_interim()
         if interim:
@@ -122,16 +139,23 @@ class AdminConnection(Stream):
 
     # ---- requests and answers
 
-    def _handle(self, request: Request) -> None:
+    def _take_request(self) -> bool:
+        """Answer the next request, or begin to; whether there was one. Raises Refusal."""
+        request = self._conversation.next_request()
+        if request is None:
+            return False
         self._be_patient()
         try:
-            answer = self._respond(request)
+            answer = self._owner.respond(request)
         except Refusal as refusal:
+            self._count(refusal.reason)
             answer = refusal.response
         if isinstance(answer, Response):
             self._answer(answer)
         else:
             self._work = answer
+            self._owner.places.move(self, Stage.ANSWERING)
+        return True
 
     def _advance(self, work: Work) -> None:
         try:
@@ -145,24 +169,56 @@ class AdminConnection(Stream):
 
     def _answer(self, response: Response, last: bool = False) -> None:
         date = formatdate(usegmt=True)
-        self.try_send(self._conversation.answer(response, date, last), 0)
+        self.try_send(self._conversation.answer(response, date, last or self._leaving), 0)
         if self.sock is None:
             return
         self._be_patient()
-        if response.follow is not None:
-            self.viewer = True
+        if response.follow is not None and self._conversation.endless:
             self._stop_timer()
+            self._owner.places.move(self, Stage.WATCHING)
             response.follow(self)
-        elif self._conversation.over:
-            self._ending = True
-            if self.outbox is None:
-                self.close(CloseReason.SHUTDOWN)
+            return
+        self._ending = self._conversation.over
+        if self.outbox is not None:
+            self._owner.places.move(self, Stage.ANSWERING)
+        elif self._ending:
+            self.close(CloseReason.SHUTDOWN)
+        else:
+            self._owner.places.move(self, Stage.WAITING)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Nothing that comes behind this can be understood any more, or is wanted."""
+        self._count(refusal.reason or AdminEnd.BAD_REQUEST)
+        self._answer(refusal.response, last=True)
 
     def send_more(self, data: bytes) -> None:
         """The next part of an answer without end."""
         self.try_send(self._conversation.more(data), 0)
 
-    # ---- patience
+    # ---- giving up
+
+    def make_room(self) -> None:
+        """Another one needs the place. A request that is here already is answered first, and nothing behind it."""
+        self._leaving = True
+        try:
+            if self._take_request() or (self._read() and self._take_request()) or self.sock is None:
+                return
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        if self._conversation.begun:
+            self.try_send(_NO_ROOM, 0)
+        self.give_up(AdminEnd.CROWDED_OUT)
+
+    def give_up(self, reason: AdminEnd) -> None:
+        """See Occupant."""
+        if self.sock is not None:
+            self._count(reason)
+            self.close(CloseReason.SHUTDOWN)
+
+    def _count(self, reason: AdminEnd | None) -> None:
+        if reason is not None:
+            self._owner.ends[reason] += 1
 
     def _be_patient(self) -> None:
         self._stop_timer()
@@ -175,8 +231,13 @@ class AdminConnection(Stream):
 
     def _lose_patience(self, now: float) -> None:
         self._timer = None
-        if self.outbox is None and not self._ending and self._work is None and self._conversation.begun:
-            self._answer(Refusal(HTTPStatus.REQUEST_TIMEOUT, "the request was too long in coming").response, last=True)
+        if self._work is not None:  # which is ours to end
+            self._be_patient()
+        elif self.outbox is not None:
+            self.give_up(AdminEnd.ANSWER_UNREAD)
+        elif self._conversation.begun:
+            message = "the request was too long in coming"
+            self._refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT, message, reason=AdminEnd.REQUEST_LATE))
         else:
             self.close(CloseReason.SHUTDOWN)
 
@@ -185,4 +246,4 @@ class AdminConnection(Stream):
         self._stop_timer()
         self._work = None
         self.outbox = None
-        self._forget(self)
+        self._owner.forget(self)

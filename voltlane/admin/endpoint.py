@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from functools import partial
+from http import HTTPStatus
 
 from ..address import Address
 from ..errors import StartupError
 from ..net.listener import Listener
 from ..net.reactor import Reactor
-from ..net.sockets import close_gently, listening_socket, local_address, remove_socket_file
+from ..net.sockets import defer_accept, listening_socket, local_address, remove_socket_file
 from ..ops.log import log
-from ..reasons import CloseReason
+from ..reasons import AdminEnd, CloseReason
+from .answers import RETRY, Refusal, Response
 from .connection import AdminConnection
 from .events import Events
 from .exposition import AVAILABLE as EXPOSITION_AVAILABLE
 from .guard import Guard
-from .handlers import Handlers, snapshot
+from .handlers import METRICS, PROBES, Handlers, snapshot
 from .http1 import AVAILABLE as HTTP1_AVAILABLE
+from .http1 import Request
+from .places import MOST_CONNECTIONS, Places
 from .recorder import Recorder
+from .router import Work
 from .subject import Subject
-
-MOST_CONNECTIONS = 64
-_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
 
 
 def require_extra() -> None:
@@ -37,15 +40,19 @@ def require_extra() -> None:
 
 
 class Endpoint:
-    """Listens at `address` from the moment it is made. Raises StartupError."""
+    """Listens at `address` from the moment it is made, and counts in `ends`. Raises StartupError."""
 
-    def __init__(self, reactor: Reactor, address: Address, token: str, subject: Subject) -> None:
+    def __init__(
+        self, reactor: Reactor, address: Address, token: str, subject: Subject, ends: Counter[AdminEnd]
+    ) -> None:
         require_extra()
         self._reactor = reactor
         listening = listening_socket(address, mode=0o600)
+        defer_accept(listening)
         self.address = local_address(listening)
         """Where it listens."""
-        self._connections: dict[AdminConnection, None] = {}
+        self.places: Places[AdminConnection] = Places()
+        self.ends = ends
         self._events = Events(reactor, partial(snapshot, subject))
         self.recorder = Recorder(self._events)
         self._handlers = Handlers(subject, Guard(token, self.address), self._events, self.recorder)
@@ -55,22 +62,26 @@ class Endpoint:
         """Listen no more, and close every connection."""
         self._listener.close(CloseReason.SHUTDOWN)
         remove_socket_file(self.address)
-        for connection in list(self._connections):
+        for connection in self.places:
             connection.close(CloseReason.SHUTDOWN)
 
-    def _accept(self, sock: socket.socket, address: object) -> None:
-        if len(self._connections) >= MOST_CONNECTIONS:
-            try:
-                sock.send(_TOO_MANY)
-            finally:
-                close_gently(sock)
-            return
-        connection = AdminConnection(self._reactor, sock, self._handlers.respond, self._forget)
-        self._connections[connection] = None
+    def respond(self, request: Request) -> Response | Work:
+        """See Owner."""
+        if request.segments not in PROBES and not self.places.admit_answer(request.segments == METRICS):
+            message = "too many answers are under way"
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, message, RETRY, reason=AdminEnd.TOO_MANY_ANSWERS)
+        return self._handlers.respond(request)
 
-    def _forget(self, connection: AdminConnection) -> None:
-        self._connections.pop(connection, None)
+    def forget(self, connection: AdminConnection) -> None:
+        """See Owner."""
+        self.places.leave(connection)
         self._events.remove(connection)
+
+    def _accept(self, sock: socket.socket, address: object) -> None:
+        while len(self.places) >= MOST_CONNECTIONS:
+            oldest = self.places.longest_waiting()
+            self._reactor.guard(oldest, oldest.make_room)
+        AdminConnection(self._reactor, sock, self)
 
     def _on_pause(self, error: OSError, wait: float) -> None:
         log.warning("cannot accept connections: %s; trying again in %.1f s", error.strerror, wait)

@@ -12,8 +12,8 @@ from typing import Any, Callable
 
 from ..core.timers import Timer
 from ..net.reactor import Reactor
-from ..reasons import CloseReason
-from .answers import Refusal, Response, encode_json
+from ..reasons import AdminEnd
+from .answers import RETRY, Refusal, Response, encode_json
 from .viewer import Viewer
 
 MOST_VIEWERS = 16
@@ -45,7 +45,8 @@ class Events:
     def open(self) -> Response:
         """The answer to one that wants to watch. Raises Refusal."""
         if len(self._viewers) >= MOST_VIEWERS:
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"{MOST_VIEWERS} are watching already", ("Retry-After", "5"))
+            message = f"{MOST_VIEWERS} are watching already"
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, message, RETRY, reason=AdminEnd.TOO_MANY_VIEWERS)
         return Response(HTTPStatus.OK, b"", "text/event-stream", (), self._add)
 
     def remove(self, viewer: Viewer) -> None:
@@ -93,7 +94,7 @@ class Events:
         for viewer in list(self._viewers):
             viewer.send_more(data)
             if viewer.outbox is not None and viewer.outbox.size > VIEWER_BYTES:
-                viewer.close(CloseReason.SHUTDOWN)
+                viewer.give_up(AdminEnd.VIEWER_BEHIND)
 
     def _stop(self) -> None:
         for timer in (self._ticking, self._gathering):

@@ -7,14 +7,14 @@ phases): no client can make a new one.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any
+from typing import Any, Callable
 
 from ..statistics import Distribution, Statistics
 
 try:
     import prometheus_client
     import prometheus_client.core
-    import prometheus_client.openmetrics.exposition
+    from prometheus_client.exposition import choose_encoder
 except ImportError:
     prometheus_client = None
 
@@ -50,6 +50,7 @@ _REASONS = {
     "closed": ("connections_closed", "Connections closed, of clients and to the master, by reason."),
     "ended": ("sessions_ended", "Sessions ended, by reason."),
     "held": ("accepting_held", "How often accepting stopped for a while, by reason."),
+    "admin": ("admin_refusals", "Connections and requests that the admin endpoint gave up or refused, by reason."),
 }
 
 _LATENCIES = {
@@ -59,7 +60,7 @@ _LATENCIES = {
 
 
 def expose(statistics: Statistics, ready: bool, accept: str) -> tuple[bytes, str]:
-    """The metrics and their content type: OpenMetrics, or Prometheus's older text for who asks for no other."""
+    """The metrics and their content type, in the format that prometheus_client has for this header Accept."""
     work = exposing(statistics, ready, accept)
     while True:
         try:
@@ -71,27 +72,35 @@ def expose(statistics: Statistics, ready: bool, accept: str) -> tuple[bytes, str
 
 def exposing(statistics: Statistics, ready: bool, accept: str) -> Generator[None, None, tuple[bytes, str]]:
     """The same family by family: writing all of it at once would keep clients waiting for ten milliseconds."""
-    openmetrics = prometheus_client.openmetrics.exposition
-    write, content_type, end = openmetrics.generate_latest, openmetrics.CONTENT_TYPE_LATEST, b"# EOF\n"
-    if "text/plain" in accept and "openmetrics" not in accept:
-        write, content_type, end = prometheus_client.generate_latest, prometheus_client.CONTENT_TYPE_LATEST, b""
+    write, content_type = _encoder(accept)
+    end: bytes = write(_These())  # what stands behind all of it: OpenMetrics says that it is whole
     parts = []
     for family in _Families(statistics, ready).collect():
-        text: bytes = write(_Alone(family))
+        text: bytes = write(_These(family))
         parts.append(text[: len(text) - len(end)])
         yield
     return b"".join(parts) + end, content_type
 
 
-class _Alone:
-    """One metric family, as prometheus_client asks for all there are."""
+def _encoder(accept: str) -> tuple[Callable[[_These], bytes], str]:
+    """prometheus_client's choice. It believes in whatever version is asked for, and repeats it."""
+    try:
+        write, content_type = choose_encoder(accept)
+        content_type.encode("ascii")
+        return write, content_type
+    except (TypeError, ValueError):  # a version that is no number
+        return choose_encoder("")  # type: ignore[no-any-return]
 
-    def __init__(self, family: Any) -> None:
-        self._family = family
 
-    def collect(self) -> list[Any]:
+class _These:
+    """Some metric families, as prometheus_client asks for all there are."""
+
+    def __init__(self, *families: Any) -> None:
+        self._families = families
+
+    def collect(self) -> tuple[Any, ...]:
         """Every metric family."""
-        return [self._family]
+        return self._families
 
 
 class _Families:

@@ -16,6 +16,7 @@ from http.cookies import CookieError, SimpleCookie
 from ..address import Address, is_loopback
 from .answers import Refusal
 from .http1 import Request
+from .target import host_of
 
 COOKIE = "voltlane"
 _BEARER = "bearer "
@@ -35,7 +36,7 @@ class Guard:
         if self._token:
             if not self._has_token(request):
                 raise Refusal(HTTPStatus.UNAUTHORIZED, "the token is needed, as Authorization: Bearer", _CHALLENGE)
-        elif self._address.kind == "tcp" and not is_loopback(_name(request.headers.get("host", ""))):
+        elif self._address.kind == "tcp" and not _names_this_machine(request.authority):
             raise Refusal(HTTPStatus.MISDIRECTED_REQUEST, "this host goes by localhost or its loopback address")
 
     def cookie_for(self, token: str) -> str:
@@ -66,7 +67,7 @@ class Guard:
         """No page of another site makes a browser ask. Browsers say so; other programs have no such headers."""
         headers = request.headers
         origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != headers.get("host"):
+        if origin is not None and origin.partition("://")[2].lower() != (request.authority or "").lower():
             raise Refusal(HTTPStatus.FORBIDDEN, "not for pages of another site")
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and (
             request.method != "GET" or headers.get("sec-fetch-mode") != "navigate"
@@ -74,8 +75,6 @@ class Guard:
             raise Refusal(HTTPStatus.FORBIDDEN, "not for pages of another site")
 
 
-def _name(host: str) -> str:
-    """A Host header without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+def _names_this_machine(authority: str | None) -> bool:
+    """Whether a request is for this machine by name; one that names no host at all is no browser's."""
+    return authority is None or is_loopback(host_of(authority))

@@ -18,9 +18,13 @@ from .page import Page
 from .recorder import Recorder
 from .router import Route, Router, Work
 from .subject import Subject
+from .target import split_path
 
-OPEN = {"/", "/livez", "/readyz", "/login"}
+OPEN = {split_path(path) for path in ("/", "/livez", "/readyz", "/login")}
 """Paths that need no token and may be asked for by any name: the page itself holds nothing, and probes are simple."""
+PROBES = {split_path(path) for path in ("/livez", "/readyz")}
+"""What is always answered at once."""
+METRICS = split_path("/metrics")
 
 
 class Handlers:
@@ -51,7 +55,7 @@ class Handlers:
 
     def respond(self, request: Request) -> Response | Work:
         """Answer a request. Raises Refusal."""
-        if request.path not in OPEN:
+        if request.segments not in OPEN:
             self._guard.check(request)
         return self._router.dispatch(request)
 

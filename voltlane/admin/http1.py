@@ -1,12 +1,18 @@
-"""HTTP/1.1 of one connection, on h11: bytes in, requests out; answers in, bytes out. No socket, no clock. RFC 9112."""
+"""HTTP/1.1 of one connection, on h11: bytes in, requests out; answers in, bytes out. No socket, no clock. RFC 9112.
+
+Where the RFC lets a recipient be lenient about where a message ends, and others may read it differently (section 11.2),
+it is not: bare line feeds, folded lines, two framings at once.
+"""
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from .answers import HEADERS, Refusal, Response
+from .target import check_authority, parse_target
 
 try:
     import h11
@@ -23,15 +29,21 @@ MAX_HEADERS = 64
 MAX_BODY = 4096
 MAX_FIELDS = 16
 """Fields of a query."""
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
+_WRONG_LINE = re.compile(rb"(?<!\r)\n|\n[ \t]")
+"""A line feed without its carriage return; a line that goes on with the one before."""
 
 
 class Request(NamedTuple):
     """One whole request."""
 
     method: str
-    path: str
-    """Percent-decoded."""
+    segments: tuple[str, ...]
+    """Of the path, as in `Target`."""
     query: dict[str, str]
+    authority: str | None
+    """The host that is asked, with its port if that is named: the target's, else that of the header Host. None without
+    either, which only HTTP/1.0 allows."""
     headers: dict[str, str]
     """By lower-case name; those that came several times joined by commas."""
     body: bytes
@@ -65,13 +77,22 @@ class Conversation:
         """Whether the answer given was the last one."""
         return self._h11.our_state not in (h11.IDLE, h11.DONE, h11.SEND_RESPONSE, h11.SEND_BODY)
 
+    @property
+    def endless(self) -> bool:
+        """Whether the answer given goes on."""
+        return self._h11.our_state is h11.SEND_BODY
+
     def next_request(self) -> Request | None:
         """The next request, if it is here as a whole. Raises Refusal: the answer to it is the last one."""
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
         while True:
             if self._h11.their_state is h11.IDLE:
-                self._check_line()
+                self._skip_empty_lines()
+                head = self._h11.trailing_data[0]
+                if head == b"\r":  # half of another empty line
+                    return None
+                _check_head(head)
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
@@ -88,16 +109,18 @@ class Conversation:
 
     def answer(self, response: Response, date: str, last: bool = False) -> bytes:
         """The bytes of an answer; of one without end, those it begins with. `last`: the connection ends with it."""
-        headers = [("Date", date), ("Content-Type", response.content_type), *HEADERS.items(), *response.headers]
+        headers = [("Date", date), *HEADERS.items(), *response.headers]
+        if response.content_type:
+            headers.append(("Content-Type", response.content_type))
         if response.follow is None:
             headers.append(("Content-Length", str(len(response.body))))
         if last:
             headers.append(("Connection", "close"))
         status = HTTPStatus(response.status)
         begun = self._h11.send(h11.Response(status_code=status.value, headers=headers, reason=status.phrase))
-        if response.follow is not None:
-            return bytes(begun)
         if not self._answers_head():
+            if response.follow is not None:
+                return bytes(begun)
             begun += self._h11.send(h11.Data(data=response.body))
         return bytes(begun + self._h11.send(h11.EndOfMessage()))
 
@@ -107,17 +130,27 @@ class Conversation:
 
     # ---- a request takes shape
 
-    def _check_line(self) -> None:
-        line = self._h11.trailing_data[0].partition(b"\n")[0]
-        if len(line) > MAX_LINE:
-            raise Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"a request line may have {MAX_LINE} bytes")
+    def _skip_empty_lines(self) -> None:
+        """Section 2.2: some clients send one behind a body. h11 does not know them, nor can anything be taken from it;
+        but between two requests a new connection is as good as the old one."""
+        data = self._h11.trailing_data[0]
+        empty = _EMPTY_LINES.match(data)
+        if empty:
+            self._h11 = h11.Connection(h11.SERVER, MAX_HEAD)
+            if len(data) > empty.end():
+                self._h11.receive_data(data[empty.end() :])
 
     def _begin(self, head: Any) -> None:
         self._head = head
-        if len(head.headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in head.headers) > MAX_HEAD:
-            raise Refusal(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"at most {MAX_HEADERS} headers of {MAX_HEAD} bytes in all"
-            )
+        if head.http_version[:1] != b"1":
+            raise Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here")
+        if len(head.headers) > MAX_HEADERS:
+            raise _too_large()
+        names = [name for name, _ in head.headers]
+        if head.http_version > b"1.0" and b"host" not in names:
+            raise Refusal(HTTPStatus.BAD_REQUEST, "the header Host is missing")
+        if b"transfer-encoding" in names and (b"content-length" in names or head.http_version == b"1.0"):
+            raise Refusal(HTTPStatus.BAD_REQUEST, "Transfer-Encoding goes with neither Content-Length nor HTTP/1.0")
         for name, value in head.headers:
             if name == b"content-length":
                 self._check_body(int(value))
@@ -133,19 +166,39 @@ class Conversation:
     def _whole(self) -> Request:
         head, body = self._head, bytes(self._body)
         self._head, self._body = None, bytearray()
-        target: str = head.target.decode("ascii", "replace")
-        path, _, query = target.partition("?")
-        if not path.startswith("/") or "#" in target:
-            raise Refusal(HTTPStatus.BAD_REQUEST, "the target is no path: this is not a proxy")
+        method = head.method.decode("ascii")
+        target = parse_target(method, head.target.decode("ascii"))
         try:
-            fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+            fields = dict(parse_qsl(target.query, keep_blank_values=True, max_num_fields=MAX_FIELDS))
         except ValueError:
             raise Refusal(HTTPStatus.BAD_REQUEST, f"a query may have {MAX_FIELDS} fields") from None
         headers: dict[str, str] = {}
         for raw_name, raw_value in head.headers:
             name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        return Request(head.method.decode("ascii"), unquote(path), fields, headers, body)
+        host = headers.get("host")
+        if host is not None:
+            check_authority(host)
+        authority = host if target.authority is None else target.authority
+        return Request(method, target.segments, fields, authority, headers, body)
 
     def _answers_head(self) -> bool:
         return bool(self._h11._request_method == b"HEAD")
+
+
+def _check_head(data: bytes) -> None:
+    """What is here of a request line and headers, with anything behind them. Raises Refusal."""
+    end = data.find(b"\r\n\r\n")
+    head = data if end < 0 else data[: end + 4]
+    if len(head.partition(b"\n")[0]) > MAX_LINE:
+        raise Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"a request line may have {MAX_LINE} bytes")
+    if len(head) > MAX_HEAD:
+        raise _too_large()
+    if _WRONG_LINE.search(head):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "lines end with CR LF, and none is continued")
+
+
+def _too_large() -> Refusal:
+    return Refusal(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"at most {MAX_HEADERS} headers of {MAX_HEAD} bytes in all"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..core.outbox import Outbox
-from ..reasons import CloseReason
+from ..reasons import AdminEnd
 
 
 class Viewer(Protocol):
@@ -19,5 +19,5 @@ class Viewer(Protocol):
     def send_more(self, data: bytes) -> None:
         """The next part of the answer."""
 
-    def close(self, reason: CloseReason) -> None:
-        """Give it up. Closing it again does nothing."""
+    def give_up(self, reason: AdminEnd) -> None:
+        """Close it, and count why. Doing so again does nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..reasons import CloseReason, EndReason, Hold
+from ..reasons import AdminEnd, CloseReason, EndReason, Hold
 from .histogram import Histogram
 
 
@@ -13,6 +13,7 @@ class Counters:
 
     __slots__ = (
         "accepted",
+        "admin",
         "backlog_dropped",
         "bytes_discarded",
         "bytes_down",
@@ -63,6 +64,7 @@ class Counters:
         self.journal_errors = 0
         self.closed: Counter[CloseReason] = Counter()
         self.ended: Counter[EndReason] = Counter()
+        self.admin: Counter[AdminEnd] = Counter()
         self.held: Counter[Hold] = Counter()  # how often each began
         # From accepting the connection to the end of its handshake.
         self.handshake_secs = Histogram()  # of new clients

@@ -16,7 +16,7 @@ from ..core.histogram import LATENCY_BOUNDS, Histogram
 from ..core.outbox import Outbox
 from ..core.session import Session, State
 from ..lanes.connection import ClientConnection
-from ..reasons import CloseReason, EndReason, Hold
+from ..reasons import AdminEnd, CloseReason, EndReason, Hold
 from ..statistics import ClientRow, ClientsPage, Links, MasterLink, Statistics
 from ..version import __version__
 from .gauges import clients, queues
@@ -24,7 +24,7 @@ from .parts import Parts
 
 LOSS_BOUNDS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 """Of a thousand."""
-_EVERY_REASON = {"closed": CloseReason, "ended": EndReason, "held": Hold}
+_EVERY_REASON = {"closed": CloseReason, "ended": EndReason, "held": Hold, "admin": AdminEnd}
 
 
 class Observer:

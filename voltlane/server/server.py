@@ -202,7 +202,7 @@ class Server(Parts):
 
         admin = self.config.admin
         subject = Oversight(self.readiness, self.observer, self.expel, self.drain)
-        endpoint = Endpoint(self.reactor, parse_address(admin.address), admin.token, subject)
+        endpoint = Endpoint(self.reactor, parse_address(admin.address), admin.token, subject, self.counters.admin)
         log.info("the admin endpoint is at %s", endpoint.address)
         self.connection_log.watcher = endpoint.recorder
         return endpoint
