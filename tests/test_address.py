@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from voltlane.address import FORMS, Address, parse_address, parse_listener
+from voltlane.address import FORMS, Address, host_in_ascii, parse_address, parse_listener
 from voltlane.errors import ConfigError
 
 
@@ -40,6 +40,39 @@ def test_every_form_parses_and_its_canonical_form_parses_back(text: str, address
     assert parse_address(canonical) == address
 
 
+NO_NAMES = [
+    "a..b",
+    ".a",
+    "a" * 64,
+    "a." + "b" * 70 + ".c",
+    "\udcff.x",
+    "a\0b",
+    "a\x01b",
+    "a\x7fb",
+    "\u202e.x",
+    "ü" * 70,
+    "。",
+]
+"""What no name can be."""
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("localhost", "localhost"),
+        ("Host.Name.", "Host.Name."),
+        ("a_b", "a_b"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("😀.example", "xn--e28h.example"),
+        ("a。b", "a.b"),
+        ("a" * 63, "a" * 63),
+    ],
+)
+def test_names_in_any_script_are_names(name: str, known: str) -> None:
+    assert parse_address(f"{name}:1").host == name
+    assert host_in_ascii(name) == known
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -75,7 +108,7 @@ def test_every_form_parses_and_its_canonical_form_parses_back(text: str, address
         ("[fe80::1]:42000", "'fe80::1' needs its interface behind it, as in [fe80::1%eth0]"),
         ("[fe80::1%]:42000", "needs its interface behind it"),
         ("[fe80::1%a/b]:42000", "needs its interface behind it"),
-        ("[fe80::1%\0]:42000", "needs its interface behind it"),
+        ("[fe80::1%\0]:42000", "is no host name"),
         ("[2001:db8::1%eth0]:42000", "names an interface, which only addresses of fe80::/10 have"),
         ("[::1%1]:42000", "names an interface, which only addresses of fe80::/10 have"),
         ("a\0b:42000", "is no host name"),
@@ -86,6 +119,8 @@ def test_every_form_parses_and_its_canonical_form_parses_back(text: str, address
         ("localhost: 1", "the port is ' 1', not a number"),
         ("localhost:-1", "the port is '-1', not a number"),
         ("localhost:1.0", "the port is '1.0', not a number"),
+        *[(f"{name}:42000", "is no host name") for name in NO_NAMES],
+        ("[fe80::1%a\nb]:42000", "is no host name"),
         ("unix:", "the path is empty"),
         ("unix:/run/", "the path is that of a directory"),
         ("unix:/a\0b", "NUL"),

@@ -129,6 +129,15 @@ def test_wrong_usage_is_explained_and_ends_with_2(
         ("demo --listen nowhere", "--listen: listener.address: 'nowhere' is no address: it has no port"),
         ("echo --listen nowhere", "--listen: 'nowhere' is no address: it has no port"),
         ("connect nowhere", "connect: 'nowhere' is no address: it has no port"),
+        ("--listen a..b:1", "--listen: listener.address: 'a..b:1' is no address: 'a..b' is no host name"),
+        ("--master a..b:1", "--master: master.address: 'a..b:1' is no address: 'a..b' is no host name"),
+        ("--admin a..b:1", "--admin: admin.address: 'a..b:1' is no address: 'a..b' is no host name"),
+        ("demo --listen a..b:1", "--listen: listener.address: 'a..b:1' is no address: 'a..b' is no host name"),
+        ("echo --listen a..b:1", "--listen: 'a..b:1' is no address: 'a..b' is no host name"),
+        ("connect a..b:1", "connect: 'a..b:1' is no address: 'a..b' is no host name"),
+        ("status a..b:1", "'a..b:1' is no address: 'a..b' is no host name"),
+        ("top a..b:1", "'a..b:1' is no address: 'a..b' is no host name"),
+        ("top [::1]:1 --token é", "--token: admin.token: 16 to 256 printable characters of ASCII without blanks"),
     ],
 )
 def test_wrong_settings_are_explained_and_end_with_2(

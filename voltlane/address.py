@@ -91,6 +91,15 @@ def _no_lane(scheme: str) -> str:
     return f"the lane {scheme}:// is not built yet" if scheme in PLANNED else f"there is no lane {_short(scheme)}"
 
 
+def host_in_ascii(host: str) -> str:
+    """A host name as the DNS and HTTP have it (IDNA). "" for one that can be none: a part of it is empty or longer than
+    63 bytes, or has characters that do not belong into names."""
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return ""
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine and nobody else can reach it: localhost, 127.x.x.x or ::1. No other name is."""
     if host.lower() == "localhost":
@@ -116,6 +125,8 @@ def _path(path: str) -> str:
 def _host(host: str) -> str:
     if host == "*":
         return ""
+    if not host.isprintable():
+        raise ValueError(f"{_short(host)} is no host name")
     if not host:
         raise ValueError("the host is empty; write * for every interface")
     # The last colon is the port's, so `::1:42000` needs no brackets. It is an IPv6 address of its own, too, but one
@@ -125,10 +136,9 @@ def _host(host: str) -> str:
         return _ipv6(bare)
     if not _HOST_NAME.fullmatch(host):
         raise ValueError(f"{_short(host)} is no host name")
-    try:
-        name = host.encode("idna").decode("ascii")  # as the resolver gets it
-    except UnicodeError:
-        raise ValueError(f"{_short(host)} is no host name: a part of it is empty, too long or not allowed") from None
+    name = host_in_ascii(host)  # as the resolver gets it
+    if not name:
+        raise ValueError(f"{_short(host)} is no host name: a part of it is empty, too long or not allowed")
     return _ipv4(name) if _LIKE_IPV4.fullmatch(name) else host
 
 

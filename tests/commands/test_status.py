@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from kit.process import ServerProcess
 from kit.program import environment
 from kit.rig import Rig, running
 
+from voltlane.address import parse_address
+from voltlane.commands.inquiry import Inquiry
 from voltlane.commands.report import span, summary, volume
 
 TOKEN = "a-token-of-16-or-more"
@@ -97,22 +100,76 @@ def test_somebody_else_there(tmp_path: Path) -> None:
     assert ran.returncode == 1 and "does not answer" in ran.stderr and "Traceback" not in ran.stderr
 
 
-@pytest.mark.parametrize("body", ["[" * 100_000, "9" * 5000, "<html>"], ids=["brackets", "digits", "page"])
-def test_somebody_else_who_speaks_http(tmp_path: Path, body: str) -> None:
-    class Stranger(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
+@pytest.mark.parametrize(
+    "token", ["a\nb", "é" * 20, "☃" * 20, "\udcff" * 20, "with blanks in it all", "short", "a" * 300]
+)
+def test_a_token_that_can_be_none(token: str, tmp_path: Path) -> None:
+    for ran, origin in (
+        (ask("127.0.0.1:1", "--token", token, cwd=tmp_path), "--token"),
+        (ask("127.0.0.1:1", cwd=tmp_path, VOLTLANE_ADMIN_TOKEN=token), "VOLTLANE_ADMIN_TOKEN"),
+    ):
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert ran.stderr.startswith(f"voltlane: {origin}: admin.token: 16 to 256 printable characters")
+        assert token not in ran.stderr, "it is a secret, also when it is wrong"
 
-    with HTTPServer(("127.0.0.1", 0), Stranger) as there:
-        there.timeout = 30
-        answering = threading.Thread(target=there.handle_request)
-        answering.start()
-        ran = ask(f"127.0.0.1:{there.server_port}", cwd=tmp_path)
-        answering.join()
-    assert ran.returncode == 1 and "is no admin endpoint" in ran.stderr and "Traceback" not in ran.stderr
+
+@pytest.mark.parametrize("name", ["a..b", "a" * 70, "\udcff.x", "\x01.x", "\u202e.x"])
+def test_a_name_that_can_be_none(name: str, tmp_path: Path) -> None:
+    ran = ask(f"{name}:1", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, "") and "is no host name" in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["bücher.invalid", "😀.invalid", "a。invalid", "[fe80::1%.]"])
+def test_a_name_that_nobody_has(name: str, tmp_path: Path) -> None:
+    ran = ask(f"{name}:1", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (1, "") and "does not answer" in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("localhost:1", "localhost:1"),
+        ("😀.example:1", "xn--e28h.example:1"),
+        ("[::1]:1", "[::1]:1"),
+        ("[fe80::1%eth0]:1", "[fe80::1]:1"),
+        ("*:1", "localhost"),
+        ("unix:/a", "localhost"),
+    ],
+)
+def test_the_host_is_named_as_http_has_it(address: str, host: str) -> None:
+    inquiry = Inquiry(parse_address(address), "")
+    assert inquiry._headers["Host"] == host
+
+
+STRANGE = [b"{}", b"[]", b"null", b"7", b'{"version":1}', b"[" * 100000, b'{"a":' * 100000, b"\xff", b"1" * 5000, b""]
+
+
+@pytest.mark.parametrize("body", STRANGE, ids=lambda body: body[:13].decode("latin-1"))
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])
+def test_an_answer_that_is_no_admin_endpoints(body: bytes, flags: list[str], tmp_path: Path) -> None:
+    with answering(body) as address:
+        ran = ask(address, *flags, cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == f"voltlane: who answers at {address} is no admin endpoint\n"
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """Somebody who answers one request with this, whatever it was."""
+
+    def answer() -> None:
+        peer, _ = listening.accept()
+        with peer:
+            peer.recv(65536)
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        thread.join(20)
 
 
 def test_numbers_for_people() -> None:

@@ -121,6 +121,20 @@ def test_says_when_the_server_is_gone_and_goes_on_when_it_is_back(tmp_path: Path
         top.close()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["😀.invalid:1"], 1, "does not answer"),
+        (["a..b:1"], 2, "'a..b' is no host name"),
+        (["127.0.0.1:1", "--token", "a\nb"], 2, "--token: admin.token: 16 to 256 printable characters"),
+    ],
+)
+def test_odd_names_and_tokens(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
+    with terminal("top", *arguments, cwd=tmp_path) as top:
+        top.wait_for(re.escape(message))
+        assert top.process.wait(10) == code
+
+
 def test_nobody_there(tmp_path: Path) -> None:
     with terminal("top", "127.0.0.1:1", cwd=tmp_path) as top:
         top.wait_for("does not answer: Connection refused")

@@ -98,8 +98,9 @@ _SEEDS = [
     b'GET /stats HTTP/1.1\r\nHost: a\r\nCookie: voltlane=abc; b="c\r\nOrigin: http://b\r\n\r\n',
 ]
 _TOKENS = [
-    b"GET ", b"POST ", b"HEAD ", b"CONNECT ", b"OPTIONS ", b"/clients", b"?sort=", b"&", b"=", b"%", b"%ff", b"*", b"http://a:1", b"%2f",
-    b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b"\r\n", b"\n", b"Host: a\r\n", b"Connection: close\r\n", b"Upgrade: h2c\r\n",
+    b"GET ", b"POST ", b"HEAD ", b"CONNECT ", b"OPTIONS ", b"/clients", b"?sort=", b"&", b"=", b"%", b"%ff", b"*",
+    b"http://a:1", b"%2f", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b"\r\n", b"\n", b"Host: a\r\n", b"Connection: close\r\n",
+    b"Upgrade: h2c\r\n",
     b"Connection: Upgrade\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n",
     b"Expect: 100-continue\r\n", b"Cookie: voltlane=", b'"', b";", b"Accept: text/plain\r\n", _KNOWN,
     b"Sec-Fetch-Site: cross-site\r\n", b"Origin: null\r\n",

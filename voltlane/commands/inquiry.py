@@ -7,10 +7,10 @@ import json
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from .. import config
-from ..address import Address, parse_address
+from ..address import Address, host_in_ascii, parse_address
 from ..errors import ConfigError, ConnectionLost
 from .serve import find_file
 
@@ -20,12 +20,18 @@ TOKEN_VARIABLE = "VOLTLANE_ADMIN_TOKEN"
 
 def whom(address: str | None, token: str | None, file: Path | None, environ: Mapping[str, str]) -> Inquiry:
     """Whom to ask: the address and the token given, else those of the configuration. Raises ConfigError."""
+    given = _token(token, "--token")
     if address is not None:
-        return Inquiry(parse_address(address), token or environ.get(TOKEN_VARIABLE, ""))
+        return Inquiry(parse_address(address), given or _token(environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE))
     admin = config.load(file or find_file(), environ).admin
     if not admin.address:
         raise ConfigError("admin.address is not set here: name the address of the server's admin endpoint, or set it")
-    return Inquiry(parse_address(admin.address), token or admin.token)
+    return Inquiry(parse_address(admin.address), given or admin.token)
+
+
+def _token(text: str | None, origin: str) -> str:
+    """A token, if one is given there. Raises ConfigError for what no server can have as one."""
+    return str(config.SETTINGS["admin.token"].check_text(text or "", origin))
 
 
 class Inquiry:
@@ -33,9 +39,7 @@ class Inquiry:
 
     def __init__(self, address: Address, token: str) -> None:
         self.address = address
-        self._headers = {"Host": "localhost" if address.kind == "unix" else str(address)}
-        if not address.host and address.kind == "tcp":
-            self._headers["Host"] = "localhost"
+        self._headers = {"Host": _host(address)}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._connection: http.client.HTTPConnection = (
@@ -44,13 +48,14 @@ class Inquiry:
             else http.client.HTTPConnection(address.host or "127.0.0.1", address.port, timeout=TIMEOUT)
         )
 
-    def get(self, path: str) -> Any:
-        """The JSON at a path. Raises ConnectionLost, which says what is the matter."""
+    def get(self, path: str, read: Callable[[Any], object]) -> Any:
+        """The JSON at a path, which must be such that `read` can make something of it. Raises ConnectionLost, which
+        says what is the matter."""
         try:
             self._connection.request("GET", path, headers=self._headers)
             answer = self._connection.getresponse()
             body = answer.read()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a zone that cannot be one
             self._connection.close()
             why = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
             raise ConnectionLost(f"the admin endpoint at {self.address} does not answer: {why}") from None
@@ -59,13 +64,24 @@ class Inquiry:
         try:
             if answer.status != 200:
                 raise ConnectionLost(f"{self.address} answers {answer.status} {answer.reason}")
-            return json.loads(body)
-        except (ValueError, RecursionError):  # thousands of brackets are no text of ours, either
+            found = json.loads(body)
+            read(found)
+            return found
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise ConnectionLost(f"who answers at {self.address} is no admin endpoint") from None
 
     def close(self) -> None:
         """Ask no more."""
         self._connection.close()
+
+
+def _host(address: Address) -> str:
+    """What the header Host says. A zone means something on this machine alone, and is left out (RFC 6874)."""
+    if address.kind == "unix" or not address.host:
+        return "localhost"
+    if ":" in address.host:
+        return f"[{address.host.partition('%')[0]}]:{address.port}"
+    return f"{host_in_ascii(address.host)}:{address.port}"
 
 
 class _UnixConnection(http.client.HTTPConnection):

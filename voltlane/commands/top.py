@@ -75,6 +75,11 @@ def line(client: Figures) -> str:
     return " ".join([f"{form(client[field]):>{width}}" for _, _, field, width, form in COLUMNS])
 
 
+def table(page: Figures) -> list[str]:
+    """A page of clients, and what it is of."""
+    return [*map(line, page["clients"]), f"{page['total']:d}"]
+
+
 # ---- the terminal
 
 
@@ -92,14 +97,14 @@ class View:
     def look(self) -> None:
         """Ask the server. Raises ConnectionLost."""
         order = "desc" if self._descending else "asc"
-        before, now = self._now, self._inquiry.get("/stats")
+        before, now = self._now, self._inquiry.get("/stats", summary)
         if before is None or now["uptime"] < before["uptime"]:  # another process
             self._before, self._now = None, now
         elif now["uptime"] - before["uptime"] >= SHORTEST_SECS:
             self._before, self._now = before, now
         rows = max(1, min(self._rows, 500))
         query = f"sort={self._sort}&order={order}&offset={self._offset}&limit={rows}"
-        self._page = self._inquiry.get(f"/clients?{query}")
+        self._page = self._inquiry.get(f"/clients?{query}", table)
 
     def run(self, screen: curses.window) -> None:
         """Draw and obey until q."""
