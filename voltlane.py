@@ -11,7 +11,8 @@ import importlib.util
 import os
 import sys
 
-ENVIRONMENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), ".venv")
+HERE = os.path.dirname(os.path.realpath(__file__))
+ENVIRONMENT = os.path.join(HERE, ".venv")
 """What `make run` installs into."""
 NEEDED = ["nacl", "ecdsa", "tomli_w"] + (["tomli"] if sys.version_info < (3, 11) else [])
 
@@ -25,10 +26,12 @@ if __name__ == "__main__":
     python = os.path.join(ENVIRONMENT, "bin", "python")
     if missing() and os.path.exists(python) and os.environ.get("_VOLTLANE_RELAUNCHED") is None:
         os.environ["_VOLTLANE_RELAUNCHED"] = "1"  # once is enough, should they be missing there as well
-        os.execv(python, [python, *sys.argv])
+        os.execv(python, [python, *(["-I"] if sys.flags.isolated else []), *sys.argv])
     if "tomli" in missing():
         sys.exit("voltlane: the package tomli is needed: pip install tomli, or make run, which installs it")
 
+    if HERE not in sys.path:
+        sys.path.insert(0, HERE)  # with -I, -P or PYTHONSAFEPATH it is not there
     from voltlane.__main__ import main
 
     sys.exit(main())

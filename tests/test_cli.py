@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -244,14 +245,37 @@ class TestLauncher:
 
     def test_changes_to_the_environment_beside_it_for_packages_it_lacks(self, tmp_path: Path) -> None:
         launcher = self.copy(tmp_path, '#!/bin/sh\necho "other interpreter: $@"\n')
-        ran = self.run(launcher, "--version", cwd=tmp_path, bare=True)
+        ran = self.run(launcher, "--version", cwd=tmp_path, options=["-S"])
         assert ran.stdout == f"other interpreter: {launcher} --version\n"
 
     def test_changes_only_once(self, tmp_path: Path) -> None:
         launcher = self.copy(tmp_path, f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
-        ran = self.run(launcher, "--version", cwd=tmp_path, bare=True)
+        ran = self.run(launcher, "--version", cwd=tmp_path, options=["-S"])
         assert ran.returncode == 1
         assert "No module named" in ran.stderr or "tomli is needed" in ran.stderr
+
+    def test_stays_isolated_when_it_changes(self, tmp_path: Path) -> None:
+        launcher = self.copy(tmp_path, '#!/bin/sh\necho "other interpreter: $@"\n')
+        ran = self.run(launcher, "--version", cwd=tmp_path, options=["-I", "-S"])
+        assert ran.stdout == f"other interpreter: -I {launcher} --version\n"
+
+    @pytest.mark.parametrize("how", ["plain", "-I", "-P", "PYTHONSAFEPATH", "a link"])
+    def test_runs_the_package_beside_it(self, how: str, tmp_path: Path) -> None:
+        """Whatever is on Python's path, and whatever is installed."""
+        if how == "-P" and sys.version_info < (3, 11):
+            pytest.skip("this Python has no -P")
+        launcher = tmp_path / "checkout" / "voltlane.py"
+        shutil.copytree(ROOT / "voltlane", launcher.parent / "voltlane")
+        shutil.copy(ROOT / "voltlane.py", launcher)
+        (launcher.parent / "voltlane" / "version.py").write_text('__version__ = "9.8.7"\n')
+        if how == "a link":
+            (tmp_path / "bin").mkdir()
+            (tmp_path / "bin" / "voltlane.py").symlink_to(launcher)
+            launcher = tmp_path / "bin" / "voltlane.py"
+        more = {"PYTHONSAFEPATH": "1"} if how == "PYTHONSAFEPATH" else {}
+        options = [how] if how.startswith("-") else []
+        ran = self.run(launcher, "--version", cwd=tmp_path, options=options, **more)
+        assert (ran.stdout.partition("\n")[0], ran.stderr, ran.returncode) == ("voltlane 9.8.7", "", 0)
 
     def copy(self, where: Path, interpreter: str) -> Path:
         """The launcher alone, with an environment beside it."""
@@ -262,9 +286,11 @@ class TestLauncher:
         python.chmod(0o755)
         return launcher
 
-    def run(self, launcher: Path, *arguments: str, cwd: Path, bare: bool = False) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *(["-S"] if bare else []), str(launcher), *arguments]
-        environ = environment(PYTHONPATH="")
+    def run(
+        self, launcher: Path, *arguments: str, cwd: Path, options: Sequence[str] = (), **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *options, str(launcher), *arguments]
+        environ = environment(PYTHONPATH="", **more)
         return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=30)
 
 

@@ -30,6 +30,8 @@ def test_says_what_to_type_for_the_way_it_was_called(interpreters: Path, monkeyp
     assert called_as("voltlane.py", monkeypatch) == "python3 voltlane.py connect '[::1]:1'"
     assert called_as("../my dir/voltlane.py", monkeypatch) == "python3 '../my dir/voltlane.py' connect '[::1]:1'"
     assert called_as("/x/voltlane/__main__.py", monkeypatch) == "python3 -m voltlane connect '[::1]:1'"
+    monkeypatch.setattr(sys, "path", ["my/app.pyz", *sys.path])
+    assert called_as("my/app.pyz", monkeypatch) == "python3 my/app.pyz connect '[::1]:1'"
 
 
 def test_prefers_the_shortest_name(interpreters: Path, monkeypatch: pytest.MonkeyPatch) -> None:

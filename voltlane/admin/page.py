@@ -9,18 +9,19 @@ import base64
 import hashlib
 import re
 from http import HTTPStatus
-from pathlib import Path
+from importlib.resources import files
 
 from .answers import Response
 
-FILE = Path(__file__).with_name("page.html")
+FILE = "page.html"
+"""Beside this module, which may be in a zip file."""
 
 
 class Page:
     """The page as it is answered. Read once, when the endpoint is made."""
 
     def __init__(self) -> None:
-        text = FILE.read_text(encoding="utf-8")
+        text = files(__name__.rpartition(".")[0]).joinpath(FILE).read_text(encoding="utf-8")
         policy = "; ".join(
             [
                 "default-src 'none'",

@@ -38,6 +38,8 @@ def command_line(*arguments: str) -> str:
         words = [_interpreter(program), program]
     elif name == "__main__.py":
         words = [_interpreter(), "-m", (__package__ or "voltlane").rpartition(".")[0] or "voltlane"]
+    elif program in sys.path:  # which begins with a zip file that is run
+        words = [_interpreter(), program]
     else:
         words = [name or "voltlane"]
     return " ".join(map(shlex.quote, [*words, *arguments]))
