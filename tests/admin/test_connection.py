@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 from kit.admin import Asker, answers
 from kit.world import World
 
-from voltlane.admin.connection import PATIENCE_SECS
+from voltlane.admin.connection import LINGER_SECS, PATIENCE_SECS
 from voltlane.reasons import AdminEnd
 
 GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -87,3 +89,30 @@ def test_a_body_that_never_ends_is_given_up(watched: World, asker: Asker) -> Non
         watched.pass_(PATIENCE_SECS / 10)
     assert asker.settle()[9:12] == b"408" and asker.ended
     assert watched.server.counters.admin == {AdminEnd.REQUEST_LATE: 1}
+
+
+def test_who_is_refused_may_finish_what_it_is_saying(watched: World, asker: Asker) -> None:
+    """Closed at once, the connection would be reset, and the answer lost."""
+    asker.write(b"POST /drain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\n")
+    assert asker.settle()[9:12] == b"413" and asker.ended
+    for _ in range(99):
+        assert asker.sock.send(b"x" * 1000) == 1000
+        watched.settle()
+    asker.sock.shutdown(socket.SHUT_WR)
+    watched.settle()
+    assert len(asker.endpoint.places) == 0
+
+
+def test_who_does_not_come_to_an_end_is_closed(watched: World, asker: Asker) -> None:
+    asker.write(b"nonsense\r\n\r\n")
+    assert asker.settle()[9:12] == b"400" and asker.ended
+    for _ in range(4):
+        asker.sock.send(GET)
+        watched.pass_(LINGER_SECS / 4 + 0.1)
+    assert len(asker.endpoint.places) == 0 and watched.server.counters.admin == {AdminEnd.BAD_REQUEST: 1}
+
+
+def test_nothing_is_believed_behind_a_body_in_chunks(asker: Asker) -> None:
+    chunks = b"POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+    (answer,) = asker.raw(chunks + GET)
+    assert answer.headers["connection"] == "close" and asker.ended

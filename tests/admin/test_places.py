@@ -94,6 +94,16 @@ def test_what_stands_behind_the_request_that_is_answered_is_not(watched: World) 
         assert answer.status == 200 and answer.headers["connection"] == "close" and askers[0].ended
 
 
+def test_who_is_leaving_goes_first(watched: World) -> None:
+    with crowd(watched, b"", b"GET /livez HTTP/1.0\r\n\r\n", *[b""] * (MOST_CONNECTIONS - 2)) as askers:
+        assert len(stages(watched, Stage.LEAVING)) == 1
+        assert probe(watched).status == 200
+        for asker in askers:
+            asker.settle()
+        assert [asker.ended for asker in askers[:3]] == [False, True, False]
+    assert ends(watched) == {}
+
+
 def test_who_has_gone_already_is_no_loss(watched: World) -> None:
     with crowd(watched, *[b""] * MOST_CONNECTIONS) as askers:
         askers[0].sock.close()

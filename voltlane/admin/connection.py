@@ -21,6 +21,8 @@ READ = 16384
 """Bytes read at once."""
 PATIENCE_SECS = 30.0
 """For a whole request, counted from the answer before it, and for the peer to take an answer."""
+LINGER_SECS = 2.0
+"""For a peer to close its side after the last answer."""
 _NO_ROOM = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
 """Made beforehand, since there may be thousands a second to tell."""
 
@@ -44,7 +46,7 @@ class AdminConnection(Stream):
     __slots__ = (
         "_conversation",
         "_ending",
-        "_leaving",
+        "_making_room",
         "_owner",
         "_readable",
         "_scheduled",
@@ -59,8 +61,8 @@ class AdminConnection(Stream):
         self._work: Work | None = None
         self._readable = False  # there may be something to read
         self._scheduled = False  # a step is due
-        self._leaving = False  # the next answer is the last
-        self._ending = False  # it closes when everything is written
+        self._making_room = False  # the next answer is the last
+        self._ending = False  # it ends when everything is written
         self._timer: Timer | None = None
         self.stage = Stage.WAITING
         super().__init__(reactor, sock)
@@ -71,6 +73,11 @@ class AdminConnection(Stream):
     def viewer(self) -> bool:
         """Whether an answer without end is under way."""
         return self.stage is Stage.WATCHING
+
+    @property
+    def _listens(self) -> bool:
+        """Whether what comes in means anything."""
+        return self.stage is not Stage.WATCHING and self.stage is not Stage.LEAVING
 
     @property
     def stalled(self) -> bool:
@@ -88,7 +95,7 @@ class AdminConnection(Stream):
         """See Stream."""
         if self.outbox is None:
             if self._ending:
-                self.close(CloseReason.SHUTDOWN)
+                self._end()
             elif not self.viewer:
                 self._owner.places.move(self, Stage.WAITING)
                 self._schedule()
@@ -115,7 +122,7 @@ class AdminConnection(Stream):
         if self._work is not None:
             self._advance(self._work)
             return True
-        if not self.viewer and self._take_request():
+        if self._listens and self._take_request():
             return True
         interim = self._conversation.take_interim()
         if interim:
@@ -133,7 +140,7 @@ class AdminConnection(Stream):
         if not data:
             self.close(CloseReason.PEER_CLOSED)
             return False
-        if not self.viewer:  # who watches has nothing to say
+        if self._listens:
             self._conversation.receive(data)
         return True
 
@@ -169,7 +176,7 @@ class AdminConnection(Stream):
 
     def _answer(self, response: Response, last: bool = False) -> None:
         date = formatdate(usegmt=True)
-        self.try_send(self._conversation.answer(response, date, last or self._leaving), 0)
+        self.try_send(self._conversation.answer(response, date, last or self._making_room), 0)
         if self.sock is None:
             return
         self._be_patient()
@@ -182,7 +189,7 @@ class AdminConnection(Stream):
         if self.outbox is not None:
             self._owner.places.move(self, Stage.ANSWERING)
         elif self._ending:
-            self.close(CloseReason.SHUTDOWN)
+            self._end()
         else:
             self._owner.places.move(self, Stage.WAITING)
 
@@ -190,6 +197,16 @@ class AdminConnection(Stream):
         """Nothing that comes behind this can be understood any more, or is wanted."""
         self._count(refusal.reason or AdminEnd.BAD_REQUEST)
         self._answer(refusal.response, last=True)
+
+    def _end(self) -> None:
+        """The last answer is written. A peer that is still sending would be reset by a close, and lose the answer: so
+        what it sends is thrown away for a while (RFC 9112 section 9.6)."""
+        assert self.sock is not None
+        self._ending = False
+        self._owner.places.move(self, Stage.LEAVING)
+        self._be_patient(LINGER_SECS)
+        self._schedule()
+        self.sock.shutdown(socket.SHUT_WR)
 
     def send_more(self, data: bytes) -> None:
         """The next part of an answer without end."""
@@ -199,7 +216,10 @@ class AdminConnection(Stream):
 
     def make_room(self) -> None:
         """Another one needs the place. A request that is here already is answered first, and nothing behind it."""
-        self._leaving = True
+        if self.stage is Stage.LEAVING:
+            self.close(CloseReason.SHUTDOWN)
+            return
+        self._making_room = True
         try:
             if self._take_request() or (self._read() and self._take_request()) or self.sock is None:
                 return
@@ -220,9 +240,9 @@ class AdminConnection(Stream):
         if reason is not None:
             self._owner.ends[reason] += 1
 
-    def _be_patient(self) -> None:
+    def _be_patient(self, seconds: float = PATIENCE_SECS) -> None:
         self._stop_timer()
-        self._timer = self.reactor.call_later(PATIENCE_SECS, self._lose_patience)
+        self._timer = self.reactor.call_later(seconds, self._lose_patience)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -235,7 +255,7 @@ class AdminConnection(Stream):
             self._be_patient()
         elif self.outbox is not None:
             self.give_up(AdminEnd.ANSWER_UNREAD)
-        elif self._conversation.begun:
+        elif self._listens and self._conversation.begun:
             message = "the request was too long in coming"
             self._refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT, message, reason=AdminEnd.REQUEST_LATE))
         else:

@@ -79,8 +79,8 @@ class Endpoint:
 
     def _accept(self, sock: socket.socket, address: object) -> None:
         while len(self.places) >= MOST_CONNECTIONS:
-            oldest = self.places.longest_waiting()
-            self._reactor.guard(oldest, oldest.make_room)
+            one = self.places.next_to_go()
+            self._reactor.guard(one, one.make_room)
         AdminConnection(self._reactor, sock, self)
 
     def _on_pause(self, error: OSError, wait: float) -> None:

@@ -57,6 +57,7 @@ class Conversation:
         self._head: Any = None
         self._body = bytearray()
         self._interim = b""
+        self._last = False  # the answer to this request is the last
 
     def receive(self, data: bytes) -> None:
         """What came in."""
@@ -114,7 +115,7 @@ class Conversation:
             headers.append(("Content-Type", response.content_type))
         if response.follow is None:
             headers.append(("Content-Length", str(len(response.body))))
-        if last:
+        if last or self._last:
             headers.append(("Connection", "close"))
         status = HTTPStatus(response.status)
         begun = self._h11.send(h11.Response(status_code=status.value, headers=headers, reason=status.phrase))
@@ -151,6 +152,7 @@ class Conversation:
             raise Refusal(HTTPStatus.BAD_REQUEST, "the header Host is missing")
         if b"transfer-encoding" in names and (b"content-length" in names or head.http_version == b"1.0"):
             raise Refusal(HTTPStatus.BAD_REQUEST, "Transfer-Encoding goes with neither Content-Length nor HTTP/1.0")
+        self._last = b"transfer-encoding" in names  # h11 is lenient about where chunks end
         for name, value in head.headers:
             if name == b"content-length":
                 self._check_body(int(value))

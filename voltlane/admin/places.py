@@ -1,7 +1,8 @@
 """Who has a place when there are more connections than places: a probe gets its answer, whatever the others do.
 
-A connection waits (for a request, or for the rest of one), is answered, or watches. Of those who wait the one that has
-waited the longest goes when another connection comes. Of those who are answered the one that has left its answer lying
+A connection waits (for a request, or for the rest of one), is answered, watches, or leaves: it has had its last answer,
+and its peer has not closed yet. When another connection comes the one goes that has been leaving the longest, or else
+the one that has waited the longest. Of those who are answered the one that has left its answer lying
 the longest goes when there is another answer to give. Who takes its answer and who watches stays: there are few enough
 of them that most places are left for those who wait, each of whom may be a probe that is about to ask.
 """
@@ -27,6 +28,7 @@ class Stage(enum.Enum):
     WAITING = enum.auto()
     ANSWERING = enum.auto()
     WATCHING = enum.auto()
+    LEAVING = enum.auto()
 
 
 class Occupant(Protocol):
@@ -71,9 +73,9 @@ class Places(Generic[_O]):
         """It is gone, or has never come."""
         self._lines[occupant.stage].pop(occupant, None)
 
-    def longest_waiting(self) -> _O:
+    def next_to_go(self) -> _O:
         """Who is to go for a new connection."""
-        return next(iter(self._lines[Stage.WAITING]))
+        return next(iter(self._lines[Stage.LEAVING] or self._lines[Stage.WAITING]))
 
     def admit_answer(self, metrics: bool) -> bool:
         """Whether one more answer may take its time; somebody who does not take theirs may have to go for it."""
