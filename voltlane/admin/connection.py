@@ -206,7 +206,10 @@ class AdminConnection(Stream):
         self._owner.places.move(self, Stage.LEAVING)
         self._be_patient(LINGER_SECS)
         self._schedule()
-        self.sock.shutdown(socket.SHUT_WR)
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:  # it is gone meanwhile
+            self.close(CloseReason.PEER_LOST, str(error))
 
     def send_more(self, data: bytes) -> None:
         """The next part of an answer without end."""
