@@ -75,6 +75,7 @@ def test_who_does_not_read_its_answers_is_not_answered_and_given_up(watched: Wor
     assert connection.outbox is not None and connection.outbox.size < 50_000
     watched.pass_(PATIENCE_SECS + 1)
     assert connection.closed
+    assert watched.server.counters.admin == {AdminEnd.ANSWER_UNREAD: 1}
 
 
 def test_who_reads_slowly_gets_all_its_answers(asker: Asker) -> None:
