@@ -1,8 +1,8 @@
 """The command line: reads the arguments, calls the command (`commands/`), turns errors into messages and exit codes.
 
-Exit codes: 0 ended as it should · 1 failed while running · 2 wrong usage or configuration · 3 cannot listen on the
-address · 4 the master could not be reached for `master.give_up_secs` · 5 at the end not all of the state could be
-written · 130 `connect` ended by Ctrl-C.
+Exit codes: 0 ended as it should, or whoever read the output had enough of it · 1 failed while running, or standard
+output cannot be written · 2 wrong usage or configuration · 3 cannot listen on the address · 4 the master could not be
+reached for `master.give_up_secs` · 5 at the end not all of the state could be written · 130 `connect` ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .address import Address, parse_address
-from .commands.console import say, show
+from .commands.console import OutputError, say, settle, show
 from .commands.serve import DEFAULT_FILE, check_config, print_config, serve
 from .config import SETTINGS, Setting, defaults, nearest
 from .errors import ConfigError, ConnectionLost, ProtocolError, StartupError
@@ -35,18 +35,14 @@ _DISTRIBUTIONS = {"nacl": "pynacl", "ecdsa": "ecdsa", "tomli_w": "tomli-w"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, by default the process's own. The exit code; `--help` and wrong usage raise SystemExit."""
+    settle()
     try:
-        try:
-            return _run(_parse(sys.argv[1:] if argv is None else argv))
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has had enough. Python's own flush at exit must not complain either.
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, sys.stdout.fileno())
-        os.close(devnull)
-        return 0
+        return _run(_parse(sys.argv[1:] if argv is None else argv))
+    except OutputError as error:
+        if error.reader_left:
+            return 0
+        say(str(error))
+        return EXIT_FAILED
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -193,6 +189,9 @@ _COMMANDS = {
 
 
 class _Parser(argparse.ArgumentParser):
+    def print_help(self, file: object = None) -> None:
+        show(self.format_help().rstrip("\n"))
+
     def error(self, message: str) -> NoReturn:
         unknown = re.search(r"COMMAND: invalid choice: '(.*?)'", message)
         if unknown:

@@ -38,6 +38,7 @@ _COUNTS = {
     "notices_dropped": ("notices_dropped", "Answers to the master's own mistakes that it was too slow for."),
     "master_connections": ("master_connections", "Connections made to the master."),
     "master_bytes_unconfirmed": ("master_bytes_unconfirmed", "Bytes that may be lost with connections to the master."),
+    "log_unwritten": ("log_lines_unwritten", "Lines of the log that could not be written, or were not read in time."),
     "internal_errors": ("internal_errors", "Bugs of ours: each cost one connection."),
     "packets_up": ("packets_up", "Packets on the firehose, to the master."),
     "packets_down": ("packets_down", "Packets on the firehose, from the master."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import select
@@ -13,7 +12,7 @@ from collections import deque
 from ..address import Address
 from ..client import Connection
 from ..errors import ConnectionLost, ServerKeyChanged, SessionLost
-from .console import say
+from .console import put, say
 
 CHUNK = 65536
 """Bytes read from standard input at a time."""
@@ -178,9 +177,9 @@ class _Lines:
     def __init__(self) -> None:
         self.lines: deque[bytes] = deque()
         """Read and not yet sent."""
-        self.ended = sys.stdin is None
-        self.descriptor = -1 if sys.stdin is None else sys.stdin.fileno()
-        self.is_terminal = not self.ended and sys.stdin.isatty()
+        self.ended = False
+        self.descriptor = sys.stdin.fileno()
+        self.is_terminal = sys.stdin.isatty()
         self._begun: list[bytes] = []
 
     def read(self) -> None:
@@ -206,19 +205,13 @@ class _Output:
     """Standard output: raw in a pipe, as text on a terminal."""
 
     def __init__(self) -> None:
-        self._file = sys.stdout
+        self._is_terminal = sys.stdout.isatty()
+        self._encoding = sys.stdout.encoding
 
     def write(self, packets: list[bytes]) -> None:
-        if self._file is None:
-            return
+        """All of them, each as a line. Raises OutputError."""
         data = b"".join([packet + b"\n" for packet in packets])
-        if self._file.isatty():
+        if self._is_terminal:
             text = data.decode("utf-8", "replace").translate(_VISIBLE)
-            data = text.encode(self._file.encoding, "replace")
-        try:
-            self._file.buffer.write(data)
-            self._file.flush()
-        except OSError as error:
-            if error.errno == errno.EIO:  # the terminal is gone
-                raise BrokenPipeError from error
-            raise
+            data = text.encode(self._encoding, "replace")
+        put(data)

@@ -1,28 +1,108 @@
-"""Messages for people. They go to standard error, so that standard output holds nothing but data."""
+"""What commands write: results to standard output, messages for people to standard error, so that output holds nothing
+but data.
+
+Both belong to whoever called us, and may be closed, full, slow, non-blocking or gone. They are written to by their
+descriptors: Python's own streams lose what a non-blocking one does not take at once, and complain at the exit.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import shlex
 import shutil
 import sys
 from typing import TextIO
 
+from ..net.deadlines import deadline_after, remaining
 
-def say(message: str) -> None:
-    """One line for the person at the terminal."""
-    _line(sys.stderr, f"voltlane: {message}")
+PATIENCE = 1.0
+"""Seconds that a message waits for a reader who takes nothing. What was asked for waits as long as it takes."""
+_PIECE = 65536
+_LEFT = {errno.EPIPE, errno.EIO}
+"""Whoever read it is gone: the process, or the terminal."""
+
+
+class OutputError(Exception):
+    """Standard output does not take what was asked for."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"standard output cannot be written: {reason(error)}")
+        self.reader_left = error.errno in _LEFT
+        """Nobody wants the rest, which is no error: `voltlane … | head`."""
+
+
+def settle() -> None:
+    """See to it that there are standard input, output and error: a closed one becomes /dev/null.
+
+    Else the next file or socket would get its number, and be written to as if it were the terminal.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))
+
+
+def say(message: str, patience: float = PATIENCE) -> None:
+    """One line for the person at the terminal. Where it cannot be written there is nobody to tell."""
+    _try_line(sys.stderr, f"voltlane: {message}", patience)
+
+
+def note(text: str) -> None:
+    """The same on standard output, from a command that has other things to do than to wait for its reader."""
+    _try_line(sys.stdout, text, 0.0)
 
 
 def show(text: str) -> None:
-    """A result that was asked for, to standard output, at once also where that is a pipe."""
-    _line(sys.stdout, text)
+    """A result that was asked for, all of it, to standard output. Raises OutputError."""
+    put(_encoded(sys.stdout, text + "\n"))
 
 
-def _line(stream: TextIO, text: str) -> None:
-    """In one write, as `print` does not: a Ctrl-C that comes in between would leave the line without its end."""
-    stream.write(text + "\n")
+def put(data: bytes) -> None:
+    """Bytes for standard output. Raises OutputError."""
+    try:
+        _write(sys.stdout, data, None)
+    except OSError as error:
+        raise OutputError(error) from None
+
+
+def _try_line(stream: TextIO, text: str, patience: float) -> None:
+    try:
+        _write(stream, _encoded(stream, text + "\n"), patience)
+    except OSError:
+        pass
+
+
+def _encoded(stream: TextIO, text: str) -> bytes:
+    return text.encode(stream.encoding or "utf-8", "backslashreplace")
+
+
+def _write(stream: TextIO, data: bytes, patience: float | None) -> None:
+    """All of it, in one piece where that is possible. Raises OSError; TimeoutError when the patience is at its end."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # something of Python's in its place
+        stream.write(data.decode(stream.encoding or "utf-8", "replace"))
+        stream.flush()
+        return
     stream.flush()
+    deadline = deadline_after(patience)
+    room = select.poll()
+    room.register(descriptor, select.POLLOUT)
+    piece = _PIECE if patience is None else select.PIPE_BUF  # so much fits without waiting where there is room
+    rest = memoryview(data)
+    while rest:
+        left = remaining(deadline)
+        if not room.poll(None if left is None else 1000 * left):
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        try:
+            rest = rest[os.write(descriptor, rest[:piece]) :]
+        except BlockingIOError:
+            pass  # somebody else was faster
 
 
 def reason(error: OSError) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import signal
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,8 @@ from ..address import Address, parse_listener
 from ..backend import Firehose
 from ..errors import StartupError
 from ..signals import unblock
-from .console import command_line, say, show
+from .console import command_line, note, say
+from .echo import Said
 from .serve import find_file, start
 
 _ANY_PORT = Address("tcp", "127.0.0.1", 0, "")
@@ -31,12 +32,12 @@ def demo(flags: Mapping[str, str], file: Path | None) -> int:
     with _echo_child() as backend:
         server = start(replace(settings, master=replace(settings.master, address=(backend,))))
         for address in server.listen_addresses:
-            show(f"voltlane: clients connect to {address}")
-        show(f"voltlane: echo backend at {backend}")
+            note(f"voltlane: clients connect to {address}")
+        note(f"voltlane: echo backend at {backend}")
         for address, text in zip(server.listen_addresses, settings.listener.address):
             if not address.scheme:  # `connect` speaks no other lane
                 nearby = address._replace(host=_LOOPBACK.get(parse_listener(text).host, address.host))
-                show(f"voltlane: try it in a second terminal:  {command_line('connect', str(nearby))}")
+                note(f"voltlane: try it in a second terminal:  {command_line('connect', str(nearby))}")
                 break
         unblock([signal.SIGHUP])  # which nobody here acts on
         return server.run()
@@ -47,7 +48,6 @@ def _echo_child() -> Iterator[str]:
     """A child process that runs the echo backend; its address. It ends with the block, and with this process."""
     ready, tell_ready = os.pipe()
     watched, held = os.pipe()
-    sys.stdout.flush()
     child = os.fork()
     if child == 0:
         os.close(ready)
@@ -69,6 +69,7 @@ def _echo_child() -> Iterator[str]:
 def _run_child(tell_ready: int, watched: int) -> NoReturn:
     code = 1
     try:
+        logging.getLogger("voltlane").addHandler(Said())
         os.setsid()  # Ctrl-C at the terminal is for the parent, which still has packets to deliver then
         unblock()
         with Firehose(_ANY_PORT) as firehose:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 
 from ..address import Address
@@ -12,10 +13,11 @@ from .console import say
 
 def echo(address: Address) -> int:
     """Listen for connection servers, and echo until a signal comes. The exit code. Raises StartupError."""
+    logging.getLogger("voltlane").addHandler(Said())
     with Firehose(
         address,
-        on_link=lambda link: say(f"{link.peer} is connected"),
-        on_link_lost=lambda link: say(f"{link.peer} is gone"),
+        on_link=lambda link: say(f"{link.peer} is connected", patience=0.0),
+        on_link_lost=lambda link: say(f"{link.peer} is gone", patience=0.0),
     ) as firehose:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: firehose.stop())
@@ -25,3 +27,14 @@ def echo(address: Address) -> int:
             if packet.is_data:
                 packet.reply(packet.data)
     return 0
+
+
+class Said(logging.Handler):
+    """What the backend library has to say, from warnings on, as messages for the person at the terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line. Nobody waits for it to be read."""
+        say(record.getMessage(), patience=0.0)

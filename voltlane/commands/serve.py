@@ -69,11 +69,16 @@ def start(settings: Config) -> Server:
     # Here, so that looking at the configuration does not wait for the cryptography to load.
     from ..net.activation import inherited_sockets
     from ..ops.log import setup
+    from ..ops.unwritten import Unwritten
     from ..server import Server
 
-    setup(settings.general)
+    def relog(config: Config) -> None:
+        setup(config.general)
+
+    handler = setup(settings.general)
     server = Server(settings)
-    server.on_apply.append(lambda config: setup(config.general))
+    Unwritten(handler, server.reactor, server.on_unwritten)
+    server.on_apply.append(relog)
     server.start(inherited_sockets(os.environ))
     return server
 

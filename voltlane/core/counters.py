@@ -25,6 +25,7 @@ class Counters:
         "held",
         "internal_errors",
         "journal_errors",
+        "log_unwritten",
         "master_bytes_unconfirmed",
         "master_connections",
         "notices_dropped",
@@ -62,6 +63,7 @@ class Counters:
         self.master_bytes_unconfirmed = 0  # in the kernel when its connection was lost
         self.internal_errors = 0
         self.journal_errors = 0
+        self.log_unwritten = 0  # lines
         self.closed: Counter[CloseReason] = Counter()
         self.ended: Counter[EndReason] = Counter()
         self.admin: Counter[AdminEnd] = Counter()

@@ -48,7 +48,8 @@ class JsonLines(logging.Formatter):
         if isinstance(record.args, Mapping):
             entry.update({name: value for name, value in record.args.items() if name not in entry})
         if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
+            record.exc_text = record.exc_text or self.formatException(record.exc_info)
+            entry["traceback"] = record.exc_text
         return json.dumps(entry, default=str)
 
 

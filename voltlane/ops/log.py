@@ -1,10 +1,10 @@
 """Logging: the standard library's, under the name "voltlane", one line an event to standard error.
 
 Failing peers are cheap to make and lines about them are not: `PeerLog` writes at most so many a second of each kind,
-and says how many it left out; the handler bounds the lines of all kinds together (`flow`).
+and says how many it left out; the handler bounds the lines of all kinds together (`bounds`).
 
 A line whose values programs may want takes them as one mapping, by name: `log.info("client %(client)d …", {"client":
-1})`. In JSON they are fields then (`lines`).
+1})`. In JSON they are fields then (`formats`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..config import General
 from ..reasons import CloseReason
 from .bounds import BoundedHandler
 from .formats import JsonLines, TextLines
+from .outlet import Outlet
 
 TRACE = 5
 LEVELS = {
@@ -34,16 +35,19 @@ log = logging.getLogger("voltlane")
 """The package's logger. A program that embeds Voltlane configures it like any other."""
 
 
-def setup(general: General) -> None:
-    """Log to standard error as these settings say. May be called again."""
-    for earlier in log.handlers:
-        if isinstance(earlier, BoundedHandler):
-            earlier.sum_up()
-    handler = BoundedHandler(sys.stderr, general.log_lines_per_minute)
+def setup(general: General) -> BoundedHandler:
+    """Log to standard error as these settings say. May be called again; the handler stays the same."""
+    handler = next((earlier for earlier in log.handlers if isinstance(earlier, BoundedHandler)), None)
+    if handler is None:
+        handler = BoundedHandler(Outlet(sys.stderr), general.log_lines_per_minute)
+    else:
+        handler.sum_up()
+        handler.limit(general.log_lines_per_minute)
     handler.setFormatter(JsonLines() if general.log_format == "json" else TextLines())
     log.handlers[:] = [handler]
     log.propagate = False
     log.setLevel(LEVELS[general.log_level])
+    return handler
 
 
 def say_closed(level: int, reason: CloseReason, client_id: int, peer: str, detail: str) -> None:

@@ -230,6 +230,10 @@ class Parts:
     def _on_slow(self, name: str, seconds: float) -> None:
         self._slow.note(name, seconds, self.reactor.now)
 
+    def on_unwritten(self, lines: int) -> None:
+        """So many lines of the log could not be written."""
+        self.counters.log_unwritten += lines
+
     def _on_bug(self, handler: object, error: Exception) -> None:
         self.counters.internal_errors += 1
         log.error("internal error, please report it", exc_info=error)
