@@ -13,6 +13,7 @@ except ImportError:  # run from a checkout
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from voltlane.backend import Handler
+from voltlane.errors import ConfigError, StartupError
 
 
 class Chat(Handler):
@@ -71,3 +72,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         pass
+    except (ConfigError, StartupError) as error:  # the address
+        sys.exit(str(error))

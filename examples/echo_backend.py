@@ -15,6 +15,7 @@ except ImportError:  # run from a checkout
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from voltlane.backend import Firehose
+from voltlane.errors import ConfigError, StartupError
 
 
 def main() -> None:
@@ -34,3 +35,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         pass
+    except (ConfigError, StartupError) as error:  # the address
+        sys.exit(str(error))

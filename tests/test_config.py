@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -277,6 +278,15 @@ class TestFile:
     def test_that_is_a_directory(self, tmp_path: Path) -> None:
         assert refusal(tmp_path) == f"{tmp_path}: cannot be read: Is a directory"
 
+    def test_that_is_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        """Nor is one that could be read now: at a reload it would be empty, and all settings the defaults."""
+        os.mkfifo(tmp_path / "file.toml")
+        assert refusal(tmp_path / "file.toml").startswith(f"{tmp_path}/file.toml: cannot be read: it is a pipe")
+        reading, writing = os.pipe()
+        assert "it is a pipe" in refusal(Path(f"/dev/fd/{reading}"))
+        os.close(reading)
+        os.close(writing)
+
     def test_that_is_not_text(self, tmp_path: Path) -> None:
         path = tmp_path / "connserver.toml"
         path.write_bytes(b"[clients]\n# caf\xe9\n")
@@ -312,6 +322,14 @@ class TestFile:
     def test_with_a_number_beyond_reason(self, tmp_path: Path) -> None:
         assert "slow_secs" in refusal(written(tmp_path, "[clients]\nslow_secs = " + "9" * 400))
         assert "connserver.toml" in refusal(written(tmp_path, "[clients]\nslow_secs = " + "9" * 5000))
+
+    def test_an_address_that_is_given_twice(self, tmp_path: Path) -> None:
+        path = written(tmp_path, '[listener]\naddress = ["127.0.0.1:7", "unix:/a", "tcp://127.0.0.1:7"]\n')
+        assert refusal(path) == f"{path}:2: 127.0.0.1:7 is listened on twice"
+        assert refusal(listener__address="unix:/a,unix:/a") == "--listen: unix:/a is listened on twice"
+        config.load(flags={"listener.address": "127.0.0.1:0,127.0.0.1:0,127.0.0.1:7,127.0.0.2:7,unix:/a,unix:/b"})
+        path = written(tmp_path, '[listener]\naddress = "127.0.0.1:7"\n[admin]\naddress = "127.0.0.1:7"\n')
+        assert refusal(path) == f"{path}:2, {path}:4: 127.0.0.1:7 is listened on twice"
 
     @pytest.mark.parametrize(
         "listener",

@@ -7,6 +7,7 @@ import ast
 import pkgutil
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -309,7 +310,8 @@ def test_the_backend_and_the_client_of_the_readme_work(tmp_path: Path):
         assert client.count('"127.0.0.1:42000"') == 1
         (tmp_path / "client.py").write_text(client.replace("127.0.0.1:42000", address), encoding="utf-8")
         with open(said, "wb") as file:
-            running = subprocess.Popen([sys.executable, "backend.py"], cwd=tmp_path, env=environment(), stdout=file)
+            command = [sys.executable, "backend.py"]
+            running = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=file, stderr=subprocess.PIPE)
         try:
             ran = subprocess.run(
                 [sys.executable, "client.py"], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, timeout=TIMEOUT
@@ -318,9 +320,11 @@ def test_the_backend_and_the_client_of_the_readme_work(tmp_path: Path):
             assert found and ran.returncode == 0
             back = b"client %s is back\n" % found[1]
             wait_until(lambda: said.read_bytes() == back, "the backend to hear of the reconnection")
+            running.send_signal(signal.SIGINT)  # Ctrl-C, at which one ends it
+            assert running.communicate(timeout=TIMEOUT) == (None, b"") and running.returncode == 0
         finally:
-            running.terminate()
-            running.wait(TIMEOUT)
+            running.kill()
+            running.communicate(timeout=TIMEOUT)
 
 
 def test_the_embedded_server_of_the_readme_listens(tmp_path: Path):

@@ -80,6 +80,7 @@ class Hold(Symbol):
     RATE = "accept rate reached"
     DESCRIPTORS = "descriptors nearly used up"
     EXHAUSTED = "the system has no descriptor or memory for another"
+    FAILING = "accepting fails"
 
 
 class AdminEnd(Symbol):

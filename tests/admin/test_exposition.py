@@ -199,6 +199,7 @@ def test_every_counter_moves_as_the_model_says() -> None:
             ("voltlane_bytes_discarded_total", ""): 0,
             ("voltlane_internal_errors_total", ""): 0,
             ("voltlane_notices_dropped_total", ""): 0,
+            ("voltlane_log_lines_unwritten_total", ""): 0,
             ("voltlane_connections_closed_total", "peer closed"): 1,
             ("voltlane_connections_closed_total", "kicked by the master"): 1,
             ("voltlane_connections_closed_total", "frame over the size limit"): 1,

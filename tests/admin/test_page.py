@@ -66,7 +66,7 @@ def test_it_shows_who_is_there_and_changes_when_they_go(browser: Browser) -> Non
         browser.open(page)
         browser.wait_for(CONNECTION, "live")
         browser.wait_for(LIVE, "3")
-        browser.wait_for(SORTED_IDS, [1, 2, 3])
+        browser.wait_for(SORTED_IDS, [client.client_id for client in clients])
         assert browser.text("#state") == "ready" and browser.text("#master") == "connected"
         clients[1].leave()
         browser.wait_for(LIVE, "2")
@@ -103,10 +103,10 @@ def test_it_says_when_the_server_is_gone_and_comes_back_with_it(browser: Browser
         browser.wait_for(CONNECTION, "connection lost, trying again …")
         with ServerProcess(master.address, {"admin.address": page[len("http://") : -1]}) as server:
             master.accept()
-            with RawClient.new(server.address), RawClient.new(server.address):
+            with RawClient.new(server.address) as one, RawClient.new(server.address) as another:
                 browser.wait_for(CONNECTION, "live")
                 browser.wait_for(LIVE, "2")
-                browser.wait_for(SORTED_IDS, [1, 2])
+                browser.wait_for(SORTED_IDS, [one.client_id, another.client_id])
         assert browser.run("return window.sameLoad") is True, "nobody had to load it again"
 
 
@@ -121,16 +121,15 @@ def test_the_master_being_away_is_seen(browser: Browser) -> None:
 
 def test_the_table_sorts_by_keyboard(browser: Browser) -> None:
     with shown() as (rig, page):
-        for _ in range(3):
-            rig.new()
+        ids = [rig.new().client_id for _ in range(3)]
         browser.open(page)
-        browser.wait_for(SORTED_IDS, [1, 2, 3])
+        browser.wait_for(SORTED_IDS, ids)
         browser.run("document.querySelector('th[data-key=id] button').focus()")
         browser.key(ENTER)
         browser.wait_for("return document.querySelector('th[data-key=id]').getAttribute('aria-sort')", "ascending")
         browser.key(ENTER)
         browser.wait_for("return document.querySelector('th[data-key=id]').getAttribute('aria-sort')", "descending")
-        browser.wait_for(IDS, [3, 2, 1])
+        browser.wait_for(IDS, ids[::-1])
         browser.key(TAB)
         assert browser.run("return document.activeElement.parentNode.dataset.key") == "age"
         assert browser.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
@@ -139,13 +138,12 @@ def test_the_table_sorts_by_keyboard(browser: Browser) -> None:
 
 def test_a_client_is_kicked(browser: Browser) -> None:
     with shown() as (rig, page):
-        rig.new()
-        kicked = rig.new()
+        stays, kicked = rig.new(), rig.new()
         browser.open(page)
-        browser.wait_for(SORTED_IDS, [1, 2])
-        browser.run("setTimeout(() => document.querySelector('[data-kick=\"2\"]').click(), 0)")
+        browser.wait_for(SORTED_IDS, [stays.client_id, kicked.client_id])
+        browser.run(f"setTimeout(() => document.querySelector('[data-kick=\"{kicked.client_id}\"]').click(), 0)")
         browser.accept_alert()
-        browser.wait_for(SORTED_IDS, [1])
+        browser.wait_for(SORTED_IDS, [stays.client_id])
         assert list(kicked.rest()) == []
 
 

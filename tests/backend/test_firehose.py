@@ -16,6 +16,7 @@ from voltlane.backend import PACKET_LIMIT, Firehose, Flag, Handler
 from voltlane.backend import firehose as firehose_module
 from voltlane.backend import link as serverlink
 from voltlane.errors import ConfigError, StartupError
+from voltlane.net.sockets import local_address
 from voltlane.wire.framing import FrameBuffer
 from voltlane.wire.tagged import decode_tagged, frame_tagged
 
@@ -601,6 +602,36 @@ def test_close_while_accepting_is_paused(firehose, monkeypatch):
     server.close()
 
 
+def test_a_listener_that_another_process_has_shut_down_does_not_spin(firehose, monkeypatch, caplog):
+    """Accepting from it fails at once, and for ever; it is said once, until it is over."""
+    monkeypatch.setattr(firehose_module, "ACCEPT_PAUSE_SECS", 0.05)
+    shared, tries = firehose._listener.dup(), []
+
+    class Counted:
+        def accept(self):
+            tries.append(1)
+            return listener.accept()
+
+        def __getattr__(self, name):
+            return getattr(listener, name)
+
+    listener, firehose._listener = firehose._listener, Counted()
+    shared.shutdown(socket.SHUT_RDWR)
+    wait_until(lambda: firehose.poll(0.01) or len(tries) > 3, "some attempts")
+    said = [message for message in caplog.messages if message.startswith("cannot accept a connection server")]
+    assert said == ["cannot accept a connection server: [Errno 22] Invalid argument"]
+    before = len(tries)
+    for _ in range(50):
+        firehose.poll(0)
+    assert len(tries) <= before + 2
+    shared.listen()
+    server = Server(local_address(shared))
+    server.send(1, b"hi")
+    assert take(firehose, 1) == [(1, Flag.DATA, b"hi")]
+    server.close()
+    shared.close()
+
+
 class Recorder(Handler):
     def __init__(self):
         self.said = []
@@ -690,6 +721,24 @@ def test_a_unix_socket_is_removed_at_the_end(tmp_path):
         assert packet.data == b"hi" and packet.link.peer == f"unix:{path}"
         server.close()
     assert not path.exists()
+
+
+@pytest.mark.parametrize("successor", [True, False])
+def test_what_has_got_the_name_of_a_unix_socket_meanwhile_is_not_removed(tmp_path, successor):
+    path = tmp_path / "s"
+    first = Firehose(f"unix:{path}")
+    path.unlink()
+    if successor:
+        with Firehose(f"unix:{path}") as second:
+            first.close()
+            server = Server(second.address)
+            server.send(1, b"hi")
+            assert take(second, 1) == [(1, Flag.DATA, b"hi")]
+            server.close()
+    else:
+        path.write_text("data")
+        first.close()
+        assert path.read_text() == "data"
 
 
 def test_an_abandoned_unix_socket_is_replaced(tmp_path):

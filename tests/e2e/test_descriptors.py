@@ -68,7 +68,7 @@ def knock(stack: ExitStack, server: ServerProcess, count: int) -> list[RawClient
 
 @pytest.mark.parametrize("more", ["", TO_THE_LAST], ids=["with the reserve", "to the last one"])
 def test_who_is_here_is_served_and_who_comes_waits(more: str) -> None:
-    said = "cannot accept connections: Too many open files" if more else f"of {LIMIT} descriptors are in use"
+    said = ": Too many open files; trying again in" if more else f"of {LIMIT} descriptors are in use"
     with RawMaster() as master, ExitStack() as stack, limited(master, more) as server:
         clients = knock(stack, server, 2 * LIMIT)
         server.wait_for_log(said)

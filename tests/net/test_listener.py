@@ -172,6 +172,38 @@ def test_one_that_was_gone_before_we_came(door: Door, code: int):
     assert door.pauses == []
 
 
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EBADF, errno.EIO, errno.ECONNABORTED, errno.EPERM])
+def test_what_does_not_pass_is_no_spin(door: Door, code: int):
+    """Whatever it is: an error of our own socket at once, one of a single connection when nothing else comes."""
+    door.loop.spin()
+    door.sock.always = code
+    door.knock()
+    door.loop.until(lambda: door.pauses, "the pause")
+    assert door.sock.accepts <= ACCEPTS_PER_TURN + 1
+    door.loop.pass_(10)
+    assert len(door.pauses) < 12 and door.pauses[-1] == (code, LONGEST_BACKOFF)
+    door.sock.always = None
+    door.loop.pass_(LONGEST_BACKOFF + 2 * TICK)
+    door.until_accepted(1)
+
+
+def test_a_socket_that_another_process_has_shut_down(door: Door):
+    """Accepting from it fails at once, and for ever; or until somebody lets it listen again."""
+    shared = door.sock._sock.dup()
+    door.loop.spin()
+    shared.shutdown(socket.SHUT_RDWR)
+    door.loop.until(lambda: door.pauses, "the pause")
+    door.loop.pass_(20)
+    assert len(door.pauses) <= door.sock.accepts <= len(door.pauses) + 1 < 20
+    assert {code for code, _ in door.pauses} == {errno.EINVAL}
+    shared.listen()
+    door.address = shared.getsockname()
+    door.knock()
+    door.loop.pass_(LONGEST_BACKOFF + 2 * TICK)
+    door.until_accepted(1)
+    shared.close()
+
+
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no watches left"), KeyError("bug")], ids=["system", "bug"])
 def test_one_that_cannot_be_taken_in_does_not_end_the_listening(door: Door, error: Exception):
     door.refuse = error

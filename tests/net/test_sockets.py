@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from voltlane.net.sockets import (
     half_close,
     listening_socket,
     local_address,
-    remove_socket_file,
     resolve,
     set_keepalive,
     set_low_delay,
+    socket_file,
 )
 
 TCP_NOTSENT_LOWAT = 25
@@ -77,11 +78,52 @@ def test_a_unix_socket_and_its_file(tmp_path: Path):
             listening_socket(address)
         connect(address)
     # Its process is gone, its file is still there.
-    with listening_socket(address):
+    with listening_socket(address) as sock:
+        file = socket_file(sock)
+        assert file is not None and file.path == address.path
         connect(address)
-    remove_socket_file(address)
-    remove_socket_file(address)
-    assert not Path(address.path).exists()
+        file.remove()
+        file.remove()
+        assert not Path(address.path).exists()
+
+
+@pytest.mark.parametrize("what", ["a successor's socket", "a file", "a directory", "a link to it"])
+def test_a_file_that_has_got_the_name_is_left_alone(tmp_path: Path, what: str):
+    path = tmp_path / "listen"
+    with listening_socket(parse_address(f"unix:{path}")) as sock, socket.socket(socket.AF_UNIX) as successor:
+        file = socket_file(sock)
+        if what == "a link to it":
+            path.rename(tmp_path / "moved")
+            path.symlink_to(tmp_path / "moved")
+        else:
+            path.unlink()
+        if what == "a successor's socket":
+            successor.bind(str(path))
+        elif what == "a file":
+            path.write_text("data")
+        elif what == "a directory":
+            path.mkdir()
+        assert file is not None
+        file.remove()
+        assert os.path.lexists(path)
+
+
+def test_there_is_no_file_for_tcp_and_for_abstract_names():
+    with listening_socket(parse_address("127.0.0.1:0")) as sock:
+        assert socket_file(sock) is None
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(b"\0voltlane test %d" % os.getpid())
+        assert socket_file(sock) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [(b"voltlane %d", "@voltlane %d"), (b"a\0b %d", "@a@b %d"), (b"\xff %d", "@\\xff %d"), ("é %d".encode(), "@é %d")],
+)
+def test_an_abstract_name_is_shown_as_everybody_does(name: bytes, shown: str):
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(b"\0" + name % os.getpid())
+        assert str(local_address(sock)) == f"unix:{shown % os.getpid()}"
 
 
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path):

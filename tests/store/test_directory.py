@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
+from voltlane.config import General
+from voltlane.core.counters import Counters
 from voltlane.errors import StateError
+from voltlane.net.reactor import Reactor
+from voltlane.store.backlogs import read_backlogs
 from voltlane.store.directory import DRAFT, StateDirectory
+from voltlane.store.keyfile import load_or_make
+from voltlane.store.session_store import SessionStore, open_store
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
@@ -99,8 +107,56 @@ def test_a_file_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "file").chmod(0o600)
-    assert "cannot be used" in str(refusal(tmp_path / "file"))
-    assert "cannot be used" in str(refusal(tmp_path / "file" / "below"))
+    assert f"{tmp_path}/file cannot be used: it is no directory" in str(refusal(tmp_path / "file"))
+    assert "cannot be used: Not a directory" in str(refusal(tmp_path / "file" / "below"))
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    assert f"{tmp_path}/fifo cannot be used: it is no directory" in str(refusal(tmp_path / "fifo"))
+
+
+MAKE = {
+    "fifo": lambda path: os.mkfifo(path, 0o600),
+    "directory": lambda path: os.mkdir(path, 0o700),
+    "socket": lambda path: bind(path),
+}
+
+
+def bind(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+    path.chmod(0o600)
+
+
+@pytest.mark.parametrize("what", MAKE)
+@pytest.mark.parametrize("file", ["lock", "server.key", "sessions.journal", "backlogs"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, file: str, what: str) -> None:
+    """A FIFO above all, which would be waited for."""
+    settings = General(state_dir=str(tmp_path))
+    reactor = Reactor()
+    if file != "server.key":
+        StateDirectory(str(tmp_path)).close()
+        (tmp_path / "lock").unlink()
+        directory = StateDirectory(str(tmp_path))
+        load_or_make(directory, False)
+        directory.close()
+    with contextlib.suppress(FileNotFoundError):
+        (tmp_path / file).unlink()
+    MAKE[what](tmp_path / file)
+
+    def use() -> None:
+        store = open_store(settings, reactor, Counters(), None)
+        assert isinstance(store, SessionStore)
+        list(read_backlogs(store._directory, store.key.public))
+
+    with pytest.raises(StateError) as caught:
+        use()
+    assert f"{tmp_path}/{file} cannot be used: " in str(caught.value) and caught.value.exit_code == 2
+    assert stat.S_IFMT(os.lstat(tmp_path / file).st_mode) != stat.S_IFREG
+    reactor.close()
+
+
+def test_a_draft_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file.new").mkdir()
+    assert f"{tmp_path}/file.new cannot be used: " in str(refusal(tmp_path))
 
 
 def test_a_draft_is_no_file_until_it_is_published(tmp_path: Path) -> None:

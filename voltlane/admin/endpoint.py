@@ -11,8 +11,8 @@ from ..address import Address
 from ..errors import StartupError
 from ..net.listener import Listener
 from ..net.reactor import Reactor
-from ..net.sockets import defer_accept, listening_socket, local_address, remove_socket_file
-from ..ops.log import log
+from ..net.sockets import defer_accept, listening_socket, local_address, socket_file
+from ..ops.log import PauseLog
 from ..reasons import AdminEnd, CloseReason
 from .answers import RETRY, Refusal, Response
 from .connection import AdminConnection
@@ -49,6 +49,7 @@ class Endpoint:
         self._reactor = reactor
         listening = listening_socket(address, mode=0o600)
         defer_accept(listening)
+        self._file = socket_file(listening)
         self.address = local_address(listening)
         """Where it listens."""
         self.places: Places[AdminConnection] = Places()
@@ -56,12 +57,13 @@ class Endpoint:
         self._events = Events(reactor, partial(snapshot, subject))
         self.recorder = Recorder(self._events)
         self._handlers = Handlers(subject, Guard(token, self.address), self._events, self.recorder)
-        self._listener = Listener(reactor, listening, self._accept, self._on_pause)
+        self._listener = Listener(reactor, listening, self._accept, PauseLog(str(self.address)).note)
 
     def close(self) -> None:
         """Listen no more, and close every connection."""
+        if self._file is not None:
+            self._file.remove()
         self._listener.close(CloseReason.SHUTDOWN)
-        remove_socket_file(self.address)
         for connection in self.places:
             connection.close(CloseReason.SHUTDOWN)
 
@@ -82,6 +84,3 @@ class Endpoint:
             one = self.places.next_to_go()
             self._reactor.guard(one, one.make_room)
         AdminConnection(self._reactor, sock, self)
-
-    def _on_pause(self, error: OSError, wait: float) -> None:
-        log.warning("cannot accept connections: %s; trying again in %.1f s", error.strerror, wait)

@@ -26,7 +26,7 @@ from typing import Callable, Optional
 
 from ..address import Address, parse_address
 from ..net.deadlines import LONGEST_POLL, deadline_after, remaining
-from ..net.sockets import listening_socket, local_address, remove_socket_file, set_keepalive, set_low_delay
+from ..net.sockets import listening_socket, local_address, set_keepalive, set_low_delay, socket_file
 from ..wire.framing import MAX_TAGGED, Buffer
 from ..wire.tagged import TAG_SIZE
 from .link import Packet, ServerLink, Shared
@@ -73,10 +73,12 @@ class Firehose:
         self.on_link = on_link
         self.on_link_lost = on_link_lost
         self._listener = listening_socket(wanted)
+        self._file = socket_file(self._listener)
         self.address = local_address(self._listener)
         """Where it listens, with the port that was chosen."""
         self._links: list[ServerLink] = []
         self._accept_again: float | None = None
+        self._accepting_fails = False
         self._stopped = False
         self._closed = False
         self._wake, self._woken = socket.socketpair()
@@ -173,9 +175,10 @@ class Firehose:
         self._links.clear()
         self._shared.seen.clear()
         self._selector.close()
+        if self._file is not None:
+            self._file.remove()
         for sock in (self._listener, self._wake, self._woken):
             sock.close()
-        remove_socket_file(self.address)
 
     def __enter__(self) -> Firehose:
         return self
@@ -220,11 +223,14 @@ class Firehose:
         except (BlockingIOError, ConnectionError):
             return
         except OSError as error:
-            # Out of descriptors or memory: the connection waits, and would wake us without end.
-            _log.warning("cannot accept a connection server: %s", error)
+            # Out of descriptors or memory, or of no use any more: it would wake us without end.
+            if not self._accepting_fails:
+                self._accepting_fails = True
+                _log.warning("cannot accept a connection server: %s", error)
             self._stop_accepting()
             self._accept_again = time.monotonic() + ACCEPT_PAUSE_SECS
             return
+        self._accepting_fails = False
         try:
             sock.setblocking(False)
             set_low_delay(sock)

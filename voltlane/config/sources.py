@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -103,12 +105,16 @@ def _from_flags(flags: Mapping[str, object], mistakes: Mistakes) -> Iterator[_Gi
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     """The file's text and the document in it."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(MOST_BYTES + 1)
+        pipe, data = stat.S_ISFIFO(os.stat(path).st_mode), b""
+        if not pipe:  # opening that would wait for its other end
+            with open(path, "rb") as file:
+                data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError:
         raise ConfigError(f"{str(path)!r}: cannot be read: there is a NUL in the name") from None
+    if pipe:
+        raise ConfigError(f"{path}: cannot be read: it is a pipe, and what comes of one cannot be read again")
     if len(data) > MOST_BYTES:
         raise ConfigError(f"{path}: cannot be read: it is larger than {MOST_BYTES} bytes")
     try:

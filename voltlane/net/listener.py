@@ -1,4 +1,4 @@
-"""Accepting connections: a few each turn, and none for a while when descriptors run out."""
+"""Accepting connections: a few each turn, and none for a while when descriptors run out or nothing else comes of it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ from .sockets import accept
 ACCEPTS_PER_TURN = 64
 FIRST_BACKOFF = 0.1
 LONGEST_BACKOFF = 2.0
-_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""The system has no descriptor or memory for another connection."""
+_OF_ONE = "ECONNABORTED EPROTO EPERM ENETDOWN ENOPROTOOPT EHOSTDOWN ENONET EHOSTUNREACH EOPNOTSUPP ENETUNREACH"
+_ITS_OWN = {getattr(errno, name) for name in _OF_ONE.split() if hasattr(errno, name)}
+"""Errors of one connection, which was gone before we came to it (man 2 accept)."""
 
 
 class Listener(Handler):
     """A listening socket in a reactor. `on_accept(sock, address)` gets each connection, non-blocking, and where it
     comes from; it owns it from then on.
 
-    `on_pause(error, seconds)` is called when the system has no descriptors or memory for another one: connections then
-    wait in the kernel's queue and are tried again after that many seconds.
+    `on_pause(error, seconds)` is called when the system has no descriptors or memory for another one, and when
+    accepting fails otherwise, as for a socket that another process has shut down: connections then wait in the kernel's
+    queue and are tried again after that many seconds.
     """
 
     __slots__ = ("_backoff", "_family", "_going_on", "_held", "_on_accept", "_on_pause", "_reactor", "_sock", "_timer")
@@ -67,6 +72,7 @@ class Listener(Handler):
 
     def _accept(self) -> None:
         self._going_on = False
+        failures = 0
         for _ in range(ACCEPTS_PER_TURN):
             if self._sock is None or self._held:
                 return
@@ -76,10 +82,11 @@ class Listener(Handler):
                 self._reactor.drained(self._sock)
                 return
             except OSError as error:
-                if error.errno in _NO_ROOM:
-                    self._pause(error)
-                    return
-                continue  # that one connection was gone before we came to it (ECONNABORTED and its like)
+                failures += 1
+                if error.errno in _ITS_OWN and failures < ACCEPTS_PER_TURN:
+                    continue
+                self._pause(error)
+                return
             self._backoff = FIRST_BACKOFF
             try:
                 sock.setblocking(False)

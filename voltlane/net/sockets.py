@@ -117,8 +117,9 @@ def _listen(family: int, where: object, dual_stack: bool = False, mode: int | No
 
 def _remove_abandoned(path: str) -> None:
     """Remove the file of a unix socket whose process is gone."""
+    found = _file_at(path)
     try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
+        if found is None or not stat.S_ISSOCK(os.stat(path).st_mode):
             return
     except FileNotFoundError:
         return
@@ -127,7 +128,7 @@ def _remove_abandoned(path: str) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
+            found.remove()  # unless somebody else has just replaced it, too
         except BlockingIOError:
             pass  # its owner is busy, so it has one
 
@@ -142,20 +143,48 @@ def accept(listening: socket.socket, family: int) -> tuple[socket.socket, object
 
 
 def local_address(sock: socket.socket) -> Address:
-    """Where a socket is bound."""
-    if sock.family == socket.AF_UNIX:
-        return Address("unix", "", 0, str(sock.getsockname()))
-    host, port = sock.getsockname()[:2]
-    return Address("tcp", host, port, "")
+    """Where a socket is bound. Of a unix socket with an abstract name the path is `@name`, as everybody shows it."""
+    name = sock.getsockname()
+    if sock.family != socket.AF_UNIX:
+        return Address("tcp", name[0], name[1], "")
+    return Address("unix", "", 0, _shown(name) if isinstance(name, bytes) else name)
 
 
-def remove_socket_file(address: Address) -> None:
-    """Take a unix socket's file away, if it is still there; nothing for TCP."""
-    if address.kind == "unix":
-        try:
-            os.unlink(address.path)
-        except OSError:
-            pass
+def _shown(abstract: bytes) -> str:
+    return abstract.replace(b"\0", b"@").decode("utf-8", "backslashreplace")
+
+
+class SocketFile(NamedTuple):
+    """The file of a unix socket, and which one it is: another server may have the name by now."""
+
+    path: str
+    device: int
+    inode: int
+
+    def remove(self) -> None:
+        """Take it away if it is still this one; never a successor's, nor what else has got the name.
+
+        Only while the socket is open: a closed one's inode may be given to the next file at once.
+        """
+        if _file_at(self.path) == self:
+            try:
+                os.unlink(self.path)
+            except OSError:
+                pass
+
+
+def socket_file(sock: socket.socket) -> SocketFile | None:
+    """The file that a unix socket was bound to just now; None without one: TCP, abstract names."""
+    name = sock.getsockname()
+    return _file_at(name) if sock.family == socket.AF_UNIX and isinstance(name, str) else None
+
+
+def _file_at(path: str) -> SocketFile | None:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return SocketFile(path, status.st_dev, status.st_ino)
 
 
 def set_low_delay(sock: socket.socket) -> None:

@@ -63,6 +63,22 @@ def say_closed(level: int, reason: CloseReason, client_id: int, peer: str, detai
     log.log(level, "%(who)s: %(why)s", fields)
 
 
+class PauseLog:
+    """Lines about one address where accepting fails: each time that the pause until the next attempt is another one,
+    so that what does not pass is not said for ever."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._said = 0.0
+
+    def note(self, error: OSError, wait: float) -> None:
+        """It is tried again after so many seconds."""
+        if wait != self._said:
+            self._said = wait
+            why = error.strerror or str(error)
+            log.warning("cannot accept connections at %s: %s; trying again in %.1f s", self._address, why, wait)
+
+
 class PeerLog:
     """Lines about peers that failed, at most `most` of each reason in a second; the others are told as a number."""
 

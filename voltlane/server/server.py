@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Callable
 from ..address import Address, parse_address, parse_listener
 from ..config import Config
 from ..core.readiness import Event, State
+from ..errors import StartupError
 from ..net.reactor import Reactor
 from ..net.sockets import SocketOptions, raise_descriptor_limit, set_keepalive
 from ..net.wakeup import Wakeup
@@ -58,8 +59,18 @@ class Server(Parts):
 
         Clients may connect from now on, but wait in the kernel's queue until there is a master.
         """
+        try:
+            self._open(list(listening))
+            self.store.begin()
+        except StartupError:
+            self.entrance.close()  # and remove the files of unix sockets
+            if self.admin is not None:
+                self.admin.close()
+            raise
+
+    def _open(self, inherited: list[tuple[str, socket.socket]]) -> None:
         self.entrance.limit_descriptors(raise_descriptor_limit())
-        clients, inherited = self.config.clients, list(listening)
+        clients = self.config.clients
         if inherited:
             self.entrance.adopt(inherited)
             socks = [sock for _, sock in inherited]
@@ -72,7 +83,6 @@ class Server(Parts):
             set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))
         if self.config.admin.address:
             self.admin = self._open_admin()
-        self.store.begin()
 
     @property
     def listen_addresses(self) -> list[Address]:

@@ -20,7 +20,8 @@ LOCK = "lock"
 DRAFT = ".new"
 """What the name of a file ends with until the file is whole."""
 
-_EXTRA = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+_EXTRA = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""The last for what is no file at all: opening a FIFO would wait for its other end."""
 
 
 class StateDirectory:
@@ -29,12 +30,15 @@ class StateDirectory:
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         with self.refusing(self.path):
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
             try:
+                os.makedirs(os.path.dirname(self.path), exist_ok=True)
                 os.mkdir(self.path, 0o700)
             except FileExistsError:
                 pass
-            self._check(self.path, os.stat(self.path), stat.S_IWGRP | stat.S_IWOTH, "writable", "700")
+            status = os.stat(self.path)
+            if not stat.S_ISDIR(status.st_mode):
+                raise StateError(f"{self.path} cannot be used: it is no directory, and general.state_dir needs one")
+            self._check(self.path, status, stat.S_IWGRP | stat.S_IWOTH, "writable", "700")
         self._lock = self._take_lock()
         self._remove_drafts()
 
@@ -44,6 +48,7 @@ class StateDirectory:
         path = self.name(LOCK)
         with self.refusing(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _EXTRA, 0o600)
+        self._take_file(path, descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -83,8 +88,9 @@ class StateDirectory:
                 descriptor = os.open(path, os.O_RDONLY | _EXTRA)
         except FileNotFoundError:
             return None
+        status = self._take_file(path, descriptor)
         try:
-            self._check(path, os.fstat(descriptor), 0o077, "accessible", "600")
+            self._check(path, status, 0o077, "accessible", "600")
         except StateError:
             os.close(descriptor)
             raise
@@ -137,9 +143,18 @@ class StateDirectory:
 
     def _remove_drafts(self) -> None:
         with self.refusing(self.path):
-            for name in os.listdir(self.path):
-                if name.endswith(DRAFT):
-                    os.unlink(self.name(name))
+            drafts = [self.name(name) for name in os.listdir(self.path) if name.endswith(DRAFT)]
+        for draft in drafts:
+            with self.refusing(draft):
+                os.unlink(draft)
+
+    def _take_file(self, path: str, descriptor: int) -> os.stat_result:
+        """What was opened, if it is a file; else it is refused, and closed."""
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise StateError(f"{path} cannot be used: it is no regular file; move it away")
+        return status
 
     def _check(self, path: str, status: os.stat_result, forbidden: int, word: str, wanted: str) -> None:
         if status.st_uid != os.geteuid():

@@ -19,7 +19,8 @@ from voltlane.lanes.entry import entrance
 from voltlane.lanes.entry.entrance import LOOK_SECS, RELIEF_SECS, Entrance
 from voltlane.lanes.fairness.turns import CROWD
 from voltlane.net.reactor import TICK
-from voltlane.net.sockets import next_descriptor
+from voltlane.net.sockets import listening_socket, next_descriptor
+from voltlane.ops.log import log
 from voltlane.reasons import Hold
 
 ANY = parse_address("127.0.0.1:0")
@@ -333,10 +334,32 @@ def test_a_system_that_has_no_room_is_asked_again_after_a_pause(house: House, ca
     house.knock(0, 3)
     house.loop.spin(50)
     assert house.counters.held[Hold.EXHAUSTED] == 1, "and not once a turn"
-    assert "cannot accept connections: Too many open files in system" in caplog.text
+    said = f"cannot accept connections at {house.entrance.addresses[0]}: Too many open files in system; trying again in"
+    assert said in caplog.text
     failing.broken = False
     house.loop.pass_(3)
     house.until_accepted(3)
+
+
+def test_a_socket_that_was_shut_down_elsewhere_is_said_while_the_pauses_grow(
+    house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(log, "propagate", True)
+    house.open(ANY, ANY)
+    first = house.entrance._listeners[0]
+    house.entrance.release(Hold.MASTER)
+    house.loop.spin()
+    with first._sock.dup() as shared:  # type: ignore[union-attr]
+        shared.shutdown(socket.SHUT_RDWR)
+        house.loop.until(lambda: house.counters.held[Hold.FAILING], "the pause")
+        house.loop.pass_(60)
+    assert 25 < house.counters.held[Hold.FAILING] < 40 and Hold.EXHAUSTED not in house.counters.held
+    said = f"cannot accept connections at {house.entrance.addresses[0]}: Invalid argument; trying again in "
+    assert [line[len(said) :] for line in caplog.messages if line.startswith(said)] == [
+        f"{seconds:.1f} s" for seconds in (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
+    ]
+    house.knock(1)
+    house.until_accepted(1)
 
 
 # ---- whom the server itself holds
@@ -392,3 +415,15 @@ def test_closing_takes_the_files_away_once(house: House, tmp_path: Path):
     house.entrance.close()
     assert path.exists(), "it is somebody else's by now"
     house.entrance.release(Hold.MASTER)
+
+
+def test_a_successors_file_stays(house: House, tmp_path: Path):
+    path = tmp_path / "door"
+    house.open(parse_address(f"unix:{path}"))
+    path.unlink()
+    with listening_socket(parse_address(f"unix:{path}")) as successor:
+        house.entrance.close()
+        house.loop.spin()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        assert successor.fileno() > 0

@@ -17,10 +17,10 @@ from ...core.bucket import TokenBucket
 from ...core.counters import Counters
 from ...core.timers import Timer
 from ...errors import StartupError
-from ...net.listener import Listener
+from ...net.listener import NO_ROOM, Listener
 from ...net.reactor import Reactor
-from ...net.sockets import listening_socket, local_address, next_descriptor, remove_socket_file
-from ...ops.log import log
+from ...net.sockets import SocketFile, listening_socket, local_address, next_descriptor, socket_file
+from ...ops.log import PauseLog, log
 from ...reasons import CloseReason, Hold
 from ..lane import Lane
 from ..table import LANES, TCP
@@ -49,7 +49,7 @@ class Entrance:
         self._counters = counters
         self._on_accept = on_accept
         self._listeners: list[Listener] = []
-        self._files: list[Address] = []  # addresses of unix sockets, among others, that are ours to remove
+        self._files: list[SocketFile] = []  # of unix sockets, that are ours to remove
         self._timers: dict[Hold, Timer] = {}  # when to look again at reasons that nobody else takes back
         self._bucket: TokenBucket | None = None
         self.rate = 0.0
@@ -89,14 +89,16 @@ class Entrance:
         socks: list[socket.socket] = []
         try:
             for address in addresses:
-                socks.append(listening_socket(address, mode))
+                sock = listening_socket(address, mode)
+                socks.append(sock)
+                file = socket_file(sock)
+                self._files += [file] if file is not None else []
         except StartupError:
+            self._remove_files()
             for sock in socks:
-                remove_socket_file(local_address(sock))
                 sock.close()
             raise
         self.adopt(zip([address.scheme for address in addresses], socks))
-        self._files = [local_address(sock) for sock in socks]
         return socks
 
     def adopt(self, socks: Iterable[tuple[str, socket.socket]]) -> None:
@@ -104,8 +106,10 @@ class Entrance:
         the entrance from now on."""
         for scheme, sock in socks:
             lane = LANES[scheme or TCP.scheme]
-            self.addresses.append(local_address(sock)._replace(scheme="" if lane is TCP else scheme))
-            listener = Listener(self._reactor, sock, partial(self._let_in, lane), self._on_pause)
+            address = local_address(sock)._replace(scheme="" if lane is TCP else scheme)
+            self.addresses.append(address)
+            pauses = partial(self._on_pause, PauseLog(str(address)))
+            listener = Listener(self._reactor, sock, partial(self._let_in, lane), pauses)
             listener.hold(bool(self.holds))
             self._listeners.append(listener)
 
@@ -116,15 +120,18 @@ class Entrance:
 
     def close(self) -> None:
         """Listen no more."""
+        self._remove_files()
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.close(CloseReason.SHUTDOWN)
-        files, self._files = self._files, []
-        for address in files:
-            remove_socket_file(address)
         for timer in self._timers.values():
             self._reactor.cancel(timer)
         self._timers.clear()
+
+    def _remove_files(self) -> None:
+        files, self._files = self._files, []
+        for file in files:
+            file.remove()
 
     # ---- held
 
@@ -191,7 +198,7 @@ class Entrance:
     def _later(self, reason: Hold, seconds: float, look: Callable[[float], None]) -> None:
         self._timers[reason] = self._reactor.call_later(seconds, look)
 
-    def _on_pause(self, error: OSError, wait: float) -> None:
+    def _on_pause(self, pauses: PauseLog, error: OSError, wait: float) -> None:
         """A listening socket has paused by itself."""
-        self._counters.held[Hold.EXHAUSTED] += 1
-        log.warning("cannot accept connections: %s; trying again in %.1f s", error.strerror, wait)
+        self._counters.held[Hold.EXHAUSTED if error.errno in NO_ROOM else Hold.FAILING] += 1
+        pauses.note(error, wait)
