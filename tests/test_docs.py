@@ -124,6 +124,7 @@ NUMBERS = [
     (OPERATIONS, "some 16 hundredths", "server.farewell.Step.READING.value", 0.16),
     (OPERATIONS, "the last tenth", "server.farewell.Step.HEARD.value", 0.1),
     (OPERATIONS, "20 a second of each reason", "ops.log.PeerLog.__init__.__defaults__", (20,)),
+    (OPERATIONS, "two seconds later one by itself", "ops.unwritten.TRY_SECS", 2.0),
     (OPERATIONS, "asks for 4096", "net.sockets.BACKLOG", 4096),
     (OPERATIONS, "(128 bytes during the handshake)", "wire.v2.MAX_HANDSHAKE_FRAME", 128),
     (OPERATIONS, "Past four fifths", "core.budget.NEAR", 0.8),
