@@ -108,6 +108,16 @@ def test_a_file_that_has_got_the_name_is_left_alone(tmp_path: Path, what: str):
         assert os.path.lexists(path)
 
 
+def test_a_socket_that_cannot_be_made_ready_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    with pytest.raises(StartupError, match="Operation not permitted"):
+        listening_socket(parse_address(f"unix:{tmp_path}/listen"), 0o600)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_there_is_no_file_for_tcp_and_for_abstract_names():
     with listening_socket(parse_address("127.0.0.1:0")) as sock:
         assert socket_file(sock) is None

@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from voltlane.config import LOG_LEVELS, General
-from voltlane.ops.log import LEVELS, PeerLog, log, setup
+from voltlane.net.listener import LONGEST_BACKOFF
+from voltlane.ops.log import LEVELS, PauseLog, PeerLog, log, setup
 from voltlane.reasons import CloseReason
 
 BAD, SHORT = CloseReason.BAD_PROOF, CloseReason.MALFORMED_TAG
@@ -54,6 +55,17 @@ def test_and_at_the_end(lines: pytest.LogCaptureFixture) -> None:
     peers.sum_up()
     peers.sum_up()
     assert lines.messages[1:] == [f"1 more: {BAD.value}"]
+
+
+def test_a_pause_is_said_while_it_grows_and_each_time_that_it_begins(lines: pytest.LogCaptureFixture) -> None:
+    pauses = PauseLog("*:1")
+    waits = [0.1, 0.2, LONGEST_BACKOFF, LONGEST_BACKOFF, LONGEST_BACKOFF, 0.1, 0.1, LONGEST_BACKOFF]
+    for wait in waits:
+        pauses.note(OSError(24, "Too many open files"), wait)
+    assert lines.messages == [
+        f"cannot accept connections at *:1: Too many open files; trying again in {wait:.1f} s"
+        for wait in (0.1, 0.2, 2.0, 0.1, 0.1, 2.0)
+    ]
 
 
 def test_every_level_of_the_configuration_has_its_number() -> None:

@@ -12,6 +12,7 @@ import os
 import select
 import shlex
 import shutil
+import stat
 import sys
 from typing import TextIO
 
@@ -20,8 +21,6 @@ from ..net.deadlines import deadline_after, remaining
 PATIENCE = 1.0
 """Seconds that a message waits for a reader who takes nothing. What was asked for waits as long as it takes."""
 _PIECE = 65536
-_LEFT = {errno.EPIPE, errno.EIO}
-"""Whoever read it is gone: the process, or the terminal."""
 
 
 class OutputError(Exception):
@@ -29,8 +28,8 @@ class OutputError(Exception):
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"standard output cannot be written: {reason(error)}")
-        self.reader_left = error.errno in _LEFT
-        """Nobody wants the rest, which is no error: `voltlane … | head`."""
+        self.reader_left = isinstance(error, ConnectionError) or (error.errno == errno.EIO and _is_device(sys.stdout))
+        """Nobody wants the rest, which is no error: `voltlane … | head`, or the terminal is gone."""
 
 
 def settle() -> None:
@@ -75,6 +74,10 @@ def _try_line(stream: TextIO, text: str, patience: float) -> None:
         _write(stream, _encoded(stream, text + "\n"), patience)
     except OSError:
         pass
+
+
+def _is_device(stream: TextIO) -> bool:
+    return stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
 
 
 def _encoded(stream: TextIO, text: str) -> bytes:

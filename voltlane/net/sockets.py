@@ -110,6 +110,9 @@ def _listen(family: int, where: object, dual_stack: bool = False, mode: int | No
         sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError:
+        file = socket_file(sock)
+        if file is not None:
+            file.remove()
         sock.close()
         raise
     return sock

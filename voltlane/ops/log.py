@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 
 from ..config import General
+from ..net.listener import LONGEST_BACKOFF
 from ..reasons import CloseReason
 from .bounds import BoundedHandler
 from .formats import JsonLines, TextLines
@@ -64,7 +65,7 @@ def say_closed(level: int, reason: CloseReason, client_id: int, peer: str, detai
 
 
 class PauseLog:
-    """Lines about one address where accepting fails: each time that the pause until the next attempt is another one,
+    """Lines about one address where accepting fails: while the pauses until the next attempt grow, and then no more,
     so that what does not pass is not said for ever."""
 
     def __init__(self, address: str) -> None:
@@ -73,8 +74,8 @@ class PauseLog:
 
     def note(self, error: OSError, wait: float) -> None:
         """It is tried again after so many seconds."""
-        if wait != self._said:
-            self._said = wait
+        told, self._said = self._said, wait
+        if wait < LONGEST_BACKOFF or told != wait:
             why = error.strerror or str(error)
             log.warning("cannot accept connections at %s: %s; trying again in %.1f s", self._address, why, wait)
 
