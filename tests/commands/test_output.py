@@ -154,7 +154,7 @@ def small_pipe(blocking: bool) -> Iterator[tuple[int, int]]:
     os.close(reading)
 
 
-def test_head_ends_what_it_has_had_enough_of(tmp_path: Path) -> None:
+def test_head_ends_what_it_has_had_enough_of() -> None:
     with FakeServer() as server:
 
         def chatter() -> None:
@@ -165,9 +165,14 @@ def test_head_ends_what_it_has_had_enough_of(tmp_path: Path) -> None:
 
         talking = threading.Thread(target=chatter, daemon=True)
         talking.start()
-        ran = shell(f"sleep 20 | {VOLTLANE} connect {server.address} | head -n 3 & wait $!; kill %1 2>&-", tmp_path)
-        assert ran.stdout == ("x" * 1000 + "\n") * 3
-        assert ran.stderr.count("\n") == 1 and "as client" in ran.stderr
+        pipe = subprocess.PIPE
+        command = ["bash", "-c", f"set -o pipefail; {VOLTLANE} connect {server.address} | head -n 3"]
+        with subprocess.Popen(command, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe) as process:
+            assert process.stdout is not None and process.stderr is not None
+            assert process.stdout.read() == (b"x" * 1000 + b"\n") * 3
+            assert process.wait(TIMEOUT) == 0, "though its input has not ended"
+            said = process.stderr.read()
+        assert said.count(b"\n") == 1 and b"as client" in said
 
 
 @pytest.mark.parametrize("output", [name for name in OUTPUTS if name != "no reader"])

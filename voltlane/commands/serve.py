@@ -72,13 +72,10 @@ def start(settings: Config) -> Server:
     from ..ops.unwritten import Unwritten
     from ..server import Server
 
-    def relog(config: Config) -> None:
-        setup(config.general)
-
     handler = setup(settings.general)
     server = Server(settings)
     Unwritten(handler, server.reactor, server.on_unwritten)
-    server.on_apply.append(relog)
+    server.on_apply.append(lambda config: setup(config.general))
     server.start(inherited_sockets(os.environ))
     return server
 

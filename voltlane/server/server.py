@@ -42,7 +42,7 @@ class Server(Parts):
         super().__init__(config, key, reactor)
         self.source: Callable[[], Config] | None = None
         """Where to load the settings from again (SIGHUP). Raises ConfigError."""
-        self.on_apply: list[Callable[[Config], None]] = []
+        self.on_apply: list[Callable[[Config], object]] = []
         """Who else goes by settings that may change. Whoever raises refuses them for everybody."""
         self.on_reload: list[Callable[[bool], None]] = []
         """Called with True before the settings are loaded again, and with False behind it, whatever came of that."""
