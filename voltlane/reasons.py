@@ -62,6 +62,19 @@ BY_PEER = {CloseReason.PEER_CLOSED, CloseReason.PEER_LOST}
 LOSSES = {CloseReason.PEER_LOST, CloseReason.WRITE_STALLED}
 """Ends that say nothing of what the peer has sent itself: it may be there, and may be read."""
 
+REFUSALS = {
+    CloseReason.UNSUPPORTED_VERSION,
+    CloseReason.BAD_PUBLIC_KEY,
+    CloseReason.MEMORY_REFUSED,
+    CloseReason.NO_IDS,
+    CloseReason.UNKNOWN_SESSION,
+    CloseReason.SESSION_ENDED,
+    CloseReason.BAD_PROOF,
+    CloseReason.REFLECTED_PROOF,
+}
+"""What a handshake is answered with by closing in order: no. Nothing else may look like that, since a client gives up a
+session that it is refused (SPEC 5.3)."""
+
 ORDINARY = {
     CloseReason.PEER_CLOSED,
     CloseReason.PEER_LOST,

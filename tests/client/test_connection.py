@@ -649,6 +649,48 @@ def test_a_server_that_closes_instead_of_answering_refuses(server, connection, p
         connection.reconnect()
 
 
+@pytest.mark.parametrize("step", ["challenge", "ping"])
+def test_one_end_in_order_is_not_believed(server, connection, peer, step):
+    """What is between us may have made it of a reset, and over a unix socket there is no other."""
+
+    def shut_once(sock):
+        del server.before[step]
+        shut(sock)
+
+    peer.cut()
+    server.before[step] = shut_once
+    connection.reconnect()
+    again = server.accept()
+    again.send(b"on we go")
+    assert again.resumed and connection.recv(5) == b"on we go"
+
+
+@pytest.mark.parametrize("cut", [1, 4, 20])
+def test_an_end_within_a_packet_is_no_refusal(server, connection, peer, cut):
+    def cut_short(sock):
+        sock.sendall(frame(packets.encode(packets.Challenge(bytes(72))))[:cut])
+        shut(sock)
+
+    peer.cut()
+    server.before["challenge"] = cut_short
+    with pytest.raises(ConnectionLost) as caught:
+        connection.reconnect()
+    assert type(caught.value) is ConnectionLost
+
+
+def test_an_outage_behind_the_first_end_is_an_outage(server, connection, peer):
+    def shut_and_stop(sock):
+        threading.Thread(target=server.stop_listening).start()
+        wait_until(lambda: not server._threads[0].is_alive(), "nobody listens")
+        shut(sock)
+
+    peer.cut()
+    server.before["challenge"] = shut_and_stop
+    with pytest.raises(ConnectionLost, match="cannot connect") as caught:
+        connection.reconnect()
+    assert type(caught.value) is ConnectionLost
+
+
 def test_a_challenge_not_made_with_our_key_is_a_lost_session(server, connection, peer):
     peer.cut()
     server.sessions[peer.client_id] = bytes(32)

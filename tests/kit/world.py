@@ -58,17 +58,21 @@ class Peer:
 
     def __init__(self, world: World, send_buffer: int = SEND_BUFFER) -> None:
         self.world = world
-        self.theirs, self.sock = socket.socketpair()
+        self.theirs, self.sock = self.pair()
         self.theirs.setblocking(False)
         self.sock.setblocking(False)
         self.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         self.reading = True
-        self.ended = False
-        """The server has closed, and everything it had written is read."""
+        self.ended = self.was_reset = False
+        """The server has closed, and everything it had written is read; and whether that was a reset."""
         self._sending = b""
         self._boundaries: list[tuple[int, Callable[[], object]]] = []
         self._accepted = 0
         self.closed = False
+
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        """The server's end and ours, connected."""
+        return socket.socketpair()
 
     def write(self, chunk: bytes, when_whole: Callable[[], object] = lambda: None) -> None:
         """Send, as fast as the server reads; `when_whole` is called once the kernel has all of it."""
@@ -116,7 +120,7 @@ class Peer:
             except BlockingIOError:
                 break
             except ConnectionResetError:
-                received = b""
+                received, self.was_reset = b"", True
             if not received:
                 self.ended = True
                 break
@@ -185,8 +189,12 @@ class Client(Peer):
         self.say(ProtocolVersion(2), ClientId(self.id) if self.resumes else PubKey(CLIENT_KEY.public))
 
     def prove(self) -> None:
+        self.say(self.proof(), Ping())
+
+    def proof(self) -> ChallengeResponse:
+        """The challenge, sealed anew."""
         key = self.world.key
-        self.say(ChallengeResponse(seal(key, open_sealed(key, self.challenge))), Ping())
+        return ChallengeResponse(seal(key, open_sealed(key, self.challenge)))
 
     def on_frame(self, payload: bytes) -> None:
         if self.ready:

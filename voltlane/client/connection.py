@@ -30,6 +30,10 @@ from .link import Link, connect
 PACKET_LIMIT = MAX_TAGGED - TAG_SIZE
 """Bytes of the largest packet either way: tagged, it just fits into what backends accept."""
 
+_ASKED = 2
+"""How often a server closes in order, instead of going on with a resume, until that is believed to be its answer:
+something between us may have made an end in order of a reset, and a unix socket has no other end."""
+
 _P = TypeVar("_P", bound=packets.Packet)
 
 
@@ -99,15 +103,21 @@ class Connection:
         Whole packets received before come out of `recv` first; half a packet is dropped, the server sends it again.
         A connection that is still well is given up first, and nothing on it is lost.
 
-        Raises SessionLost (the server does not know the session any more, or refuses: make a new Connection; also after
-        `close`), ServerKeyChanged (no proof was sent), ConnectionLost otherwise (try again), ProtocolError (whoever
-        answers does not speak the protocol).
+        Raises SessionLost (the server does not know the session any more, or refuses, twice: make a new Connection;
+        also after `close`), ServerKeyChanged (no proof was sent), ConnectionLost otherwise (try again), ProtocolError
+        (whoever answers does not speak the protocol).
         """
         self._refuse_closed()
         self._earlier.extend(self._link.give_up())
         deadline = deadline_after(self.timeout if timeout is None else timeout)
-        with self._connected(deadline) as link:
-            _resume(link, self.client_id, self._session_key, self.server_key, deadline)
+        for _ in range(_ASKED):
+            with self._connected(deadline) as link:
+                resumed = _resume(link, self.client_id, self._session_key, self.server_key, deadline)
+            if resumed:
+                break
+            link.close()
+        else:
+            raise SessionLost(f"the server does not resume client {self.client_id}")
         self._link = link
         if self._closed:  # by another thread, meanwhile
             link.close()
@@ -178,10 +188,10 @@ def _begin(link: Link, key: crypto.KeyPair, pinned: bytes | None, deadline: Dead
     return _receive(link, packets.ClientId, deadline).client_id, server_key
 
 
-def _resume(link: Link, client_id: int, key: bytes, pinned: bytes, deadline: Deadline) -> None:
-    """Take an existing session over to this link."""
+def _resume(link: Link, client_id: int, key: bytes, pinned: bytes, deadline: Deadline) -> bool:
+    """Take an existing session over to this link. False: the server has closed in order, which is how it refuses."""
     _send(link, packets.ProtocolVersion(packets.VERSION))
-    # Waited for before the id is sent: so an end of the stream before it is an outage, and one behind it a refusal.
+    # Who closes before that is no server that has heard of our session.
     _server_key(link, pinned, deadline)
     try:
         _send(link, packets.ClientId(client_id))
@@ -190,9 +200,10 @@ def _resume(link: Link, client_id: int, key: bytes, pinned: bytes, deadline: Dea
         _send(link, packets.ChallengeResponse(crypto.seal(key, challenge)), packets.Ping())
         _receive(link, packets.Ping, deadline)
     except EOFError:
-        raise SessionLost(f"the server does not resume client {client_id}") from None
+        return False
     except BadProof:
         raise SessionLost(f"the server's challenge for client {client_id} is not made with our key") from None
+    return True
 
 
 def _server_key(link: Link, pinned: bytes | None, deadline: Deadline) -> bytes:
@@ -208,11 +219,15 @@ def _send(link: Link, *those: packets.Packet) -> None:
 
 
 def _receive(link: Link, kind: type[_P], deadline: Deadline) -> _P:
-    """The next handshake packet, which must be of that kind. Raises ProtocolError, and as `Link.recv_exactly`."""
+    """The next handshake packet, which must be of that kind. Raises ProtocolError, and as `Link.recv_exactly`; EOFError
+    only for an end in front of the packet, as within one nobody ends on purpose."""
     (size,) = PREFIX.unpack(link.recv_exactly(PREFIX_SIZE, deadline))
     if size > packets.MAX_HANDSHAKE_FRAME:
         raise FrameTooLarge(size, packets.MAX_HANDSHAKE_FRAME)
-    packet = packets.decode(link.recv_exactly(size, deadline))
+    try:
+        packet = packets.decode(link.recv_exactly(size, deadline))
+    except EOFError:
+        raise ConnectionLost("the connection ended within a packet of the handshake") from None
     if not isinstance(packet, kind):
         raise UnexpectedPacket(f"{type(packet).__name__} came where {kind.__name__} has its place")
     return packet

@@ -141,13 +141,14 @@ class Link:
     def recv_exactly(self, size: int, deadline: Deadline) -> bytes:
         """So many bytes and not one more, for the handshake: what stands behind it is left for recv_frame.
 
-        Raises EOFError when the server closes its side before, TimeoutError (what was read is gone), ConnectionLost.
+        Raises EOFError when the server closes its side before the first of them, TimeoutError (what was read is gone),
+        ConnectionLost.
         """
         data = b""
         while len(data) < size:
             chunk = self._recv(size - len(data), deadline)
             if not chunk:
-                raise EOFError("the server closed the connection")
+                raise ConnectionLost("the server closed the connection") if data else EOFError("nothing more comes")
             data += chunk
         return data
 

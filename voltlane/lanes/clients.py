@@ -12,7 +12,7 @@ from .coded import CodedConnection
 from .connection import ClientConnection
 from .entry.arrival import Arrival
 from .fairness.pressure import PressureLimits
-from .fairness.turns import ENDING, LOUD
+from .fairness.turns import ENDING, LOUD, UNANSWERED
 from .framing import Framing
 from .shared import Shared
 from .table import DATA_PATHS
@@ -42,7 +42,7 @@ class Clients(Shared):
         (self.counters.resume_secs if handshake.session else self.counters.handshake_secs).observe(waited)
         kind = DATA_PATHS.get((framing.name, protocol), CodedConnection)
         connection = kind(self, sock, arrival.peer, arrival.source, since, framing)
-        connection.flags |= arrival.flags & (LOUD | ENDING)
+        connection.flags |= arrival.flags & (LOUD | ENDING | UNANSWERED)
         self.reactor.guard(connection, connection.begin, handshake, arrival.unsent, rest)
 
     @property

@@ -16,7 +16,7 @@ from ..core.outbox import Chunk
 from ..reasons import CloseReason
 from ..wire.tagged import TAG_SIZE
 from .connection import ClientConnection
-from .fairness.turns import BUSY, FIRST_QUANTUM, LOUD, RETIRED
+from .fairness.turns import BUSY, FIRST_QUANTUM, LOUD, RETIRED, UNANSWERED
 from .framing import Framing
 from .partial import Gathered
 from .shared import Shared
@@ -142,7 +142,7 @@ class CodedConnection(ClientConnection):
         super().on_closed(sock, reason, detail)
 
     def _take_leave(self, sock: socket.socket, reason: CloseReason) -> None:
-        words = self._framing.farewell(reason)
+        words = b"" if self.flags & UNANSWERED else self._framing.farewell(reason)
         if words and (self.outbox is None or not self.outbox.within_frame):
             with suppress(OSError):  # it does not read, or is gone, or was told before
                 sock.send(words)

@@ -18,6 +18,7 @@ from ..core.session import Session, State
 from ..core.timers import Timer
 from ..errors import ProtocolError
 from ..net.poller import HANGUP, WRITE
+from ..net.sockets import half_close, reset_on_close, throw_away
 from ..net.stream import Stream
 from ..reasons import LOSSES, CloseReason
 from ..wire.batch import retag
@@ -25,7 +26,18 @@ from ..wire.framing import PREFIX_SIZE, next_frame
 from ..wire.tagged import HEADER, TAG_SIZE
 from .fairness.client import Client
 from .fairness.sampler import ClientQuality
-from .fairness.turns import BUSY, ENDING, FIRST_QUANTUM, LOUD, METERED, PARKED, QUANTUM, RETIRED, THROTTLED
+from .fairness.turns import (
+    BUSY,
+    ENDING,
+    FIRST_QUANTUM,
+    LOUD,
+    METERED,
+    PARKED,
+    QUANTUM,
+    RETIRED,
+    THROTTLED,
+    UNANSWERED,
+)
 from .framing import Framing
 from .partial import Partial
 from .shared import Shared
@@ -97,6 +109,10 @@ class ClientConnection(Stream):
             if session.link is not None:
                 shared.meters.inherit(cast(Client, session.link), self)
             shared.hub.resume(session, self, answer)
+        if self.flags & UNANSWERED:  # no more: from now on its connection ends as it may
+            self.flags &= ~UNANSWERED
+            if self.sock is not None and not shared.resets:
+                reset_on_close(self.sock, False)
         if self.sock is not None:
             shared.log.here(session.id, self.peer, not new)
         before = 0 if self.meter is None else shared.trunk.pushed
@@ -239,16 +255,16 @@ class ClientConnection(Stream):
 
     def read_out(self) -> None:
         """Pass on what the socket has already received, at the client's cost. Closes nothing."""
-        trunk, left = self.shared.trunk, MOST_READ_OUT
+        trunk, meter, left = self.shared.trunk, self.meter, MOST_READ_OUT
         self.flags |= BUSY
         try:
             while self.sock is not None and left > 0:
-                before = trunk.pushed
+                before = 0 if meter is None else trunk.pushed
                 received = self.receive(QUANTUM)
                 if received <= 0:
                     break
-                if self.meter is not None:  # it does not matter here how long it would have to wait
-                    self.meter.charge(trunk.pushed - before, received, self.reactor.now)
+                if meter is not None:  # it does not matter here how long it would have to wait
+                    meter.charge(trunk.pushed - before, received, self.reactor.now)
                 left -= max(received, FIRST_QUANTUM)  # whoever goes on sending a little holds up everybody
         except (OSError, ProtocolError):
             pass
@@ -298,9 +314,12 @@ class ClientConnection(Stream):
         except OSError:
             pass  # its peer is gone
 
-    def on_discarded(self, size: int) -> None:
-        """See Stream."""
-        self.shared.counters.bytes_discarded += size
+    def say_end(self, sock: socket.socket, reason: CloseReason) -> None:
+        """See Stream. A connection that is closed before its client has an answer is reset (see Newcomer); one that was
+        taken over has been told, and read to its end."""
+        if not self.flags & UNANSWERED:
+            thrown_away = throw_away(sock) if reason is CloseReason.TAKEN_OVER else half_close(sock)
+            self.shared.counters.bytes_discarded += thrown_away
 
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
         """Count it, say it, and leave the session to wait for the client."""

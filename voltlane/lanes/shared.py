@@ -25,7 +25,7 @@ QUIET = 1024
 
 
 class Shared:
-    """One server's. `on_crowd` as for Turns."""
+    """One server's. `resets`: whether every connection is reset when it is closed. `on_crowd` as for Turns."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Shared:
         pressure: PressureLimits,
         meter: MeterLimits,
         budget: Budget,
+        resets: bool,
         on_crowd: Callable[[bool], None],
     ) -> None:
         self.reactor = reactor
@@ -46,6 +47,7 @@ class Shared:
         self.counters = counters
         self.log = log
         self.budget = budget
+        self.resets = resets
         # Room for a tag, the kept part of a small frame, and a quantum read behind it.
         self.scratch = receive_buffer(TAG_SIZE + SMALL + QUANTUM)
         self.view = memoryview(self.scratch)

@@ -34,7 +34,7 @@ _UNSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if sys.platf
 """Not every Python names it (PyPy)."""
 _DRAIN_READS = 64
 _DEFERRED_SECS = 1
-_NO_LINGER = struct.pack("ii", 1, 0)
+_NO_LINGER, _LINGER = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 _DRAIN_BYTES = 1 << 16
 
 
@@ -237,7 +237,7 @@ class SocketOptions(NamedTuple):
             if sock.family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, self.ttl)
         if self.linger_secs == 0:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         elif self.linger_secs > 0 and hasattr(socket, "TCP_LINGER2"):
             # SO_LINGER with a time would make close() wait, and the whole loop with it.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, self.linger_secs)
@@ -292,10 +292,13 @@ def throw_away(sock: socket.socket) -> int:
     return thrown_away
 
 
-def reset_on_close(sock: socket.socket) -> None:
-    """Let closing it throw everything away, at both ends: no buffer and no TIME_WAIT remains."""
+def reset_on_close(sock: socket.socket, reset: bool = True) -> None:
+    """Let closing it throw everything away, at both ends: no buffer and no TIME_WAIT remains. False takes that back.
+
+    It holds for a process that is killed as well. A unix socket knows no reset: its peer sees an end.
+    """
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER if reset else _LINGER)
     except OSError:
         pass
 

@@ -14,7 +14,7 @@ from ..core.outbox import MOST_VIEWS, Chunk, Outbox
 from ..reasons import BY_PEER, CloseReason
 from .poller import WRITE
 from .reactor import Handler, Reactor
-from .sockets import half_close, throw_away
+from .sockets import half_close
 
 WRITE_QUANTUM = 1 << 20
 """Bytes written to one stream before the others have their turn."""
@@ -55,8 +55,9 @@ class Stream(Handler):
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
         """The stream is closed; its socket stays open until the turn ends, the outbox is as it was."""
 
-    def on_discarded(self, size: int) -> None:
-        """So many bytes were received, and nobody is going to see them."""
+    def say_end(self, sock: socket.socket, reason: CloseReason) -> None:
+        """The stream is closed, and not by its peer: tell it that nothing more comes."""
+        half_close(sock)
 
     # ---- called by the reactor
 
@@ -176,13 +177,8 @@ class Stream(Handler):
         if sock is not None:
             self.reactor.remove(sock)
             self.on_closed(sock, reason, detail)
-            thrown_away = 0
-            if reason is CloseReason.TAKEN_OVER:  # the peer was told, and heard to its end
-                thrown_away = throw_away(sock)
-            elif reason not in BY_PEER:
-                thrown_away = half_close(sock)
-            if thrown_away:
-                self.on_discarded(thrown_away)
+            if reason not in BY_PEER:
+                self.say_end(sock, reason)
 
 
 def _send_views(sock: socket.socket, views: Sequence[Chunk | memoryview]) -> int:

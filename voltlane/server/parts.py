@@ -92,6 +92,7 @@ class Parts:
             PressureLimits.of(clients),
             MeterLimits.of(clients),
             self.budget,
+            config.socket.linger_secs == 0,
             self._on_crowd,
         )
         QuietReads(self.clients)

@@ -21,7 +21,7 @@ from ...net.reactor import Handler, Reactor
 from ...net.sockets import half_close, reset_on_close
 from ...reasons import BY_PEER, CloseReason
 from ..connection_log import ConnectionLog
-from ..fairness.turns import ENDING, LOUD, Turns
+from ..fairness.turns import ENDING, LOUD, UNANSWERED, Turns
 from ..framing import Framing
 from ..lane import Lane
 from .handshake import HandshakeStage
@@ -31,6 +31,9 @@ OnSession = Callable[["Arrival", Handshake, str, Framing, bytes], None]
 """Gets whose handshake is done: the reactor still calls the arrival for its socket, which is to be handed over. Then
 the handshake, the protocol's name, the framing, and what was read behind the handshake."""
 
+_UNREAD = {*BY_PEER, CloseReason.HANDSHAKE_TIMEOUT, CloseReason.SHUTDOWN}
+"""Ends behind which nobody reads what has come: if there is something, the system resets the connection, and nobody
+takes that for an answer to it."""
 _NOWHERE = Stage()
 """Where a connection is before its first stage."""
 
@@ -242,6 +245,13 @@ class Arrival(Handler):
         assert self.sock is not None
         self.sock.recv(size)
 
+    def reset_unanswered(self) -> None:
+        """See Newcomer."""
+        if not self.flags & UNANSWERED:
+            assert self.sock is not None
+            self.flags |= UNANSWERED
+            reset_on_close(self.sock)
+
     def say(self, words: bytes) -> None:
         """See Newcomer."""
         self.unsent += words
@@ -281,11 +291,15 @@ class Arrival(Handler):
         arrivals.log.closed(reason, 0, self.peer, detail or ("" if self.named else "before its PROXY header"))
         if self.source is not None:
             self.source.left(reason, False, lifetime, now)
+        unanswered = bool(self.flags & UNANSWERED)
+        if not self.named or (unanswered and not self.stage.in_order(reason)):
+            reset_on_close(sock)
+            return
+        if unanswered:
+            reset_on_close(sock, False)
         words = self.stage.farewell(reason)
         if words and not self.unsent:
             with suppress(OSError):  # it does not read, or is gone
                 sock.send(words)
-        if not self.named:
-            reset_on_close(sock)
-        elif reason not in BY_PEER:
+        if reason not in _UNREAD:
             half_close(sock)

@@ -6,7 +6,7 @@ from typing import Any, Callable, Protocol
 
 from ...core.protocols.handshake import Handshake, HandshakeContext
 from ...core.protocols.table import LARGEST, protocol_of
-from ...reasons import CloseReason
+from ...reasons import REFUSALS, CloseReason
 from ...wire.framing import PREFIX_SIZE, next_frame
 from ..framing import Framing
 from .stage import Newcomer, Stage
@@ -46,6 +46,10 @@ class HandshakeStage(Stage):
     def waits_for(self) -> str:
         """See Stage."""
         return "a first message" if self._handshake is None else self._handshake.waits_for
+
+    def in_order(self, reason: CloseReason) -> bool:
+        """See Stage: a client that resumes takes an end in order for a refusal, and gives its session up."""
+        return reason in REFUSALS or self._framing.ended
 
     def farewell(self, reason: CloseReason) -> bytes:
         """See Stage."""
@@ -88,6 +92,7 @@ class HandshakeStage(Stage):
             if handshake is not None and handshake.costly and not was_costly:
                 host.key_agreed()
             if answers and not done:
+                newcomer.reset_unanswered()  # before it knows that it is talking to us
                 newcomer.say(answers)  # where it is done, they go out with the session's first packet
         if handshake is not None and done:
             newcomer.unsent += answers

@@ -40,6 +40,9 @@ class Newcomer(Protocol):
     def skip(self, size: int) -> None:
         """Take so many bytes, which were seen there, out of the socket."""
 
+    def reset_unanswered(self) -> None:
+        """From now on the end of this connection is a reset, that of the process included, but for a refusal."""
+
     def say(self, words: bytes) -> None:
         """Send bytes of the wire, now or when there is room."""
 
@@ -70,6 +73,10 @@ class Stage:
         """
         raise NotImplementedError
 
+    def in_order(self, reason: CloseReason) -> bool:
+        """Whether a connection that was to be reset ends in order, closed for this reason: it is refused."""
+        return True
+
     def farewell(self, reason: CloseReason) -> bytes:
-        """Bytes of the wire to end with, for whatever reason; left out while something is unsent."""
+        """Bytes of the wire to end with in order; left out while something is unsent."""
         return b""

@@ -32,11 +32,12 @@ CROWD = 256
 """Handshakes in line from which on no new connections are accepted, until half of them have had their turn. Whoever
 waits in the kernel's queue meanwhile is not running out of time; an accepted connection is."""
 
-QUEUED, LOUD, PARKED, ENDING, METERED, THROTTLED, BUSY, RETIRED = 1, 2, 4, 8, 16, 32, 64, 128
+QUEUED, LOUD, PARKED, ENDING, METERED, THROTTLED, BUSY, RETIRED, UNANSWERED = 1, 2, 4, 8, 16, 32, 64, 128, 256
 """Flags of a reader: it stands in line; it filled its last read; it is not read until it has read itself; an end was
 announced behind what there is to read, and will not be again; its reads are counted; it is not read until its rate
-allows for what it has sent; what it sent is being passed on, and nothing else is to be read in between; it
-is only read any more, and its session waits for the client to come back."""
+allows for what it has sent; what it sent is being passed on, and nothing else is to be read in between; it is only read
+any more, and its session waits for the client to come back; it has begun a handshake and has no answer, so that its
+socket is reset if it closes."""
 
 
 class Reader(Guarded, Protocol):
