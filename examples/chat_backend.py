@@ -55,6 +55,7 @@ class Chat(Handler):
         self.tell(f"* {self.name_of(member)} is back", but=member)
 
     def on_link_lost(self, link):
+        # All it had have failed before this, but for those who had come back by another one first.
         for member in [member for member in self.names if member[0] is link]:
             del self.names[member]
 

@@ -18,6 +18,7 @@ from kit.program import Program, environment
 from kit.wait import wait_until
 
 from voltlane import cli, server
+from voltlane.client import Connection
 from voltlane.config import SETTINGS, Setting, load
 from voltlane.reasons import AdminEnd, CloseReason, EndReason, Hold, Symbol
 
@@ -326,6 +327,36 @@ def test_the_backend_and_the_client_of_the_readme_work(tmp_path: Path):
         finally:
             running.kill()
             running.communicate(timeout=TIMEOUT)
+
+
+def test_the_backend_of_the_readme_is_told_of_every_client_of_a_server_that_begins_anew(tmp_path: Path):
+    """Without `general.state_dir` there is nobody left to say that those clients are gone."""
+    backend = snippet("# backend.py").replace("127.0.0.1:42001", f"unix:{tmp_path}/master")
+    (tmp_path / "backend.py").write_text(backend, encoding="utf-8")
+    serve = ("serve", "--listen", f"unix:{tmp_path}/clients", "--master", f"unix:{tmp_path}/master")
+    said = tmp_path / "said"
+
+    def talk(serving: Program) -> int:
+        """A client that is answered, and still there when the server is killed. Its id."""
+        serving.wait_err("clients connect to")
+        with Connection(f"unix:{tmp_path}/clients") as connection:
+            connection.send(b"hello")
+            assert connection.recv(TIMEOUT) == b"HELLO"
+            serving.process.kill()
+            serving.process.wait(TIMEOUT)
+            return connection.client_id
+
+    with open(said, "wb") as file:
+        running = subprocess.Popen([sys.executable, "backend.py"], cwd=tmp_path, env=environment(), stdout=file)
+    try:
+        told = b""
+        for _ in range(2):
+            with Program(*serve, cwd=tmp_path) as serving:
+                told += b"client %d is gone: connection server lost\n" % talk(serving)
+                wait_until(lambda: said.read_bytes() == told, "the backend to hear of the end")  # noqa: B023
+    finally:
+        running.terminate()
+        running.wait(TIMEOUT)
 
 
 def test_the_embedded_server_of_the_readme_listens(tmp_path: Path):

@@ -12,7 +12,7 @@ import time
 import pytest
 from kit.wait import wait_until
 
-from voltlane.backend import PACKET_LIMIT, Firehose, Flag, Handler
+from voltlane.backend import LINK_LOST, PACKET_LIMIT, Firehose, Flag, Handler
 from voltlane.backend import firehose as firehose_module
 from voltlane.backend import link as serverlink
 from voltlane.errors import ConfigError, StartupError
@@ -105,6 +105,18 @@ def take(firehose, count):
     return taken
 
 
+def poll_for(firehose, count):
+    """So many packets."""
+    packets = []
+    wait_until(lambda: packets.extend(firehose.poll(0.1)) or len(packets) >= count, "packets")
+    return packets
+
+
+def lost(client_id):
+    """What is said of a client whose link is lost."""
+    return client_id, Flag.FAILURE, LINK_LOST.encode()
+
+
 def flags_of(packet):
     return packet.is_data, packet.is_failure, packet.is_reconnection
 
@@ -159,13 +171,17 @@ def test_a_stream_cut_anywhere_and_ended_there(firehose, server, cut):
     """Trailing bytes of a packet that never ends are nothing; what was whole is given out."""
     server.send_raw(RAW[: len(RAW) - cut])
     server.close()
-    left, whole = len(RAW) - cut, []
+    left, whole, known = len(RAW) - cut, [], {}
     for packet in STREAM:
         left -= len(frame_tagged(*packet))
         if left < 0:
             break
         whole.append(packet)
-    assert take(firehose, len(whole)) == whole
+        if packet[1] is Flag.FAILURE:
+            del known[packet[0]]
+        else:
+            known[packet[0]] = lost(packet[0])
+    assert take(firehose, len(whole) + len(known)) == whole + list(known.values())
     turn_until(firehose, lambda: not firehose.links, "the loss")
 
 
@@ -326,9 +342,10 @@ def test_a_lost_link_leaves_the_rest_alone(firehose, connect):
     (one, first), (two, second) = connect(), connect()
     one.send(5, b"last words")
     one.close()
-    (packet,) = firehose.poll(5)
+    words, end = poll_for(firehose, 2)
     turn_until(firehose, lambda: firehose.links == (second,), "the loss")
-    assert not first.open and not packet.reply(b"too late")
+    assert words.data == b"last words" and end[:3] == lost(5) and words.link is end.link is first
+    assert not first.open and not words.reply(b"too late") and not end.reply(b"too late")
     two.send(6, b"still here")
     assert take(firehose, 1) == [(6, Flag.DATA, b"still here")]
     assert firehose.send(5, b"5 is now unknown: for the only link"), "one link is left, so that one"
@@ -359,6 +376,7 @@ def test_what_a_server_sent_before_it_went_is_read_although_it_takes_no_more(fir
     assert link.queued == 0 and not firehose.send(5, b"")
     assert take(firehose, 1) == [(5, Flag.DATA, b"last words")]
     server.close()
+    assert take(firehose, 1) == [lost(5)]
     turn_until(firehose, lambda: not firehose.links, "the loss")
 
 
@@ -381,7 +399,7 @@ def test_a_server_that_breaks_the_protocol_is_dropped_alone(firehose, connect, r
     bad.send(6, b"before")
     for at in range(0, len(raw), step):
         bad.send_raw(raw[at : at + step])
-    assert take(firehose, 1) == [(6, Flag.DATA, b"before")]
+    assert take(firehose, 3) == [(6, Flag.DATA, b"before"), lost(5), lost(6)]
     turn_until(firehose, lambda: not link.open, "the loss")
     with pytest.raises((EOFError, ConnectionResetError)):
         bad.recv()
@@ -555,11 +573,65 @@ def test_hooks_frame_the_packets_of_a_link():
         server.close()
         for packet in firehose:
             said.append((packet.client_id, packet.link))
-            if packet.client_id == 2:
+            if packet[:3] == lost(2):
                 break
         wait_until(lambda: firehose.poll(0) or said[-1][0] == "lost", "the loss")
-    assert [what for what, _ in said] == ["link", 1, 2, "lost"]
+    assert [what for what, _ in said] == ["link", 1, 2, 1, 2, "lost"]
     assert len({link for _, link in said}) == 1
+
+
+def test_a_lost_link_fails_the_clients_it_has_and_no_others(firehose, connect):
+    (one, _), (two, _) = connect(), connect()
+    for client_id in range(1, 7):
+        one.send(client_id)
+    assert len(take(firehose, 6)) == 6
+    one.send(2, b"Client disconnected", Flag.FAILURE)
+    assert len(take(firehose, 1)) == 1
+    assert firehose.kick(3)
+    two.send(4, b"", Flag.RECONNECTION)  # it has come back by another way, before anybody knows that this one is lost
+    assert len(take(firehose, 1)) == 1
+    one.close()
+    assert take(firehose, 3) == [lost(1), lost(5), lost(6)]
+    two.send(4, b"still here")
+    assert take(firehose, 1) == [(4, Flag.DATA, b"still here")]
+
+
+def test_who_comes_again_comes_behind_the_failure_however_much_is_read_at_once(firehose, connect):
+    """All is there before the loop looks: the end of the old link, the new one, and what it has to say."""
+    old, _ = connect()
+    old.send(1)
+    assert len(take(firehose, 1)) == 1
+    new, _ = connect()
+    old.close()
+    new.send(1, b"", Flag.RECONNECTION)
+    packets = take(firehose, 1)
+    if packets != [(1, Flag.RECONNECTION, b"")]:  # heard of on the new link first: then the old one's end is not its
+        packets += take(firehose, 1)
+        assert packets == [lost(1), (1, Flag.RECONNECTION, b"")]
+    new.send(2)
+    assert take(firehose, 1) == [(2, Flag.DATA, b"")]
+
+
+def test_a_dictionary_by_id_is_right(firehose, connect):
+    """What a loop keeps until a failure is never another client's, and never too much."""
+    there = {}
+
+    def loop(count):
+        for packet in poll_for(firehose, count):
+            if packet.is_failure:
+                there.pop(packet.client_id, None)
+            else:
+                there.setdefault(packet.client_id, packet.link)
+
+    for first_id in (1, 1000, 1):  # the last one begins again with 1, as servers once did
+        server, link = connect()
+        for client_id in range(first_id, first_id + 5):
+            server.send(client_id)
+        loop(5)
+        assert set(there) == set(range(first_id, first_id + 5)) and set(there.values()) == {link}
+        server.reset()
+        loop(5)
+        assert there == {}
 
 
 def test_no_descriptors_left_does_not_spin(firehose, monkeypatch):
@@ -662,7 +734,16 @@ def test_a_handler_hears_of_everything(firehose):
     server.send(4, b"why", Flag.FAILURE)
     server.close()
     handler.run(firehose)
-    assert handler.said == ["link", ("data", 1, b"hi"), ("reconnection", 2), ("failure", 4, "why"), "lost"]
+    assert handler.said == [
+        "link",
+        ("data", 1, b"hi"),
+        ("reconnection", 2),
+        ("failure", 4, "why"),
+        ("failure", 1, LINK_LOST),
+        ("failure", 2, LINK_LOST),
+        ("failure", 3, LINK_LOST),
+        "lost",
+    ]
 
 
 def test_a_handler_that_overrides_nothing_serves(tmp_path):

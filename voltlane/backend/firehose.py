@@ -10,6 +10,10 @@ are queued and go out when the loop comes back for more: one send a connection s
 Nothing here raises because a connection server is gone: what is sent then goes nowhere, and the answer is False.
 
 Client ids are unique to a connection server, not among several: what names a client is the pair of link and id.
+
+When a link is lost, each client that was last heard of there has failed, with the reason LINK_LOST: nobody can tell a
+server that connects again from one that has begun anew and knows nobody (SPEC 6.1). Who is still there comes again as a
+reconnection, over the new link. So what a loop keeps of a client it may drop at a failure, and needs to know no links.
 """
 
 from __future__ import annotations
@@ -35,7 +39,8 @@ PACKET_LIMIT = MAX_TAGGED - TAG_SIZE
 """Bytes of data in the largest packet, either way."""
 QUEUE_LIMIT = 4 * 1024 * 1024
 SEEN_LIMIT = 1_000_000
-"""Clients whose link is remembered. One that is kicked while packets of it are on the way is never reported gone."""
+"""Clients whose link is remembered, or else those who have been known the longest are forgotten, and do not fail with
+it. One that is kicked while packets of it are on the way is never reported gone."""
 ACCEPT_PAUSE_SECS = 0.5
 CLOSE_SECS = 1.0
 KEEPALIVE_SECS = 60
@@ -65,7 +70,7 @@ class Firehose:
 
         `packet_limit`: bytes of data in the largest packet, either way. `queue_limit`: bytes queued for a link above
         which nothing more is read from it, until half of them are gone. `on_link`: called with each new link, before
-        its first packet; `on_link_lost`: behind its last.
+        its first packet; `on_link_lost`: behind its last, and behind the failures of its clients.
 
         Raises ConfigError (the address), StartupError (cannot listen there).
         """

@@ -21,7 +21,7 @@ class Handler:
         """A client sent `packet.data`."""
 
     def on_failure(self, packet: Packet) -> None:
-        """A client is gone for good, or never was: `packet.reason`."""
+        """A client is gone for good, or never was: `packet.reason`. Or its link is lost, and it may come again."""
 
     def on_reconnection(self, packet: Packet) -> None:
         """A client resumed its session, or was there before this link was."""
@@ -30,7 +30,8 @@ class Handler:
         """A connection server has connected."""
 
     def on_link_lost(self, link: ServerLink) -> None:
-        """A connection server is gone. When it comes back, on a new link, it reports each client that it still has."""
+        """A connection server is gone, and all of its clients have failed. When it comes back, on a new link, who is
+        connected to it comes again as a reconnection; who is not, when it has resumed."""
 
     def serve(self, address: str | Address) -> None:
         """Listen and handle packets until `stop`. Raises as `Firehose`."""

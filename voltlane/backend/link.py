@@ -17,6 +17,9 @@ RECEIVE_SIZE = 128 * 1024
 FLUSH_SIZE = 256 * 1024
 """Bytes queued for one link that are worth a send before the batch is over."""
 
+LINK_LOST = "connection server lost"
+"""The reason of the failures that a lost link brings: of all clients that were last heard of there."""
+
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _log = logging.getLogger("voltlane.backend")
 
@@ -47,7 +50,8 @@ class Packet(NamedTuple):
 
     @property
     def is_failure(self) -> bool:
-        """The client is gone for good, or never was; `reason` says why. Nothing sent to it arrives any more."""
+        """The client is gone for good, or never was; `reason` says why. Nothing sent to it arrives any more. If that is
+        LINK_LOST it may come again, as a reconnection."""
         return self.flag is Flag.FAILURE
 
     @property
@@ -84,9 +88,12 @@ class Shared:
             del self.seen[client_id]
 
     def lose(self, link: ServerLink) -> None:
-        """This link, and its clients with it, is gone."""
+        """This link is gone, and its clients with it: a failure for each, behind the last packet of the link and before
+        whatever another one brings of them."""
+        reason = LINK_LOST.encode()
         for client_id in [client_id for client_id, where in self.seen.items() if where is link]:
             del self.seen[client_id]
+            self.batch.append(Packet(client_id, Flag.FAILURE, reason, link))
         self.losses.append(link)
 
 
