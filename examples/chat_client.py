@@ -79,10 +79,12 @@ def main():
         chat = Chat(arguments.address, arguments.name)
     except ConnectionLost as error:
         sys.exit(str(error))
-    threading.Thread(target=chat.read, daemon=True).start()
-    for line in sys.stdin:
-        chat.say(line.rstrip("\n"))
-    chat.connection.close()
+    try:
+        threading.Thread(target=chat.read, daemon=True).start()
+        for line in sys.stdin:
+            chat.say(line.rstrip("\n"))
+    finally:
+        chat.connection.close()  # for good: the others are told at once
 
 
 if __name__ == "__main__":

@@ -320,8 +320,8 @@ def test_the_backend_and_the_client_of_the_readme_work(tmp_path: Path):
             )
             found = re.fullmatch(rb"client (\d+)\nb'HELLO'\nb'STILL ME'\n", ran.stdout)
             assert found and ran.returncode == 0
-            back = b"client %s is back\n" % found[1]
-            wait_until(lambda: said.read_bytes() == back, "the backend to hear of the reconnection")
+            told = b"client %s is back\nclient %s is gone: Client disconnected\n" % (found[1], found[1])
+            wait_until(lambda: said.read_bytes() == told, "the backend to hear of the reconnection, and of the end")
             running.send_signal(signal.SIGINT)  # Ctrl-C, at which one ends it
             assert running.communicate(timeout=TIMEOUT) == (None, b"") and running.returncode == 0
         finally:

@@ -30,7 +30,7 @@ from voltlane.wire.crypto import (
     session_key,
 )
 from voltlane.wire.curve import PrivateKey
-from voltlane.wire.framing import MAX_TAGGED, FrameBuffer, frame
+from voltlane.wire.framing import GOODBYE, MAX_TAGGED, FrameBuffer, frame
 from voltlane.wire.tagged import FLAGS, Flag, decode_tagged, frame_tagged
 from voltlane.wire.v2 import (
     MAX_HANDSHAKE_FRAME,
@@ -115,6 +115,7 @@ COMPUTED = {
     "resume 6, S to M: reconnection of client 1": frame_tagged(1, Flag.RECONNECTION),
     'resume 7, S to C: Ping, then the missed packets "one" and "two"': framed(Ping()) + frame(b"one") + frame(b"two"),
     "refused response, C to S: the challenge reflected": framed(ChallengeResponse(CHALLENGE)),
+    "goodbye, C to S: behind the last packet": GOODBYE,
     "tagged: empty data of client 0": frame_tagged(0, Flag.DATA),
     'tagged: data "hello" of client 1': frame_tagged(1, Flag.DATA, b"hello"),
     'tagged: failure of client 7, "Client disconnected"': frame_tagged(7, Flag.FAILURE, b"Client disconnected"),
@@ -348,6 +349,7 @@ class TestText:
             "5.1",
             "5.2",
             "5.3",
+            "5.4",
             "6",
             "6.1",
             "6.2",

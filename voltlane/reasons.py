@@ -118,3 +118,4 @@ class EndReason(Symbol):
     OVERFLOW = "outbox overflow"
     BACKLOG_FULL = "too many missed packets"
     MEMORY = "given up for want of memory"
+    LEFT = "the client has left for good"

@@ -30,7 +30,7 @@ from voltlane.errors import (
 )
 from voltlane.wire import crypto
 from voltlane.wire import v2 as packets
-from voltlane.wire.framing import frame
+from voltlane.wire.framing import GOODBYE, frame
 
 
 @pytest.fixture
@@ -488,6 +488,101 @@ def test_what_was_sent_before_a_close_arrives_though_packets_were_left_unread(co
     assert [len(peer.recv()) for _ in range(count)] == [1000] * count
     with pytest.raises(EOFError):
         peer.recv()
+
+
+def end_of(peer):
+    """What stands behind the last whole packet when the client's stream ends."""
+    rest = b"".join(iter(lambda: peer.socket.recv(65536), b""))
+    assert not peer.buffered()
+    return rest
+
+
+def test_a_close_is_for_good_and_says_so(connection, peer):
+    connection.send(b"last words")
+    assert peer.recv() == b"last words"
+    connection.close()
+    connection.close()
+    assert end_of(peer) == GOODBYE
+
+
+def test_a_close_may_leave_the_session_as_it_is(connection, peer):
+    connection.close(goodbye=False)
+    connection.close()
+    assert end_of(peer) == b""
+
+
+def test_the_end_of_a_with_statement_says_it(server):
+    with Connection(server.address):
+        peer = server.accept()
+    assert end_of(peer) == GOODBYE
+
+
+def test_who_reconnects_does_not_say_it(server, connection, peer):
+    ended = in_thread(lambda: (end_of(peer), peer.cut()))
+    connection.reconnect()
+    assert ended() == (b"", None)
+    again = server.accept()
+    connection.close()
+    assert end_of(again) == GOODBYE
+
+
+def test_a_close_during_a_reconnect_says_it_on_the_new_connection(server, connection, peer):
+    peer.cut()
+    server.before["ping"] = lambda _: connection.close()
+    with pytest.raises(SessionLost):
+        connection.reconnect()
+    assert end_of(server.accept()) == GOODBYE
+
+
+def test_a_goodbye_never_stands_within_a_packet(connection, peer):
+    """It would be a part of that, and might make it whole."""
+    sent = fill(connection)
+    connection.close()
+    with pytest.raises(ConnectionLost):
+        sent()
+    assert not end_of_cut(peer).endswith(GOODBYE)
+
+
+def test_nor_behind_a_send_that_was_interrupted(connection, peer):
+    connection._link._socket.send(frame(bytes(3))[:-3])
+    connection._link._cut = True
+    connection.close()
+    with pytest.raises(EOFError):
+        peer.recv()
+
+
+def end_of_cut(peer):
+    return b"".join(iter(lambda: peer.socket.recv(1 << 20), b""))[-16:]
+
+
+def test_with_no_room_for_a_goodbye_there_is_none(connection, peer):
+    with pytest.raises(BlockingIOError):
+        while True:
+            connection._link._socket.send(bytes(65536))
+    connection.close()
+    assert set(end_of_cut(peer)) == {0}
+
+
+def test_threads_that_send_and_one_that_closes(server):
+    """Whatever the moment: whole packets, and then nothing, a part of one, or a goodbye."""
+    for _ in range(30):
+        connection = Connection(server.address)
+        peer, began = server.accept(), threading.Event()
+
+        def write(connection=connection, began=began):
+            while True:
+                connection.send(b"\x01" * 1000)
+                began.set()
+
+        writing = in_thread(write)
+        began.wait(5)
+        connection.close()
+        with pytest.raises(ConnectionLost):
+            writing()
+        raw = b"".join(iter(lambda peer=peer: peer.socket.recv(1 << 20), b""))
+        whole, rest = divmod(len(raw), 1004)
+        assert raw[: whole * 1004] == frame(b"\x01" * 1000) * whole
+        assert raw[whole * 1004 :] in (GOODBYE, frame(b"\x01" * 1000)[:rest])
 
 
 def test_iteration_ends_at_close(connection, peer):

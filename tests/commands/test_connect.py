@@ -19,6 +19,7 @@ from voltlane.address import Address, parse_address
 from voltlane.commands import connect
 from voltlane.errors import ConnectionLost, SessionLost
 from voltlane.wire import crypto
+from voltlane.wire.framing import GOODBYE
 
 
 @pytest.fixture
@@ -58,6 +59,18 @@ class TestPipe:
             program.end_input()
             assert program.finish() == 0
         assert program.out == b"world\n\nthird and last\n"
+
+    def test_the_server_is_told_that_nobody_comes_back(self, server: FakeServer, tmp_path: Path) -> None:
+        for end in (Program.end_input, lambda program: program.process.send_signal(signal.SIGINT)):
+            with Program("connect", "--wait", "0", server.address, cwd=tmp_path) as program:
+                peer = server.accept()
+                program.type(b"hello\n")
+                assert peer.recv() == b"hello"
+                peer.send(b"world")
+                program.wait_out(b"world\n")  # it is within no send any more
+                end(program)
+                assert b"".join(iter(lambda: peer.socket.recv(100), b"")) == GOODBYE  # noqa: B023
+                assert program.finish() in (0, 130)
 
     def test_ends_as_soon_as_every_line_has_its_answer(self, server: FakeServer, tmp_path: Path) -> None:
         echo = echoing(server)

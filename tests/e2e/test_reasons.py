@@ -389,6 +389,13 @@ def overflown(rig: Rig) -> RawClient:
     return client
 
 
+def left_for_good(rig: Rig) -> RawClient:
+    client = rig.new()
+    client.send_raw(b"\xff\xff\xff")
+    assert client.leave() == []
+    return client
+
+
 def shed_with_its_backlog(rig: Rig) -> RawClient:
     client = rig.stale()
     rig.master.send(client.client_id, bytes(100_000))
@@ -410,6 +417,7 @@ ENDS: dict[EndReason, tuple[Callable[[Rig], RawClient], bytes]] = {
     EndReason.EXPELLED: (expelled_for_good, b"Client disconnected"),
     EndReason.OVERFLOW: (overflown, b"buffer overflow"),
     EndReason.BACKLOG_FULL: (missed_too_much, b"Client disconnected"),
+    EndReason.LEFT: (left_for_good, b"Client disconnected"),
     EndReason.MEMORY: (shed_with_its_backlog, b"out of memory"),
 }
 

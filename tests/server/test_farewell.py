@@ -9,8 +9,10 @@ from kit.frames import split_tagged
 from kit.lanes import tcp, toy
 from kit.world import Client, World, world
 
-from voltlane.reasons import CloseReason
+from voltlane.lanes.fairness.turns import PARKED
+from voltlane.reasons import CloseReason, EndReason
 from voltlane.server.farewell import Farewell
+from voltlane.wire.framing import GOODBYE
 
 SECS = 10
 
@@ -223,3 +225,25 @@ def test_where_nobody_keeps_it_what_is_not_read_is_counted() -> None:
         made.server.clients.farewell(kept=False)
         assert made.server.counters.bytes_discarded > 0
         made.master.reading = True
+
+
+def test_a_client_that_says_goodbye_meanwhile_is_not_waited_for_by_the_next_process() -> None:
+    with world() as made:
+        client = made.new()
+        Ending(made)
+        client.send(b"last words")
+        client.write(GOODBYE)
+        client.cut()
+        made.settle()
+        assert made.master.data[client.id] == [b"last words"] and not made.server.registry.sessions
+        assert made.server.counters.ended == {EndReason.LEFT: 1}
+
+
+@pytest.mark.parametrize("parked", [False, True])
+def test_a_goodbye_that_was_not_read_yet_when_the_connection_failed_counts(parked: bool) -> None:
+    with world() as made:
+        client, connection = made.new(), made.server.clients.connections[0]
+        connection.flags |= PARKED if parked else 0
+        client.write(GOODBYE)
+        connection.close(CloseReason.PEER_LOST)
+        assert made.server.counters.ended == {EndReason.LEFT: 1}

@@ -66,6 +66,7 @@ class Connection:
         self.timeout = timeout
         self.packet_limit = packet_limit
         self._closed = False
+        self._goodbye = True
         self._earlier: deque[bytes] = deque()
         """Whole packets of earlier connections, not yet given out."""
         key = crypto.generate_key()
@@ -120,7 +121,7 @@ class Connection:
             raise SessionLost(f"the server does not resume client {self.client_id}")
         self._link = link
         if self._closed:  # by another thread, meanwhile
-            link.close()
+            link.close(self._goodbye)
             self._refuse_closed()
 
     def _refuse_closed(self) -> None:
@@ -141,10 +142,15 @@ class Connection:
                 raise ConnectionLost(f"{self.address} closed the connection during the handshake") from None
             raise
 
-    def close(self) -> None:
-        """End the connection. Idempotent. The server keeps the session for a while; this object cannot resume it."""
+    def close(self, goodbye: bool = True) -> None:
+        """End the connection for good; this object cannot resume the session. Idempotent.
+
+        With a goodbye, and if the connection is well, the server ends the session at once (SPEC 5.4). Without, or when
+        the connection is lost, or a thread is within a `send`, it keeps the session for a while.
+        """
+        self._goodbye = self._goodbye and goodbye
         self._closed = True
-        self._link.close()
+        self._link.close(self._goodbye)
 
     @property
     def closed(self) -> bool:

@@ -16,7 +16,7 @@ from ..address import Address
 from ..errors import ConnectionLost, FrameTooLarge
 from ..net.deadlines import LONGEST_POLL, Deadline, remaining
 from ..net.sockets import NO_SIGNAL, close_gently, resolve, set_keepalive, set_low_delay
-from ..wire.framing import FrameBuffer
+from ..wire.framing import GOODBYE, FrameBuffer
 
 RECEIVE_SIZE = 65536
 KEEPALIVE_SECS = 60
@@ -191,11 +191,18 @@ class Link:
         self.close()
         return frames
 
-    def close(self) -> None:
-        """Idempotent, from any thread: whoever is blocked in a call gets ConnectionLost."""
+    def close(self, goodbye: bool = False) -> None:
+        """Idempotent, from any thread: whoever is blocked in a call gets ConnectionLost.
+
+        With a goodbye the server is told that nobody comes back (SPEC 5.4), if the connection is well and has room.
+        """
         if self._closed:
             return
         self._closed = True
+        # Within a packet it would be a part of that. Who begins to send one now finds the link closed before.
+        if goodbye and not self._writing and not self._cut:
+            with contextlib.suppress(OSError):
+                self._socket.send(GOODBYE, NO_SIGNAL)
         # Wakes a poll in another thread, which closing the descriptor would not.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)

@@ -29,6 +29,7 @@ _END_NOTICE = {
     EndReason.OVERFLOW: b"buffer overflow",
     EndReason.EXPELLED: b"Client disconnected",
     EndReason.MEMORY: b"out of memory",
+    EndReason.LEFT: b"Client disconnected",
     EndReason.KICKED: None,  # the master asked for it
 }
 
@@ -96,6 +97,11 @@ class Hub:
             self._keep(session, chunk, packets)
         if session.state is not State.ENDED:
             self.registry.lose(session, now)
+
+    def left(self, session: Session) -> None:
+        """A client has gone, and said before that it will not come back: nothing need wait for it."""
+        self.registry.end(session)
+        self.ended(session, EndReason.LEFT)
 
     def restore(self, client_id: int, frames: bytes) -> None:
         """What waited for a client in an earlier process; nothing if its session is over."""

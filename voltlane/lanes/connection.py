@@ -20,7 +20,7 @@ from ..errors import ProtocolError
 from ..net.poller import HANGUP, WRITE
 from ..net.sockets import half_close, reset_on_close, throw_away
 from ..net.stream import Stream
-from ..reasons import LOSSES, CloseReason
+from ..reasons import BY_PEER, LOSSES, CloseReason
 from ..wire.batch import retag
 from ..wire.framing import PREFIX_SIZE, next_frame
 from ..wire.tagged import HEADER, TAG_SIZE
@@ -291,6 +291,10 @@ class ClientConnection(Stream):
         """See Stream."""
         self.shared.pressure.relieve(self)
 
+    def said_goodbye(self) -> bool:
+        """Whether the last that has come of the client is that it will not come back."""
+        return False
+
     def leave_session(self) -> Session | None:
         """Belong to no session any more. Which it was."""
         session, self.session = self.session, None
@@ -322,19 +326,25 @@ class ClientConnection(Stream):
             self.shared.counters.bytes_discarded += thrown_away
 
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
-        """Count it, say it, and leave the session to wait for the client."""
+        """Count it, say it, and leave the session to wait for the client, unless that has left for good."""
         shared, session, now = self.shared, self.session, self.reactor.now
         shared.log.closed(reason, self.client_id, self.peer, detail)
         shared.pressure.forget(self)
         shared.meters.forget(self)
         if self.source is not None:
             self.source.left(reason, True, now - self.since, now)
+        theirs = reason in BY_PEER or (self.flags & RETIRED and session is not None and session.state is State.STALE)
+        left = self.partial is not None and theirs and self.said_goodbye()
         self.keep(None)
         self.session = None
         outbox, self.outbox = self.outbox, None
         if self.flags & RETIRED:
             shared.retired.discard(self)
-        elif session is not None:
+        if session is not None and left:
+            if outbox is not None:
+                outbox.clear()
+            shared.hub.left(session)
+        elif session is not None and not self.flags & RETIRED:
             shared.hub.lost(session, outbox.take() if outbox is not None else [], now)
         elif outbox is not None:
             outbox.clear()

@@ -10,7 +10,7 @@ import socket
 
 from ..errors import FrameTooLarge
 from ..wire.batch import retag
-from ..wire.framing import PREFIX, PREFIX_SIZE, Buffer, count_frames, frame_at
+from ..wire.framing import GOODBYE, PREFIX, PREFIX_SIZE, Buffer, count_frames, frame_at
 from ..wire.tagged import HEADER, TAG_SIZE
 from .connection import ClientConnection
 from .fairness.turns import FIRST_QUANTUM, LOUD
@@ -70,6 +70,10 @@ class PrefixConnection(ClientConnection):
         stop = TAG_SIZE + len(rest)
         self.shared.scratch[TAG_SIZE:stop] = rest
         self._take_rest(TAG_SIZE, stop, self.client_id)
+
+    def said_goodbye(self) -> bool:
+        """See ClientConnection. No cut leaves just these bytes of a frame."""
+        return isinstance(self.partial, Rest) and self.partial.data == GOODBYE
 
     def take(self, received: int) -> None:
         """So much was received for it, behind the place for a tag, as the first of a quantum."""

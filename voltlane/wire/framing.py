@@ -15,6 +15,8 @@ PREFIX_SIZE = PREFIX.size
 
 MAX_TAGGED = 8 * 1024 * 1024
 """Bytes of the largest frame v2 backends accept, header of the tagged packet included."""
+GOODBYE = b"\xff\xff\xff"
+"""What a client that will not come back says last (SPEC 5.4): the beginning of a size that no frame can have."""
 
 
 def frame(payload: Buffer) -> bytes:
