@@ -454,6 +454,13 @@ def test_what_is_remembered_of_clients_is_bounded(firehose, server, monkeypatch)
         assert take(firehose, 1)
     assert len(firehose._shared.seen) <= 10
     assert 99 in firehose._shared.seen
+    server.close()
+    while firehose.links:
+        firehose.poll(1)
+    assert 99 in firehose._shared.over
+    firehose._shared.over.update(dict.fromkeys(range(100, 200)))
+    firehose.poll(0)
+    assert list(firehose._shared.over) == list(range(195, 200))
 
 
 # Loops
@@ -612,6 +619,32 @@ def test_who_comes_again_comes_behind_the_failure_however_much_is_read_at_once(f
     assert take(firehose, 1) == [(2, Flag.DATA, b"")]
 
 
+def test_who_has_failed_with_its_link_fails_no_second_time(firehose, connect):
+    """It was stale when the link was lost, say, and its time is over now; or somebody has sent to it all the same."""
+    old, _ = connect()
+    for client_id in range(1, 4):
+        old.send(client_id)
+    assert len(take(firehose, 3)) == 3
+    old.close()
+    assert take(firehose, 3) == [lost(1), lost(2), lost(3)]
+    new, _ = connect()
+    new.send(1, b"Client disconnected", Flag.FAILURE)
+    new.send(1, b"Client not found", Flag.FAILURE)
+    new.send(2, b"", Flag.RECONNECTION)
+    new.send(2, b"Client disconnected", Flag.FAILURE)
+    new.send(2, b"Client not found", Flag.FAILURE)
+    new.send(9, b"Client not found", Flag.FAILURE)
+    assert take(firehose, 4) == [
+        (2, Flag.RECONNECTION, b""),
+        (2, Flag.FAILURE, b"Client disconnected"),
+        (2, Flag.FAILURE, b"Client not found"),
+        (9, Flag.FAILURE, b"Client not found"),
+    ]
+    assert firehose.kick(3)
+    new.send(3, b"Client not found", Flag.FAILURE)
+    assert take(firehose, 1) == [(3, Flag.FAILURE, b"Client not found")]
+
+
 def test_a_dictionary_by_id_is_right(firehose, connect):
     """What a loop keeps until a failure is never another client's, and never too much."""
     there = {}
@@ -619,7 +652,7 @@ def test_a_dictionary_by_id_is_right(firehose, connect):
     def loop(count):
         for packet in poll_for(firehose, count):
             if packet.is_failure:
-                there.pop(packet.client_id, None)
+                del there[packet.client_id]
             else:
                 there.setdefault(packet.client_id, packet.link)
 

@@ -13,7 +13,8 @@ Client ids are unique to a connection server, not among several: what names a cl
 
 When a link is lost, each client that was last heard of there has failed, with the reason LINK_LOST: nobody can tell a
 server that connects again from one that has begun anew and knows nobody (SPEC 6.1). Who is still there comes again as a
-reconnection, over the new link. So what a loop keeps of a client it may drop at a failure, and needs to know no links.
+reconnection, over the new link; of the others no failure comes again. So what a loop keeps of a client it may drop at a
+failure, and needs to know no links.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ PACKET_LIMIT = MAX_TAGGED - TAG_SIZE
 """Bytes of data in the largest packet, either way."""
 QUEUE_LIMIT = 4 * 1024 * 1024
 SEEN_LIMIT = 1_000_000
-"""Clients whose link is remembered, or else those who have been known the longest are forgotten, and do not fail with
-it. One that is kicked while packets of it are on the way is never reported gone."""
+"""Clients whose link is remembered, and as many that have failed with theirs. Of more than that those who were met first
+are forgotten, half of them: they do not fail with their link, or fail again behind it. One that is kicked while packets
+of it are on the way is never reported gone."""
 ACCEPT_PAUSE_SECS = 0.5
 CLOSE_SECS = 1.0
 KEEPALIVE_SECS = 60
@@ -210,9 +212,10 @@ class Firehose:
                 self._report_losses()
             if deadline is not None and time.monotonic() >= deadline:
                 break
-        if len(self._shared.seen) > SEEN_LIMIT:
-            for client_id in list(islice(self._shared.seen, SEEN_LIMIT // 2)):
-                del self._shared.seen[client_id]
+        for memory in (self._shared.seen, self._shared.over):
+            if len(memory) > SEEN_LIMIT:
+                for client_id in list(islice(memory, len(memory) - SEEN_LIMIT // 2)):
+                    del memory[client_id]
 
     def _wait_secs(self, left: float | None) -> float | None:
         """How long to poll: not beyond the time when accepting goes on. None while nothing is due."""

@@ -68,7 +68,7 @@ class Packet(NamedTuple):
 class Shared:
     """What the links of one firehose have in common."""
 
-    __slots__ = ("batch", "losses", "packet_limit", "queue_limit", "seen", "selector", "unflushed")
+    __slots__ = ("batch", "losses", "over", "packet_limit", "queue_limit", "seen", "selector", "unflushed")
 
     def __init__(self, packet_limit: int, queue_limit: int) -> None:
         self.packet_limit = packet_limit
@@ -78,6 +78,8 @@ class Shared:
         """Received, and not given out yet."""
         self.seen: dict[int, ServerLink] = {}
         """Where each client was last heard of."""
+        self.over: dict[int, None] = {}
+        """Clients that have failed with a link, and were not heard of since if they are not seen; the latest last."""
         self.unflushed: list[ServerLink] = []
         self.losses: list[ServerLink] = []
         """Lost, and not reported yet."""
@@ -87,12 +89,21 @@ class Shared:
         if self.seen.get(client_id) is link:
             del self.seen[client_id]
 
+    def fail(self, packet: Packet) -> None:
+        """A client has failed: not that again of one that has failed with its link, and did not come again."""
+        if packet.client_id in self.seen or packet.client_id not in self.over:
+            self.batch.append(packet)
+            self.over.pop(packet.client_id, None)
+        self.forget(packet.client_id, packet.link)
+
     def lose(self, link: ServerLink) -> None:
         """This link is gone, and its clients with it: a failure for each, behind the last packet of the link and before
         whatever another one brings of them."""
         reason = LINK_LOST.encode()
         for client_id in [client_id for client_id, where in self.seen.items() if where is link]:
             del self.seen[client_id]
+            self.over.pop(client_id, None)
+            self.over[client_id] = None
             self.batch.append(Packet(client_id, Flag.FAILURE, reason, link))
         self.losses.append(link)
 
@@ -146,6 +157,7 @@ class ServerLink:
     def kick(self, client_id: int) -> bool:
         """Drop a client of this link: as `Firehose.kick`."""
         self._shared.forget(client_id, self)
+        self._shared.over.pop(client_id, None)
         return self._put(client_id, Flag.KICK, b"")
 
     def fail(self, client_id: int, reason: str) -> bool:
@@ -249,10 +261,11 @@ class ServerLink:
                 break
             if flag >= len(flags):
                 raise UnknownFlag(f"flag {flag} for client {client_id}; 0 to {len(flags) - 1} exist")
-            add(Packet(client_id, flags[flag], data[start + HEADER_SIZE : end], self))
+            packet = Packet(client_id, flags[flag], data[start + HEADER_SIZE : end], self)
             if flag == 1:
-                self._shared.forget(client_id, self)
+                self._shared.fail(packet)
             else:
+                add(packet)
                 seen[client_id] = self
             start = end
         return start
