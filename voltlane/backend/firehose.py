@@ -40,9 +40,9 @@ PACKET_LIMIT = MAX_TAGGED - TAG_SIZE
 """Bytes of data in the largest packet, either way."""
 QUEUE_LIMIT = 4 * 1024 * 1024
 SEEN_LIMIT = 1_000_000
-"""Clients whose link is remembered, and as many that have failed with theirs. Of more than that those who were met first
-are forgotten, half of them: they do not fail with their link, or fail again behind it. One that is kicked while packets
-of it are on the way is never reported gone."""
+"""Clients whose link is remembered, and as many that have failed with theirs. Of more than that the first half are
+forgotten: they do not fail with their link, or fail again behind it. One that is kicked while packets of it are on the
+way is never reported gone."""
 ACCEPT_PAUSE_SECS = 0.5
 CLOSE_SECS = 1.0
 KEEPALIVE_SECS = 60
