@@ -13,6 +13,7 @@ from kit.wait import wait_until
 
 from voltlane import config
 from voltlane.core import hub
+from voltlane.core.ids import Ids
 from voltlane.core.protocols import v2 as handshake
 from voltlane.errors import MalformedTag, ProtocolError, UnknownFlag
 from voltlane.server import Server
@@ -204,6 +205,7 @@ def stage(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         flags = {"listener.address": "127.0.0.1:0", "master.address": f"127.0.0.1:{listening.getsockname()[1]}"}
         server = Server(config.load(None, {}, flags), key=SERVER)
+        server.registry.ids = Ids()
         server.arrivals.context = server.arrivals.context._replace(random=lambda size: PLAINTEXT[:size])
         server.start()
         thread = threading.Thread(target=server.run)

@@ -66,7 +66,7 @@ class Server:
     def unwritten(self) -> int:
         inquiry = Inquiry(parse_address(self.admin), "")
         try:
-            return int(inquiry.get("/stats")["counts"]["log_unwritten"])
+            return int(inquiry.get("/stats", dict)["counts"]["log_unwritten"])
         finally:
             inquiry.close()
 

@@ -41,7 +41,7 @@ def test_a_server_that_ends_leaves_its_successors_files(tmp_path: Path) -> None:
             assert first.stop() == 0
             is_served(f"unix:{door}", master)
             inquiry = Inquiry(parse_address(f"unix:{admin}"), "")
-            assert inquiry.get("/stats")["state"] == "ready"
+            assert inquiry.get("/stats", dict)["state"] == "ready"
             inquiry.close()
             master.close()
             assert second.stop() == 0
@@ -91,7 +91,7 @@ def test_one_that_was_shut_down_elsewhere_is_no_work(tmp_path: Path) -> None:
             server.wait_for_log(said + "2.0 s")
             assert server.log.count(said) == 6
             inquiry = Inquiry(parse_address(admin), "")
-            figures = inquiry.get("/stats")
+            figures = inquiry.get("/stats", dict)
             inquiry.close()
             assert 6 <= figures["reasons"]["held"]["accepting fails"] < 20
             master.accept()
