@@ -13,6 +13,7 @@ from voltlane.lanes.fairness.turns import PARKED
 from voltlane.reasons import CloseReason, EndReason
 from voltlane.server.farewell import Farewell
 from voltlane.wire.framing import GOODBYE
+from voltlane.wire.tagged import Flag
 
 SECS = 10
 
@@ -247,3 +248,17 @@ def test_a_goodbye_that_was_not_read_yet_when_the_connection_failed_counts(parke
         client.write(GOODBYE)
         connection.close(CloseReason.PEER_LOST)
         assert made.server.counters.ended == {EndReason.LEFT: 1}
+
+
+def test_where_nobody_may_come_back_what_was_sent_comes_before_the_end() -> None:
+    with world({"clients.stale_timeout_secs": 0}) as made:
+        client = made.new()
+        made.server.clients.connections[0].flags |= PARKED
+        client.send(b"last words")
+        Ending(made)
+        made.settle()
+        assert [(tagged.flag, tagged.data) for tagged in made.master.log] == [
+            (Flag.DATA, b"last words"),
+            (Flag.FAILURE, b"Client disconnected"),
+        ]
+        assert not made.server.clients.retired

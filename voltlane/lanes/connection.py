@@ -242,16 +242,20 @@ class ClientConnection(Stream):
 
     def retire(self) -> None:
         """The server ends: leave the session to wait for the client, end our side, and go on reading to its end."""
-        session, outbox, sock = self.session, self.outbox, self.sock
-        assert session is not None and sock is not None
-        self.flags |= RETIRED
-        self.shared.retired.add(self)
-        self.end_sending(sock, CloseReason.SHUTDOWN)
-        self.shared.pressure.forget(self)
+        shared = self.shared
+        if self.sock is not None:
+            self.end_sending(self.sock, CloseReason.SHUTDOWN)
+        if not shared.trunk.congested:
+            self.read_out()  # in front of what the loss may cost the session
+        session, outbox = self.session, self.outbox
+        if session is None:
+            return  # it has failed meanwhile
+        self.flags = (self.flags | RETIRED) & ~PARKED
+        shared.retired.add(self)
+        shared.pressure.forget(self)
         self.outbox = None
-        self.shared.hub.lost(session, outbox.take() if outbox is not None else [], self.reactor.now)
-        self.flags &= ~PARKED
-        self.shared.turns.enqueue(self, False)
+        shared.hub.lost(session, outbox.take() if outbox is not None else [], self.reactor.now)
+        shared.turns.enqueue(self, False)
 
     def read_out(self) -> None:
         """Pass on what the socket has already received, at the client's cost. Closes nothing."""
