@@ -427,3 +427,17 @@ def test_a_client_cut_the_hard_way_comes_back(rig: Rig) -> None:
     again = rig.back(client)
     rig.master.send(client.client_id, b"behind")
     assert again.recv() == b"behind"
+
+
+def test_a_client_that_is_not_read_for_its_rate_closes_and_comes_back() -> None:
+    """Again and again; what its old connections had brought is passed on first, and charged to the new one."""
+    with running({"clients.packet_rate": 3000, "clients.rate_burst_secs": 0.1}) as rig:
+        client, sent = rig.new(), [b"%d" % number for number in range(6001)]
+        for part in (sent[:3000], sent[3000:6000]):
+            client.send(*part)
+            client.sock.shutdown(socket.SHUT_WR)
+            client = rig.back(client)
+        client.send(sent[-1])
+        packets = [rig.master.recv_for(client.client_id) for _ in range(6003)]
+        assert [packet.data for packet in packets if packet.flag == DATA] == sent
+        assert [number for number, packet in enumerate(packets) if packet.flag == RECONNECTION] == [3000, 6001]
