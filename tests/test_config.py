@@ -126,7 +126,8 @@ class TestDefaults:
     def test_every_setting_says_what_it_is_for(self) -> None:
         for row in SETTINGS.values():
             assert row.help.endswith(".")
-            assert row.form or row.unit or isinstance(row.default, bool)
+            counts = not row.form and not isinstance(row.default, bool)
+            assert bool(row.unit) == (counts and row.name != "general.node"), "a number has a unit; a name's is none"
 
     def test_are_frozen(self) -> None:
         with pytest.raises(dataclasses.FrozenInstanceError):
@@ -242,6 +243,8 @@ class TestFile:
             ("[[clients]]\nslow_secs = 1\n", 1, "clients is a section: write [clients]"),
             ("clients = 1\n", 1, "clients is a section: write [clients]"),
             ("log_level = 'Info'\n", 1, "log_level stands outside its section; write it below [general]"),
+            ("zzz = 1\n", 1, "unknown key zzz outside any section; there are [general], [listener], [master], "),
+            ("[general]\nnode = 256\n", 2, "256 was given, a whole number, at least 0, at most 255 is needed"),
             ("slow_sec = 1\n", 1, "unknown key slow_sec outside any section; did you mean slow_secs?"),
             ("[clients]\nslow_sec = 1\n", 2, "unknown key slow_sec in [clients]; did you mean slow_secs?"),
             ("[clients]\nstale_timeout = 1\n", 2, "did you mean stale_timeout_secs?"),
@@ -388,7 +391,7 @@ class TestEnvironment:
             ("VOLTLANE_LOGLEVEL", "x", "did you mean VOLTLANE_LOG_LEVEL?"),
             ("VOLTLANE_STALE_TIMEOUT_SECS", "1", "did you mean VOLTLANE_CLIENTS_STALE_TIMEOUT_SECS?"),
             ("VOLTLANE_MASTER_PORT", "42001", "unknown environment variable VOLTLANE_MASTER_PORT"),
-            ("VOLTLANE_XYZZY", "1", "unknown environment variable VOLTLANE_XYZZY; there are VOLTLANE_LOG_LEVEL,"),
+            ("VOLTLANE_XYZZY", "1", "unknown environment variable VOLTLANE_XYZZY; each is VOLTLANE_<SECTION>_<KEY>"),
         ],
     )
     def test_mistake_names_the_variable(self, variable: str, text: str, what: str) -> None:

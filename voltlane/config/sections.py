@@ -61,7 +61,6 @@ class General(Section):
     node: int = setting(
         0,
         "Which of several servers this is. It is part of each client's id, so that no two of them give out the same.",
-        unit="number",
         at_least=0,
         at_most=255,
     )

@@ -93,8 +93,9 @@ class Setting(NamedTuple):
             return f"{self.form.allowed}; several in a list" if self.is_list else self.form.allowed
         if isinstance(self.default, bool):
             return "true or false"
-        words = "a whole number of " if isinstance(self.default, int) else "a number of "
-        words += self.unit
+        words = "a whole number" if isinstance(self.default, int) else "a number"
+        if self.unit:
+            words += f" of {self.unit}"
         if self.at_least is not None:
             words += f", at least {self.at_least:.13g}"
         if self.at_most is not None:

@@ -27,6 +27,7 @@ MOST_BYTES = 1 << 20
 """Of a file. There is room for fifty thousand networks; and /dev/zero ends."""
 
 _RESERVED = ("VOLTLANE_PURE_PYTHON",)
+_VARIABLES = f"; each is {ENV_PREFIX}<SECTION>_<KEY>, after a setting"
 # Kubernetes sets these for every service whose name begins with `voltlane`; they are nobody's typing mistake.
 _KUBERNETES = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
 
@@ -85,7 +86,7 @@ def _from_environment(environ: Mapping[str, str], mistakes: Mistakes) -> Iterato
     variables.update((row.full_env, row) for row in SETTINGS.values())
     for variable in environ:
         if variable.startswith(ENV_PREFIX) and variable not in variables and not _is_foreign(variable, environ):
-            mistakes.add(f"unknown environment variable {variable}{nearest(variable, variables)}")
+            mistakes.add(f"unknown environment variable {variable}{nearest(variable, variables, _VARIABLES)}")
     for variable, row in variables.items():
         text = environ.get(variable, "").strip()
         if text:  # compose files set a variable they have no value for to the empty string
@@ -171,7 +172,8 @@ def _unknown_section(section: str, value: object) -> str:
     homes = [row.section for row in SETTINGS.values() if row.key == section]
     if homes:
         return f"{section} stands outside its section; write it below [{homes[0]}]"
-    return f"unknown key {section} outside any section{nearest(section, [row.key for row in SETTINGS.values()])}"
+    keys, sections = [row.key for row in SETTINGS.values()], ", ".join(f"[{name}]" for name in SECTIONS)
+    return f"unknown key {section} outside any section{nearest(section, keys, f'; there are {sections}')}"
 
 
 def _unknown_key(section: str, key: str) -> str:
@@ -181,8 +183,11 @@ def _unknown_key(section: str, key: str) -> str:
     return f"unknown key {key} in [{section}]{hint}"
 
 
-def nearest(given: str, names: Iterable[str]) -> str:
-    """What to end the message about an unknown name with: the name that was probably meant, or all there are."""
+def nearest(given: str, names: Iterable[str], otherwise: str = "") -> str:
+    """What to end the message about an unknown name with: the name that was probably meant, or all there are.
+
+    `otherwise`: what to say where these are too many.
+    """
     from difflib import get_close_matches  # only ever needed for a message
 
     # The prefix that all variables share would make any two of them look alike.
@@ -190,4 +195,4 @@ def nearest(given: str, names: Iterable[str]) -> str:
     close = get_close_matches(given.removeprefix(ENV_PREFIX).lower(), plain, n=1)
     if close:
         return f"; did you mean {plain[close[0]]}?"
-    return "; there are " + ", ".join(plain.values())
+    return otherwise or "; there are " + ", ".join(plain.values())
