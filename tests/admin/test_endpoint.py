@@ -81,6 +81,7 @@ def test_not_ready_before_there_is_a_master(tmp_path: Path) -> None:
         "serve", "--listen", "127.0.0.1:0", "--master", address, "--admin", "127.0.0.1:0", cwd=tmp_path
     ) as program:
         found = program.wait_err(r"the admin endpoint is at (\S+):(\d+)")
+        assert re.search(r" INFO +voltlane \S+, ", program.err[: found.start()]), "the log begins with the version"
         host, port = found[1], int(found[2])
         assert ask(host, port, "GET", "/readyz") == (503, b"no connection to the master\n")
         assert ask(host, port, "GET", "/livez") == (200, b"alive\n")

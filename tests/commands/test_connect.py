@@ -310,6 +310,14 @@ class TestEnd:
             assert program.finish() == 130
         assert program.err.count("\n") == 1
 
+    def test_a_name_that_is_not_found_has_nothing_to_do_with_a_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unknown(*given: object, **options: object) -> None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        with pytest.raises(ConnectionLost, match=r"^cannot look up nowhere\.example: Name or service not known$"):
+            connect.connect(parse_address("nowhere.example:42000"), wait=1.0)
+
     def test_no_server_to_begin_with(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import select
+import socket
 import sys
 import time
 from collections import deque
@@ -39,6 +40,8 @@ def connect(address: Address, wait: float) -> int:
     try:
         connection = Connection(address, timeout=CONNECT_TIMEOUT)
     except ConnectionLost as error:
+        if isinstance(error.__cause__, socket.gaierror):
+            raise  # nobody was asked yet
         hint = "is a server running there? Until it has reached its master, it lets clients wait"
         raise ConnectionLost(f"{error}; {hint}") from None
     conversation = _Conversation(connection, wait)

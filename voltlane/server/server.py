@@ -112,6 +112,8 @@ class Server(Parts):
             log.info("memory for all that is queued: %d MiB", self.budget.limit >> 20)
             for address in self.listen_addresses:
                 log.info("clients connect to %s", address)
+            if self.admin is not None:
+                log.info("the admin endpoint is at %s", self.admin.address)
             self.firehose.start()
             self.reactor.run()
             self.close()
@@ -213,7 +215,6 @@ class Server(Parts):
         admin = self.config.admin
         subject = Oversight(self.readiness, self.observer, self.expel, self.drain)
         endpoint = Endpoint(self.reactor, parse_address(admin.address), admin.token, subject, self.counters.admin)
-        log.info("the admin endpoint is at %s", endpoint.address)
         self.connection_log.watcher = endpoint.recorder
         return endpoint
 
