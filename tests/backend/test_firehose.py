@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from kit.sockets import end_hard
 from kit.wait import wait_until
 
 from voltlane.backend import LINK_LOST, PACKET_LIMIT, Firehose, Flag, Handler
@@ -53,7 +54,7 @@ class Server:
         self.socket.close()
 
     def reset(self):
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        end_hard(self.socket)
         self.socket.close()
 
 

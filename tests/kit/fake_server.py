@@ -16,9 +16,10 @@ import itertools
 import os
 import queue
 import socket
-import struct
 import threading
 from typing import Callable, NamedTuple
+
+from kit.sockets import end_hard
 
 from voltlane.errors import ProtocolError
 from voltlane.wire import crypto
@@ -72,14 +73,14 @@ class Peer:
         reset(self.socket)
 
 
-def shut(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+def reset(sock: socket.socket) -> None:
+    end_hard(sock)
     sock.close()
 
 
-def reset(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+def shut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
     sock.close()
 
 

@@ -13,16 +13,16 @@ from __future__ import annotations
 import enum
 import select
 import socket
-import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
+from kit.sockets import end_hard
+
 HELD_MOST = 1 << 18
 """Bytes that one direction holds before it stops reading, as a network's buffers would."""
-_RESET = struct.pack("ii", 1, 0)
 
 
 class End(enum.Enum):
@@ -184,7 +184,7 @@ class Connection:
         self.closed = True
         for sock in (self.client, self.server):
             if by is End.RESET:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                end_hard(sock)
             sock.close()
 
     def step(self, ready: dict[int, int], now: float) -> None:
@@ -295,7 +295,7 @@ class FaultProxy:
                 raise ConnectionRefusedError
             server = socket.create_connection(self._target, 5)
         except OSError:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            end_hard(client)
             client.close()
             return
         for sock in (client, server):

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 import ecdsa
 from ecdsa.ellipticcurve import INFINITY
+from kit.sockets import end_hard
 from nacl import bindings
 
 TIMEOUT = 10.0
@@ -253,7 +254,7 @@ class RawClient:
 
     def reset(self) -> None:
         """Close the hard way: the server gets ECONNRESET."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        end_hard(self.sock)
         self.sock.close()
 
     def leave(self) -> list[bytes]:

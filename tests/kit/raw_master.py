@@ -21,6 +21,8 @@ import time
 from collections import deque
 from typing import NamedTuple
 
+from kit.sockets import end_hard
+
 DATA, FAILURE, KICK, RECONNECTION = range(4)
 TIMEOUT = 10.0
 NOT_FOUND = b"Client not found"
@@ -104,7 +106,7 @@ class RawMaster:
     def reset(self) -> None:
         """Close it the hard way, as a process that is killed with unread data does."""
         assert self.link is not None
-        self.link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        end_hard(self.link)
         self.drop()
 
     def no_more_to_say(self) -> None:

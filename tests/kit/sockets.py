@@ -1,9 +1,15 @@
-"""Sockets with something in between, as TLS has it."""
+"""What tests do to sockets: an end the hard way, and something in between, as TLS has it."""
 
 from __future__ import annotations
 
 import socket
+import struct
 from typing import Any
+
+
+def end_hard(sock: socket.socket) -> None:
+    """Whenever it is closed, the other side gets ECONNRESET."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class ShortReads:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import socket
-import struct
 
 import pytest
+from kit.sockets import end_hard
 from kit.world import CLIENT_KEY, Client, MakeWorld, World
 
 from voltlane.config import SETTINGS
@@ -25,7 +25,7 @@ class Tcp(Client):
         return theirs, ours
 
     def reset(self) -> None:
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        end_hard(self.sock)
         self.cut()
 
 
