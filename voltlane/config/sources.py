@@ -100,7 +100,10 @@ def _from_flags(flags: Mapping[str, object], mistakes: Mistakes) -> Iterator[_Gi
             mistakes.add(f"unknown setting {name}{nearest(name, SETTINGS)}")
             continue
         origin = row.flag or name
-        yield row, origin, partial(row.check_text if isinstance(value, str) else row.check, value, origin)  # type: ignore[arg-type]
+        if isinstance(value, str):
+            yield row, origin, partial(row.check_text, value, origin)
+        else:
+            yield row, origin, partial(row.check, value, origin)
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:

@@ -28,9 +28,9 @@ def read_journal(directory: StateDirectory, point: bytes) -> Ledger | None:
         return read_ledger(data, point)
     except Damaged as error:
         raise StateError(
-            f"{directory.name(FILE)} is damaged: {error}. Move it away, and restart the backend as well: the server "
-            "then begins with no sessions, and with id 1 again. (Older copies of the file are no help: "
-            "ids would repeat.)"
+            f"{directory.name(FILE)} is damaged: {error}. Move it away, and start again: the server then begins "
+            "with no sessions, and with ids that nobody had. (An older copy of the file is no help: sessions that "
+            "have ended would be there again.)"
         ) from None
 
 
