@@ -330,5 +330,7 @@ class TestEnd:
         server.before["key"] = lambda sock: sock.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
         with Program("connect", server.address, cwd=tmp_path) as program:
             assert program.finish() == 1
-        assert program.err.startswith("voltlane: ")
+        assert program.err.startswith(
+            f"voltlane: what answers at {server.address} is no connection server: a frame of "
+        )
         assert program.err.count("\n") == 1

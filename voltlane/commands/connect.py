@@ -12,7 +12,7 @@ from collections import deque
 
 from ..address import Address
 from ..client import Connection
-from ..errors import ConnectionLost, ServerKeyChanged, SessionLost
+from ..errors import ConnectionLost, ProtocolError, ServerKeyChanged, SessionLost
 from .console import put, say
 
 CHUNK = 65536
@@ -44,6 +44,8 @@ def connect(address: Address, wait: float) -> int:
             raise  # nobody was asked yet
         hint = "is a server running there? Until it has reached its master, it lets clients wait"
         raise ConnectionLost(f"{error}; {hint}") from None
+    except ProtocolError as error:
+        raise ProtocolError(f"what answers at {address} is no connection server: {error}") from None
     conversation = _Conversation(connection, wait)
     try:
         return conversation.run()
