@@ -250,15 +250,79 @@ def test_a_goodbye_that_was_not_read_yet_when_the_connection_failed_counts(parke
         assert made.server.counters.ended == {EndReason.LEFT: 1}
 
 
-def test_where_nobody_may_come_back_what_was_sent_comes_before_the_end() -> None:
-    with world({"clients.stale_timeout_secs": 0}) as made:
-        client = made.new()
-        made.server.clients.connections[0].flags |= PARKED
+def test_what_was_sent_comes_before_the_end_that_the_loss_is() -> None:
+    with world({"clients.missed_packets_buffer_size": 0}) as made:
+        client = reader_that_stopped(made)
         client.send(b"last words")
-        Ending(made)
+        Ending(made, 0)
         made.settle()
         assert [(tagged.flag, tagged.data) for tagged in made.master.log] == [
             (Flag.DATA, b"last words"),
             (Flag.FAILURE, b"Client disconnected"),
         ]
         assert not made.server.clients.retired
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_is_not_read_of_a_session_that_ended_meanwhile_is_no_news_of_it(kept: bool) -> None:
+    """The master has been told that it is over, and would take what comes behind that for a new client's."""
+    with world({"clients.missed_packets_buffer_size": 0, "master.outbox_bytes": 1_000_000}) as made:
+        client = reader_that_stopped(made)
+        ending = Ending(made)
+        made.pass_(SECS * 0.6 - 0.1)
+        made.server.clients.turns.pause()
+        made.loop.pass_(0.2)
+        client.send(b"unread")
+        made.server.clients.farewell(kept)
+        made.settle()
+        assert ending.told and made.master.notices(Flag.FAILURE) == [(client.id, b"Client disconnected")]
+        assert client.id not in made.master.data
+
+
+def test_where_nobody_can_come_back_what_was_sent_is_read_all_the_same() -> None:
+    with world({"clients.stale_timeout_secs": 0}) as made:
+        client = made.new()
+        Ending(made)
+        client.send(b"said before it saw the end")
+        made.settle()
+        client.cut()
+        made.pass_(SECS)
+        assert made.master.data[client.id] == [b"said before it saw the end"]
+
+
+def test_four_bytes_are_no_goodbye() -> None:
+    with world() as made:
+        client = made.new()
+        Ending(made)
+        client.write(GOODBYE)
+        made.settle()
+        client.write(b"\xff")
+        made.pass_(SECS)
+        assert not made.server.counters.ended
+
+
+def test_settings_that_come_while_it_ends_end_nobodys_session() -> None:
+    with world({"clients.max_stale_clients": 1}) as made:
+        for _ in range(3):
+            made.new()
+        Ending(made)
+        made.settle()
+        made.server.configure(made.server.config)
+        assert len(made.server.registry.sessions) == 3
+
+
+def test_what_the_master_still_says_is_heard_whatever_there_is_to_tell_it() -> None:
+    """Our side of the firehose has ended: what would be said now waits, or is lost; nothing fails of it."""
+    with world() as made:
+        client = made.new()
+        ending = Ending(made)
+        client.cut()
+        made.pass_(0.1, 0.05)
+        assert made.master.ended and not ending.done
+        made.master.send(12345, b"nobody")
+        made.loop.turn(0)
+        made.master.pump()
+        made.settle()
+        made.master.send(client.id, b"the last")
+        made.settle()
+        assert made.server.registry.sessions[client.id].backlog is not None

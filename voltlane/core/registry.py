@@ -12,6 +12,10 @@ from .link import Link
 from .session import Event, Session, State
 from .timers import Timer, TimerWheel
 
+LAST_SECS = 20.0
+"""For so long at least is a session there whose connection ends with the process, though it could not be resumed: its
+client is still read."""
+
 
 class SessionJournal:
     """Hears of everything that has to outlive the process, as it happens. This one keeps nothing of it."""
@@ -57,13 +61,14 @@ class Registry:
         self._stale_timeout = stale_timeout
         self._max_stale = max_stale
         self._max_lowered = False
+        self._is_left = False
         self._on_end = on_end
         self._on_stale = on_stale
 
     def configure(self, *, stale_timeout: float, reap_interval: float, max_stale: int, now: float) -> None:
         """Go by these limits from now on. Who is stale already keeps its time, but `next_reap` may be another."""
         self._stale_timeout = stale_timeout
-        self._max_lowered, self._max_stale = max_stale < self._max_stale, max_stale
+        self._max_lowered, self._max_stale = max_stale < self._max_stale and not self._is_left, max_stale
         if reap_interval != self._wheel.tick:
             self._wheel = TimerWheel(reap_interval, now)
             for client_id in self._stale:
@@ -101,6 +106,10 @@ class Registry:
         """A live session lost its connection: it is stale from now on, for a while."""
         session.move(Event.LOST)
         session.link = None
+        if self._is_left:
+            self._set_aside(session, now + max(self._stale_timeout, LAST_SECS))
+            self._on_stale()
+            return
         if self._stale_timeout <= 0:
             self._end(session, EndReason.EXPIRED)
             return
@@ -132,9 +141,9 @@ class Registry:
 
     def leave_to_the_next(self, journal: SessionJournal) -> None:
         """The process ends, its sessions do not: whatever becomes of connections now is no news of them, but for who
-        keeps this journal."""
+        keeps this journal, and no limit of stale sessions is for those who become stale of it."""
         self.journal = journal
-        self._max_stale = len(self.sessions)
+        self._is_left = True
 
     def live(self) -> list[Session]:
         """The sessions that have a connection, by id."""

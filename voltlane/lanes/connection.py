@@ -159,7 +159,7 @@ class ClientConnection(Stream):
         """Read one quantum."""
         if self.sock is None:
             return
-        if self.flags & RETIRED and self.session is not None and self.session.state is State.ENDED:
+        if self.flags & RETIRED and self.is_over:
             self.close(CloseReason.SHUTDOWN)
             return
         if self.outbox is not None and self.outbox.size > self.shared.pressure.park_above:
@@ -262,7 +262,7 @@ class ClientConnection(Stream):
         trunk, meter, left = self.shared.trunk, self.meter, MOST_READ_OUT
         self.flags |= BUSY
         try:
-            while self.sock is not None and left > 0:
+            while self.sock is not None and left > 0 and not (self.flags & RETIRED and self.is_over):
                 before = 0 if meter is None else trunk.pushed
                 received = self.receive(QUANTUM)
                 if received <= 0:
@@ -270,8 +270,10 @@ class ClientConnection(Stream):
                 if meter is not None:  # it does not matter here how long it would have to wait
                     meter.charge(trunk.pushed - before, received, self.reactor.now)
                 left -= max(received, FIRST_QUANTUM)  # whoever goes on sending a little holds up everybody
-        except (OSError, ProtocolError):
+        except OSError:
             pass
+        except ProtocolError:
+            self.keep(None)  # what was kept is no beginning of anything
         self.flags &= ~BUSY
 
     # ---- pressure
@@ -299,6 +301,12 @@ class ClientConnection(Stream):
         """Whether the last that has come of the client is that it will not come back."""
         return False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its session has ended while the server ends: the master was told, and must not hear of it again."""
+        session = self.session
+        return bool(self.flags & RETIRED) and session is not None and session.state is State.ENDED
+
     def leave_session(self) -> Session | None:
         """Belong to no session any more. Which it was."""
         session, self.session = self.session, None
@@ -312,6 +320,8 @@ class ClientConnection(Stream):
         if reason in LOSSES and unread:
             self.read_out()
         if self.flags & RETIRED:
+            if reason not in BY_PEER and reason is not CloseReason.SHUTDOWN:
+                self.keep(None)  # it has said more than is kept, or it is we who end it: that is no goodbye
             reason = CloseReason.SHUTDOWN  # however it ends
         super().close(reason, detail)
 

@@ -65,6 +65,7 @@ class Trunk(Handler):
         self.connection: MasterConnection | None = None
         self.address = ""
         """Of the master that is connected, or was the last to be."""
+        self._speaking: MasterConnection | None = None  # the same, until we have said that nothing more comes
         self.before_connecting: Callable[[], None] = lambda: None
         """Called before what waits is given to a connection."""
         self._held = self.new_outbox()  # what waits while there is no connection
@@ -113,8 +114,8 @@ class Trunk(Handler):
         self.on_flush()
         self.counters.packets_up += packets
         self.counters.bytes_up += sum(map(len, views))
-        if self.connection is not None:
-            self.connection.try_send_views(views, packets)
+        if self._speaking is not None:
+            self._speaking.try_send_views(views, packets)
         else:
             self._held.append(b"".join(views), packets)
         self._check_full()
@@ -127,7 +128,7 @@ class Trunk(Handler):
     @property
     def outbox(self) -> Outbox | None:
         """What could not be written yet."""
-        return self.connection.outbox if self.connection is not None else self._held
+        return self._speaking.outbox if self._speaking is not None else self._held
 
     @property
     def congested(self) -> bool:
@@ -144,7 +145,7 @@ class Trunk(Handler):
         self._staged_more = self._staged_bytes = 0
         self.counters.packets_up += packets
         self.counters.bytes_up += sum(map(len, staged))
-        connection = self.connection
+        connection = self._speaking
         if connection is None:
             self._held.append(b"".join(staged), packets)
         elif connection.outbox is None and 1 < len(staged) <= FEW_CHUNKS:
@@ -162,7 +163,7 @@ class Trunk(Handler):
     def unwritten(self) -> bool:
         """Whether there is a master that has yet to take what is queued for it."""
         self.on_flush()
-        return self.connection is not None and bool(self.connection.outbox)
+        return self._speaking is not None and bool(self._speaking.outbox)
 
     def hold(self, chunk: Chunk, packets: int) -> None:
         """Whole tagged frames that waited in an earlier process; before there is a connection."""
@@ -175,10 +176,14 @@ class Trunk(Handler):
         return self._held.take()
 
     def half_close(self) -> None:
-        """Tell the master that nothing more comes. It is still listened to, until it closes its side."""
-        if self.connection is not None and self.connection.sock is not None:
+        """Tell the master that nothing more comes. It is still listened to, until it closes its side; what it is not
+        told any more is kept as if it were gone, for writing that would fail, and its last words with it."""
+        self.on_flush()
+        connection = self._speaking
+        if connection is not None and connection.sock is not None:
+            self._stop_speaking(connection)
             try:
-                self.connection.sock.shutdown(socket.SHUT_WR)
+                connection.sock.shutdown(socket.SHUT_WR)
             except OSError:
                 pass  # it is gone, as its reader is about to find out
 
@@ -204,7 +209,7 @@ class Trunk(Handler):
         """Go on over this socket: first who is here, then what was not written in full."""
         self.before_connecting()
         self.address = address
-        self.connection = connection = MasterConnection(self, sock)
+        self.connection = self._speaking = connection = MasterConnection(self, sock)
         held, self._held = self._held, self.new_outbox()
         if self.counters.master_connections:
             # Of no packets: what this master does not hear of it the next one is told anew.
@@ -224,10 +229,16 @@ class Trunk(Handler):
             log.warning("%d bytes were on their way to the master, and may be lost", unsure)
             self.counters.master_bytes_unconfirmed += unsure
         self.connection = None
-        self._held = connection.outbox or self.new_outbox()
-        self._held.rewind()
+        if self._speaking is not None:
+            self._stop_speaking(connection)
         self.counters.closed[reason] += 1
         self._on_lost(reason, detail)
+
+    def _stop_speaking(self, connection: MasterConnection) -> None:
+        self._speaking = None
+        self._held = connection.outbox or self.new_outbox()
+        self._held.rewind()
+        connection.outbox = None
 
     # ---- reading stops and goes on (overflow policy "block")
 
