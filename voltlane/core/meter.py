@@ -33,9 +33,10 @@ class MeterLimits(NamedTuple):
 class Meter:
     """One client's."""
 
-    __slots__ = ("buckets", "heard", "idle", "pause")
+    __slots__ = ("buckets", "heard", "idle", "limits", "pause")
 
     def __init__(self, limits: MeterLimits, now: float) -> None:
+        self.limits = limits
         packets, size = limits.packet_rate, limits.byte_rate
         self.buckets = (
             TokenBucket(packets, packets * limits.rate_burst_secs, now) if packets else None,
@@ -55,6 +56,10 @@ class Meter:
     def owes(self, now: float) -> float:
         """Seconds until it owes nothing for what it was charged."""
         return self._debit(0, 0, now)
+
+    def is_full(self, now: float) -> bool:
+        """Whether it is as a new one would be."""
+        return all(bucket is None or bucket.is_full(now) for bucket in self.buckets)
 
     def _debit(self, packets: int, size: int, now: float) -> float:
         for_packets, for_bytes = self.buckets

@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..reasons import Symbol
 from .backlog import Backlog
 from .link import Link
+from .meter import Meter
 
 
 class State(Symbol):
@@ -47,7 +48,7 @@ class IllegalTransition(AssertionError):
 class Session:
     """One client's identity. `id` is the client id of the firehose."""
 
-    __slots__ = ("backlog", "credential", "expiry", "id", "link", "lost", "secret", "state")
+    __slots__ = ("allowance", "backlog", "credential", "expiry", "id", "link", "lost", "secret", "state")
 
     def __init__(self, client_id: int, credential: bytes, link: Link | None) -> None:
         """Live with a link, stale without one."""
@@ -60,6 +61,8 @@ class Session:
         self.link = link
         """Set exactly while LIVE."""
         self.backlog: Backlog | None = None
+        self.allowance: Meter | None = None
+        """What its lost connection might still have sent, where that was not all that a new one may."""
         self.lost = 0.0
         """When it became stale."""
         self.expiry = 0.0

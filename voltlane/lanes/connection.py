@@ -7,7 +7,6 @@ framing stands between.
 from __future__ import annotations
 
 import socket
-from typing import cast
 
 from ..core.admission import Source
 from ..core.budget import Holding
@@ -24,7 +23,6 @@ from ..reasons import BY_PEER, LOSSES, CloseReason
 from ..wire.batch import retag
 from ..wire.framing import PREFIX_SIZE, next_frame
 from ..wire.tagged import HEADER, TAG_SIZE
-from .fairness.client import Client
 from .fairness.sampler import ClientQuality
 from .fairness.turns import (
     BUSY,
@@ -35,7 +33,6 @@ from .fairness.turns import (
     PARKED,
     QUANTUM,
     RETIRED,
-    THROTTLED,
     UNANSWERED,
 )
 from .framing import Framing
@@ -106,8 +103,7 @@ class ClientConnection(Stream):
         else:
             if unsent:
                 self.finish_handshake(unsent, b"")
-            if session.link is not None:
-                shared.meters.inherit(cast(Client, session.link), self)
+            shared.meters.inherit(session, self)
             shared.hub.resume(session, self, answer)
         if self.flags & UNANSWERED:  # no more: from now on its connection ends as it may
             self.flags &= ~UNANSWERED
@@ -316,8 +312,7 @@ class ClientConnection(Stream):
 
     def close(self, reason: CloseReason, detail: str = "") -> None:
         """See Stream. Where its sending failed, what it had sent itself is not read yet, and may be all there is."""
-        unread = self.sock is not None and not self.flags & (BUSY | THROTTLED) and not self.shared.trunk.congested
-        if reason in LOSSES and unread:
+        if reason in LOSSES and self.sock is not None and not self.flags & BUSY and self.can_hand_over:
             self.read_out()
         if self.flags & RETIRED:
             if reason not in BY_PEER and reason is not CloseReason.SHUTDOWN:
@@ -344,6 +339,8 @@ class ClientConnection(Stream):
         shared, session, now = self.shared, self.session, self.reactor.now
         shared.log.closed(reason, self.client_id, self.peer, detail)
         shared.pressure.forget(self)
+        if self.meter is not None and session is not None:
+            shared.meters.remember(self, session)
         shared.meters.forget(self)
         if self.source is not None:
             self.source.left(reason, True, now - self.since, now)

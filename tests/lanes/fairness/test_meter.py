@@ -70,6 +70,24 @@ def test_a_takeover_takes_the_debts_over(make: MakeWorld, settings: dict[str, ob
 
 
 @pytest.mark.parametrize("settings", [{"clients.packet_rate": 10}, {"clients.byte_rate": 140}])
+def test_a_lost_connection_leaves_its_debts_to_the_next(make: MakeWorld, settings: dict[str, object]):
+    """Else whoever loses its own connection again and again has a burst each time."""
+    home = make({**settings, "clients.rate_burst_secs": 1})
+    client = home.new()
+    for _ in range(5):
+        client.send(*numbered(10, 6))
+        home.settle()
+        home.server.clients.connections[0].close(CloseReason.PEER_LOST)
+        client = home.resume(client)
+    assert len(home.master.data[client.id]) == 50
+    client.send(*numbered(10, 6))
+    home.pass_(3.8, step=0.05)
+    assert len(home.master.data[client.id]) == 50
+    home.pass_(0.5)
+    assert len(home.master.data[client.id]) == 60
+
+
+@pytest.mark.parametrize("settings", [{"clients.packet_rate": 10}, {"clients.byte_rate": 140}])
 def test_who_owes_too_much_is_not_taken_over(make: MakeWorld, settings: dict[str, object]):
     """Else whoever takes its own session over again and again is read to the end each time, and never pays."""
     home = make({**settings, "clients.rate_burst_secs": 1})

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from typing import cast
 
 from ...core.counters import Counters
 from ...core.meter import Meter, MeterLimits
+from ...core.session import Session
 from ...core.trunk import Trunk
 from ...net.reactor import Reactor
 from ...reasons import CloseReason
@@ -72,10 +74,18 @@ class Meters:
             if wait > 0 and not client.closed:
                 self._exceeded(client, meter, wait)
 
-    def inherit(self, old: Client, client: Client) -> None:
-        """It takes over from that one, and owes what that one owes, and will when it has been read to its end."""
-        if client.meter is not None and old.meter is not None:
-            client.meter.buckets = old.meter.buckets
+    def remember(self, client: Client, session: Session) -> None:
+        """Its connection is lost: its session has no more to spend than it had. Who is closed for that has paid."""
+        meter = client.meter
+        if meter is not None and not meter.limits.disconnect and not meter.is_full(self._reactor.now):
+            session.allowance = meter
+
+    def inherit(self, session: Session, client: Client) -> None:
+        """It resumes that one, and owes what the connection before it owes, and will when that is read to its end."""
+        old = session.allowance if session.link is None else cast(Client, session.link).meter
+        session.allowance = None
+        if client.meter is not None and old is not None and old.limits == client.meter.limits:
+            client.meter.buckets = old.buckets
 
     def forget(self, client: Client) -> None:
         """It is gone."""
