@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from typing import NamedTuple
@@ -187,3 +188,12 @@ def test_the_split_multiplication_is_the_plain_one(scalar: int, point: bytes):
     plain = curve.PointJacobi.from_bytes(curve.SECP256k1.curve, point) * scalar
     assert int.from_bytes(key.exchange(point), "big") == plain.x()
     assert max(abs(half).bit_length() for half in curve._halves(scalar)) <= 129
+
+
+def test_whether_there_is_a_square_root() -> None:
+    field, random_ = curve._FIELD, random.Random(7)
+    numbers = [1, 2, 3, 4, 5, 7, 8, field - 1, field - 2, 1 << 255, *[random_.randrange(1, field) for _ in range(2000)]]
+    for number in numbers:
+        root = pow(number, (field + 1) // 4, field)
+        assert curve._is_square(number) == (root * root % field == number)
+    assert not curve._is_square(0), "no point of the curve has y = 0"
