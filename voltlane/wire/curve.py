@@ -52,8 +52,8 @@ def _check_point_ecdsa(point: bytes) -> None:
 
 def _is_square(number: int) -> bool:
     """Whether a number of the field other than 0 has a square root in it: its Jacobi symbol (Cohen 1993, 1.4.10), which
-    takes a quarter of the time of the root. `ecdsa` has it as a recursion, so deep that Python maps and unmaps memory for
-    its frames each time."""
+    takes a quarter of the time of the root. `ecdsa` has it as a recursion, so deep that Python may map and unmap memory
+    for its frames each time."""
     modulus, sign = _FIELD, 1
     while number:
         zeros = (number & -number).bit_length() - 1
