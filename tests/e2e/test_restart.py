@@ -187,14 +187,20 @@ def test_after_a_stop_the_next_master_connection_brings_what_waited_for_it(home:
     assert arrived == sent and len(cut) < 20_100
 
 
-def left_with_something_waiting(home: Home) -> RawClient:
-    """A client that is away, for whom the server kept a packet when it was stopped."""
+def away_with_something_waiting(home: Home) -> RawClient:
+    """A client that is away, for whom the server has a packet; its master is gone."""
     home.start()
     client = home.new()
     assert client.leave() == []
     home.master.send(client.client_id, b"missed")
     home.master.fence()
     home.master.drop()
+    return client
+
+
+def left_with_something_waiting(home: Home) -> RawClient:
+    """The same, and the server was stopped."""
+    client = away_with_something_waiting(home)
     assert home.server.stop() == 0
     return client
 
@@ -370,12 +376,7 @@ def test_on_a_full_disk_it_lives_and_writes_when_it_can(home: Home) -> None:
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process can be set on Linux only")
 def test_what_a_full_disk_costs_at_the_end_is_in_the_exit_code(home: Home) -> None:
-    home.start()
-    client = home.new()
-    assert client.leave() == []
-    home.master.send(client.client_id, b"missed")
-    home.master.fence()
-    home.master.drop()
+    client = away_with_something_waiting(home)
     resource.prlimit(home.server.pid, resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
     assert home.server.stop() == 5
     home.start()

@@ -301,7 +301,7 @@ def test_a_replay_larger_than_the_outbox_limits_is_delivered_whole() -> None:
         assert [packet for packet in rig.master.inbox if packet.flag == 1] == []
 
 
-@pytest.mark.parametrize(
+with_each_limit = pytest.mark.parametrize(
     ("settings", "kept"),
     [
         ({"clients.missed_packets_buffer_size": 3}, 3),
@@ -311,6 +311,9 @@ def test_a_replay_larger_than_the_outbox_limits_is_delivered_whole() -> None:
     ],
     ids=["packets", "bytes", "no packets", "no bytes"],
 )
+
+
+@with_each_limit
 def test_past_the_backlogs_limit_the_client_fails(settings: dict[str, int], kept: int) -> None:
     """So much is kept, and with one packet more nobody comes back to a stream with a hole in it."""
     with running(settings, embedded=True) as rig:
@@ -331,16 +334,7 @@ def test_past_the_backlogs_limit_the_client_fails(settings: dict[str, int], kept
         assert rig.master.recv_for(other.client_id).data == b"Client not found"
 
 
-@pytest.mark.parametrize(
-    ("settings", "kept"),
-    [
-        ({"clients.missed_packets_buffer_size": 3}, 3),
-        ({"clients.missed_packets_buffer_bytes": 5 * 12}, 5),
-        ({"clients.missed_packets_buffer_size": 0}, 0),
-        ({"clients.missed_packets_buffer_bytes": 0}, 0),
-    ],
-    ids=["packets", "bytes", "no packets", "no bytes"],
-)
+@with_each_limit
 def test_past_the_backlogs_limit_the_oldest_go_first_if_told_to(settings: dict[str, object], kept: int) -> None:
     with running({**settings, "clients.missed_packets_policy": "drop-oldest"}, embedded=True) as rig:
         client = rig.stale()

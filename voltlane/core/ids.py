@@ -31,7 +31,9 @@ class Ids:
 
     def available(self, now: float) -> bool:
         """Whether there is one to be had."""
-        return self.next <= self.last and self._is_past(self.next, now)
+        if self._began is not None and self.next - self._first > (now - self._began) * TICKS:
+            return False  # it would be ahead of the clock
+        return self.next <= self.last
 
     def take(self) -> int:
         """The next one, if it is available."""
@@ -49,9 +51,6 @@ class Ids:
         if self._began is None:
             return self._end
         return min(self._end, self._first + int((now - self._began) * TICKS))
-
-    def _is_past(self, client_id: int, now: float) -> bool:
-        return self._began is None or client_id - self._first <= (now - self._began) * TICKS
 
 
 def clock_ids(node: int, wall: float, now: float) -> Ids:

@@ -299,9 +299,9 @@ class ClientConnection(Stream):
 
     @property
     def is_over(self) -> bool:
-        """Whether its session has ended while the server ends: the master was told, and must not hear of it again."""
-        session = self.session
-        return bool(self.flags & RETIRED) and session is not None and session.state is State.ENDED
+        """Of one that is retired: whether its session has ended since. The master was told, and must not hear of it
+        again."""
+        return self.session is not None and self.session.state is State.ENDED
 
     def leave_session(self) -> Session | None:
         """Belong to no session any more. Which it was."""
