@@ -8,13 +8,19 @@
     │   ├── FrameTooLarge           a length prefix over the limit
     │   ├── MalformedPacket         a handshake packet that cannot be decoded
     │   ├── UnexpectedPacket        a well-formed handshake packet in the wrong place
-    │   ├── UnsupportedVersion      not protocol version 2
+    │   ├── UnsupportedVersion      neither protocol version 2 nor 3
+    │   ├── BadRecord               a record of version 3 that does not open
+    │   ├── MalformedRecord         a record of version 3 that cannot be, there or at all
+    │   ├── BadNumbers              an ack, credit or gap that cannot be
+    │   ├── CreditExceeded          more data than the receiver has room for
+    │   ├── SuiteRefused            none of the suites of a hello is allowed
     │   ├── BadPublicKey            not a point of secp256k1
     │   ├── UnknownSession          a resume of an id that has no session
     │   ├── NoMemory                a new client while memory is short (its one fault is to come just now)
     │   ├── SessionEnded            the session ended while its resume was under way
     │   ├── BadProof                the challenge's answer does not prove the key
-    │   │   └── ReflectedProof      the answer is the challenge itself
+    │   │   ├── ReflectedProof      the answer is the challenge itself
+    │   │   └── Superseded          the secret is an old one: somebody else has gone on with the session
     │   ├── MalformedProxyHeader    bytes that are no PROXY protocol header
     │   ├── MalformedTag            a tagged packet shorter than its header
     │   └── UnknownFlag             a tagged packet with a flag that is none of ours
@@ -130,6 +136,42 @@ class ReflectedProof(BadProof):
     """The answer is the challenge itself, or reuses its nonce: it proves nothing."""
 
     reason = CloseReason.REFLECTED_PROOF
+
+
+class Superseded(BadProof):
+    """The proof is made with a secret that has been replaced: a copy of the client has gone on with the session."""
+
+    reason = CloseReason.SUPERSEDED
+
+
+class BadRecord(ProtocolError):
+    """A record of version 3 that does not open, or is cut."""
+
+    reason = CloseReason.BAD_RECORD
+
+
+class MalformedRecord(ProtocolError):
+    """A record of version 3 that is shorter than its fields, or of a kind that has no place there."""
+
+    reason = CloseReason.MALFORMED_RECORD
+
+
+class BadNumbers(ProtocolError):
+    """An ack, a credit or a gap of version 3 that cannot be."""
+
+    reason = CloseReason.BAD_NUMBERS
+
+
+class CreditExceeded(ProtocolError):
+    """More data than the receiver has given credit for (version 3)."""
+
+    reason = CloseReason.CREDIT_EXCEEDED
+
+
+class SuiteRefused(ProtocolError):
+    """None of the suites that a client of version 3 offers is allowed to it."""
+
+    reason = CloseReason.SUITE_REFUSED
 
 
 class MalformedProxyHeader(ProtocolError):

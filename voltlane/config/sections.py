@@ -248,8 +248,29 @@ class Clients(Section):
     missed_packets_policy: str = setting(
         "fail",
         'What happens to a lost client when more than that is to be kept. "fail": its session ends, and the master is '
-        'told. "drop-oldest": it loses the oldest, and is not told when it comes back.',
+        'told. "drop-oldest": it loses the oldest; with version 2 it is not told, with version 3 it is.',
         form=one_of("fail", "drop-oldest"),
+        live=True,
+    )
+    unencrypted: str = setting(
+        "local",
+        'Who may speak version 3 of the protocol without encryption. "local": this machine, and unix sockets; what a '
+        'proxy says counts. "never", "always": nobody, everybody. Version 2 has no encryption, and is not asked.',
+        form=one_of("local", "never", "always"),
+        live=True,
+    )
+    window_bytes: int = setting(
+        256 * 1024,
+        "Bytes that a client may send ahead of what the server has read (version 3).",
+        unit="bytes",
+        at_least=4096,
+        at_most=64 * 1024 * 1024,
+        live=True,
+    )
+    ack_secs: float = seconds(
+        0.05,
+        "How long what a client has sent may be safe before it is told so, if nothing else is to be sent (version 3).",
+        at_least=_SHORTEST,
         live=True,
     )
     keepalive_secs: float = seconds(

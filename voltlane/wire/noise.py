@@ -1,0 +1,200 @@
+"""Noise_NX_25519_ChaChaPoly_SHA256 (the Noise Protocol Framework, revision 34; SPEC 12), on libsodium.
+
+The initiator is anonymous; the responder sends its static key, sealed, with the second message. What the two ciphers
+seal from then on are transport messages, numbered by a counter that nobody sends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from struct import Struct
+
+from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
+from nacl.exceptions import CryptoError
+
+from ..errors import BadRecord, MalformedPacket
+from .aead import KEY_SIZE, TAG_SIZE, open_sealed, seal
+from .framing import Buffer
+
+NAME = b"Noise_NX_25519_ChaChaPoly_SHA256"
+MESSAGE_MAX = 65535
+"""Bytes of the largest message of Noise, its tag included."""
+REKEY_EVERY = 1 << 16
+"""Records of one direction under one key."""
+
+_NONCE = Struct("<4xQ")
+_REKEY_NONCE = _NONCE.pack(2**64 - 1)
+
+
+class KeyPair:
+    """An X25519 key pair."""
+
+    __slots__ = ("_secret", "public")
+
+    def __init__(self, secret: bytes | None = None) -> None:
+        """A new random one, or that of a secret of 32 bytes."""
+        self._secret = os.urandom(KEY_SIZE) if secret is None else secret
+        self.public: bytes = crypto_scalarmult_base(self._secret)
+
+    def exchange(self, public: bytes) -> bytes:
+        """The shared secret, 32 bytes. Raises MalformedPacket for a point of low order, with which there is none."""
+        try:
+            shared: bytes = crypto_scalarmult(self._secret, public)
+        except (CryptoError, RuntimeError):
+            shared = bytes(KEY_SIZE)
+        if shared == bytes(KEY_SIZE):
+            raise MalformedPacket("an X25519 public key that agrees on nothing")
+        return shared
+
+
+class Cipher:
+    """One direction of a channel."""
+
+    __slots__ = ("_count", "_key")
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._count = 0
+
+    def seal(self, record: Buffer) -> bytes | bytearray:
+        """The next record as a message, 16 bytes longer."""
+        count = self._count
+        self._count = count + 1
+        if not count % REKEY_EVERY and count:
+            self._rekey()
+        return seal(record, _NONCE.pack(count), self._key)
+
+    def open(self, message: Buffer) -> bytes | bytearray:
+        """The record in the next message. Raises BadRecord, and is of no more use then."""
+        count = self._count
+        if not count % REKEY_EVERY and count:
+            self._rekey()  # whatever is wrong with the message: behind one that does not open nothing more is opened
+        try:
+            record = open_sealed(message, _NONCE.pack(count), self._key)
+        except ValueError:
+            raise BadRecord(f"a message of {len(message)} bytes does not open as record {count}") from None
+        self._count = count + 1
+        return record
+
+    def _rekey(self) -> None:
+        self._key = bytes(seal(bytes(KEY_SIZE), _REKEY_NONCE, self._key)[:KEY_SIZE])
+
+
+class Clear:
+    """A direction that is not encrypted (suite 0)."""
+
+    __slots__ = ()
+
+    def seal(self, record: Buffer) -> Buffer:
+        """The record, as it is."""
+        return record
+
+    def open(self, message: Buffer) -> Buffer:
+        """The message, as it is."""
+        return message
+
+
+class _Symmetric:
+    """Noise's SymmetricState (its section 5.2)."""
+
+    __slots__ = ("_chaining", "_count", "_key", "hash")
+
+    def __init__(self, prologue: bytes) -> None:
+        self.hash = self._chaining = NAME  # of 32 bytes: neither padded nor hashed
+        self._key = b""
+        self._count = 0
+        self.mix_hash(prologue)
+
+    def mix_hash(self, data: bytes) -> None:
+        self.hash = hashlib.sha256(self.hash + data).digest()
+
+    def mix_key(self, secret: bytes) -> None:
+        self._chaining, self._key = _expand(self._chaining, secret)
+        self._count = 0
+
+    def seal(self, plaintext: bytes) -> bytes:
+        sealed = bytes(seal(plaintext, _NONCE.pack(self._count), self._key, self.hash))
+        self._count += 1
+        self.mix_hash(sealed)
+        return sealed
+
+    def open(self, sealed: bytes) -> bytes:
+        try:
+            plaintext = bytes(open_sealed(sealed, _NONCE.pack(self._count), self._key, self.hash))
+        except ValueError:
+            raise BadRecord("the handshake's second message does not open") from None
+        self._count += 1
+        self.mix_hash(sealed)
+        return plaintext
+
+    def split(self) -> tuple[Cipher, Cipher]:
+        """From the initiator to the responder, and back."""
+        first, second = _expand(self._chaining, b"")
+        return Cipher(first), Cipher(second)
+
+
+class Channel:
+    """What comes of a handshake: a cipher for each direction, the hash that proofs are bound to."""
+
+    __slots__ = ("hash", "receiving", "sending")
+
+    def __init__(self, sending: Cipher | Clear, receiving: Cipher | Clear, transcript: bytes) -> None:
+        self.sending = sending
+        self.receiving = receiving
+        self.hash = transcript
+
+
+class Initiator:
+    """The client's side. `public` is the first message; its payload is `payload`, not encrypted."""
+
+    __slots__ = ("_ephemeral", "_state", "public")
+
+    def __init__(self, prologue: bytes, ephemeral: KeyPair, payload: bytes = b"") -> None:
+        self._ephemeral = ephemeral
+        self.public = ephemeral.public
+        self._state = _Symmetric(prologue)
+        self._state.mix_hash(self.public)
+        self._state.mix_hash(payload)
+
+    def finish(self, message: bytes) -> tuple[Channel, bytes, bytes]:
+        """The second message: the channel, the responder's static public key, its payload.
+
+        Whose key it is says nobody yet. Raises BadRecord, MalformedPacket.
+        """
+        state = self._state
+        if len(message) < 2 * KEY_SIZE + 2 * TAG_SIZE:
+            raise MalformedPacket(f"a second message of {len(message)} bytes")
+        ephemeral, rest = message[:KEY_SIZE], message[KEY_SIZE:]
+        state.mix_hash(ephemeral)
+        state.mix_key(self._ephemeral.exchange(ephemeral))
+        static = state.open(rest[: KEY_SIZE + TAG_SIZE])
+        state.mix_key(self._ephemeral.exchange(static))
+        payload = state.open(rest[KEY_SIZE + TAG_SIZE :])
+        sending, receiving = state.split()
+        return Channel(sending, receiving, state.hash), static, payload
+
+
+def respond(
+    prologue: bytes, message: bytes, static: KeyPair, ephemeral: KeyPair, payload: bytes
+) -> tuple[bytes, Channel]:
+    """The server's side: the second message, and the channel. `message` is the first one. Raises MalformedPacket."""
+    theirs = message[:KEY_SIZE]
+    state = _Symmetric(prologue)
+    state.mix_hash(theirs)
+    state.mix_hash(message[KEY_SIZE:])
+    state.mix_hash(ephemeral.public)
+    state.mix_key(ephemeral.exchange(theirs))
+    answer = ephemeral.public + state.seal(static.public)
+    state.mix_key(static.exchange(theirs))
+    answer += state.seal(payload)
+    receiving, sending = state.split()
+    return answer, Channel(sending, receiving, state.hash)
+
+
+def _expand(chaining: bytes, secret: bytes) -> tuple[bytes, bytes]:
+    """Noise's HKDF with two outputs (its section 4.3)."""
+    extracted = hmac.digest(chaining, secret, "sha256")
+    first = hmac.digest(extracted, b"\x01", "sha256")
+    return first, hmac.digest(extracted, first + b"\x02", "sha256")

@@ -1,0 +1,345 @@
+"""Version 3 on the wire: hellos, records and what is in them (SPEC 10 to 18). Bytes ↔ values."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import hmac
+from struct import Struct
+from typing import Any, NamedTuple
+
+from ..errors import MalformedPacket, MalformedRecord, UnsupportedVersion
+from .aead import KEY_SIZE, TAG_SIZE
+from .framing import Buffer
+from .noise import MESSAGE_MAX, Channel, Clear
+
+MAGIC, VERSION, REFUSED = 0x56, 3, 0xFF
+RANDOM_SIZE = 32
+"""Bytes that a hello ends with: an X25519 public key, or something random."""
+HANDLE_SIZE = 16
+SECRET_SIZE = 32
+PROOF_SIZE = 32
+MAX_HELLO = 64
+MAX_SERVER_HELLO = 512
+MAX_RECORD = MESSAGE_MAX - TAG_SIZE
+MAX_PING = 64
+MAX_SUITES = 16
+MAX_KEYS = 4
+LABEL = b"Voltlane 3"
+
+
+class Suite(enum.IntEnum):
+    """How records are sealed."""
+
+    CLEAR = 0
+    NOISE = 1
+
+
+class Kind(enum.IntEnum):
+    """What a record is. An unknown one that is odd is skipped."""
+
+    DATA = 0
+    ACK = 1
+    OPEN = 2
+    RESUME = 4
+    WELCOME = 6
+    GAP = 8
+    UNCERTAIN = 10
+    CLOSE = 12
+    PING = 14
+    PONG = 16
+
+
+class Code(enum.IntEnum):
+    """Why a connection is closed (SPEC 18): below 3500 a client may come back."""
+
+    GOING = 3000
+    DROPPED = 3001
+    LATE = 3002
+    RATE = 3003
+    NO_ROOM = 3004
+    AWAY = 3005
+    ERROR = 3006
+    PROTOCOL = 3500
+    UNKNOWN_SESSION = 3501
+    BAD_PROOF = 3502
+    SUPERSEDED = 3503
+    ENDED = 3504
+    TAKEN_OVER = 3505
+    KICKED = 3506
+    EXPELLED = 3507
+    NO_SUITE = 3508
+    NO_VERSION = 3509
+    LEFT = 3510
+    TOO_LARGE = 3511
+    OVERFLOW = 3512
+
+
+def may_return(code: int) -> bool:
+    """Whether who is closed with this code should come back."""
+    return code % 1000 < 500
+
+
+class Why(enum.IntEnum):
+    """Why there is a gap."""
+
+    LIMIT = 1
+    RESTART = 2
+    FORGOTTEN = 3
+    GIVEN_UP = 4
+
+
+# ---- hellos
+
+
+class Hello(NamedTuple):
+    """A client's first message."""
+
+    suites: tuple[int, ...]
+    random: bytes
+    """The 32 bytes it ends with."""
+
+    @property
+    def head(self) -> bytes:
+        """All of it but the last 32 bytes."""
+        return bytes((MAGIC, VERSION, len(self.suites), *self.suites))
+
+    def encode(self) -> bytes:
+        """The message."""
+        return self.head + self.random
+
+    @property
+    def prologue(self) -> bytes:
+        """That of Noise: what the client offered is part of what both sides agree on."""
+        return LABEL + self.head
+
+
+def decode_hello(message: bytes) -> Hello:
+    """Raises MalformedPacket, UnsupportedVersion."""
+    if len(message) < 3 or message[0] != MAGIC:
+        raise MalformedPacket("no hello of version 3")
+    if message[1] != VERSION:
+        raise UnsupportedVersion(f"protocol version {message[1]}; this server speaks 2 and {VERSION}")
+    count = message[2]
+    if not 1 <= count <= MAX_SUITES or len(message) != 3 + count + RANDOM_SIZE:
+        raise MalformedPacket(f"a hello of {len(message)} bytes with {count} suites")
+    return Hello(tuple(message[3 : 3 + count]), message[3 + count :])
+
+
+_LIMITS = Struct("<III")
+
+
+class Limits(NamedTuple):
+    """What one side takes and keeps: bytes of the largest packet it takes; packets, and bytes of them with four for
+    the size of each, that it retains until they are safe (0: it does not say)."""
+
+    packet: int
+    packets: int
+    size: int
+
+
+class ServerPayload(NamedTuple):
+    """What the server's hello says."""
+
+    suite: int
+    limits: Limits
+    keys: tuple[bytes, ...] = ()
+    """Keys that may take the place of the server's."""
+
+    def encode(self) -> bytes:
+        """Its bytes."""
+        return bytes((self.suite,)) + _LIMITS.pack(*self.limits) + bytes((len(self.keys),)) + b"".join(self.keys)
+
+
+def decode_server_payload(data: bytes) -> ServerPayload:
+    """Raises MalformedPacket."""
+    keys_at = 2 + _LIMITS.size
+    if len(data) < keys_at:
+        raise MalformedPacket(f"a server hello whose payload has {len(data)} bytes")
+    count = data[keys_at - 1]
+    if count > MAX_KEYS or len(data) < keys_at + count * KEY_SIZE:
+        raise MalformedPacket(f"a server hello that announces {count} keys in {len(data)} bytes")
+    keys = tuple(data[keys_at + n * KEY_SIZE : keys_at + (n + 1) * KEY_SIZE] for n in range(count))
+    return ServerPayload(data[0], Limits(*_LIMITS.unpack_from(data, 1)), keys)
+
+
+def server_hello(suite: int, answer: bytes) -> bytes:
+    """The server's first message."""
+    return bytes((MAGIC, suite)) + answer
+
+
+_CODE = Struct("<H")
+
+
+def refusal(code: int, text: str) -> bytes:
+    """The server's first message, where it is the last."""
+    return bytes((MAGIC, REFUSED)) + _CODE.pack(code) + text.encode()
+
+
+def decode_refusal(message: bytes) -> tuple[int, str]:
+    """Code and text. Raises MalformedPacket."""
+    if len(message) < 4:
+        raise MalformedPacket("a refusal without a code")
+    return _CODE.unpack_from(message, 2)[0], message[4:].decode("utf-8", "replace")
+
+
+def clear_channel(hello: bytes, answer: bytes) -> Channel:
+    """That of suite 0, by both hellos."""
+    return Channel(Clear(), Clear(), hashlib.sha256(hello + answer).digest())
+
+
+def proof(secret: bytes, role: str, transcript: bytes) -> bytes:
+    """What shows that the "client" or "server" of this channel knows a session's secret."""
+    return hmac.digest(secret, f"VOLTLANE 3 {role}".encode() + transcript, "sha256")
+
+
+# ---- records
+
+HEAD = Struct("<BQQ")
+HEAD_SIZE = HEAD.size
+MAX_BODY = MAX_RECORD - HEAD_SIZE
+
+
+def record(kind: int, ack: int, credit: int, body: Buffer = b"") -> bytes:
+    """A record."""
+    return HEAD.pack(kind, ack, credit) + body
+
+
+_OPEN = Struct("<16s32sIII")
+_RESUME = Struct("<QI32sQQQQIII")
+_WELCOME = Struct("<Q32sQI32sQ")
+_RANGE = Struct("<QQ")
+_GAP = Struct("<QQB")
+_CLOSE = Struct("<HQ")
+
+
+class Open(NamedTuple):
+    """The body of open (SPEC 13)."""
+
+    handle: bytes
+    secret: bytes
+    limits: Limits
+
+    def encode(self) -> bytes:
+        """Its bytes."""
+        return _OPEN.pack(self.handle, self.secret, *self.limits)
+
+    def __repr__(self) -> str:
+        return "<Open>"
+
+
+class Resume(NamedTuple):
+    """The body of resume (SPEC 14)."""
+
+    id: int
+    generation: int
+    proof: bytes
+    epoch: int
+    taken: int
+    sent: int
+    acked: int
+    limits: Limits
+
+    def encode(self) -> bytes:
+        """Its bytes."""
+        return _RESUME.pack(*self[:-1], *self.limits)
+
+
+class Welcome(NamedTuple):
+    """The body of welcome (SPEC 13)."""
+
+    id: int
+    proof: bytes
+    epoch: int
+    generation: int
+    secret: bytes
+    taken: int
+
+    def encode(self) -> bytes:
+        """Its bytes."""
+        return _WELCOME.pack(*self)
+
+    def __repr__(self) -> str:
+        return f"<Welcome {self.id}, generation {self.generation}>"
+
+
+class Gap(NamedTuple):
+    """The body of gap: the sender's packets with these numbers, both included, will not come."""
+
+    first: int
+    last: int
+    why: int
+
+    def encode(self) -> bytes:
+        """Its bytes."""
+        return _GAP.pack(*self)
+
+
+class Uncertain(NamedTuple):
+    """The body of uncertain: whether the receiver's packets with these numbers were passed on is not known."""
+
+    first: int
+    last: int
+
+    def encode(self) -> bytes:
+        """Its bytes."""
+        return _RANGE.pack(*self)
+
+
+class Close(NamedTuple):
+    """The body of close."""
+
+    code: int
+    taken: int
+    text: str
+
+    def encode(self) -> bytes:
+        """Its bytes."""
+        return _CLOSE.pack(self.code, self.taken) + self.text.encode()
+
+
+def decode_open(body: bytes) -> Open:
+    """Raises MalformedRecord."""
+    handle, secret, *limits = _fields(_OPEN, body, "open")
+    return Open(handle, secret, Limits(*limits))
+
+
+def decode_resume(body: bytes) -> Resume:
+    """Raises MalformedRecord."""
+    client_id, generation, shown, epoch, taken, sent, acked, *limits = _fields(_RESUME, body, "resume")
+    return Resume(client_id, generation, shown, epoch, taken, sent, acked, Limits(*limits))
+
+
+def decode_welcome(body: bytes) -> Welcome:
+    """Raises MalformedRecord."""
+    return Welcome(*_fields(_WELCOME, body, "welcome"))
+
+
+def decode_gap(body: bytes) -> Gap:
+    """Raises MalformedRecord."""
+    return Gap(*_fields(_GAP, body, "gap"))
+
+
+def decode_uncertain(body: bytes) -> Uncertain:
+    """Raises MalformedRecord."""
+    return Uncertain(*_fields(_RANGE, body, "uncertain"))
+
+
+def decode_close(body: bytes) -> Close:
+    """Raises MalformedRecord."""
+    code, taken = _fields(_CLOSE, body, "close")
+    return Close(code, taken, body[_CLOSE.size :].decode("utf-8", "replace"))
+
+
+def head_of(plaintext: bytes) -> tuple[int, int, int]:
+    """Kind, ack and credit of a record. Raises MalformedRecord."""
+    if len(plaintext) < HEAD_SIZE:
+        raise MalformedRecord(f"a record of {len(plaintext)} bytes; at least {HEAD_SIZE} are needed")
+    kind, ack, credit = HEAD.unpack_from(plaintext)
+    return kind, ack, credit
+
+
+def _fields(layout: Struct, body: bytes, name: str) -> tuple[Any, ...]:
+    if len(body) < layout.size:
+        raise MalformedRecord(f"the body of {name} has {len(body)} bytes; at least {layout.size} are needed")
+    return layout.unpack_from(body)
