@@ -199,16 +199,17 @@ class ClientConnection(Stream):
 
     # ---- the session's link
 
-    def replay(self, chunks: list[tuple[Chunk, int]], counted: int = 0) -> None:
+    def replay(self, chunks: list[tuple[Chunk, int]], counted: int = 0) -> int:
         """See Link."""
         if len(chunks) == 1 and self.outbox is None:
             self.try_send(*chunks[0])
-            return
+            return chunks[0][1]
         for chunk, packets in chunks:
             self._queue(chunk, packets, 0)
         if self.outbox is not None:
             self.outbox.exempt(counted)
         self.try_flush()
+        return sum([packets for _, packets in chunks])
 
     @property
     def can_hand_over(self) -> bool:
