@@ -83,7 +83,6 @@ class Parts:
             on_stale=self._on_stale,
             now=self.reactor.now,
             ids=clock_ids(config.general.node, time.time(), self.reactor.now),
-            epoch=int.from_bytes(os.urandom(8), "little") | 1,
             revive=revive,
         )
         self.trunk.hub = self.hub
