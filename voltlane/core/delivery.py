@@ -16,6 +16,8 @@ _LAYOUT = Struct("<QQQB")
 DELIVERY_SIZE = _LAYOUT.size
 EPOCH_SPAN = 1 << 40
 """Numbers that an epoch has, more than can ever be used: so a number tells which memory it is of."""
+MOST = (1 << 63) - 1
+"""The last number that anybody may name: what is counted up from there fits in its 64 bits for ever."""
 
 
 class Delivery:
@@ -103,7 +105,7 @@ def agree(delivery: Delivery, kept: int, claims: Claims | None) -> Agreement:
     if claims is None:
         claims = Claims(delivery.epoch, 0, 0, 0, 0)
     floor, taken = delivery.floor, claims.taken
-    if claims.safe > taken or claims.acked > claims.sent:
+    if claims.safe > taken or claims.acked > claims.sent or claims.sent > MOST:
         raise BadNumbers(f"safe {claims.safe}, taken {taken}; acked {claims.acked}, sent {claims.sent}")
     if taken > floor + kept:
         raise BadNumbers(f"{taken} packets taken where {floor + kept} were sent")

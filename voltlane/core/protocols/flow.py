@@ -38,6 +38,7 @@ class Flow:
         "credit",
         "delivery",
         "granted",
+        "marked",
         "much",
         "quarter_packets",
         "received",
@@ -85,6 +86,8 @@ class Flow:
         """Ours, as it went last, ..."""
         self.told_received = 0
         """... and what had been received then."""
+        self.marked = 0
+        """The last packet of the peer's that it is known of when it will be safe: see `lanes.receipts`."""
 
     # ---- what is kept
 
@@ -134,6 +137,14 @@ class Flow:
     def owes(self) -> bool:
         """Whether the peer has not been told all that is safe."""
         return self.told < self.delivery.safe
+
+    @property
+    def owes_much(self) -> bool:
+        """Whether that is a quarter of what the peer retains."""
+        return (
+            self.delivery.safe - self.told >= self.quarter_packets
+            or self.received - self.told_received >= self._quarter_bytes
+        )
 
     def grant(self, window: int) -> None:
         """Let the peer send so much ahead. It is told with the next record."""
