@@ -235,7 +235,7 @@ def test_a_peer_made_by_hand():
 class TestBothForms:
     """Libsodium called as PyNaCl calls it, and through PyNaCl: one is as good as the other."""
 
-    FORMS = [(aead._seal_checked, aead._open_checked), (aead._seal_fast, aead._open_fast)]
+    FORMS = (aead._seal_checked, aead._open_checked), (aead._seal_fast, aead._open_fast)
     NONCE, KEY = bytes(range(12)), bytes(range(32))
 
     def test_the_fast_one_is_used(self):

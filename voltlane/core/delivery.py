@@ -49,16 +49,17 @@ class Delivery:
         self.floor, self.why = epoch * EPOCH_SPAN, Why.RESTART
 
     def drop(self, packets: int) -> None:
-        """The first so many of what is kept were given up, for a limit."""
+        """The first so many of what is kept were given up, for a limit. Behind what is not known they are a part of
+        that: they are no more than a few of its numbers."""
         self.floor += packets
-        self.why = Why.LIMIT
         if self.before >= 0:
             self.before += packets
+        else:
+            self.why = Why.LIMIT
 
     def acked(self, number: int) -> None:
         """The client says that everything up to there is safe with it."""
-        self.floor = number
-        self.why = Why.FORGOTTEN
+        self.floor, self.why, self.before = number, Why.FORGOTTEN, -1
 
     def encode(self) -> bytes:
         """For who keeps it over an end of the process in order, which leaves nothing on its way."""

@@ -1,4 +1,5 @@
-"""Bytes ↔ values of the wire protocols, versions 2 and 3 (SPEC.txt). Pure: no sockets, no clock, no state beyond a parse position.
+"""Bytes ↔ values of the wire protocols, versions 2 and 3 (SPEC.txt). Pure: no sockets, no clock, no state beyond a
+position in what is parsed, and the keys and counters of a channel.
 
 framing  u32 length prefix + payload                      SPEC 2
 v2       handshake packets (a bincode enum)               SPEC 3

@@ -11,7 +11,7 @@ from typing import Callable
 from ...errors import BadNumbers, CreditExceeded, MalformedRecord
 from ...wire.framing import PREFIX, Buffer, skip_frames
 from ...wire.noise import Channel, Clear
-from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Retained, Why
+from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Retained
 from ..budget import Budget
 from ..delivery import Agreement, Delivery
 from ..outbox import Chunk
@@ -207,4 +207,4 @@ class Flow:
             count = ack - floor
             self._single = bytes(memoryview(self._single)[skip_frames(self._single, count) :])
             self._single_packets -= count
-        delivery.floor, delivery.why = ack, Why.FORGOTTEN
+        delivery.acked(ack)
