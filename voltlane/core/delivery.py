@@ -43,6 +43,11 @@ class Delivery:
         self.floor = number
         self.why = Why.FORGOTTEN
 
+    def recall(self, known: Delivery) -> None:
+        """What of an earlier memory is known still."""
+        self.epoch, self.floor, self.why = known.epoch, known.floor, known.why
+        self.taken, self.safe = known.taken, known.safe
+
     def encode(self) -> bytes:
         """For who keeps it over an end of the process in order, which leaves nothing on its way."""
         return _LAYOUT.pack(self.epoch, self.floor, self.taken, self.why)
@@ -52,7 +57,7 @@ DELIVERY_SIZE = _LAYOUT.size
 
 
 def decode_delivery(data: bytes) -> Delivery:
-    """What `encode` gave, of DELIVERY_SIZE bytes."""
+    """What `encode` gave, of DELIVERY_SIZE bytes; everything that was taken counts as safe."""
     return Delivery(*_LAYOUT.unpack(data))
 
 

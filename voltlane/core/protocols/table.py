@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ...wire.framing import Buffer
+from ..delivery import Delivery
 from .handshake import WireProtocol
+from .secrets import decode_secrets, is_secrets
 from .v2 import V2
 
 PROTOCOLS: dict[int, WireProtocol] = {0x01: V2}
@@ -15,3 +17,13 @@ LARGEST = max(protocol.largest for protocol in PROTOCOLS.values())
 def protocol_of(message: Buffer) -> WireProtocol:
     """The protocol of a connection that begins with this message. What begins no other is version 2's to refuse."""
     return PROTOCOLS.get(message[0], V2) if message else V2
+
+
+def revive(credential: bytes, epoch: int) -> Delivery | None:
+    """What there is to know of the packets of a session that begins now, or comes back without them."""
+    if not is_secrets(credential):
+        return None
+    delivery, secrets = Delivery(epoch), decode_secrets(credential)
+    if secrets.generation == 0 and not secrets.confirmed:
+        delivery.handle = secrets.handle
+    return delivery
