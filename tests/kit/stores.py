@@ -15,6 +15,8 @@ from kit.recorders import RecorderLink, RecorderTrunk
 from voltlane.core.counters import Counters
 from voltlane.core.hub import BacklogLimits, Hub
 from voltlane.core.outbox import Chunk
+from voltlane.core.protocols.secrets import first_secrets
+from voltlane.core.protocols.table import revive
 from voltlane.core.registry import Registry
 from voltlane.core.session import Session
 from voltlane.store.directory import StateDirectory
@@ -58,6 +60,8 @@ class Process:
             on_stale=lambda: None,
             now=self.loop.now,
             ids=options.get("ids"),
+            epoch=options.get("epoch", 1),
+            revive=revive,
         )
         self.hub.registry = self.registry
         self.store = SessionStore(
@@ -73,8 +77,12 @@ class Process:
         if options.get("begin", True):
             self.store.begin()
 
-    def open(self) -> Session:
-        return self.registry.open(POINT, RecorderLink())
+    def open(self, credential: bytes = POINT) -> Session:
+        return self.registry.open(credential, RecorderLink())
+
+    def open_v3(self) -> Session:
+        """One with secrets and numbers."""
+        return self.open(first_secrets(1, os.urandom(16), os.urandom(32), os.urandom).encode())
 
     def lose(self, *sessions: Session) -> None:
         for session in sessions:

@@ -133,7 +133,7 @@ def described(ledger: Ledger, client_id: int) -> bytes:
     entry = ledger.sessions.get(client_id)
     if entry is None:
         return b""
-    return opened(client_id, entry.point) + (stale(client_id, entry.until) if entry.until != LIVE else b"")
+    return opened(client_id, entry.credential) + (stale(client_id, entry.until) if entry.until != LIVE else b"")
 
 
 @given(HAPPENINGS, HAPPENINGS, st.lists(st.integers(0, 40), min_size=4, max_size=4))

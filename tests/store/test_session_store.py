@@ -199,7 +199,7 @@ def test_nothing_is_written_about_a_stop_where_nothing_waits(home: Home) -> None
     first.lose(first.open())
     first.turn()
     first.stop()
-    assert sorted(os.listdir(home.path)) == ["lock", JOURNAL]
+    assert sorted(os.listdir(home.path)) == ["channel.key", "lock", JOURNAL]
 
 
 def test_no_one_is_evicted_because_all_are_left_at_once(home: Home) -> None:

@@ -18,6 +18,7 @@ from ..core.hub import BacklogLimits, Hub
 from ..core.ids import clock_ids
 from ..core.meter import MeterLimits
 from ..core.protocols.handshake import HandshakeContext
+from ..core.protocols.table import revive
 from ..core.readiness import Event, Readiness
 from ..core.registry import Registry
 from ..core.timers import Timer
@@ -78,6 +79,8 @@ class Parts:
             on_stale=self._on_stale,
             now=self.reactor.now,
             ids=clock_ids(config.general.node, time.time(), self.reactor.now),
+            epoch=int.from_bytes(os.urandom(8), "little") or 1,
+            revive=revive,
         )
         self.trunk.hub = self.hub
         self.hub.registry = self.registry

@@ -99,7 +99,8 @@ class Files:
 class StateDirectory(Files):
     """The same, made if it is not there, and locked by this process, which may write to it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, otherwise: str = "each server needs a general.state_dir of its own") -> None:
+        """`otherwise`: what to tell whoever finds it in use."""
         self.path = os.path.abspath(path)
         with self.refusing(self.path):
             try:
@@ -108,10 +109,10 @@ class StateDirectory(Files):
             except FileExistsError:
                 pass
         super().__init__(path)
-        self._lock = self._take_lock()
+        self._lock = self._take_lock(otherwise)
         self._remove_drafts()
 
-    def _take_lock(self) -> IO[bytes]:
+    def _take_lock(self, otherwise: str) -> IO[bytes]:
         if fcntl is None:  # pragma: no cover (not a Unix)
             raise StateError("general.state_dir needs a system that can lock files")
         path = self.name(LOCK)
@@ -124,8 +125,7 @@ class StateDirectory(Files):
             holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
             os.close(descriptor)
             raise StateError(
-                f"{self.path} is in use by another server (process {holder or 'unknown'}); "
-                "each server needs a general.state_dir of its own",
+                f"{self.path} is in use by another server (process {holder or 'unknown'}); {otherwise}",
                 EXIT_IN_USE,
             ) from None
         with self.refusing(path):
