@@ -51,7 +51,11 @@ class Process:
         self.wall = wall
         self.counters = Counters()
         self.trunk = Trunk()
-        self.hub = Hub(self.trunk, self.counters, BacklogLimits(options.get("packets", 100), 10_000))
+        self.hub = Hub(
+            self.trunk,
+            self.counters,
+            BacklogLimits(options.get("packets", 100), 10_000, options.get("drop_oldest", False)),
+        )
         self.registry = Registry(
             stale_timeout=options.get("timeout", TIMEOUT),
             reap_interval=1.0,
