@@ -94,7 +94,6 @@ def test_arguments_reach_their_command(argv: str, called: tuple[str, ...], calls
         ("--check-config echo", "echo takes no --check-config"),
         ("echo --log-level off", "echo takes no --log-level"),
         ("serve --next", "serve takes no --next"),
-        ("--state-dir /d", "serve takes no --state-dir"),
         ("connect 127.0.0.1:1 --listen *:1", "connect takes no --listen"),
         ("connect", "the following arguments are required: HOST:PORT"),
         ("connect 127.0.0.1:1 127.0.0.1:2", "connect takes no 127.0.0.1:2"),
