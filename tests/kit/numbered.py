@@ -86,21 +86,24 @@ class Client:
         assert delivery is not None
         kept = session.backlog.packets if session.backlog is not None else 0
         claims = Claims(self.epoch, self.taken, self.taken, len(self.sent), self.acked)
-        agreement = agree(delivery, kept, claims)
+        agreement, another = agree(delivery, kept, claims), delivery.epoch != self.epoch
         process.registry.journal.renewed(session, True)
         packets = delivered(process, self.id)
         # Nothing of this has happened for a process that was killed in one of the two.
         self.gaps = 0
         if agreement.gap is not None:
             self.gaps, self.taken = 1, agreement.gap.last
-        if agreement.uncertain is not None:
-            self.unsure |= set(range(agreement.uncertain.first, agreement.uncertain.last + 1))
         self.acked = max(self.acked, delivery.safe)
-        if agreement.new:
+        if another:
+            self.unsure |= set(range(self.acked + 1, agreement.taken + 1))
+            self.epoch, self.acked = delivery.epoch, agreement.taken
+        if agreement.taken > delivery.taken:
             delivery.taken = delivery.safe = agreement.taken
-            self.epoch = delivery.epoch
-        self.receive(*packets[agreement.skip :])
-        delivery.acked(self.taken)
+        if agreement.old:
+            delivery.before += agreement.old
+        self.receive(*packets[agreement.old + agreement.skip :])
+        if self.taken > delivery.floor:
+            delivery.acked(self.taken)
 
     def check(self, process: Process, where: str) -> None:
         """Everything has arrived, or it was told. The client has come back, and the master is connected."""

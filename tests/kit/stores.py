@@ -56,18 +56,6 @@ class Process:
             self.counters,
             BacklogLimits(options.get("packets", 100), 10_000, options.get("drop_oldest", False)),
         )
-        self.registry = Registry(
-            stale_timeout=options.get("timeout", TIMEOUT),
-            reap_interval=1.0,
-            max_stale=most,
-            on_end=self.hub.ended,
-            on_stale=lambda: None,
-            now=self.loop.now,
-            ids=options.get("ids"),
-            epoch=options.get("epoch", 1),
-            revive=revive,
-        )
-        self.hub.registry = self.registry
         self.store = SessionStore(
             StateDirectory(str(path)),
             self.loop,
@@ -77,6 +65,18 @@ class Process:
             wall,
             options.get("boot", b"this boot" + bytes(7)),
         )
+        self.registry = Registry(
+            stale_timeout=options.get("timeout", TIMEOUT),
+            reap_interval=1.0,
+            max_stale=most,
+            on_end=self.hub.ended,
+            on_stale=lambda: None,
+            now=self.loop.now,
+            ids=options.get("ids"),
+            epoch=self.store.epoch,
+            revive=revive,
+        )
+        self.hub.registry = self.registry
         self.store.restore(self.registry, self.hub, self.trunk)
         if options.get("begin", True):
             self.store.begin()

@@ -12,6 +12,8 @@ from kit.kills import Killed, System, copied, under
 from kit.numbered import Client, Master
 from kit.stores import Process
 
+from voltlane.core.delivery import EPOCH_SPAN
+
 WALL = 1_700_000_000.0
 
 
@@ -32,7 +34,7 @@ class Life:
 
     def first(self) -> None:
         self.step = "first run"
-        process = self.process = Process(self.path, FakeClock(WALL), epoch=101)
+        process = self.process = Process(self.path, FakeClock(WALL))
         for _ in range(3):
             client = Client(process.open_v3(), self.master)
             self.clients[client.id] = client
@@ -51,7 +53,7 @@ class Life:
 
     def second(self) -> None:
         self.step = "start"
-        process = self.process = Process(self.path, FakeClock(WALL), epoch=102)
+        process = self.process = Process(self.path, FakeClock(WALL))
         for who in self.order.split():
             self.step = who
             if who == "master":
@@ -99,7 +101,7 @@ def lived(path: Path, order: str, system: System, monkeypatch: pytest.MonkeyPatc
 
 def check(life: Life, path: Path, where: str) -> list[int]:
     """What is so in the third process. Who was told of a gap."""
-    third = Process(path, FakeClock(WALL), epoch=103)
+    third = Process(path, FakeClock(WALL))
     life.master.connect(third)
     gaps = []
     for client_id, client in life.clients.items():
@@ -136,25 +138,28 @@ def test_the_third_process_may_be_killed_at_any_time_too(tmp_path: Path, monkeyp
     """From its start on: until a client has come back it finds the same once more."""
     life = Life(tmp_path / "first", "client master")
     life.first()
-    whole = System(0, "behind")
+    whole, in_order = System(0, "behind"), list[bool]()
     for last in range(200):
         path = copied(tmp_path / "first", tmp_path / f"killed at {last}")
         system, process = System(last, "behind") if last else whole, None
         with monkeypatch.context() as patch:
             under(system, patch)
             try:
-                process = Process(path, FakeClock(WALL), epoch=102)
+                process = Process(path, FakeClock(WALL))
                 process.die()
             except Killed:
                 pass
         system.end(process)
-        after = Process(path, FakeClock(WALL), epoch=103)
+        after = Process(path, FakeClock(WALL))
         for session in after.registry.sessions.values():
             delivery = session.delivery
             assert delivery is not None
-            assert (delivery.floor, delivery.taken, delivery.safe) == (0, 2, 1)
-            assert delivery.epoch in ((101, 103) if last else (103,)), last
+            assert (delivery.taken, delivery.safe) == (2, 1)
+            if last:
+                in_order.append(delivery.epoch == 1)
+            assert (delivery.epoch, delivery.floor, delivery.before) in ((1, 0, -1), (3, 3 * EPOCH_SPAN, 0)), last
         assert len(after.registry.sessions) == 3
         after.die()
         if last == len(whole.calls):
             break
+    assert in_order[0] and not in_order[-1] and in_order == sorted(in_order, reverse=True)

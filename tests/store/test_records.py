@@ -40,7 +40,7 @@ def test_records_come_back_as_they_were() -> None:
     assert read(note(Kind.NUMBERS, 7, numbers)) == (Kind.NUMBERS, 7, numbers)
     found = decode(stale(2**64 - 1, 1234.5)[FRAME_SIZE:])
     assert (found.kind, found.number, found.until) == (Kind.STALE, 2**64 - 1, 1234.5)
-    for kind in (Kind.RESUMED, Kind.ENDED, Kind.RESERVED, Kind.SYNCED, Kind.END, Kind.SPENT, Kind.SEALED):
+    for kind in (Kind.RESUMED, Kind.ENDED, Kind.RESERVED, Kind.SYNCED, Kind.END, Kind.SPENT, Kind.SEALED, Kind.EPOCH):
         assert read(note(kind, 3)) == (kind, 3, b"")
     assert read(note(Kind.SPENDING, 3, bytes(range(16)))) == (Kind.SPENDING, 3, bytes(range(16)))
     assert read(note(Kind.MISSED, 3, b"frames")) == (Kind.MISSED, 3, b"frames")

@@ -81,7 +81,7 @@ class Parts:
             on_stale=self._on_stale,
             now=self.reactor.now,
             ids=clock_ids(config.general.node, time.time(), self.reactor.now),
-            epoch=int.from_bytes(os.urandom(8), "little") | 1,
+            epoch=self.store.epoch,
             revive=revive,
         )
         self.trunk.hub = self.hub

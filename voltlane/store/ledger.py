@@ -42,6 +42,8 @@ class Ledger:
         """Of which backlogs something was handed over (SPENDING), and ..."""
         self.spent: set[int] = set()
         """... to whom: client ids, and 0 for the master."""
+        self.epoch = 0
+        """How many processes have been here."""
         self.sealed: int | None = None
         """The backlogs that its process was to leave: with these it has ended in order."""
         self.lost_bytes = 0
@@ -72,6 +74,8 @@ class Ledger:
             self.spending = note
         elif note.kind is Kind.SPENT:
             self.spent.add(note.number)
+        elif note.kind is Kind.EPOCH:
+            self.epoch = max(self.epoch, note.number)
         elif note.kind is Kind.SEALED:
             self.sealed = note.number
         elif note.kind in (Kind.MISSED, Kind.UPWARDS, Kind.NUMBERS, Kind.END):

@@ -49,6 +49,7 @@ class Kind(enum.IntEnum):
     SPENT = 11  # u64 id, 0 for the master: what waits there for them was handed over
     NUMBERS = 12  # u64 id, then what is known of its packets by number (Delivery.encode), with what waits for it
     SEALED = 13  # u64 a number of backlogs: what the process that writes this leaves behind if it ends in order
+    EPOCH = 14  # u64: which process this is, of all that have had the directory
 
 
 ALL_KNOWN = bytes(16)
@@ -135,12 +136,15 @@ class Note(NamedTuple):
 
 
 _UNTIL = Struct("<d")
+_PLAIN = (Kind.RESUMED, Kind.ENDED, Kind.RESERVED, Kind.SYNCED, Kind.END, Kind.SPENT, Kind.SEALED, Kind.EPOCH)
 _DATA_SIZES = {
     Kind.OPENED: (33, 65, CREDENTIAL_SIZE),  # version 2's: a SEC1 point, compressed or not
     Kind.STALE: (8,),
     Kind.SPENDING: (16,),
     Kind.NUMBERS: (DELIVERY_SIZE,),
-    **dict.fromkeys((Kind.RESUMED, Kind.ENDED, Kind.RESERVED, Kind.SYNCED, Kind.END, Kind.SPENT, Kind.SEALED), (0,)),
+    **dict.fromkeys(_PLAIN, (0,)),
+        (Kind.RESUMED, Kind.ENDED, Kind.RESERVED, Kind.SYNCED, Kind.END, Kind.SPENT, Kind.SEALED, Kind.EPOCH), (0,)
+    ),
 }
 """Bytes behind the number; any where nothing is said."""
 

@@ -20,7 +20,6 @@ from ..config import General
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.outbox import Chunk
-from ..core.protocols.secrets import is_secrets
 from ..core.registry import Registry, SessionJournal
 from ..core.session import Session, State
 from ..core.timers import Timer
@@ -31,6 +30,7 @@ from ..reasons import CloseReason
 from ..wire.crypto import KeyPair, generate_key
 from ..wire.framing import count_frames
 from ..wire.noise import KeyPair as ChannelKey
+from ..wire.v3 import MAGIC
 from .backlogs import FILE as BACKLOGS
 from .backlogs import new_number, read_backlogs, write_backlogs
 from .directory import StateDirectory
@@ -84,6 +84,8 @@ class NoStore:
         """... and that of version 3."""
         self.next_keys: tuple[bytes, ...] = ()
         """Public keys that it may have later: clients are told of them."""
+        self.epoch = 1
+        """Which process this is of those that have had the directory: no epoch (SPEC 17) comes twice."""
         self._registry: Registry
 
     def restore(self, registry: Registry, hub: Hub, trunk: Upwards) -> None:
@@ -152,7 +154,9 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._sync_secs = sync_secs
         self._wall = wall
         self._ledger = read_journal(directory, self.key.public) or Ledger()
-        self.channel_key = load_channel_key(directory, any(map(is_secrets, self._ledger.credentials())))
+        self.epoch = self._ledger.epoch + 1
+        keyed = any(credential[0] == MAGIC for credential in self._ledger.credentials())
+        self.channel_key = load_channel_key(directory, keyed)
         self.next_keys = load_next_key(directory)
         self._spool = Spool(read_backlogs(directory, self.key.public), self._ledger, boot or boot_id())
         self._journal = Journal(directory, self.key.public)
@@ -363,7 +367,8 @@ class SessionStore(NoStore, SessionJournal, Handler):
 
     def _begin_draft(self, last_id: int, more: bytes = b"") -> None:
         self._reserving = last_id
-        self._journal.begin(note(Kind.RESERVED, last_id) + self._spool.records(self._registry.sessions) + more)
+        records = note(Kind.RESERVED, last_id) + note(Kind.EPOCH, self.epoch)
+        self._journal.begin(records + self._spool.records(self._registry.sessions) + more)
 
     def _finish_draft(self) -> None:
         self._journal.finish()

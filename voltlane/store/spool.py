@@ -10,8 +10,9 @@ knows which: a spool of which something was handed over is given up then.
 Numbers (SPEC 15) are part of what waits for a client, and stand for themselves where nothing else does. They are true
 where the process that wrote them was the last: its journal names the file, and whoever begins after it writes a journal
 that does not. Else a process has had these sessions that did not end in order. What it was sent for them is lost,
-though it may not have touched their part: nobody can know, so their memory is another one from now on. The numbers
-still hold as the fewest.
+though it may not have touched their part: nobody can know, so another epoch begins for them, and what they had still
+holds as the fewest. Packets that had been kept into another epoch once before are given up then: which numbers their
+client has for them would take a third count to tell.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Spool:
 
     def numbers(self, epoch: int) -> dict[int, Delivery]:
         """What is known, by client id, of the packets of those whose part was not handed over. `epoch`: that of a
-        memory that begins now. To be had before `left`."""
+        memory that begins now. To be had once, before `left`."""
         numbered = [found for found in self._notes if found.kind is Kind.NUMBERS and found.number not in self._spent]
         if self.given_up or not numbered:
             return {}
@@ -68,7 +69,9 @@ class Spool:
             if MASTER in self._spent:
                 delivery.taken = delivery.safe
             if not self._in_order:
-                delivery.epoch = epoch
+                if delivery.before >= 0:
+                    self._spent.add(client_id)
+                delivery.forget(epoch, kept=delivery.before < 0)
         return known
 
     def left(self) -> Iterator[Note]:

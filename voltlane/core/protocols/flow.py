@@ -10,7 +10,7 @@ from typing import Callable
 from ...errors import BadNumbers, CreditExceeded, MalformedRecord
 from ...wire.framing import PREFIX, Buffer
 from ...wire.noise import Channel
-from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Limits, Why
+from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Retained
 from ..delivery import Agreement, Delivery
 from ..retention import Retention
 
@@ -42,12 +42,12 @@ class Flow:
     def __init__(
         self,
         channel: Channel,
-        limits: Limits,
+        retained: Retained,
         credit: int,
         granted: int,
         on_confirmed: Callable[[Agreement], None],
     ) -> None:
-        """`limits` and `credit` are the peer's, `granted` is what it is told first."""
+        """`retained` and `credit` are the peer's, `granted` is what it is told first."""
         self._on_confirmed = on_confirmed
         self._seal = channel.sending.seal
         self._open = channel.receiving.open
@@ -57,8 +57,8 @@ class Flow:
         """What holds once the peer has confirmed it, which its first record does."""
         self.retention: Retention | None = None
         """What is kept for the peer, while there is any."""
-        self.quarter_packets = max(1, limits.packets // SHARE) if limits.packets else 1 << 62
-        self.quarter_bytes = max(1, limits.size // SHARE) if limits.size else 1 << 62
+        self.quarter_packets = max(1, retained.packets // SHARE) if retained.packets else 1 << 62
+        self.quarter_bytes = max(1, retained.size // SHARE) if retained.size else 1 << 62
         self.received = 0
         """Bytes of data bodies, ..."""
         self.granted = granted
@@ -133,13 +133,9 @@ class Flow:
 
     def _confirm(self, agreement: Agreement) -> None:
         """The peer has the welcome: from here on it is as that said."""
-        delivery = self.delivery
         self.agreement = None
-        if agreement.new:
-            if self.retention is not None and agreement.skip:
-                self.retention.forget(agreement.skip)
-            delivery.floor, delivery.why = agreement.floor, Why.RESTART
-            delivery.taken = delivery.safe = agreement.taken
+        if agreement.taken > self.delivery.taken:
+            self.delivery.taken = self.delivery.safe = agreement.taken
         self._on_confirmed(agreement)
 
     def _on_ack(self, ack: int) -> None:
