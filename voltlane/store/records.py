@@ -143,8 +143,6 @@ _DATA_SIZES = {
     Kind.SPENDING: (16,),
     Kind.NUMBERS: (DELIVERY_SIZE,),
     **dict.fromkeys(_PLAIN, (0,)),
-        (Kind.RESUMED, Kind.ENDED, Kind.RESERVED, Kind.SYNCED, Kind.END, Kind.SPENT, Kind.SEALED, Kind.EPOCH), (0,)
-    ),
 }
 """Bytes behind the number; any where nothing is said."""
 
