@@ -18,9 +18,7 @@ from voltlane.wire.v3 import Gap, Uncertain, Why
 
 Start = Callable[..., World]
 
-unheard = pytest.mark.xfail(
-    strict=True, reason="who comes back while its packets wait for the master is not told of them"
-)
+unheard = pytest.mark.xfail(strict=True, reason="not told yet to who has come back meanwhile")
 
 
 @pytest.fixture
