@@ -12,10 +12,13 @@ from typing import NamedTuple
 from ..errors import BadNumbers
 from ..wire.v3 import Gap, Uncertain, Why
 
+_FORGOTTEN = int(Why.FORGOTTEN)
 _LAYOUT = Struct("<QQqQB")
 DELIVERY_SIZE = _LAYOUT.size
 EPOCH_SPAN = 1 << 40
 """Numbers that an epoch has, more than can ever be used: so a number tells which memory it is of."""
+MOST = (1 << 63) - 1
+"""The last number that anybody may name: what is counted up from there fits in its 64 bits for ever."""
 
 
 class Delivery:
@@ -47,17 +50,17 @@ class Delivery:
         self.floor, self.why = epoch * EPOCH_SPAN, Why.RESTART
 
     def drop(self, packets: int) -> None:
-        """The first so many of what is kept were given up, for a limit."""
+        """The first so many of what is kept were given up, for a limit. Behind what is not known they are a part of
+        that: they are no more than a few of its numbers."""
         self.floor += packets
-        self.why = Why.LIMIT
         if self.before >= 0:
             self.before += packets
+        else:
+            self.why = Why.LIMIT
 
     def acked(self, number: int) -> None:
         """The client says that everything up to there is safe with it."""
-        self.floor = number
-        self.why = Why.FORGOTTEN
-        self.before = -1  # it has one that has a number in this epoch, so all of those
+        self.floor, self.why, self.before = number, _FORGOTTEN, -1  # of this epoch, so it has all of those before
 
     def recall(self, known: Delivery) -> None:
         """What of an earlier memory is known still."""
@@ -112,7 +115,7 @@ def agree(delivery: Delivery, kept: int, claims: Claims | None) -> Agreement:
     if claims is None:
         claims = Claims(delivery.epoch, 0, 0, 0, 0)
     floor, taken = delivery.floor, claims.taken
-    if claims.safe > taken or claims.acked > claims.sent:
+    if claims.safe > taken or claims.acked > claims.sent or claims.sent > MOST:
         raise BadNumbers(f"safe {claims.safe}, taken {taken}; acked {claims.acked}, sent {claims.sent}")
     if taken > floor + kept:
         raise BadNumbers(f"{taken} packets taken where {floor + kept} were sent")

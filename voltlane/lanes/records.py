@@ -10,7 +10,7 @@ from typing import Callable, cast
 
 from ..core.admission import Source
 from ..core.budget import Holding
-from ..core.delivery import Agreement, Claims, agree
+from ..core.delivery import MOST, Agreement, Claims, agree
 from ..core.outbox import Chunk
 from ..core.protocols.flow import Flow
 from ..core.protocols.handshake import Handshake
@@ -98,6 +98,8 @@ class RecordConnection(SealedConnection):
             kept = retention.kept
         agreement = agree(delivery, kept, claims)
         flow.agreement = agreement
+        if delivery.safe < delivery.taken:  # by what an earlier connection brought, and the master has not taken yet
+            shared.receipts.note(self)
         self._catch_up(agreement, claims)
         words = flow.seal(Kind.WELCOME, handshake.welcome(session, agreement.taken))
         if agreement.gap is not None:
@@ -315,8 +317,8 @@ class RecordConnection(SealedConnection):
 
     def _gap(self, body: bytes) -> None:
         gap, delivery = decode_gap(body), self.delivery
-        if self.packet is not None or gap.first > delivery.taken + 1:
-            raise BadNumbers(f"a gap from {gap.first} on, behind packet {delivery.taken}")
+        if self.packet is not None or gap.first > delivery.taken + 1 or gap.last > MOST:
+            raise BadNumbers(f"a gap from {gap.first} to {gap.last}, behind packet {delivery.taken}")
         if gap.last > delivery.taken:
             self.shared.counters.gaps += 1
             delivery.taken = gap.last

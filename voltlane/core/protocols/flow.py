@@ -11,7 +11,7 @@ from typing import Callable
 from ...errors import BadNumbers, CreditExceeded, MalformedRecord
 from ...wire.framing import Buffer, skip_frames
 from ...wire.noise import Channel, Clear
-from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Retained, Why
+from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Retained
 from ..budget import Budget
 from ..delivery import Agreement, Delivery
 from ..outbox import Chunk
@@ -19,7 +19,7 @@ from ..retention import Retention
 
 SHARE = 4
 """Of what the peer retains, the part that it is told of at once when it is safe."""
-_FORGOTTEN, _DATA = int(Why.FORGOTTEN), int(Kind.DATA)
+_DATA = int(Kind.DATA)
 SMALL = 1024
 """Bytes of a chunk that is kept by itself while it is the only one, outside of all accounts: most are."""
 
@@ -39,6 +39,7 @@ class Flow:
         "credit",
         "delivery",
         "granted",
+        "marked",
         "much",
         "quarter_packets",
         "received",
@@ -86,6 +87,8 @@ class Flow:
         """Ours, as it went last, ..."""
         self.told_received = 0
         """... and what had been received then."""
+        self.marked = 0
+        """The last packet of the peer's that it is known of when it will be safe: see `lanes.receipts`."""
 
     # ---- what is kept
 
@@ -134,6 +137,14 @@ class Flow:
     def owes(self) -> bool:
         """Whether the peer has not been told all that is safe."""
         return self.told < self.delivery.safe
+
+    @property
+    def owes_much(self) -> bool:
+        """Whether that is a quarter of what the peer retains."""
+        return (
+            self.delivery.safe - self.told >= self.quarter_packets
+            or self.received - self.told_received >= self._quarter_bytes
+        )
 
     def grant(self, window: int) -> None:
         """Let the peer send so much ahead. It is told with the next record."""
@@ -196,5 +207,4 @@ class Flow:
             count = ack - floor
             self._single = bytes(memoryview(self._single)[skip_frames(self._single, count) :])
             self._single_packets -= count
-        delivery.floor = ack
-        delivery.why = _FORGOTTEN
+        delivery.acked(ack)
