@@ -12,7 +12,8 @@ from typing import NamedTuple
 from ..errors import BadNumbers
 from ..wire.v3 import Gap, Uncertain, Why
 
-_LAYOUT = Struct("<QQQB")
+_FORGOTTEN = int(Why.FORGOTTEN)
+_LAYOUT = Struct("<QQqQB")
 DELIVERY_SIZE = _LAYOUT.size
 EPOCH_SPAN = 1 << 40
 """Numbers that an epoch has, more than can ever be used: so a number tells which memory it is of."""
@@ -42,10 +43,10 @@ class Delivery:
         self.handle = handle
         """What its opening is known by."""
 
-    def forget(self, epoch: int) -> None:
+    def forget(self, epoch: int, kept: bool = False) -> None:
         """What is known is old, and may not be all there was: another epoch begins, the `epoch`th, with numbers that
-        nobody has had."""
-        self.epoch, self.before = epoch, self.floor
+        nobody has had. `kept`: the packets behind the floor are there yet."""
+        self.epoch, self.before = epoch, self.floor if kept else -1
         self.floor, self.why = epoch * EPOCH_SPAN, Why.RESTART
 
     def drop(self, packets: int) -> None:
@@ -59,16 +60,24 @@ class Delivery:
 
     def acked(self, number: int) -> None:
         """The client says that everything up to there is safe with it."""
-        self.floor, self.why, self.before = number, Why.FORGOTTEN, -1
+        self.floor, self.why, self.before = number, _FORGOTTEN, -1  # of this epoch, so it has all of those before
+
+    def recall(self, known: Delivery) -> None:
+        """What of an earlier memory is known still."""
+        self.epoch, self.floor, self.before, self.why = known.epoch, known.floor, known.before, known.why
+        self.taken, self.safe = known.taken, known.safe
 
     def encode(self) -> bytes:
         """For who keeps it over an end of the process in order, which leaves nothing on its way."""
-        return _LAYOUT.pack(self.epoch, self.floor, self.taken, self.why)
+        return _LAYOUT.pack(self.epoch, self.floor, self.before, self.taken, self.why)
 
 
 def decode_delivery(data: bytes) -> Delivery:
-    """What `encode` gave, of DELIVERY_SIZE bytes."""
-    return Delivery(*_LAYOUT.unpack(data))
+    """What `encode` gave, of DELIVERY_SIZE bytes; everything that was taken counts as safe."""
+    epoch, floor, before, taken, why = _LAYOUT.unpack(data)
+    delivery = Delivery(epoch, floor, taken, why)
+    delivery.before = before
+    return delivery
 
 
 class Claims(NamedTuple):
@@ -110,7 +119,8 @@ def agree(delivery: Delivery, kept: int, claims: Claims | None) -> Agreement:
         raise BadNumbers(f"safe {claims.safe}, taken {taken}; acked {claims.acked}, sent {claims.sent}")
     if taken > floor + kept:
         raise BadNumbers(f"{taken} packets taken where {floor + kept} were sent")
-    old = min(max(taken - delivery.before, 0), kept) if taken < floor and delivery.before >= 0 else 0
+    of_before = delivery.before >= 0 and taken < delivery.epoch * EPOCH_SPAN
+    old = min(max(taken - delivery.before, 0), kept) if of_before else 0
     gap = Gap(taken + 1, floor, delivery.why) if taken < floor else None
     skip = max(taken - floor, 0)
     if claims.epoch == delivery.epoch:

@@ -15,7 +15,7 @@ from ..core.outbox import Chunk
 from ..core.protocols.flow import Flow
 from ..core.protocols.handshake import Handshake
 from ..core.protocols.v3 import V3Handshake, confirm
-from ..errors import BadNumbers, MalformedRecord, UnexpectedPacket
+from ..errors import BadNumbers, FrameTooLarge, MalformedRecord, UnexpectedPacket
 from ..net.poller import HANGUP, WRITE
 from ..reasons import CloseReason
 from ..wire.batch import retag
@@ -169,7 +169,9 @@ class RecordConnection(SealedConnection):
         kind, buffer, start, stop = flow.open(scratch, shared.view, _FIRST_MESSAGE, TAG_SIZE + received)
         size = stop - start - PREFIX_SIZE
         if kind == DATA and 0 <= size <= shared.quiet and self.packet is None and size == _size_at(buffer, start)[0]:
-            flow.spend(size + PREFIX_SIZE)
+            flow.received += size + PREFIX_SIZE
+            if flow.received > flow.granted:
+                flow.spend(0)
             if not shared.trunk.staged:
                 shared.trunk.flush_later()
             shared.trunk.staged.append(
@@ -255,12 +257,8 @@ class RecordConnection(SealedConnection):
         """The body of a data record: whole packets, and parts of some."""
         flow, shared = self.flow, self.shared
         flow.spend(stop - start)
-        if isinstance(self.packet, LargeFrame):
-            start = self._fill(self.packet, memoryview(buffer)[:stop], start)
-        elif self.packet is not None:
-            buffer = cast(Rest, self.packet).data + bytes(buffer[start:stop])
-            start, stop = 0, len(buffer)
-            self._keep_packet(None)
+        if self.packet is not None:
+            start = self._complete(self.packet, memoryview(buffer)[:stop], start)
         chunk, position, packets = retag(cast(bytes, buffer), start, stop, self.client_id, shared.small)
         if packets:
             shared.trunk.push(chunk, packets)
@@ -274,6 +272,28 @@ class RecordConnection(SealedConnection):
                 self._keep_packet(keep(view[position:stop], shared.budget, self))
         if not self.flags & NOTED:
             shared.receipts.note(self)
+
+    def _complete(self, part: Partial, view: memoryview, start: int) -> int:
+        """Add to the part of a packet, and pass it on when it is whole. Where what is behind it begins."""
+        if isinstance(part, LargeFrame):
+            return self._fill(part, view, start)
+        data = cast(Rest, part).data
+        while True:
+            needed = PREFIX_SIZE if len(data) < PREFIX_SIZE else PREFIX_SIZE + _size_at(data)[0]
+            if needed - PREFIX_SIZE > self.shared.packet_size_limit:
+                raise FrameTooLarge(needed - PREFIX_SIZE, self.shared.packet_size_limit)
+            missing = needed - len(data)
+            data += view[start : start + missing]
+            start = min(start + missing, len(view))
+            if len(data) < needed:
+                self._keep_packet(keep(memoryview(data), self.shared.budget, self))
+                return start
+            if needed > PREFIX_SIZE or not _size_at(data)[0]:
+                break
+        self._keep_packet(None)
+        self.shared.trunk.push(HEADER.pack(needed - PREFIX_SIZE + TAG_SIZE, self.client_id, 0) + data[PREFIX_SIZE:], 1)
+        self.flow.delivery.taken += 1
+        return start
 
     def _fill(self, large: LargeFrame, view: memoryview, position: int) -> int:
         """Add to a large packet, and pass it on when it is whole. Where what is behind it begins."""

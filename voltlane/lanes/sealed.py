@@ -80,7 +80,7 @@ class SealedConnection(ClientConnection):
         is_next = self.outbox is None and self.unsent is None and size <= MAX_BODY and size <= flow.credit - flow.sent
         if is_next and (flow.retention is None or self._has_room(flow.retention)):
             flow.keep_sent(chunk, packets, shared.budget, self)
-            if flow.received + shared.window > flow.granted:
+            if flow.granted - flow.received < shared.window_low:
                 self._renew()
             self._push_record(flow.seal_data(chunk))
             return True

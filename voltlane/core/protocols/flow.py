@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Callable
 
 from ...errors import BadNumbers, CreditExceeded, MalformedRecord
-from ...wire.framing import PREFIX, Buffer, skip_frames
+from ...wire.framing import Buffer, skip_frames
 from ...wire.noise import Channel, Clear
 from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Retained
 from ..budget import Budget
@@ -19,6 +19,7 @@ from ..retention import Retention
 
 SHARE = 4
 """Of what the peer retains, the part that it is told of at once when it is safe."""
+_DATA = int(Kind.DATA)
 SMALL = 1024
 """Bytes of a chunk that is kept by itself while it is the only one, outside of all accounts: most are."""
 
@@ -58,7 +59,7 @@ class Flow:
     ) -> None:
         """`retained` and `credit` are the peer's, `granted` is what it is told first."""
         self._on_confirmed = on_confirmed
-        self._seal = channel.sending.seal
+        self._seal = channel.sending.seal_framed
         self._open = None if isinstance(channel.receiving, Clear) else channel.receiving.open
         self.delivery = Delivery(0)
         """The session's, once it is in one."""
@@ -125,13 +126,12 @@ class Flow:
         """A record as a message, with its size in front."""
         safe = self.told = self.delivery.safe
         self.told_received = self.received
-        message = self._seal(HEAD.pack(kind, safe, self.granted) + body)
-        return PREFIX.pack(len(message)) + message
+        return self._seal(HEAD.pack(kind, safe, self.granted) + body)
 
     def seal_data(self, body: Buffer) -> bytes:
         """The same for data, which the credit must allow for."""
         self.sent += len(body)
-        return self.seal(Kind.DATA, body)
+        return self.seal(_DATA, body)
 
     @property
     def owes(self) -> bool:
