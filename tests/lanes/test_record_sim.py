@@ -1,6 +1,6 @@
 """Random lives of clients of version 3: cuts, takeovers, slow readers, a master that comes and goes, copies.
 
-Each side's application sees every packet once and in order, or is told of a gap with exactly the numbers that it did not
+Each side's application sees every packet once and in order, or is told of a gap with exactly the numbers it does not
 see; and where the server has lost no memory and gives nothing up, it is told of none.
 """
 
@@ -306,7 +306,7 @@ def test_what_is_not_known_is_told(seed: int):
             assert places == sorted(places)
             missing = {number for number in range(1, len(twin.up) + 1) if number - 1 not in set(places)}
             assert missing <= uncertain, "lost, and not told"
-            assert twin.session.acked == twin.session.sent
+            assert twin.session.acked == twin.session.sent or twin.session.sent in uncertain
         assert simulation.forgotten
         lose_all(home)
 
