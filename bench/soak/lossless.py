@@ -33,6 +33,7 @@ SETTINGS: dict[str, object] = {
     "clients.stale_reap_interval_secs": 0.5,
     "clients.missed_packets_buffer_size": 100_000,
 }
+GONE = ("open_sessions", "connections", "timers")
 NEVER = ("internal_errors", "backlog_dropped", "notices_dropped")
 
 
@@ -148,11 +149,11 @@ def _closes(server: Observed) -> str:
 
 
 def _at_rest(server: Observed, storm: Storm) -> dict[str, Any]:
-    """The server's state when every session is over."""
+    """The server's state when every session is over, and no timer of any runs any more."""
     deadline = time.monotonic() + 2 * STALE_SECS + 5
-    while (state := server.ask())["open_sessions"] or state["connections"]:
+    while any((state := server.ask())[name] for name in GONE):
         if time.monotonic() > deadline:
-            raise Fault(f"{state['open_sessions']} sessions and {state['connections']} connections are still there")
+            raise Fault(f"still there: {', '.join(f'{name} {state[name]}' for name in GONE)}")
         storm.turn()
         time.sleep(0.05)
     return state

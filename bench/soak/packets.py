@@ -61,8 +61,8 @@ def decode_down(payload: bytes) -> Down:
 
 
 def _filling(number: int) -> bytes:
-    """Most are small; one in a hundred takes several records."""
+    """Most are small; one in three hundred may take several records."""
     size = number * 2654435761 % 101
-    if number % 100 == 53:
+    if number % 300 == 153:
         size = number * 40503 % LARGEST
     return _FILL[number & 255 : (number & 255) + size]

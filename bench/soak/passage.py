@@ -198,7 +198,8 @@ class Passage:
                 raise Fault(f"{traveller}: behind {self._acked}, {self._credit} came ack {ack}, credit {credit}")
             self._credit, self._acked = credit, ack
             if kind == Kind.CLOSE:
-                traveller.on_close(v3.decode_close(body))
+                if not self._ending:
+                    traveller.on_close(v3.decode_close(body))
             elif not self._welcomed:
                 if kind != Kind.WELCOME:
                     raise Fault(f"{traveller}: a record of kind {kind} instead of a welcome")

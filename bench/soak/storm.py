@@ -136,13 +136,16 @@ class Storm:
     # ---- its life
 
     def live(self, seconds: float) -> None:
-        """Let everybody come, and live for so long."""
-        missing, until = self._clients - len(self._people), time.monotonic() + seconds
-        while missing or time.monotonic() < until:
+        """Let everybody come who is missing, and all live for so long."""
+        missing = self._clients - len(self._people)
+        while missing:
             newcomers = sum(not voyager.id for voyager in self._people)
             for _ in range(min(missing, NEWCOMERS - newcomers)):
                 self._arrive()
                 missing -= 1
+            self.turn()
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
             self.turn()
 
     def end(self) -> None:
