@@ -30,6 +30,7 @@ class Traveller(Protocol):
     taken: int
     safe: int
     kept: Sequence[bytes]
+    first: int
 
     @property
     def said(self) -> int:
@@ -37,12 +38,10 @@ class Traveller(Protocol):
         ...
 
     def entry(self, channel: Channel) -> tuple[int, bytes]: ...
-    def enter(self, welcome: v3.Welcome, transcript: bytes) -> None: ...
-    def confirm(self) -> None: ...
+    def enter(self, welcome: v3.Welcome, transcript: bytes, ack: int) -> None: ...
     def on_ack(self, acked: int) -> None: ...
     def on_packet(self, payload: bytes) -> None: ...
     def on_gap(self, gap: v3.Gap) -> None: ...
-    def on_uncertain(self, told: v3.Uncertain) -> None: ...
     def on_close(self, close: v3.Close) -> None: ...
     def on_end(self, cut: Cut | None) -> None: ...
 
@@ -65,7 +64,6 @@ class Passage:
         self._greeting = Greeting(suite)
         self._channel: Channel | None = None
         self._welcomed = False
-        self._confirmed = False
         self._window = window
         self._retained = retained or 1 << 62
         self._most = most
@@ -102,9 +100,6 @@ class Passage:
             except OSError:
                 self._closed()
                 return
-            if self._welcomed and not self._confirmed:
-                self._confirmed = True
-                self.traveller.confirm()
             self._out += sent
             self._unsent = self._unsent[sent:]
         if self._left and self._open:
@@ -122,7 +117,7 @@ class Passage:
             return False
         last = min(traveller.said, traveller.acked + self._retained)
         while len(self._pending) < AHEAD and self._next <= last:
-            self._pending += traveller.kept[self._next - traveller.acked - 1]
+            self._pending += traveller.kept[self._next - traveller.first]
             traveller.sent = max(traveller.sent, self._next)
             self._next += 1
         body = bytes(self._pending[: min(self._most, self._credit - self._spent)])
@@ -212,8 +207,7 @@ class Passage:
 
     def _enter(self, welcome: v3.Welcome, ack: int) -> None:
         assert self._channel is not None
-        self.traveller.enter(welcome, self._channel.hash)
-        self.traveller.on_ack(ack)
+        self.traveller.enter(welcome, self._channel.hash, ack)
         self._next = welcome.taken + 1
         self._welcomed = True
         if not self._fill():
@@ -232,8 +226,6 @@ class Passage:
             if self._stream:
                 raise Fault(f"{self.traveller}: a gap in the middle of a packet")
             self.traveller.on_gap(v3.decode_gap(body))
-        elif kind == Kind.UNCERTAIN:
-            self.traveller.on_uncertain(v3.decode_uncertain(body))
         elif kind not in (Kind.ACK, Kind.PONG):
             raise Fault(f"{self.traveller}: a record of kind {kind}")
 

@@ -12,7 +12,7 @@ import time
 from typing import Callable, NamedTuple
 
 from bench.wires import Fault
-from voltlane.wire.v3 import MAX_BODY, Limits, Suite
+from voltlane.wire.v3 import MAX_BODY, Retained, Suite
 
 from .cuts import UNCUT, draw
 from .master import Master
@@ -27,7 +27,6 @@ LAST_SECS = 90.0
 """How long everybody may take to leave."""
 NEWCOMERS = 50
 """Clients that may be without a session at once, while they come."""
-_LARGEST = 8 * 1024 * 1024 - 9
 _NO_PORT_YET = 24  # IP_BIND_ADDRESS_NO_PORT: a name for it came with Python 3.12 only
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
@@ -93,7 +92,7 @@ class Storm:
         most = self.dice.choice((60, 3000, MAX_BODY))
         passage = Passage(
             voyager, sock, cut, time.monotonic() + cut.after_secs, habits.suite, habits.window,
-            habits.limits.packets, most, self._drop,
+            habits.retained.packets, most, self._drop,
         )  # fmt: skip
         self._by_fd[sock.fileno()] = passage
         self._poller.register(sock.fileno(), _IN | _OUT)
@@ -173,7 +172,7 @@ class Storm:
                 burst=dice.choice((1, 1, 5, 5, 60)),
                 every=dice.choice((0.3, 1.0, 3.0)),
                 stay=dice.uniform(3, 20) if dice.random() < 0.25 else 0.0,
-                limits=Limits(_LARGEST, dice.choice((0, 20, 2000)), dice.choice((0, 8 << 20))),
+                retained=Retained(dice.choice((0, 20, 2000)), dice.choice((0, 8 << 20))),
                 window=dice.choice((1000, 50_000, 1 << 18)),
             ),
         )

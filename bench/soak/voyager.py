@@ -16,7 +16,7 @@ from bench.wires import Fault
 from voltlane.wire import v3
 from voltlane.wire.framing import frame
 from voltlane.wire.noise import Channel
-from voltlane.wire.v3 import Kind, Limits, Suite, Why
+from voltlane.wire.v3 import Kind, Retained, Suite, Why
 
 from .cuts import Cut
 from .packets import ECHO, LAST, PLAIN, TOTAL, Up, decode_down
@@ -35,8 +35,8 @@ class Habits(NamedTuple):
     """Seconds between bursts, on average."""
     stay: float
     """Seconds until it leaves for good, and another one comes; 0: it stays."""
-    limits: Limits
-    """As it tells them."""
+    retained: Retained
+    """What it says that it keeps."""
     window: int
     """Bytes that the server may send ahead."""
 
@@ -66,12 +66,13 @@ class Voyager:
         self.sea = sea
         self.habits = habits
         self.handle, self.secret = os.urandom(v3.HANDLE_SIZE), os.urandom(v3.SECRET_SIZE)
-        self.id = self.generation = self.epoch = 0
+        self.id = self.generation = self.branch = self.epoch = 0
         self.server = b""
         self.passage: Passage | None = None
-        self._welcome: v3.Welcome | None = None
         self.kept: deque[bytes] = deque()
-        """The frames of packets that are not safe."""
+        """The frames of packets that are neither safe nor uncertain, ..."""
+        self.first = 1
+        """... and the number of the first of them."""
         self.acked = self.sent = 0
         """Packets that the server called safe; packets that may have been on their way."""
         self.taken = self.safe = 0
@@ -95,7 +96,7 @@ class Voyager:
     @property
     def said(self) -> int:
         """The number of its last packet."""
-        return self.acked + len(self.kept)
+        return self.first + len(self.kept) - 1
 
     def say(self, count: int) -> None:
         """Have so many packets more to send."""
@@ -129,32 +130,37 @@ class Voyager:
     def entry(self, channel: Channel) -> tuple[int, bytes]:
         """The record that asks for a session, kind and body."""
         if not self.id:
-            return Kind.OPEN, v3.Open(self.handle, self.secret, self.habits.limits).encode()
+            return Kind.OPEN, v3.Open(self.handle, self.secret, self.habits.retained).encode()
         shown = v3.proof(self.secret, "client", channel.hash)
         numbers = self.taken, self.sent, self.acked
-        asked = v3.Resume(self.id, self.generation, shown, self.epoch, *numbers, self.habits.limits)
-        return Kind.RESUME, asked.encode()
+        secret = self.generation, self.branch, shown
+        return Kind.RESUME, v3.Resume(self.id, *secret, self.epoch, *numbers, self.habits.retained).encode()
 
-    def enter(self, welcome: v3.Welcome, transcript: bytes) -> None:
-        """The session is there, and is going to be confirmed."""
+    def enter(self, welcome: v3.Welcome, transcript: bytes, ack: int) -> None:
+        """The session is there; what the welcome says holds from now on."""
         if welcome.proof != v3.proof(self.secret, "server", transcript):
             raise Fault(f"{self}: the server's proof is wrong")
         if self.id and welcome.id != self.id:
             raise Fault(f"{self} was resumed as {welcome.id}")
-        new = self.id > 0 and welcome.epoch != self.epoch
-        if new and not self.sea.killing:
-            raise Fault(f"{self}: the server says that it has lost its memory")
         if not self.acked <= welcome.taken <= self.sent:
             raise Fault(f"{self}: {welcome.taken} taken, where {self.acked} are safe and {self.sent} were sent")
-        self._welcome = welcome
-
-    def confirm(self) -> None:
-        """A part of the record is out that confirms the welcome: the next resume goes by that."""
-        welcome = self._welcome
-        assert welcome is not None
+        new = self.id > 0 and welcome.epoch != self.epoch
         self.resumes += self.id > 0
-        self.id, self.epoch = welcome.id, welcome.epoch
-        self.generation, self.secret = welcome.generation, welcome.secret
+        self.id, self.epoch, self.secret = welcome.id, welcome.epoch, welcome.secret
+        self.generation, self.branch = welcome.generation, welcome.branch
+        self.on_ack(ack)
+        if new:
+            self._renewed(welcome.taken)
+
+    def _renewed(self, taken: int) -> None:
+        """The server has lost its memory: what was sent and is not safe is uncertain."""
+        if not self.sea.killing:
+            raise Fault(f"{self}: the server says that it has lost its memory")
+        if taken != self.sent:
+            raise Fault(f"{self}: the server has forgotten all, and has taken {taken} of {self.sent} packets")
+        if taken > self.acked:
+            self.uncertain.append((self.acked + 1, taken))
+        self._forget(taken)
 
     def leave(self) -> None:
         """For good."""
@@ -165,9 +171,13 @@ class Voyager:
         """What is safe is forgotten."""
         if not self.acked <= acked <= self.sent:
             raise Fault(f"{self}: an ack of {acked} behind {self.acked}, where {self.sent} were sent")
-        for _ in range(acked - self.acked):
-            self.kept.popleft()
         self.acked = acked
+        self._forget(acked)
+
+    def _forget(self, number: int) -> None:
+        while self.first <= number:
+            self.kept.popleft()
+            self.first += 1
 
     def on_packet(self, payload: bytes) -> None:
         """The next one."""
@@ -203,14 +213,6 @@ class Voyager:
         self.gaps += 1
         if self.finished and not self.total:  # that, or the answer, may be what is lost
             self._add(1, LAST)
-
-    def on_uncertain(self, told: v3.Uncertain) -> None:
-        """Ours, of which nobody knows whether the master has them."""
-        if not self.sea.killing:
-            raise Fault(f"{self}: packets {told.first} to {told.last} are uncertain")
-        if told.last != self.sent or told.first <= self.acked:
-            raise Fault(f"{self}: {told.first} to {told.last} are uncertain, {self.acked} safe, {self.sent} sent")
-        self.uncertain.append((told.first, told.last))
 
     def on_end(self, cut: Cut | None) -> None:
         """The connection is over: by its cut, else by the server."""

@@ -68,10 +68,10 @@ class Registry:
     ) -> None:
         self.sessions: dict[int, Session] = {}
         self.handles: dict[bytes, Session] = {}
-        """Those whose opening their client has not confirmed yet, by what that is known by."""
+        """By what their opening is known by, in a protocol that has that."""
         self.tombstones = Tombstones()
         self.epoch = epoch
-        """That of every memory that begins with this process: see Delivery."""
+        """That of every memory that begins with this process, counted over the processes: see Delivery."""
         self._revive = revive
         self.journal = SessionJournal()
         self.ids = ids or Ids()
@@ -111,16 +111,9 @@ class Registry:
     def _add(self, client_id: int, credential: bytes, link: Link | None) -> Session:
         session = self.sessions[client_id] = Session(client_id, credential, link)
         delivery = session.delivery = self._revive(credential, self.epoch)
-        if delivery is not None and delivery.handle:
+        if delivery is not None:
             self.handles[delivery.handle] = session
         return session
-
-    def confirmed(self, session: Session) -> None:
-        """Its client knows its id: what its opening was known by is of no more use."""
-        delivery = session.delivery
-        if delivery is not None and delivery.handle:
-            self.handles.pop(delivery.handle, None)
-            delivery.handle = b""
 
     def restore(self, client_id: int, credential: bytes, left: float, now: float) -> None:
         """A session of an earlier process: stale, for `left` seconds yet; who has least left comes first.
@@ -128,6 +121,8 @@ class Registry:
         However many there are, none is evicted for it: those who were connected cannot help it that all are stale now.
         """
         session = self._add(client_id, credential, None)
+        if session.delivery is not None:
+            session.delivery.forget(self.epoch)  # until somebody knows better
         left = min(left, self._stale_timeout)
         if left <= 0 or not self._max_stale:
             self._end(session, EndReason.EXPIRED)
@@ -168,7 +163,8 @@ class Registry:
             session.backlog.clear()
             session.backlog = None
         session.secret = None
-        self.confirmed(session)
+        if session.delivery is not None:
+            self.handles.pop(session.delivery.handle, None)
         self._forget_stale(session)
         del self.sessions[session.id]
         self.journal.ended(session)

@@ -32,6 +32,7 @@ from ..lanes.fairness.pressure import PressureLimits
 from ..lanes.fairness.sampler import Sampler
 from ..lanes.fairness.shed import Shedder
 from ..lanes.quiet import QuietReads
+from ..lanes.quiet_records import QuietRecords
 from ..lanes.receipts import ReceiptLimits
 from ..net.machine import available_memory
 from ..net.reactor import Reactor
@@ -83,7 +84,6 @@ class Parts:
             on_stale=self._on_stale,
             now=self.reactor.now,
             ids=clock_ids(config.general.node, time.time(), self.reactor.now),
-            epoch=int.from_bytes(os.urandom(8), "little") | 1,
             revive=revive,
         )
         self.trunk.hub = self.hub
@@ -105,6 +105,7 @@ class Parts:
         )
         self.trunk.on_written = self.clients.receipts.look
         QuietReads(self.clients)
+        QuietRecords(self.clients)
         self.terms = Terms(clients)
         self.arrivals = Arrivals(
             self.reactor,

@@ -27,6 +27,15 @@ class HandshakeContext(NamedTuple):
     random: Callable[[int], bytes]
 
 
+class Peer(Protocol):
+    """Whose handshake it is."""
+
+    @property
+    def local(self) -> bool:
+        """Whether nobody else can listen to it."""
+        ...
+
+
 class Handshake(Protocol):
     """One connection's handshake, in whole messages. Pure: nothing is sent here, and no session is touched.
 
@@ -66,7 +75,9 @@ class WireProtocol(NamedTuple):
     """A protocol: what its messages mean."""
 
     name: str
-    begin: Callable[[HandshakeContext, bool], Handshake]
-    """A handshake with a client whose first message is at hand, and whether nobody else can listen to that one."""
+    begin: Callable[[HandshakeContext, Peer], Handshake]
+    """A handshake with a client whose first message is at hand."""
+    first: int
+    """Bytes of the largest first message that is accepted, ..."""
     largest: int
-    """Bytes of the largest message of a handshake that is accepted."""
+    """... and of any behind it in the handshake."""

@@ -6,13 +6,13 @@ from ...wire.framing import Buffer
 from ...wire.v3 import MAGIC
 from ..delivery import Delivery
 from .handshake import WireProtocol
-from .secrets import decode_secrets, is_secrets
+from .secrets import decode_secrets
 from .v2 import V2
 from .v3 import V3
 
 PROTOCOLS: dict[int, WireProtocol] = {0x01: V2, MAGIC: V3}
 """By the first byte of a client's first message."""
-LARGEST = max(protocol.largest for protocol in PROTOCOLS.values())
+LARGEST = max(protocol.first for protocol in PROTOCOLS.values())
 """Bytes of the largest first message that is accepted, when it is not known yet whose it is."""
 
 
@@ -22,10 +22,7 @@ def protocol_of(message: Buffer) -> WireProtocol:
 
 
 def revive(credential: bytes, epoch: int) -> Delivery | None:
-    """What there is to know of the packets of a session that begins now, or comes back without them."""
-    if not is_secrets(credential):
+    """What there is to know of the packets of a session that begins now."""
+    if credential[0] != MAGIC:  # a point of the curve, in any form
         return None
-    delivery, secrets = Delivery(epoch), decode_secrets(credential)
-    if secrets.generation == 0 and not secrets.confirmed:
-        delivery.handle = secrets.handle
-    return delivery
+    return Delivery(epoch, handle=decode_secrets(credential).handle)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ...config import Clients
-from ...wire.v3 import Limits, Suite
+from ...wire.v3 import Limits, Retained, Suite
+
+_MOST = 0xFFFFFFFF
 
 
 class Terms:
@@ -15,7 +17,8 @@ class Terms:
 
     def configure(self, clients: Clients) -> None:
         """Go by these settings from now on."""
-        self.limits = Limits(clients.packet_size_limit, clients.channel_capacity, min(clients.outbox_bytes, 0xFFFFFFFF))
+        retained = Retained(clients.channel_capacity, min(clients.outbox_bytes, _MOST))
+        self.limits = Limits(clients.packet_size_limit, retained)
         self._unencrypted = clients.unencrypted
 
     def choose(self, suites: tuple[int, ...], local: bool) -> Suite | None:

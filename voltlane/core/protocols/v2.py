@@ -30,7 +30,7 @@ from ...wire.v2 import (
     encode,
 )
 from ..session import Session, State
-from .handshake import HandshakeContext, WireProtocol
+from .handshake import HandshakeContext, Peer, WireProtocol
 
 PING_FRAME = frame(encode(Ping()))
 
@@ -52,7 +52,7 @@ class V2Handshake:
 
     unanswered = True  # from the first answer on: SPEC 5.3
 
-    def __init__(self, context: HandshakeContext, local: bool) -> None:
+    def __init__(self, context: HandshakeContext, peer: Peer) -> None:
         self._context = context
         self._challenge = b""
         self._blob = b""
@@ -139,7 +139,7 @@ def _greeting(public: bytes) -> bytes:
     return frame(encode(PubKey(public)))
 
 
-V2 = WireProtocol("v2", V2Handshake, MAX_HANDSHAKE_FRAME)
+V2 = WireProtocol("v2", V2Handshake, MAX_HANDSHAKE_FRAME, MAX_HANDSHAKE_FRAME)
 
 _TABLE: dict[Step, dict[type[Packet], Callable[..., bytes]]] = {
     Step.VERSION: {ProtocolVersion: V2Handshake._version},

@@ -12,19 +12,21 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Callable
 
-from ...errors import BadProof, MalformedRecord, NoMemory, SessionEnded, SuiteRefused, UnknownSession
+from ...errors import BadProof, MalformedRecord, NoMemory, SessionEnded, SuiteRefused, Superseded, UnknownSession
 from ...reasons import CloseReason, Symbol
 from ...wire.framing import Buffer, frame
 from ...wire.noise import Channel, KeyPair, respond
 from ...wire.v3 import (
     HEAD_SIZE,
-    MAX_SERVER_HELLO,
+    MAX_HELLO,
     RANDOM_SIZE,
     Kind,
-    Limits,
+    Resume,
+    Retained,
     ServerPayload,
     Suite,
     Welcome,
+    branch_secret,
     clear_channel,
     decode_hello,
     decode_open,
@@ -39,7 +41,7 @@ from ..delivery import Claims
 from ..session import Session
 from ..tombstones import Tombstone
 from .ends import CODES, close_for
-from .handshake import HandshakeContext, WireProtocol
+from .handshake import HandshakeContext, Peer, WireProtocol
 from .secrets import Secrets, decode_secrets, first_secrets
 
 
@@ -58,26 +60,27 @@ class V3Handshake:
 
     __slots__ = (
         "_context",
+        "_peer",
         "_proven",
         "_told",
+        "branch",
         "channel",
         "claims",
         "costly",
         "credential",
         "credit",
         "done",
-        "limits",
-        "local",
+        "retained",
         "session",
         "step",
         "suite",
     )
 
-    def __init__(self, context: HandshakeContext, local: bool) -> None:
+    def __init__(self, context: HandshakeContext, peer: Peer) -> None:
         self._context = context
         self._proven = b""  # the secret that the client has shown
         self._told = 0, 0, ""  # of a close: ack, taken and text, where the client may know
-        self.local = local
+        self._peer = peer
         self.step = Step.HELLO
         self.done = False
         self.credential: bytes | None = None
@@ -88,8 +91,10 @@ class V3Handshake:
         """Behind the hello."""
         self.claims: Claims | None = None
         """What who resumes says of its packets."""
-        self.limits = Limits(0, 0, 0)
-        """The client's."""
+        self.branch = 0
+        """Of the secret that the welcome tells."""
+        self.retained = Retained(0, 0)
+        """What the client retains of what it sends."""
         self.credit = 0
         """How many bytes it takes at first."""
 
@@ -130,13 +135,15 @@ class V3Handshake:
         secrets, delivery = decode_secrets(session.credential), session.delivery
         assert delivery is not None
         shown = proof(self._proven, "server", self.channel.hash)
-        return Welcome(session.id, shown, delivery.epoch, secrets.generation + 1, secrets.next, taken).encode()
+        branch = self.branch = int.from_bytes(self._context.random(8), "little") or 1
+        secret = branch_secret(secrets.root, branch)
+        return Welcome(session.id, shown, delivery.epoch, secrets.generation + 1, branch, secret, taken).encode()
 
     # ---- the steps
 
     def _hello(self, message: bytes) -> bytes:
         hello, terms = decode_hello(message), self._context.terms
-        suite = terms.choose(hello.suites, self.local)
+        suite = terms.choose(hello.suites, self._peer.local)
         if suite is None:
             offered = ", ".join(map(str, hello.suites))
             raise SuiteRefused(f"suites {offered} were offered; 1 is allowed, and 0 as clients.unencrypted says")
@@ -155,7 +162,7 @@ class V3Handshake:
 
     def _open(self, body: bytes, ack: int) -> None:
         opening, context = decode_open(body), self._context
-        self.limits = opening.limits
+        self.retained = opening.retained
         self._proven = opening.secret
         session = context.registry.handles.get(opening.handle)
         if session is None:
@@ -165,6 +172,8 @@ class V3Handshake:
             return
         secrets = decode_secrets(session.credential)
         self._check_suite(secrets)
+        if secrets.generation or secrets.chosen:
+            raise Superseded("the session that was opened with that handle has gone on since")
         if not compare_digest(secrets.present, opening.secret):
             raise BadProof("another secret than that handle was opened with")
         self.session = session
@@ -176,24 +185,23 @@ class V3Handshake:
             stone = registry.tombstones.get(asked.id)
             if stone is None:
                 raise UnknownSession(f"there is no session {asked.id}")
-            self._prove(stone.credential, asked.generation, asked.proof)
+            self._prove(stone.credential, asked)
             self._tell(stone)
             raise SessionEnded(f"session {asked.id} has ended: {stone.reason.value}")
-        secrets = self._prove(session.credential, asked.generation, asked.proof)
-        self.limits = asked.limits
+        secrets = self._prove(session.credential, asked)
+        self.retained = asked.retained
         self.claims = Claims(asked.epoch, asked.taken, ack, asked.sent, asked.acked)
-        renewed = secrets.proven(asked.generation, self._context.random)
+        renewed = secrets.proven(asked.generation, asked.branch, self._context.random)
         if renewed is not secrets:
             session.credential = renewed.encode()
-            registry.confirmed(session)
             registry.journal.renewed(session, True)
         self.session = session
 
-    def _prove(self, credential: bytes, generation: int, shown: bytes) -> Secrets:
+    def _prove(self, credential: bytes, asked: Resume) -> Secrets:
         secrets = decode_secrets(credential)
         self._check_suite(secrets)
-        self._proven = secrets.select(generation)
-        if not compare_digest(proof(self._proven, "client", self.channel.hash), shown):
+        self._proven = secrets.select(asked.generation, asked.branch)
+        if not compare_digest(proof(self._proven, "client", self.channel.hash), asked.proof):
             raise BadProof("the proof is not made with the session's secret")
         return secrets
 
@@ -205,15 +213,16 @@ class V3Handshake:
         self._told = stone.safe, stone.taken, stone.reason.value
 
 
-def confirm(session: Session, journal_renewed: Callable[[Session, bool], None]) -> None:
+def confirm(session: Session, branch: int, journal_renewed: Callable[[Session, bool], None]) -> None:
     """The client has the secret that its welcome told it of: the one before is superseded."""
-    secrets = decode_secrets(session.credential)
-    if not secrets.confirmed:
-        session.credential = secrets.confirm().encode()
-        journal_renewed(session, False)
+    session.credential = decode_secrets(session.credential).confirmed(branch).encode()
+    journal_renewed(session, False)
 
 
-V3 = WireProtocol("v3", V3Handshake, MAX_SERVER_HELLO)
+MAX_ENTRY = 512
+"""Bytes of the largest message with an opening or a resume: both may grow, what is behind their fields is skipped."""
+
+V3 = WireProtocol("v3", V3Handshake, MAX_HELLO, MAX_ENTRY)
 
 _ENTRIES: dict[int, Callable[[V3Handshake, bytes, int], None]] = {
     Kind.OPEN: V3Handshake._open,

@@ -84,7 +84,7 @@ class HandshakeStage(Stage):
                 if handshake is None:
                     protocol = protocol_of(message)
                     self._protocol, self._largest = protocol.name, protocol.largest
-                    handshake = self._handshake = protocol.begin(host.context, newcomer.local)
+                    handshake = self._handshake = protocol.begin(host.context, newcomer)
                 answer = handshake.receive(message)
                 if answer:
                     answers += answer if framing.plain else framing.encode(answer)
