@@ -269,7 +269,7 @@ class Amnesiac(Simulation):
             return
         registry, delivery = self.home.server.registry, session.delivery
         registry.epoch += 1
-        if self.random.random() < 0.5 and session.backlog is not None:
+        if session.backlog is not None:
             session.backlog.clear()
             session.backlog = None
         delivery.taken = delivery.safe = self.random.randint(delivery.safe // 2, delivery.taken)

@@ -71,7 +71,6 @@ def test_over_a_stop_in_order_nothing_is_lost_and_nobody_is_told_of_anything(sta
     assert last.server.counters.gaps == last.server.counters.uncertain == 0
 
 
-@unheard
 def test_what_the_master_had_not_taken_is_safe_when_it_has(start: Start) -> None:
     first = start()
     first.master.reading = False
@@ -130,7 +129,6 @@ def test_after_a_kill_what_nobody_knows_is_told(start: Start) -> None:
     assert told[-1] == b"new" and last.master.data[session.id] == [b"new"]
 
 
-@unheard
 def test_and_so_it_is_for_who_comes_back_to_the_same_process(start: Start) -> None:
     first = start()
     first.master.reading = False

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from ..errors import BadNumbers
 from ..wire.v3 import Gap, Uncertain, Why
 
-_FORGOTTEN = int(Why.FORGOTTEN)
-_LAYOUT = Struct("<QQqQB")
+_FORGOTTEN, _LIMIT, _RESTART = int(Why.FORGOTTEN), int(Why.LIMIT), int(Why.RESTART)
+_LAYOUT = Struct("<QQQB")
 DELIVERY_SIZE = _LAYOUT.size
 EPOCH_SPAN = 1 << 40
 """Numbers that an epoch has, more than can ever be used: so a number tells which memory it is of."""
@@ -24,7 +24,7 @@ MOST = (1 << 63) - 1
 class Delivery:
     """One session's. `epoch` is that of our memory of it: a new one says that some of it was lost."""
 
-    __slots__ = ("before", "epoch", "floor", "handle", "safe", "taken", "why")
+    __slots__ = ("epoch", "floor", "handle", "safe", "taken", "why")
 
     def __init__(
         self, epoch: int, floor: int = 0, taken: int = 0, why: int = Why.FORGOTTEN, handle: bytes = b""
@@ -32,8 +32,6 @@ class Delivery:
         self.epoch = epoch
         self.floor = floor
         """To the client: the last packet that is not kept any more."""
-        self.before = -1
-        """The same in the numbers of the epoch before, where something may be kept from there; -1 where nothing is."""
         self.why = why
         """Why it is not, should the client not have it."""
         self.taken = taken
@@ -43,41 +41,34 @@ class Delivery:
         self.handle = handle
         """What its opening is known by."""
 
-    def forget(self, epoch: int, kept: bool = False) -> None:
+    def forget(self, epoch: int) -> None:
         """What is known is old, and may not be all there was: another epoch begins, the `epoch`th, with numbers that
-        nobody has had. `kept`: the packets behind the floor are there yet."""
-        self.epoch, self.before = epoch, self.floor if kept else -1
-        self.floor, self.why = epoch * EPOCH_SPAN, Why.RESTART
+        nobody has had. What was kept for the client is given up."""
+        self.epoch, self.floor, self.why = epoch, epoch * EPOCH_SPAN, _RESTART
 
     def drop(self, packets: int) -> None:
-        """The first so many of what is kept were given up, for a limit. Behind what is not known they are a part of
-        that: they are no more than a few of its numbers."""
+        """The first so many of what is kept were given up, for a limit."""
         self.floor += packets
-        if self.before >= 0:
-            self.before += packets
-        else:
-            self.why = Why.LIMIT
+        self.why = _LIMIT
 
     def acked(self, number: int) -> None:
         """The client says that everything up to there is safe with it."""
-        self.floor, self.why, self.before = number, _FORGOTTEN, -1  # of this epoch, so it has all of those before
+        self.floor = number
+        self.why = _FORGOTTEN
 
     def recall(self, known: Delivery) -> None:
         """What of an earlier memory is known still."""
-        self.epoch, self.floor, self.before, self.why = known.epoch, known.floor, known.before, known.why
+        self.epoch, self.floor, self.why = known.epoch, known.floor, known.why
         self.taken, self.safe = known.taken, known.safe
 
     def encode(self) -> bytes:
         """For who keeps it over an end of the process in order, which leaves nothing on its way."""
-        return _LAYOUT.pack(self.epoch, self.floor, self.before, self.taken, self.why)
+        return _LAYOUT.pack(self.epoch, self.floor, self.taken, self.why)
 
 
 def decode_delivery(data: bytes) -> Delivery:
     """What `encode` gave, of DELIVERY_SIZE bytes; everything that was taken counts as safe."""
-    epoch, floor, before, taken, why = _LAYOUT.unpack(data)
-    delivery = Delivery(epoch, floor, taken, why)
-    delivery.before = before
-    return delivery
+    return Delivery(*_LAYOUT.unpack(data))
 
 
 class Claims(NamedTuple):
@@ -94,15 +85,12 @@ class Claims(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """What follows from that. As for the client's packets it holds once the client has confirmed it."""
+    """What follows from that."""
 
     taken: int
     """The last packet from the client that it need not send."""
-    old: int
-    """How many of the first packets that are kept the client has by their numbers in an earlier epoch, so that they
-    have none in this one, ..."""
     skip: int
-    """... and how many of those behind it has."""
+    """How many of the first packets that are kept the client has."""
     gap: Gap | None
     uncertain: Uncertain | None
 
@@ -119,12 +107,13 @@ def agree(delivery: Delivery, kept: int, claims: Claims | None) -> Agreement:
         raise BadNumbers(f"safe {claims.safe}, taken {taken}; acked {claims.acked}, sent {claims.sent}")
     if taken > floor + kept:
         raise BadNumbers(f"{taken} packets taken where {floor + kept} were sent")
-    of_before = delivery.before >= 0 and taken < delivery.epoch * EPOCH_SPAN
-    old = min(max(taken - delivery.before, 0), kept) if of_before else 0
-    gap = Gap(taken + 1, floor, delivery.why) if taken < floor else None
+    # What is not known has so many numbers that all else that is in the gap is a part of it.
+    why = _RESTART if taken < delivery.epoch * EPOCH_SPAN <= floor else delivery.why
+    gap = Gap(taken + 1, floor, why) if taken < floor else None
     skip = max(taken - floor, 0)
     if claims.epoch == delivery.epoch:
-        return Agreement(delivery.taken, old, skip, gap, None)
-    safe = max(delivery.taken, claims.acked)
+        return Agreement(delivery.taken, skip, gap, None)
+    # What another process took over from what the client had sent, and nobody confirmed, is not known to be safe.
+    safe = max(delivery.safe, claims.acked)
     uncertain = Uncertain(safe + 1, claims.sent) if claims.sent > safe else None
-    return Agreement(max(delivery.taken, claims.sent), old, skip, gap, uncertain)
+    return Agreement(max(delivery.taken, claims.sent), skip, gap, uncertain)

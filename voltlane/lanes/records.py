@@ -96,10 +96,10 @@ class RecordConnection(SealedConnection):
             for chunk, packets in chunks:
                 retention.append(chunk, packets)
             kept = retention.kept
-        agreement = agree(delivery, kept, claims)
-        flow.agreement = agreement
-        if delivery.safe < delivery.taken:  # by what an earlier connection brought, and the master has not taken yet
-            shared.receipts.note(self)
+        agreement = flow.agreement = agree(delivery, kept, claims)
+        delivery.taken = agreement.taken
+        if agreement.uncertain is None and delivery.safe < delivery.taken:
+            shared.receipts.note(self)  # an earlier connection has brought it, and the master not taken it yet
         self._catch_up(agreement, claims)
         words = flow.seal(Kind.WELCOME, handshake.welcome(session, agreement.taken))
         if agreement.gap is not None:
@@ -110,7 +110,7 @@ class RecordConnection(SealedConnection):
             self._show_outbox(flow.retention)
             flow.retention.exempt(counted)
             self.try_flush()
-        return kept - agreement.old - agreement.skip
+        return kept - agreement.skip
 
     def _catch_up(self, agreement: Agreement, claims: Claims | None) -> None:
         """What the client has need not be sent; what is safe with it need not be kept."""
@@ -120,10 +120,7 @@ class RecordConnection(SealedConnection):
             flow.acked = claims.safe
         if retention is None:
             return
-        retention.skip(agreement.old + agreement.skip)
-        if agreement.old:
-            retention.forget(agreement.old)
-            delivery.before += agreement.old
+        retention.skip(agreement.skip)
         if claims is not None and claims.safe > delivery.floor:
             retention.forget(claims.safe - delivery.floor)
             delivery.acked(claims.safe)
@@ -134,8 +131,9 @@ class RecordConnection(SealedConnection):
         session, shared, handshake, self._handshake = self.session, self.shared, self._handshake, None
         if session is not None and handshake is not None:
             confirm(session, handshake.branch, shared.hub.registry.journal.renewed)
-        if agreement.uncertain is not None:
+        if agreement.uncertain is not None:  # it is told, and so it is settled
             shared.counters.uncertain += agreement.uncertain.last - agreement.uncertain.first + 1
+            shared.receipts.note(self)
 
     # ---- reading
 

@@ -10,9 +10,9 @@ knows which: a spool of which something was handed over is given up then.
 Numbers (SPEC 15) are part of what waits for a client, and stand for themselves where nothing else does. They are true
 where the process that wrote them was the last: its journal names the file, and whoever begins after it writes a journal
 that does not. Else a process has had these sessions that did not end in order. What it was sent for them is lost,
-though it may not have touched their part: nobody can know, so another epoch begins for them, and what they had still
-holds as the fewest. Packets that had been kept into another epoch once before are given up then: which numbers their
-client has for them would take a third count to tell.
+though it may not have touched their part: nobody can know, so another epoch begins for them. What the file has for
+them is given up with that, since the one gap that tells of the loss stands in front of all that still comes; how much
+they had sent still holds as the least.
 """
 
 from __future__ import annotations
@@ -69,9 +69,8 @@ class Spool:
             if MASTER in self._spent:
                 delivery.taken = delivery.safe
             if not self._in_order:
-                if delivery.before >= 0:
-                    self._spent.add(client_id)
-                delivery.forget(epoch, kept=delivery.before < 0)
+                self._spent.add(client_id)
+                delivery.forget(epoch)
         return known
 
     def left(self) -> Iterator[Note]:

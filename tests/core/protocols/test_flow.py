@@ -256,28 +256,28 @@ class TestOwing:
 
 
 class TestConfirming:
-    def test_the_first_record_does(self):
-        peer = Peer(taken=3)
-        agreement = Agreement(taken=9, old=0, skip=0, gap=None, uncertain=None)
-        peer.flow.agreement = agreement
-        assert peer.flow.delivery.taken == 3 and peer.agreements == []
-        peer.say(Kind.PING)
-        assert (peer.flow.delivery.taken, peer.flow.delivery.safe) == (9, 9)
-        peer.say(Kind.PING)
-        assert peer.agreements == [agreement], "once"
+    AGREEMENT = Agreement(taken=9, skip=0, gap=None, uncertain=None)
 
-    def test_it_never_takes_back(self):
-        peer = Peer(taken=12)
-        peer.flow.agreement = Agreement(taken=9, old=0, skip=0, gap=None, uncertain=None)
+    def test_the_first_record_does(self):
+        peer = Peer()
+        peer.flow.agreement = self.AGREEMENT
         peer.say(Kind.PING)
-        assert peer.flow.delivery.taken == 12
+        peer.say(Kind.PING)
+        assert peer.agreements == [self.AGREEMENT], "once"
 
     def test_one_that_does_not_open_does_not(self):
         peer = Peer()
-        peer.flow.agreement = Agreement(taken=9, old=0, skip=0, gap=None, uncertain=None)
+        peer.flow.agreement = self.AGREEMENT
         with pytest.raises(BadRecord):
             peer.hear(bytes(40))
-        assert peer.agreements == [] and peer.flow.delivery.taken == 0
+        assert peer.agreements == []
+
+    def test_before_its_ack_is_looked_at(self):
+        peer = Peer()
+        peer.flow.agreement = self.AGREEMENT
+        with pytest.raises(BadNumbers):
+            peer.say(ack=1)
+        assert peer.agreements == [self.AGREEMENT]
 
 
 def test_what_is_given_up_is_gone():

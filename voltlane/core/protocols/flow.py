@@ -64,7 +64,7 @@ class Flow:
         self.delivery = Delivery(0)
         """The session's, once it is in one."""
         self.agreement: Agreement | None = None
-        """What holds once the peer has confirmed it, which its first record does."""
+        """What the welcome said, until the peer has confirmed it, which its first record does."""
         self.retention: Retention | None = None
         """What is kept for the peer, but for a small chunk that is alone."""
         self._single: Chunk | None = None
@@ -165,7 +165,8 @@ class Flow:
             raise MalformedRecord(f"a record of {stop - start} bytes; at least {HEAD_SIZE} are needed")
         kind, ack, credit = HEAD.unpack_from(buffer, start)
         if self.agreement is not None:
-            self._confirm(self.agreement)
+            agreement, self.agreement = self.agreement, None
+            self._on_confirmed(agreement)
         if ack != self.acked:
             self._on_ack(ack)
         if credit != self.credit:
@@ -179,13 +180,6 @@ class Flow:
         self.received += size
         if self.received > self.granted:
             raise CreditExceeded(f"{self.received} bytes of data where {self.granted} are allowed")
-
-    def _confirm(self, agreement: Agreement) -> None:
-        """The peer has the welcome: from here on it is as that said."""
-        self.agreement = None
-        if agreement.taken > self.delivery.taken:
-            self.delivery.taken = self.delivery.safe = agreement.taken
-        self._on_confirmed(agreement)
 
     def _on_ack(self, ack: int) -> None:
         delivery, retention = self.delivery, self.retention
