@@ -331,7 +331,7 @@ def decode_close(body: bytes) -> Close:
     return Close(code, taken, body[_CLOSE.size :].decode("utf-8", "replace"))
 
 
-def head_of(plaintext: bytes) -> tuple[int, int, int]:
+def head_of(plaintext: Buffer) -> tuple[int, int, int]:
     """Kind, ack and credit of a record. Raises MalformedRecord."""
     if len(plaintext) < HEAD_SIZE:
         raise MalformedRecord(f"a record of {len(plaintext)} bytes; at least {HEAD_SIZE} are needed")
