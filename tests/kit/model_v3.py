@@ -79,6 +79,12 @@ class Session:
         if passing and self.link is not None:
             self.link.ack()
 
+    def confirm_epoch(self) -> None:
+        """The client knows of this epoch, and so of what is uncertain."""
+        self.known = True
+        if self.uncertain is not None:
+            self.safe, self.uncertain = self.last_taken, None
+
     def crash(self) -> None:
         self.taken, self.down, self.link = [], [], None
         self.epoch += 1
@@ -234,8 +240,10 @@ class ServerLink:
             raise Closed(session.ended, "it has ended")
         if resume.generation > session.generation:
             self._promote(session)
-        if not session.known:
-            assert resume.epoch != session.epoch
+        if resume.epoch == session.epoch:
+            session.confirm_epoch()  # its confirmation may have been lost
+            assert session.last_taken >= resume.acked
+        elif not session.known:
             session.safe, session.last_taken, session.acked = resume.acked, resume.sent, safe
             session.base = resume.taken
             first = resume.taken + 1
@@ -243,8 +251,6 @@ class ServerLink:
                 session.down.insert(0, v3.Gap(first, first, Why.RESTART))
             session.down[0] = v3.Gap(first, first, Why.RESTART)
             session.uncertain = v3.Uncertain(session.safe + 1, session.last_taken)
-        elif resume.epoch == session.epoch:
-            assert session.last_taken >= resume.acked
         self._ack = safe
         self._bind(session, resume.taken, secret)
 
@@ -267,10 +273,9 @@ class ServerLink:
 
     def _confirm(self) -> None:
         assert self.session is not None
-        self.live = self.session.confirmed = self.session.known = True
+        self.live = self.session.confirmed = True
         self._promote(self.session)
-        if self.session.uncertain is not None:
-            self.session.safe, self.session.uncertain = self.session.last_taken, None
+        self.session.confirm_epoch()
 
     @staticmethod
     def _promote(session: Session) -> None:

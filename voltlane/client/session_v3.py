@@ -9,12 +9,12 @@ from ..address import Address
 from ..errors import BadState, ConnectionLost, Gap, ProtocolError, Refused, ServerKeyChanged, SessionLost, Uncertain
 from ..net.deadlines import deadline_after, remaining
 from ..wire.v3 import Code
-from .state import decode, encode
 from .driver import FAREWELL_SECS, Driver
 from .endpoint import Endpoint, Phase
 from .inbox import Item
 from .memory import Memory
 from .options import Options
+from .state import decode, encode
 
 OPENINGS = 5
 """How often a session is opened, with the same handle, until a welcome comes."""

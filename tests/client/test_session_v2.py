@@ -41,7 +41,7 @@ def server():
 
 @pytest.fixture
 def connection(server):
-    with Connection(server.address) as connected:
+    with Connection(server.address, protocol=2) as connected:
         yield connected
 
 
@@ -76,7 +76,7 @@ def in_thread(call):
 
 def blocked_in(connection, direction):
     """Whether a thread is inside that call of the connection ("_reading" or "_writing")."""
-    return lambda: getattr(connection._link, direction)
+    return lambda: getattr(connection._session._link, direction)
 
 
 def fill(connection):
@@ -111,7 +111,7 @@ def test_packets_pass_both_ways(connection, peer):
 
 def test_packets_behind_the_handshake_are_kept(server):
     server.greeting = frame(b"first") + frame(b"x" * 500) + frame(b"third")[:-2]
-    with Connection(server.address) as connection:
+    with Connection(server.address, protocol=2) as connection:
         peer = server.accept()
         assert [connection.recv(5), connection.recv(5)] == [b"first", b"x" * 500]
         peer.send_raw(b"rd")
@@ -119,7 +119,7 @@ def test_packets_behind_the_handshake_are_kept(server):
 
 
 def test_over_a_unix_socket(tmp_path):
-    with FakeServer(path=str(tmp_path / "s")) as server, Connection(server.address) as connection:
+    with FakeServer(path=str(tmp_path / "s")) as server, Connection(server.address, protocol=2) as connection:
         server.accept().send(b"hi")
         assert connection.recv(5) == b"hi"
 
@@ -129,35 +129,35 @@ def test_over_ipv6():
         server = FakeServer("::1")
     except OSError:
         pytest.skip("no IPv6 here")
-    with server, Connection(server.address) as connection:
+    with server, Connection(server.address, protocol=2) as connection:
         server.accept().send(b"hi")
         assert connection.recv(5) == b"hi"
 
 
 def test_the_address_may_be_parsed_already(server):
-    with Connection(parse_address(server.address)) as connection:
+    with Connection(parse_address(server.address), protocol=2) as connection:
         assert str(connection.address) == server.address
 
 
 def test_a_name_and_every_interface_mean_this_machine(server):
     for host in ("localhost", "*"):
-        Connection(f"{host}:{server.port}").close()
+        Connection(f"{host}:{server.port}", protocol=2).close()
 
 
 def test_a_wrong_address_is_refused():
     with pytest.raises(ConfigError):
-        Connection("no port")
+        Connection("no port", protocol=2)
 
 
 def test_nobody_there(server):
     server.stop_listening()
     with pytest.raises(ConnectionLost, match=server.address):
-        Connection(server.address)
+        Connection(server.address, protocol=2)
 
 
 def test_no_such_unix_socket(tmp_path):
     with pytest.raises(ConnectionLost, match="No such file"):
-        Connection(f"unix:{tmp_path}/absent")
+        Connection(f"unix:{tmp_path}/absent", protocol=2)
 
 
 def test_a_socket_connected_to_itself_is_nobody(monkeypatch):
@@ -170,21 +170,21 @@ def test_a_socket_connected_to_itself_is_nobody(monkeypatch):
         port = taken.getsockname()[1]
     monkeypatch.setattr(socket, "socket", FromTheSamePort)
     with pytest.raises(ConnectionLost, match="refused"):
-        Connection(f"127.0.0.1:{port}")
+        Connection(f"127.0.0.1:{port}", protocol=2)
 
 
 def test_a_server_that_never_answers(server):
     server.before["key"] = lambda _: stop.wait(10)
     stop = threading.Event()
     with pytest.raises(ConnectionLost, match="in time"):
-        Connection(server.address, timeout=0.05)
+        Connection(server.address, timeout=0.05, protocol=2)
     stop.set()
 
 
 def test_a_server_that_closes_before_it_answers(server):
     server.before["key"] = shut
     with pytest.raises(ConnectionLost, match="closed the connection during the handshake"):
-        Connection(server.address)
+        Connection(server.address, protocol=2)
 
 
 @pytest.mark.parametrize(
@@ -201,16 +201,16 @@ def test_a_server_that_closes_before_it_answers(server):
 def test_a_server_that_does_not_speak_the_protocol(server, raw, error):
     server.before["key"] = lambda sock: sock.sendall(raw)
     with pytest.raises(error):
-        Connection(server.address)
+        Connection(server.address, protocol=2)
 
 
 def test_the_pinned_key_is_accepted(server):
-    Connection(server.address, server_key=server.key.public).close()
+    Connection(server.address, server_key=server.key.public, protocol=2).close()
 
 
 def test_another_key_than_the_pinned_one_is_refused(server):
     with pytest.raises(ServerKeyChanged):
-        Connection(server.address, server_key=crypto.generate_key().public)
+        Connection(server.address, server_key=crypto.generate_key().public, protocol=2)
 
 
 # Receiving
@@ -260,7 +260,7 @@ def test_the_kernels_own_timeout_is_a_loss(connection, peer):
         def __getattr__(self, name):
             return getattr(sock, name)
 
-    sock, connection._link._socket = connection._link._socket, Dead()
+    sock, connection._session._link._socket = connection._session._link._socket, Dead()
     with pytest.raises(ConnectionLost):
         connection.recv(5)
 
@@ -274,7 +274,7 @@ def test_a_half_closed_connection_still_sends(connection, peer):
 
 
 def test_a_packet_over_the_limit_is_refused_by_its_prefix(server):
-    with Connection(server.address, packet_limit=10) as connection:
+    with Connection(server.address, packet_limit=10, protocol=2) as connection:
         peer = server.accept()
         peer.send(b"x" * 10)
         peer.send_raw(struct.pack("<I", 11))
@@ -313,7 +313,7 @@ class every_ten_milliseconds:
 
 
 def test_a_packet_over_the_limit_is_not_sent_at_all(server):
-    with Connection(server.address, packet_limit=10) as connection:
+    with Connection(server.address, packet_limit=10, protocol=2) as connection:
         peer = server.accept()
         with pytest.raises(ValueError, match="11 bytes, at most 10"):
             connection.send(b"x" * 11)
@@ -409,7 +409,7 @@ def test_an_interrupted_wait_before_the_first_byte_does_no_harm(connection, peer
     chunk = bytes(65536)
     with pytest.raises(BlockingIOError):
         while True:
-            connection._link._socket.send(chunk)
+            connection._session._link._socket.send(chunk)
 
     class Interrupt(Exception):
         pass
@@ -419,7 +419,7 @@ def test_an_interrupted_wait_before_the_first_byte_does_no_harm(connection, peer
 
     with every_ten_milliseconds(interrupt), pytest.raises(Interrupt):
         connection.send(b"x")
-    assert not connection._link._cut
+    assert not connection._session._link._cut
 
 
 # Closing
@@ -454,7 +454,7 @@ def test_the_descriptor_is_not_closed_under_a_thread_that_uses_it(connection, pe
             return getattr(sock, name)
 
     numbers = []
-    sock, connection._link._socket = connection._link._socket, ClosedMeanwhile()
+    sock, connection._session._link._socket = connection._session._link._socket, ClosedMeanwhile()
     number = sock.fileno()
     with pytest.raises(ConnectionLost):
         connection.recv(5)
@@ -479,7 +479,7 @@ def test_what_was_sent_before_a_close_arrives_though_packets_were_left_unread(co
     # Unread bytes at a close make TCP reset the connection and throw its send queue away.
     peer.send(b"never read")
     assert select.select([connection], [], [], 5)[0]
-    connection._link._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024 * 1024)
+    connection._session._link._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024 * 1024)
     count = 500
     for _ in range(count):
         connection.send(bytes(1000))
@@ -512,7 +512,7 @@ def test_a_close_may_leave_the_session_as_it_is(connection, peer):
 
 
 def test_the_end_of_a_with_statement_says_it(server):
-    with Connection(server.address):
+    with Connection(server.address, protocol=2):
         peer = server.accept()
     assert end_of(peer) == GOODBYE
 
@@ -544,8 +544,8 @@ def test_a_goodbye_never_stands_within_a_packet(connection, peer):
 
 
 def test_nor_behind_a_send_that_was_interrupted(connection, peer):
-    connection._link._socket.send(frame(bytes(3))[:-3])
-    connection._link._cut = True
+    connection._session._link._socket.send(frame(bytes(3))[:-3])
+    connection._session._link._cut = True
     connection.close()
     with pytest.raises(EOFError):
         peer.recv()
@@ -558,7 +558,7 @@ def end_of_cut(peer):
 def test_with_no_room_for_a_goodbye_there_is_none(connection, peer):
     with pytest.raises(BlockingIOError):
         while True:
-            connection._link._socket.send(bytes(65536))
+            connection._session._link._socket.send(bytes(65536))
     connection.close()
     assert set(end_of_cut(peer)) == {0}
 
@@ -566,7 +566,7 @@ def test_with_no_room_for_a_goodbye_there_is_none(connection, peer):
 def test_threads_that_send_and_one_that_closes(server):
     """Whatever the moment: whole packets, and then nothing, a part of one, or a goodbye."""
     for _ in range(30):
-        connection = Connection(server.address)
+        connection = Connection(server.address, protocol=2)
         peer, began = server.accept(), threading.Event()
 
         def write(connection=connection, began=began):
@@ -612,7 +612,7 @@ def test_iteration_raises_at_a_loss(connection, peer):
 
 
 def test_the_context_manager_closes(server):
-    with Connection(server.address) as connection:
+    with Connection(server.address, protocol=2) as connection:
         peer = server.accept()
     assert connection.closed
     with pytest.raises(EOFError):
@@ -622,7 +622,7 @@ def test_the_context_manager_closes(server):
 def test_the_repr_names_the_client_and_no_key(connection, peer):
     shown = repr(connection)
     assert f"client {peer.client_id}" in shown
-    assert connection._session_key.hex() not in shown and repr(connection._session_key) not in shown
+    assert connection._session._session_key.hex() not in shown and repr(connection._session._session_key) not in shown
 
 
 # Resuming
