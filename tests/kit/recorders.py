@@ -38,12 +38,13 @@ class RecorderLink:
         self.sent.extend(frames)
         return True
 
-    def replay(self, chunks: list[tuple[Chunk, int]], counted: int = 0) -> None:
+    def replay(self, chunks: list[tuple[Chunk, int]], counted: int = 0) -> int:
         self.counted = counted
         for chunk, packets in chunks:
             frames = split(chunk)
             assert len(frames) == packets or not packets
             (self.sent if packets else self.greetings).extend(frames)
+        return sum(packets for _, packets in chunks)
 
     def hand_over(self) -> tuple[list[tuple[Chunk, int]], int]:
         self.on_drain()

@@ -25,11 +25,12 @@ from kit.speaker import Speaker
 
 from voltlane import config
 from voltlane.address import parse_address
-from voltlane.core.budget import CHUNK_COST, QUEUE_COST
+from voltlane.core.budget import CHUNK_COST, QUEUE_COST, Holding
 from voltlane.core.coded import CodedOutbox
 from voltlane.core.ids import Ids
 from voltlane.core.outbox import Chunk, Outbox
 from voltlane.lanes.partial import Gathered, Rest
+from voltlane.lanes.records import RecordConnection
 from voltlane.net.poller import DefaultPoller
 from voltlane.server import Server
 from voltlane.trunk.connection import BITE
@@ -262,6 +263,22 @@ def _said(outbox: Outbox) -> list[tuple[Chunk, int]]:
     return [(words, 0) for words in (outbox._between, under_way) if words]
 
 
+def _of_records(connection: RecordConnection) -> dict[Holding, int]:
+    """What a client of version 3 holds beyond a part of a record."""
+    held: dict[Holding, int] = {}
+    flow, unsent, packet = connection.flow, connection._unsent, connection._packet
+    if flow.retention is not None:
+        held[flow.retention] = flow.retention.memory
+    if unsent is not None:
+        held[unsent] = len(unsent.data) + CHUNK_COST
+    if isinstance(packet, Rest):
+        held[packet] = len(packet.data) + CHUNK_COST
+    elif packet is not None:
+        size = len(packet._buffer)  # type: ignore[union-attr]
+        held[packet] = size + size // 8 + CHUNK_COST
+    return held
+
+
 class _Dialer:
     """Says when the server would dial; the test connects."""
 
@@ -360,7 +377,9 @@ class World:
             if session.backlog is not None:
                 held[session.backlog] = _memory(session.backlog._chunks)
         for connection in [*server.clients.connections, *server.clients._retired()]:
-            if connection.outbox is not None:
+            if isinstance(connection, RecordConnection):
+                held.update(_of_records(connection))
+            elif connection.outbox is not None:
                 held[connection.outbox] = _memory([*connection.outbox._chunks, *_said(connection.outbox)])
             if isinstance(connection.partial, Rest):
                 held[connection.partial] = len(connection.partial.data) + CHUNK_COST
@@ -372,7 +391,7 @@ class World:
                 size = len(connection.partial._buffer)
                 held[connection.partial] = size + size // 8 + CHUNK_COST
         filed = {holding for shelf in server.budget._shelves for holding in shelf}
-        assert filed == {holding for holding, size in held.items() if size}
+        assert filed == {holding for holding, size in held.items() if size and holding.owner is not None}
         if server.trunk.outbox is not None:
             held[server.trunk.outbox] = _memory(server.trunk.outbox._chunks)
         if server.trunk.connection is not None:

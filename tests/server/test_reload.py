@@ -125,13 +125,13 @@ USES = {
     "master.give_up_secs": Use(7.0, lambda server: server.config.master.give_up_secs),
     "master.stall_secs": Use(7.0, lambda server: server.trunk.limits.stall_secs),
     "limits.memory_bytes": Use(1 << 28, lambda server: server.budget.limit),
-    "clients.channel_capacity": Use(7, lambda server: server.clients.pressure._limits.soft_packets),
-    "clients.outbox_soft_bytes": Use(7, lambda server: server.clients.pressure._limits.soft_bytes),
-    "clients.write_stall_secs": Use(7.0, lambda server: server.clients.pressure._limits.stall_secs),
-    "clients.slow_secs": Use(7.0, lambda server: server.clients.pressure._limits.slow_secs),
+    "clients.channel_capacity": Use(7, lambda server: server.clients.pressure.limits.soft_packets),
+    "clients.outbox_soft_bytes": Use(7, lambda server: server.clients.pressure.limits.soft_bytes),
+    "clients.write_stall_secs": Use(7.0, lambda server: server.clients.pressure.limits.stall_secs),
+    "clients.slow_secs": Use(7.0, lambda server: server.clients.pressure.limits.slow_secs),
     "clients.outbox_bytes": Use(64, lambda server: server.clients.pressure.park_above * 32),
     "clients.overflow_policy": Use(
-        "block", lambda server: "block" if server.clients.pressure._limits.block else "disconnect"
+        "block", lambda server: "block" if server.clients.pressure.limits.block else "disconnect"
     ),
     "clients.packet_rate": Use(7.0, lambda server: server.clients.meters._limits.packet_rate),
     "clients.byte_rate": Use(7.0, lambda server: server.clients.meters._limits.byte_rate),
@@ -150,6 +150,9 @@ USES = {
     "clients.missed_packets_policy": Use(
         "drop-oldest", lambda server: "drop-oldest" if server.hub._backlog.drop_oldest else "fail"
     ),
+    "clients.unencrypted": Use("never", lambda server: server.terms._unencrypted),
+    "clients.window_bytes": Use(8192, lambda server: server.clients.window),
+    "clients.ack_secs": Use(7.0, lambda server: server.clients.receipts.secs),
     "quality.sample_secs": Use(7.0, lambda server: server.sampler._interval),
     "listener.proxy_networks": Use(("10.0.0.0/8",), lambda server: server.config.listener.proxy_networks),
     "listener.proxy_secs": Use(7.0, lambda server: server.arrivals._unnamed.secs),

@@ -3,11 +3,14 @@
 hub         where both directions meet
 link        what the core needs of a client's connection
 trunk       what the core and the lanes need of the master's side
+delivery    what is known of a session's packets by number, and what a resume agrees on
+tombstones  what is remembered of sessions that have ended
 session     identity, how it is proven, and backlog, which outlive a connection; the state table
 registry    every session: ids, look-ups, stale ones in their order, the reaping
 ids         client ids that do not come back
 protocols/  what messages mean: the handshake of each protocol
 outbox      bytes on their way to one peer, and its limits
+retention   the same where what was sent is kept until it is safe
 coded       the same where frames are encoded when they are written
 backlog     packets kept for a stale client
 budget      one account of all memory that is queued anywhere

@@ -21,6 +21,7 @@ class Counters:
         "closed",
         "ended",
         "failures_from_master",
+        "gaps",
         "handshake_secs",
         "held",
         "internal_errors",
@@ -38,6 +39,7 @@ class Counters:
         "sessions",
         "stray_notices",
         "throttled",
+        "uncertain",
         "unknown_client",
     )
 
@@ -55,6 +57,8 @@ class Counters:
         self.bytes_discarded = 0  # received on clients' connections, and not passed on when these were closed
         self.replayed = 0
         self.backlog_dropped = 0
+        self.gaps = 0  # told, one way or the other: packets that will not come
+        self.uncertain = 0  # packets of which a client was told that nobody knows whether they were passed on
         self.unknown_client = 0
         self.stray_notices = 0  # failures and reconnections from the master about ids that have no session
         self.failures_from_master = 0

@@ -19,6 +19,7 @@ from .link import Link
 from .outbox import Chunk
 from .registry import Registry
 from .session import Session, State
+from .tombstones import Tombstone
 from .trunk import Trunk
 
 CLIENT_NOT_FOUND = b"Client not found"
@@ -87,9 +88,8 @@ class Hub:
             session.backlog = None
         self.registry.resume(session, link)
         self._counters.resumed += 1
-        self._counters.replayed += sum(packets for _, packets in missed)
         self._trunk.push(frame_tagged(session.id, Flag.RECONNECTION), 1)
-        link.replay([(answer, 0), *missed] if answer else missed, counted)
+        self._counters.replayed += link.replay([(answer, 0), *missed] if answer else missed, counted)
 
     def lost(self, session: Session, unwritten: list[tuple[Chunk, int]], now: float) -> None:
         """A client's connection is gone; what it had not taken in full waits for it, as what comes from now on does."""
@@ -119,8 +119,12 @@ class Hub:
         self._kick(session, EndReason.EXPELLED, CloseReason.EXPELLED)
 
     def ended(self, session: Session, reason: EndReason) -> None:
-        """Count a session's end and tell the master, if it does not know."""
+        """Count a session's end, tell the master, if it does not know, and remember it for its client."""
         self._counters.ended[reason] += 1
+        delivery = session.delivery
+        if delivery is not None:
+            stone = Tombstone(session.credential, reason, delivery.safe, delivery.taken)
+            self.registry.tombstones.add(session.id, stone)
         notice = _END_NOTICE[reason]
         if notice is not None:
             self._trunk.push(frame_tagged(session.id, Flag.FAILURE, notice), 1)
@@ -199,8 +203,15 @@ class Hub:
                 self.overflow(session, EndReason.BACKLOG_FULL)
                 return
         elif not limits.packets:
-            self._counters.backlog_dropped += packets
+            self._dropped(session, packets)
             return
         if backlog is None:
             backlog = session.backlog = Backlog(self._budget, session)
-        self._counters.backlog_dropped += backlog.append(chunk, packets, limits.packets, limits.size)
+        dropped = backlog.append(chunk, packets, limits.packets, limits.size)
+        if dropped:
+            self._dropped(session, dropped)
+
+    def _dropped(self, session: Session, packets: int) -> None:
+        self._counters.backlog_dropped += packets
+        if session.delivery is not None:
+            session.delivery.drop(packets)

@@ -22,8 +22,10 @@ class Link(Protocol):
     def try_send_views(self, views: Sequence[memoryview], packets: int) -> bool:
         """The same for whole frames in borrowed memory, which is the caller's again on return."""
 
-    def replay(self, chunks: list[tuple[Chunk, int]], counted: int = 0) -> None:
-        """Take what was missed, in order, whatever its size: only the last `counted` bytes count as what waits."""
+    def replay(self, chunks: list[tuple[Chunk, int]], counted: int = 0) -> int:
+        """Take what was missed, in order, whatever its size: only the last `counted` bytes count as what waits. How
+        many packets of that the client is sent."""
+        ...
 
     @property
     def can_hand_over(self) -> bool:

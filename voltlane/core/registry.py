@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
-from typing import Callable
+from typing import Callable, Optional
 
 from ..reasons import EndReason
+from .delivery import Delivery
 from .ids import Ids
 from .link import Link
 from .session import Event, Session, State
 from .timers import Timer, TimerWheel
+from .tombstones import Tombstones
 
 LAST_SECS = 20.0
 """For so long at least is a session there whose connection ends with the process, though it could not be resumed: its
@@ -23,6 +25,9 @@ class SessionJournal:
     def opened(self, session: Session) -> None:
         """A session is new, and nobody knows its id yet."""
 
+    def renewed(self, session: Session, told: bool) -> None:
+        """It is recognised by another credential from now on. `told`: its client is told of that next."""
+
     def lost(self, session: Session) -> None:
         """It has become stale."""
 
@@ -31,6 +36,14 @@ class SessionJournal:
 
     def ended(self, session: Session) -> None:
         """It is over."""
+
+
+Revive = Callable[[bytes, int], Optional[Delivery]]
+"""Credential and epoch → what there is to know of the packets of a session that begins here, by its protocol."""
+
+
+def _without_numbers(credential: bytes, epoch: int) -> None:
+    return None
 
 
 class Registry:
@@ -50,8 +63,16 @@ class Registry:
         on_stale: Callable[[], None],
         now: float,
         ids: Ids | None = None,
+        epoch: int = 1,
+        revive: Revive = _without_numbers,
     ) -> None:
         self.sessions: dict[int, Session] = {}
+        self.handles: dict[bytes, Session] = {}
+        """By what their opening is known by, in a protocol that has that."""
+        self.tombstones = Tombstones()
+        self.epoch = epoch
+        """That of every memory that begins with this process, counted over the processes: see Delivery."""
+        self._revive = revive
         self.journal = SessionJournal()
         self.ids = ids or Ids()
         # In the order in which they became stale. A plain dictionary looks at the places of all who are gone for its
@@ -83,9 +104,15 @@ class Registry:
 
     def open(self, credential: bytes, link: Link) -> Session:
         """A new live session. Only while an id is available."""
-        session = Session(self.ids.take(), credential, link)
-        self.sessions[session.id] = session
+        session = self._add(self.ids.take(), credential, link)
         self.journal.opened(session)
+        return session
+
+    def _add(self, client_id: int, credential: bytes, link: Link | None) -> Session:
+        session = self.sessions[client_id] = Session(client_id, credential, link)
+        delivery = session.delivery = self._revive(credential, self.epoch)
+        if delivery is not None:
+            self.handles[delivery.handle] = session
         return session
 
     def restore(self, client_id: int, credential: bytes, left: float, now: float) -> None:
@@ -93,8 +120,9 @@ class Registry:
 
         However many there are, none is evicted for it: those who were connected cannot help it that all are stale now.
         """
-        session = Session(client_id, credential, None)
-        self.sessions[client_id] = session
+        session = self._add(client_id, credential, None)
+        if session.delivery is not None:
+            session.delivery.forget(self.epoch)  # until somebody knows better
         left = min(left, self._stale_timeout)
         if left <= 0 or not self._max_stale:
             self._end(session, EndReason.EXPIRED)
@@ -135,6 +163,8 @@ class Registry:
             session.backlog.clear()
             session.backlog = None
         session.secret = None
+        if session.delivery is not None:
+            self.handles.pop(session.delivery.handle, None)
         self._forget_stale(session)
         del self.sessions[session.id]
         self.journal.ended(session)

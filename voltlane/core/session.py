@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ..reasons import Symbol
 from .backlog import Backlog
+from .delivery import Delivery
 from .link import Link
 from .meter import Meter
 
@@ -48,13 +49,15 @@ class IllegalTransition(AssertionError):
 class Session:
     """One client's identity. `id` is the client id of the firehose."""
 
-    __slots__ = ("allowance", "backlog", "credential", "expiry", "id", "link", "lost", "secret", "state")
+    __slots__ = ("allowance", "backlog", "credential", "delivery", "expiry", "id", "link", "lost", "secret", "state")
 
     def __init__(self, client_id: int, credential: bytes, link: Link | None) -> None:
         """Live with a link, stale without one."""
         self.id = client_id
         self.credential = credential
-        """What its protocol recognises the client by; in version 2, its public key."""
+        """What its protocol recognises the client by: in version 2, its public key; in version 3, its secrets."""
+        self.delivery: Delivery | None = None
+        """What is known of its packets by number, in a protocol that has numbers."""
         self.secret: bytes | None = None
         """What its protocol derives from that when a resume first needs it, kept for the next one."""
         self.state = State.STALE if link is None else State.LIVE

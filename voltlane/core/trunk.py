@@ -26,6 +26,14 @@ class Trunk(Protocol):
         """Packets that were ever queued."""
         ...
 
+    @property
+    def written(self) -> int:
+        """How many of these no longer wait: the master's socket has them in whole."""
+        ...
+
+    def flush(self) -> None:
+        """Write what is staged, as far as the socket takes it."""
+
     def push(self, chunk: bytes, packets: int) -> None:
         """Queue whole tagged frames for the master."""
 

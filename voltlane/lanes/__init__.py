@@ -8,6 +8,9 @@ fairness/       that no client lives at the cost of another
 connection      a client's connection that has a session, whatever its lane
 prefix          the length prefix, and the connections that need no coding
 coded           the connections of every other framing
+records         the connections of version 3, whatever their framing
+sealed          how their records go out
+receipts        version 3: telling clients what is safe, and how much they may send
 quiet           reading those who say little, many at once
 partial         the received part of a message
 clients         all connections: how they begin, and what is done to all of them

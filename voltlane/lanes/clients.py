@@ -8,21 +8,24 @@ from ..core.meter import MeterLimits
 from ..core.protocols.handshake import Handshake
 from ..core.session import Session
 from ..reasons import CloseReason
-from .coded import CodedConnection
 from .connection import ClientConnection
 from .entry.arrival import Arrival
 from .fairness.pressure import PressureLimits
 from .fairness.turns import ENDING, LOUD, UNANSWERED
 from .framing import Framing
+from .receipts import ReceiptLimits
 from .shared import Shared
-from .table import DATA_PATHS
+from .table import CODED, DATA_PATHS
 
 
 class Clients(Shared):
     """One server's."""
 
-    def configure(self, packet_size_limit: int, pressure: PressureLimits, meter: MeterLimits) -> None:
+    def configure(
+        self, packet_size_limit: int, pressure: PressureLimits, meter: MeterLimits, receipts: ReceiptLimits
+    ) -> None:
         """Go by these limits from now on."""
+        self.configure_receipts(receipts)
         self.limit_packets(packet_size_limit)
         self.pressure.configure(pressure)
         self.meters.configure(meter, self.connections)
@@ -40,10 +43,15 @@ class Clients(Shared):
         sock, since = arrival.hand_over()
         waited = self.reactor.now - since
         (self.counters.resume_secs if handshake.session else self.counters.handshake_secs).observe(waited)
-        kind = DATA_PATHS.get((framing.name, protocol), CodedConnection)
+        kind = DATA_PATHS.get((framing.name, protocol)) or CODED[protocol]
         connection = kind(self, sock, arrival.peer, arrival.source, since, framing)
         connection.flags |= arrival.flags & (LOUD | ENDING | UNANSWERED)
         self.reactor.guard(connection, connection.begin, handshake, arrival.unsent, rest)
+
+    def resume(self) -> None:
+        """The master has room again: who was not read is, and who was allowed to send little may send more."""
+        self.turns.resume()
+        self.receipts.feed()
 
     @property
     def connections(self) -> list[ClientConnection]:

@@ -199,16 +199,17 @@ class ClientConnection(Stream):
 
     # ---- the session's link
 
-    def replay(self, chunks: list[tuple[Chunk, int]], counted: int = 0) -> None:
+    def replay(self, chunks: list[tuple[Chunk, int]], counted: int = 0) -> int:
         """See Link."""
         if len(chunks) == 1 and self.outbox is None:
             self.try_send(*chunks[0])
-            return
+            return chunks[0][1]
         for chunk, packets in chunks:
             self._queue(chunk, packets, 0)
         if self.outbox is not None:
             self.outbox.exempt(counted)
         self.try_flush()
+        return sum([packets for _, packets in chunks])
 
     @property
     def can_hand_over(self) -> bool:
@@ -223,11 +224,11 @@ class ClientConnection(Stream):
             self.end_sending(self.sock, CloseReason.TAKEN_OVER)
         self.read_out()  # behind that: its system may have kept a small packet until something came from us
         self.leave_session()
-        unwritten, counted, outbox = [], 0, self.outbox
+        counted, outbox = 0, self.outbox
         if outbox is not None:
             outbox.rewind()
             counted = outbox.counted
-            unwritten = outbox.take()
+        unwritten = self.leave_frames()
         self.close(CloseReason.TAKEN_OVER)
         return unwritten, counted
 
@@ -243,14 +244,13 @@ class ClientConnection(Stream):
             self.end_sending(self.sock, CloseReason.SHUTDOWN)
         if not shared.trunk.congested:
             self.read_out()  # in front of what the loss may cost the session
-        session, outbox = self.session, self.outbox
+        session = self.session
         if session is None:
             return  # it has failed meanwhile
         self.flags = (self.flags | RETIRED) & ~PARKED
         shared.retired.add(self)
         shared.pressure.forget(self)
-        self.outbox = None
-        shared.hub.lost(session, outbox.take() if outbox is not None else [], self.reactor.now)
+        shared.hub.lost(session, self.leave_frames(), self.reactor.now)
         shared.turns.enqueue(self, False)
 
     def read_out(self) -> None:
@@ -310,6 +310,11 @@ class ClientConnection(Stream):
 
     # ---- the end
 
+    def leave_frames(self) -> list[tuple[Chunk, int]]:
+        """Have nothing more to send. What the session has to keep of that, in order."""
+        outbox, self.outbox = self.outbox, None
+        return outbox.take() if outbox is not None else []
+
     def close(self, reason: CloseReason, detail: str = "") -> None:
         """See Stream. Where its sending failed, what it had sent itself is not read yet, and may be all there is."""
         if reason in LOSSES and self.sock is not None and not self.flags & BUSY and self.can_hand_over:
@@ -345,17 +350,13 @@ class ClientConnection(Stream):
         if self.source is not None:
             self.source.left(reason, True, now - self.since, now)
         theirs = reason in BY_PEER or (self.flags & RETIRED and session is not None and session.state is State.STALE)
-        left = self.partial is not None and theirs and self.said_goodbye()
+        left = theirs and self.said_goodbye()
         self.keep(None)
         self.session = None
-        outbox, self.outbox = self.outbox, None
+        frames = self.leave_frames()
         if self.flags & RETIRED:
             shared.retired.discard(self)
         if session is not None and left:
-            if outbox is not None:
-                outbox.clear()
             shared.hub.left(session)
         elif session is not None and not self.flags & RETIRED:
-            shared.hub.lost(session, outbox.take() if outbox is not None else [], now)
-        elif outbox is not None:
-            outbox.clear()
+            shared.hub.lost(session, frames, now)

@@ -19,9 +19,15 @@ from .fairness.meter import Meters
 from .fairness.pressure import Pressure, PressureLimits
 from .fairness.turns import QUANTUM, Turns
 from .partial import SMALL
+from .receipts import ReceiptLimits, Receipts
 
 QUIET = 1024
 """Payload bytes up to which a packet that comes alone is tagged where it was received: see `quiet`."""
+
+
+WINDOWS_SHARE = 4
+"""The part of the memory for queues that all windows together may come to fill, if all clients send at once."""
+SMALLEST_WINDOW = 4096
 
 
 class Shared:
@@ -38,6 +44,7 @@ class Shared:
         pressure: PressureLimits,
         meter: MeterLimits,
         budget: Budget,
+        receipts: ReceiptLimits,
         resets: bool,
         on_crowd: Callable[[bool], None],
     ) -> None:
@@ -55,9 +62,25 @@ class Shared:
         self.turns = Turns(reactor, on_crowd)
         self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
         self.meters = Meters(reactor, trunk, self.turns, counters, meter)
+        self.receipts = Receipts(reactor, trunk, receipts.secs)
+        self._window = receipts.window
+        self._crowd = 0
+        self.crowd(0)
         self.retired: set[Client] = set()
         """Whose sessions have been left to wait, and who are still read: the server ends."""
         self.limit_packets(packet_size_limit)
+
+    def crowd(self, more: int) -> None:
+        """So many more clients have a window: together no more than a share of the memory."""
+        self._crowd += more
+        fair = self.budget.limit // (WINDOWS_SHARE * max(1, self._crowd))
+        self.window = max(SMALLEST_WINDOW, min(self._window, fair))
+        """Bytes of data that a client may send ahead."""
+
+    def configure_receipts(self, limits: ReceiptLimits) -> None:
+        """Go by these limits from now on."""
+        self.receipts.secs, self._window = limits.secs, limits.window
+        self.crowd(0)
 
     def limit_packets(self, size: int) -> None:
         """Let packets have so many bytes at most, from now on."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from .coded import CodedConnection
 from .connection import ClientConnection
 from .lane import Lane
 from .prefix import LengthPrefix, PrefixConnection
+from .records import RecordConnection
 
 TCP = Lane("tcp", LengthPrefix)
 
@@ -12,4 +14,6 @@ LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP,)}
 """By scheme. Unix sockets are of the lane tcp: what is on them is the same."""
 
 DATA_PATHS: dict[tuple[str, str], type[ClientConnection]] = {(LengthPrefix.name, "v2"): PrefixConnection}
-"""By the names of framing and protocol: where both are one pass over the bytes. All others have a `CodedConnection`."""
+"""By the names of framing and protocol: where both are one pass over the bytes."""
+CODED: dict[str, type[ClientConnection]] = {"v2": CodedConnection, "v3": RecordConnection}
+"""All others, by the name of the protocol: over any framing."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+from ..address import is_loopback
+
 LOCAL = "a local client"
 
 
@@ -17,6 +19,11 @@ def name_of(address: object) -> str:
     if host.startswith("::ffff:") and "." in host:  # an IPv4 client, on a socket that takes both
         return f"{host[7:]}:{port}"
     return f"[{host}]:{port}"
+
+
+def is_local(name: str) -> bool:
+    """Whether a peer of this name is on this machine."""
+    return name == LOCAL or is_loopback(name.rpartition(":")[0].strip("[]"))
 
 
 def packed_of(address: object) -> bytes:

@@ -18,6 +18,8 @@ from ..core.hub import BacklogLimits, Hub
 from ..core.ids import clock_ids
 from ..core.meter import MeterLimits
 from ..core.protocols.handshake import HandshakeContext
+from ..core.protocols.table import revive
+from ..core.protocols.terms import Terms
 from ..core.readiness import Event, Readiness
 from ..core.registry import Registry
 from ..core.timers import Timer
@@ -30,6 +32,7 @@ from ..lanes.fairness.pressure import PressureLimits
 from ..lanes.fairness.sampler import Sampler
 from ..lanes.fairness.shed import Shedder
 from ..lanes.quiet import QuietReads
+from ..lanes.receipts import ReceiptLimits
 from ..net.machine import available_memory
 from ..net.reactor import Reactor
 from ..ops.log import log
@@ -39,6 +42,7 @@ from ..store.session_store import open_store
 from ..trunk.firehose import Firehose
 from ..trunk.trunk import Trunk, TrunkLimits
 from ..wire.crypto import KeyPair
+from ..wire.noise import KeyPair as ChannelKey
 
 EXIT_NO_MASTER = 4
 EXIT_NOT_KEPT = 5
@@ -60,6 +64,7 @@ class Parts:
         self.reactor.on_slow = self._on_slow
         self.budget = Budget(memory_for_queues(config))
         self.store = open_store(config.general, self.reactor, self.counters, key)
+        self.channel_key = ChannelKey()
         self.trunk = Trunk(
             self.reactor,
             self.counters,
@@ -78,6 +83,7 @@ class Parts:
             on_stale=self._on_stale,
             now=self.reactor.now,
             ids=clock_ids(config.general.node, time.time(), self.reactor.now),
+            revive=revive,
         )
         self.trunk.hub = self.hub
         self.hub.registry = self.registry
@@ -92,13 +98,16 @@ class Parts:
             PressureLimits.of(clients),
             MeterLimits.of(clients),
             self.budget,
+            ReceiptLimits.of(clients),
             config.socket.linger_secs == 0,
             self._on_crowd,
         )
+        self.trunk.on_written = self.clients.receipts.look
         QuietReads(self.clients)
+        self.terms = Terms(clients)
         self.arrivals = Arrivals(
             self.reactor,
-            HandshakeContext(self.store.key, self.registry, self.budget, os.urandom),
+            HandshakeContext(self.store.key, self.channel_key, self.registry, self.budget, self.terms, os.urandom),
             self.counters,
             self.connection_log,
             self.clients.turns,
@@ -141,7 +150,10 @@ class Parts:
     def apply(self, config: Config) -> None:
         """Tell each part the settings that it goes by. Told others next, it is as if it had never heard of these."""
         master, clients = config.master, config.clients
-        self.clients.configure(clients.packet_size_limit, PressureLimits.of(clients), MeterLimits.of(clients))
+        self.clients.configure(
+            clients.packet_size_limit, PressureLimits.of(clients), MeterLimits.of(clients), ReceiptLimits.of(clients)
+        )
+        self.terms.configure(clients)
         self.arrivals.configure(clients.handshake_secs, config.listener.proxy_secs)
         self.trunk.configure(TrunkLimits.of(master))
         self.hub.configure(BacklogLimits.of(clients))
@@ -197,7 +209,7 @@ class Parts:
         self.sampler.look()  # whose link is best is read first when there is room
 
     def _on_trunk_room(self) -> None:
-        self.clients.turns.resume()
+        self.clients.resume()
 
     # ---- sessions
 

@@ -66,6 +66,8 @@ class Trunk(Handler):
         self.address = ""
         """Of the master that is connected, or was the last to be."""
         self._speaking: MasterConnection | None = None  # the same, until we have said that nothing more comes
+        self.on_written: Callable[[], None] = lambda: None
+        """Called when the master has taken more of what waits."""
         self.before_connecting: Callable[[], None] = lambda: None
         """Called before what waits is given to a connection."""
         self._held = self.new_outbox()  # what waits while there is no connection
@@ -124,6 +126,16 @@ class Trunk(Handler):
     def pushed(self) -> int:
         """Packets that were ever queued."""
         return self.counters.packets_up + len(self.staged) + self._staged_more
+
+    @property
+    def written(self) -> int:
+        """See core.trunk.Trunk. What waited in an earlier process stands in front, and counts for nobody here."""
+        outbox = self.outbox
+        return self.counters.packets_up - (outbox.packets if outbox is not None else 0)
+
+    def flush(self) -> None:
+        """See core.trunk.Trunk."""
+        self.on_flush()
 
     @property
     def outbox(self) -> Outbox | None:
@@ -195,6 +207,7 @@ class Trunk(Handler):
 
     def check_room(self) -> None:
         """Some of the outbox was written: at half of its limits the clients are read again."""
+        self.on_written()
         outbox = self.outbox
         if self.full and not (outbox and self._over(outbox, 2)):
             self.full = False

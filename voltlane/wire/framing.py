@@ -39,8 +39,18 @@ def next_frame(buffer: Buffer, start: int, stop: int, limit: int) -> int:
 
 
 def count_frames(chunk: Buffer) -> int:
-    """How many frames stand in a chunk of whole frames. One pass; for places off the hot path."""
-    unpack, position, end, count = PREFIX.unpack_from, 0, len(chunk), 0
+    """How many frames stand in a chunk of whole frames: at once where all are of one size, else in one pass."""
+    end = len(chunk)
+    if not end:
+        return 0
+    unpack = PREFIX.unpack_from
+    step: int = PREFIX_SIZE + unpack(chunk)[0]
+    count, odd = divmod(end, step)
+    if count == 1 and not odd:
+        return 1
+    if not odd and all(chunk[at::step] == bytes(chunk[at : at + 1]) * count for at in range(PREFIX_SIZE)):
+        return count
+    position = count = 0
     while position < end:
         position += PREFIX_SIZE + unpack(chunk, position)[0]
         count += 1

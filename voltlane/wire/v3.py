@@ -44,7 +44,6 @@ class Kind(enum.IntEnum):
     RESUME = 4
     WELCOME = 6
     GAP = 8
-    UNCERTAIN = 10
     CLOSE = 12
     PING = 14
     PONG = 16
@@ -60,12 +59,12 @@ class Code(enum.IntEnum):
     NO_ROOM = 3004
     AWAY = 3005
     ERROR = 3006
+    TAKEN_OVER = 3007
     PROTOCOL = 3500
     UNKNOWN_SESSION = 3501
     BAD_PROOF = 3502
     SUPERSEDED = 3503
     ENDED = 3504
-    TAKEN_OVER = 3505
     KICKED = 3506
     EXPELLED = 3507
     NO_SUITE = 3508
@@ -129,13 +128,19 @@ def decode_hello(message: bytes) -> Hello:
 _LIMITS = Struct("<III")
 
 
-class Limits(NamedTuple):
-    """What one side takes and keeps: bytes of the largest packet it takes; packets, and bytes of them with four for
-    the size of each, that it retains until they are safe (0: it does not say)."""
+class Retained(NamedTuple):
+    """How much one side retains of what it sends until it is safe: packets, and bytes of them with four for the size
+    of each. 0: it does not say."""
 
-    packet: int
     packets: int
     size: int
+
+
+class Limits(NamedTuple):
+    """What the server takes and keeps: bytes of the largest packet that it takes; and what it retains."""
+
+    packet: int
+    retained: Retained
 
 
 class ServerPayload(NamedTuple):
@@ -148,7 +153,12 @@ class ServerPayload(NamedTuple):
 
     def encode(self) -> bytes:
         """Its bytes."""
-        return bytes((self.suite,)) + _LIMITS.pack(*self.limits) + bytes((len(self.keys),)) + b"".join(self.keys)
+        return (
+            bytes((self.suite,))
+            + _LIMITS.pack(self.limits.packet, *self.limits.retained)
+            + bytes((len(self.keys),))
+            + b"".join(self.keys)
+        )
 
 
 def decode_server_payload(data: bytes) -> ServerPayload:
@@ -160,7 +170,8 @@ def decode_server_payload(data: bytes) -> ServerPayload:
     if count > MAX_KEYS or len(data) < keys_at + count * KEY_SIZE:
         raise MalformedPacket(f"a server hello that announces {count} keys in {len(data)} bytes")
     keys = tuple(data[keys_at + n * KEY_SIZE : keys_at + (n + 1) * KEY_SIZE] for n in range(count))
-    return ServerPayload(data[0], Limits(*_LIMITS.unpack_from(data, 1)), keys)
+    packet, packets, size = _LIMITS.unpack_from(data, 1)
+    return ServerPayload(data[0], Limits(packet, Retained(packets, size)), keys)
 
 
 def server_hello(suite: int, answer: bytes) -> bytes:
@@ -188,6 +199,11 @@ def clear_channel(hello: bytes, answer: bytes) -> Channel:
     return Channel(Clear(), Clear(), hashlib.sha256(hello + answer).digest())
 
 
+def branch_secret(root: bytes, branch: int) -> bytes:
+    """A secret of the generation with this root: each welcome has one of its own (SPEC 14)."""
+    return hmac.digest(root, b"VOLTLANE 3 branch" + branch.to_bytes(8, "little"), "sha256")
+
+
 def proof(secret: bytes, role: str, transcript: bytes) -> bytes:
     """What shows that the "client" or "server" of this channel knows a session's secret."""
     return hmac.digest(secret, f"VOLTLANE 3 {role}".encode() + transcript, "sha256")
@@ -205,10 +221,9 @@ def record(kind: int, ack: int, credit: int, body: Buffer = b"") -> bytes:
     return HEAD.pack(kind, ack, credit) + body
 
 
-_OPEN = Struct("<16s32sIII")
-_RESUME = Struct("<QI32sQQQQIII")
-_WELCOME = Struct("<Q32sQI32sQ")
-_RANGE = Struct("<QQ")
+_OPEN = Struct("<16s32sII")
+_RESUME = Struct("<QIQ32sQQQQII")
+_WELCOME = Struct("<Q32sQIQ32sQ")
 _GAP = Struct("<QQB")
 _CLOSE = Struct("<HQ")
 
@@ -218,11 +233,11 @@ class Open(NamedTuple):
 
     handle: bytes
     secret: bytes
-    limits: Limits
+    retained: Retained
 
     def encode(self) -> bytes:
         """Its bytes."""
-        return _OPEN.pack(self.handle, self.secret, *self.limits)
+        return _OPEN.pack(self.handle, self.secret, *self.retained)
 
     def __repr__(self) -> str:
         return "<Open>"
@@ -233,16 +248,17 @@ class Resume(NamedTuple):
 
     id: int
     generation: int
+    branch: int
     proof: bytes
     epoch: int
     taken: int
     sent: int
     acked: int
-    limits: Limits
+    retained: Retained
 
     def encode(self) -> bytes:
         """Its bytes."""
-        return _RESUME.pack(*self[:-1], *self.limits)
+        return _RESUME.pack(*self[:-1], *self.retained)
 
 
 class Welcome(NamedTuple):
@@ -252,6 +268,7 @@ class Welcome(NamedTuple):
     proof: bytes
     epoch: int
     generation: int
+    branch: int
     secret: bytes
     taken: int
 
@@ -276,14 +293,11 @@ class Gap(NamedTuple):
 
 
 class Uncertain(NamedTuple):
-    """The body of uncertain: whether the receiver's packets with these numbers were passed on is not known."""
+    """The client's packets with these numbers, both included, of which nobody knows whether they were passed on: what
+    a welcome with another epoch says (SPEC 17)."""
 
     first: int
     last: int
-
-    def encode(self) -> bytes:
-        """Its bytes."""
-        return _RANGE.pack(*self)
 
 
 class Close(NamedTuple):
@@ -300,14 +314,15 @@ class Close(NamedTuple):
 
 def decode_open(body: bytes) -> Open:
     """Raises MalformedRecord."""
-    handle, secret, *limits = _fields(_OPEN, body, "open")
-    return Open(handle, secret, Limits(*limits))
+    handle, secret, *retained = _fields(_OPEN, body, "open")
+    return Open(handle, secret, Retained(*retained))
 
 
 def decode_resume(body: bytes) -> Resume:
     """Raises MalformedRecord."""
-    client_id, generation, shown, epoch, taken, sent, acked, *limits = _fields(_RESUME, body, "resume")
-    return Resume(client_id, generation, shown, epoch, taken, sent, acked, Limits(*limits))
+    fields = _fields(_RESUME, body, "resume")
+    client_id, generation, branch, shown, epoch, taken, sent, acked, *retained = fields
+    return Resume(client_id, generation, branch, shown, epoch, taken, sent, acked, Retained(*retained))
 
 
 def decode_welcome(body: bytes) -> Welcome:
@@ -318,11 +333,6 @@ def decode_welcome(body: bytes) -> Welcome:
 def decode_gap(body: bytes) -> Gap:
     """Raises MalformedRecord."""
     return Gap(*_fields(_GAP, body, "gap"))
-
-
-def decode_uncertain(body: bytes) -> Uncertain:
-    """Raises MalformedRecord."""
-    return Uncertain(*_fields(_RANGE, body, "uncertain"))
 
 
 def decode_close(body: bytes) -> Close:

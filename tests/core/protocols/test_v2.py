@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import os
 from typing import Any, Callable, NamedTuple
 
 import pytest
 from kit.frames import split
+from kit.handshakes import Peer, context
 from kit.recorders import RecorderLink
 from kit.vectors import VECTORS, cuts, unhex, why
 
 from voltlane.core.budget import Budget
-from voltlane.core.protocols.handshake import HandshakeContext
 from voltlane.core.protocols.v2 import Step, V2Handshake
 from voltlane.core.registry import Registry
 from voltlane.core.session import Session, State
@@ -68,7 +67,7 @@ def scene_at(step: Step) -> Scene:
         stale_timeout=300, reap_interval=15, max_stale=9, on_end=lambda *_: None, on_stale=lambda: None, now=0.0
     )
     session = registry.open(CLIENT.public, RecorderLink())
-    handshake = V2Handshake(HandshakeContext(SERVER, registry, Budget(1000), os.urandom))
+    handshake = V2Handshake(context(SERVER, registry, Budget(1000)), Peer())
     scene, challenge = Scene(handshake, registry, session, b""), b""
     if step is Step.DONE:
         scene = scene_at(Step.PING)
@@ -284,7 +283,7 @@ def test_a_session_that_ends_under_its_resume(step: Step):
 def test_the_key_agreement_is_made_once_a_session():
     scene = scene_at(Step.PROOF)
     assert scene.handshake.costly and scene.session.secret == KEY
-    again = V2Handshake(HandshakeContext(SERVER, scene.registry, Budget(1000), os.urandom))
+    again = V2Handshake(context(SERVER, scene.registry, Budget(1000)), Peer())
     again.receive(encode(ProtocolVersion(2)))
     again.receive(encode(ClientId(scene.session.id)))
     assert not again.costly

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple, Protocol
 
+from ...reasons import CloseReason
 from ...wire.crypto import KeyPair
 from ...wire.framing import Buffer
+from ...wire.noise import KeyPair as ChannelKey
 from ..budget import Budget
 from ..registry import Registry
 from ..session import Session
+from .terms import Terms
 
 
 class HandshakeContext(NamedTuple):
     """What all handshakes of one server share."""
 
     key: KeyPair
+    """That of version 2, ..."""
+    channel_key: ChannelKey
+    """... and that of version 3."""
     registry: Registry
     budget: Budget
+    terms: Terms
     random: Callable[[int], bytes]
+
+
+class Peer(Protocol):
+    """Whose handshake it is."""
+
+    @property
+    def local(self) -> bool:
+        """Whether nobody else can listen to it."""
+        ...
 
 
 class Handshake(Protocol):
@@ -32,6 +48,8 @@ class Handshake(Protocol):
     """Of a new client: what it will be recognised by, as its session keeps it."""
     session: Session | None
     """The session being resumed; it is proven once the handshake is done."""
+    unanswered: bool
+    """Whether its client waits for an answer, and takes an end of its connection in order for one: no."""
     costly: bool
     """Whether it has made a key agreement, by far the most expensive thing a handshake can ask for."""
 
@@ -44,6 +62,10 @@ class Handshake(Protocol):
         """Take one message; the messages to answer with, as core frames, or b"". Raises ProtocolError."""
         ...
 
+    def refuse(self, reason: CloseReason) -> bytes:
+        """The last words to a client whose connection is closed in its handshake, as core frames; b"" for none."""
+        ...
+
     def answer(self, session: Session) -> bytes:
         """What the client is told, as core frames, when it has entered its session: the last of the handshake."""
         ...
@@ -53,7 +75,9 @@ class WireProtocol(NamedTuple):
     """A protocol: what its messages mean."""
 
     name: str
-    begin: Callable[[HandshakeContext], Handshake]
+    begin: Callable[[HandshakeContext, Peer], Handshake]
     """A handshake with a client whose first message is at hand."""
+    first: int
+    """Bytes of the largest first message that is accepted, ..."""
     largest: int
-    """Bytes of the largest message of a handshake that is accepted."""
+    """... and of any behind it in the handshake."""

@@ -1,17 +1,28 @@
-"""The protocols there are, and the one place that asks which of them a client speaks."""
+"""The protocols there are, and the one place that asks which of them a client, or a session, speaks."""
 
 from __future__ import annotations
 
 from ...wire.framing import Buffer
+from ...wire.v3 import MAGIC
+from ..delivery import Delivery
 from .handshake import WireProtocol
+from .secrets import decode_secrets
 from .v2 import V2
+from .v3 import V3
 
-PROTOCOLS: dict[int, WireProtocol] = {0x01: V2}
+PROTOCOLS: dict[int, WireProtocol] = {0x01: V2, MAGIC: V3}
 """By the first byte of a client's first message."""
-LARGEST = max(protocol.largest for protocol in PROTOCOLS.values())
+LARGEST = max(protocol.first for protocol in PROTOCOLS.values())
 """Bytes of the largest first message that is accepted, when it is not known yet whose it is."""
 
 
 def protocol_of(message: Buffer) -> WireProtocol:
     """The protocol of a connection that begins with this message. What begins no other is version 2's to refuse."""
     return PROTOCOLS.get(message[0], V2) if message else V2
+
+
+def revive(credential: bytes, epoch: int) -> Delivery | None:
+    """What there is to know of the packets of a session that begins now."""
+    if credential[0] != MAGIC:  # a point of the curve, in any form
+        return None
+    return Delivery(epoch, handle=decode_secrets(credential).handle)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Callable
 
 from ...errors import NoMemory, SessionEnded, UnexpectedPacket, UnknownSession, UnsupportedVersion
-from ...reasons import Symbol
+from ...reasons import CloseReason, Symbol
 from ...wire.crypto import CHALLENGE_SIZE, check_point, check_proof, seal, session_key
 from ...wire.framing import Buffer, frame
 from ...wire.v2 import (
@@ -30,7 +30,7 @@ from ...wire.v2 import (
     encode,
 )
 from ..session import Session, State
-from .handshake import HandshakeContext, WireProtocol
+from .handshake import HandshakeContext, Peer, WireProtocol
 
 PING_FRAME = frame(encode(Ping()))
 
@@ -50,7 +50,9 @@ class V2Handshake:
 
     __slots__ = ("_blob", "_challenge", "_context", "costly", "credential", "done", "session", "step")
 
-    def __init__(self, context: HandshakeContext) -> None:
+    unanswered = True  # from the first answer on: SPEC 5.3
+
+    def __init__(self, context: HandshakeContext, peer: Peer) -> None:
         self._context = context
         self._challenge = b""
         self._blob = b""
@@ -74,6 +76,10 @@ class V2Handshake:
             raise UnexpectedPacket(f"{type(packet).__name__} where {self.step.value} was expected")
         return step(self, packet)
 
+    def refuse(self, reason: CloseReason) -> bytes:
+        """See Handshake: there is no packet that says no."""
+        return b""
+
     def answer(self, session: Session) -> bytes:
         """See Handshake."""
         return PING_FRAME if self.session is not None else frame(encode(ClientId(session.id)))
@@ -95,7 +101,7 @@ class V2Handshake:
 
     def _resume(self, packet: ClientId) -> bytes:
         session = self._context.registry.sessions.get(packet.client_id)
-        if session is None:
+        if session is None or session.delivery is not None:
             raise UnknownSession(f"there is no session {packet.client_id}")
         self.session = session
         if session.secret is None:
@@ -133,7 +139,7 @@ def _greeting(public: bytes) -> bytes:
     return frame(encode(PubKey(public)))
 
 
-V2 = WireProtocol("v2", V2Handshake, MAX_HANDSHAKE_FRAME)
+V2 = WireProtocol("v2", V2Handshake, MAX_HANDSHAKE_FRAME, MAX_HANDSHAKE_FRAME)
 
 _TABLE: dict[Step, dict[type[Packet], Callable[..., bytes]]] = {
     Step.VERSION: {ProtocolVersion: V2Handshake._version},

@@ -16,6 +16,7 @@ from ...core.counters import Counters
 from ...core.protocols.handshake import Handshake, HandshakeContext
 from ...core.timeouts import Timeouts
 from ...core.timers import Timer
+from ...net.peers import is_local
 from ...net.poller import HANGUP, WRITE
 from ...net.reactor import Handler, Reactor
 from ...net.sockets import half_close, reset_on_close
@@ -141,6 +142,7 @@ class Arrival(Handler):
         "_given_back",
         "_passed",
         "flags",
+        "hearsay",
         "lane",
         "named",
         "peer",
@@ -157,6 +159,7 @@ class Arrival(Handler):
         self.unsent = b""
         """Of our side of the handshake, the bytes of the wire that are not written yet."""
         self.flags = 0
+        self.hearsay = False
         self.lane = lane
         self.named = True
         """False while a proxy has yet to say whose it is."""
@@ -166,6 +169,11 @@ class Arrival(Handler):
         """What it has to pass now."""
         self.sock: socket.socket | None = sock
         arrivals.reactor.add(sock.fileno(), self)
+
+    @property
+    def local(self) -> bool:
+        """See Newcomer."""
+        return not self.hearsay and is_local(self.peer)
 
     # ---- called by the reactor and the turns
 

@@ -75,6 +75,7 @@ class Gate:
 
     def _identify(self, newcomer: Newcomer, header: ProxyHeader) -> bool:
         """A proxy has said whose connection it is; what counts for everybody was counted at the beginning."""
+        newcomer.hearsay = not header.address
         if header.address:
             newcomer.peer = shown(header.address, header.port)
             if self.admission.wants_addresses:

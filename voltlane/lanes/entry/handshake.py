@@ -53,7 +53,10 @@ class HandshakeStage(Stage):
 
     def farewell(self, reason: CloseReason) -> bytes:
         """See Stage."""
-        return self._framing.farewell(reason)
+        words = self._handshake.refuse(reason) if self._handshake is not None else b""
+        if words and not self._framing.plain:
+            words = self._framing.encode(words)
+        return words + self._framing.farewell(reason)
 
     def go_on(self, newcomer: Newcomer) -> bool:
         """See Stage. It is never through: with its last message the connection is somebody else's."""
@@ -81,7 +84,7 @@ class HandshakeStage(Stage):
                 if handshake is None:
                     protocol = protocol_of(message)
                     self._protocol, self._largest = protocol.name, protocol.largest
-                    handshake = self._handshake = protocol.begin(host.context)
+                    handshake = self._handshake = protocol.begin(host.context, newcomer)
                 answer = handshake.receive(message)
                 if answer:
                     answers += answer if framing.plain else framing.encode(answer)
@@ -92,7 +95,8 @@ class HandshakeStage(Stage):
             if handshake is not None and handshake.costly and not was_costly:
                 host.key_agreed()
             if answers and not done:
-                newcomer.reset_unanswered()  # before it knows that it is talking to us
+                if handshake is not None and handshake.unanswered:
+                    newcomer.reset_unanswered()  # before it knows that it is talking to us
                 newcomer.say(answers)  # where it is done, they go out with the session's first packet
         if handshake is not None and done:
             newcomer.unsent += answers

@@ -15,6 +15,8 @@ class Newcomer(Protocol):
 
     peer: str
     """What to call it in logs and lists."""
+    hearsay: bool
+    """Whether a proxy has passed it on without saying whose it is."""
     source: Source | None
     """Whose it is, as the limits for addresses have it."""
     unsent: bytes
@@ -22,6 +24,11 @@ class Newcomer(Protocol):
     sock: socket.socket | None
     """Its socket; None once it is closed. A stage may put another with the same descriptor in its place, while nothing
     is unsent; when what was is out, the stage is asked again."""
+
+    @property
+    def local(self) -> bool:
+        """Whether nobody else can listen to it: it comes from this machine."""
+        ...
 
     def read(self, most: int) -> bytes | None:
         """What was given back, all of it, else one recv of at most so many bytes. None: there is nothing now, or the

@@ -65,7 +65,7 @@ class Pressure:
 
     def configure(self, limits: PressureLimits) -> None:
         """Go by these limits from now on."""
-        self._limits = limits
+        self.limits = limits
         self.park_above = limits.hard_bytes // PARK_SHARE
 
     def catch_up(self) -> None:
@@ -76,7 +76,7 @@ class Pressure:
 
     def judge(self, client: Client) -> None:
         """Its socket would not take everything."""
-        outbox, limits = client.outbox, self._limits
+        outbox, limits = client.outbox, self.limits
         if outbox is None or client.session is None:
             return
         if client.stall is None and limits.stall_secs:
@@ -113,7 +113,7 @@ class Pressure:
         self._unblock(client)
 
     def _verdict(self, outbox: Outbox) -> Verdict:
-        limits = self._limits
+        limits = self.limits
         return outbox.judge(limits.soft_packets, limits.soft_bytes, limits.hard_bytes)
 
     # ---- too slow
@@ -147,7 +147,7 @@ class Pressure:
     def _look(self, client: Client, now: float) -> None:
         """Has it taken anything since?"""
         client.stall = None
-        outbox, sock, patience = client.outbox, client.sock, self._limits.stall_secs
+        outbox, sock, patience = client.outbox, client.sock, self.limits.stall_secs
         if outbox is None or sock is None or not patience:
             return
         again = next_look(outbox, sock, patience, now)

@@ -33,11 +33,13 @@ CROWD = 256
 waits in the kernel's queue meanwhile is not running out of time; an accepted connection is."""
 
 QUEUED, LOUD, PARKED, ENDING, METERED, THROTTLED, BUSY, RETIRED, UNANSWERED = 1, 2, 4, 8, 16, 32, 64, 128, 256
+NOTED, OWING, UNPAUSED = 512, 1024, 2048
 """Flags of a reader: it stands in line; it filled its last read; it is not read until it has read itself; an end was
 announced behind what there is to read, and will not be again; its reads are counted; it is not read until its rate
 allows for what it has sent; what it sent is being passed on, and nothing else is to be read in between; it is only read
 any more, and its session waits for the client to come back; it has begun a handshake and has no answer, so that its
-socket is reset if it closes."""
+socket is reset if it closes; what it brought in this turn is looked at behind it; it is to be told that something is
+safe; it is read while the trunk is full, too, and allowed no more than a little to send then."""
 
 
 class Reader(Guarded, Protocol):
@@ -85,6 +87,7 @@ class Turns:
         self._quiet = Line()
         self._loud = Line()
         self._sessions = self._quiet, self._loud  # in the order in which they are read next
+        self._unpaused = Line()  # of those who are read while the trunk is full as well
         self.rank: Rank = None
         """If set, who is read first in a round: whose rank is lowest. Within a round only, so nobody waits for ever."""
         self._greeting: deque[Reader] = deque()
@@ -110,6 +113,8 @@ class Turns:
         reader.flags |= QUEUED
         if greeting:
             self._greeting.append(reader)
+        elif reader.flags & UNPAUSED:
+            self._unpaused.add(reader)
         elif reader.flags & LOUD:
             self._loud.add(reader)
         else:
@@ -120,7 +125,8 @@ class Turns:
             self._on_crowd(True)
 
     def _schedule(self) -> None:
-        if not self._scheduled and (self._greeting or (not self.paused and (self._loud or self._quiet))):
+        waiting = self._greeting or self._unpaused or (not self.paused and (self._loud or self._quiet))
+        if waiting and not self._scheduled:
             self._scheduled = True
             self._reactor.call_soon(self._serve)
 
@@ -134,18 +140,21 @@ class Turns:
         if self._crowded and len(self._greeting) <= CROWD // 2:
             self._crowded = False
             self._on_crowd(False)
-        if not self.paused:
-            self._read_sessions()
+        self._read_sessions()
         self._schedule()
 
     def _read_sessions(self) -> None:
-        """One turn's share of the quiet and the loud. Who is first changes only with a turn that was made use of."""
-        first, second = self._sessions
-        self._sessions = second, first
+        """One turn's share of the lines. Who of the quiet and the loud is first changes only with a turn that was made
+        use of."""
         self._budget = READ_BUDGET
-        self._read_from(first, READ_BUDGET // 2)
-        self._read_from(second, 0)
-        self._read_from(first, 0)
+        self._read_from(self._unpaused, READ_BUDGET // 2)
+        if not self.paused:
+            first, second = self._sessions
+            self._sessions = second, first
+            self._read_from(first, self._budget // 2)
+            self._read_from(second, 0)
+            self._read_from(first, 0)
+        self._read_from(self._unpaused, 0)
 
     def key_agreed(self) -> None:
         """A handshake has made a key agreement."""
@@ -157,7 +166,7 @@ class Turns:
 
     def _read_from(self, line: Line, left: int) -> None:
         """Read those in a line, until so much of the budget is left."""
-        while self._budget > left and not self.paused:
+        while self._budget > left and not (self.paused and line is not self._unpaused):
             reader = line.next(self.rank)
             if reader is None:
                 break

@@ -1,0 +1,117 @@
+"""What is known of a session's packets, both ways, by number (SPEC 15), and what two sides agree on when it resumes.
+
+Of a protocol that has no numbers nothing is known. The packets themselves are in the session's backlog, or with its
+link; the first that is kept has the number behind `floor`.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from ..errors import BadNumbers
+from ..wire.v3 import Gap, Uncertain, Why
+
+_LAYOUT = Struct("<QQQB")
+DELIVERY_SIZE = _LAYOUT.size
+EPOCH_SPAN = 1 << 40
+"""Numbers that an epoch has, more than can ever be used: so a number tells which memory it is of."""
+
+
+class Delivery:
+    """One session's. `epoch` is that of our memory of it: a new one says that some of it was lost."""
+
+    __slots__ = ("before", "epoch", "floor", "handle", "safe", "taken", "why")
+
+    def __init__(
+        self, epoch: int, floor: int = 0, taken: int = 0, why: int = Why.FORGOTTEN, handle: bytes = b""
+    ) -> None:
+        self.epoch = epoch
+        self.floor = floor
+        """To the client: the last packet that is not kept any more."""
+        self.before = -1
+        """The same in the numbers of the epoch before, where something may be kept from there; -1 where nothing is."""
+        self.why = why
+        """Why it is not, should the client not have it."""
+        self.taken = taken
+        """From the client: the last packet taken, ..."""
+        self.safe = taken
+        """... and the last that it may forget."""
+        self.handle = handle
+        """What its opening is known by."""
+
+    def forget(self, epoch: int) -> None:
+        """What is known is old, and may not be all there was: another epoch begins, the `epoch`th, with numbers that
+        nobody has had."""
+        self.epoch, self.before = epoch, self.floor
+        self.floor, self.why = epoch * EPOCH_SPAN, Why.RESTART
+
+    def drop(self, packets: int) -> None:
+        """The first so many of what is kept were given up, for a limit."""
+        self.floor += packets
+        self.why = Why.LIMIT
+        if self.before >= 0:
+            self.before += packets
+
+    def acked(self, number: int) -> None:
+        """The client says that everything up to there is safe with it."""
+        self.floor = number
+        self.why = Why.FORGOTTEN
+
+    def encode(self) -> bytes:
+        """For who keeps it over an end of the process in order, which leaves nothing on its way."""
+        return _LAYOUT.pack(self.epoch, self.floor, self.taken, self.why)
+
+
+def decode_delivery(data: bytes) -> Delivery:
+    """What `encode` gave, of DELIVERY_SIZE bytes."""
+    return Delivery(*_LAYOUT.unpack(data))
+
+
+class Claims(NamedTuple):
+    """What a client says when it resumes."""
+
+    epoch: int
+    """Ours, as it knows it."""
+    taken: int
+    safe: int
+    sent: int
+    """Its last packet that may have been on its way."""
+    acked: int
+    """The last one that we have called safe."""
+
+
+class Agreement(NamedTuple):
+    """What follows from that. As for the client's packets it holds once the client has confirmed it."""
+
+    taken: int
+    """The last packet from the client that it need not send."""
+    old: int
+    """How many of the first packets that are kept the client has by their numbers in an earlier epoch, so that they
+    have none in this one, ..."""
+    skip: int
+    """... and how many of those behind it has."""
+    gap: Gap | None
+    uncertain: Uncertain | None
+
+
+def agree(delivery: Delivery, kept: int, claims: Claims | None) -> Agreement:
+    """`kept`: how many packets for the client there are. None: it opens, and claims nothing.
+
+    Raises BadNumbers for what cannot be.
+    """
+    if claims is None:
+        claims = Claims(delivery.epoch, 0, 0, 0, 0)
+    floor, taken = delivery.floor, claims.taken
+    if claims.safe > taken or claims.acked > claims.sent:
+        raise BadNumbers(f"safe {claims.safe}, taken {taken}; acked {claims.acked}, sent {claims.sent}")
+    if taken > floor + kept:
+        raise BadNumbers(f"{taken} packets taken where {floor + kept} were sent")
+    old = min(max(taken - delivery.before, 0), kept) if taken < floor and delivery.before >= 0 else 0
+    gap = Gap(taken + 1, floor, delivery.why) if taken < floor else None
+    skip = max(taken - floor, 0)
+    if claims.epoch == delivery.epoch:
+        return Agreement(delivery.taken, old, skip, gap, None)
+    safe = max(delivery.taken, claims.acked)
+    uncertain = Uncertain(safe + 1, claims.sent) if claims.sent > safe else None
+    return Agreement(max(delivery.taken, claims.sent), old, skip, gap, uncertain)

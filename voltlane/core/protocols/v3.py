@@ -1,0 +1,230 @@
+"""Version 3: the server's side of its handshake (SPEC 11 to 14) as a table, {state: {kind: step}}. No key is the error.
+
+    HELLO ─hello▶ ENTRY ─open──▶ DONE      a new session, or one whose welcome was lost
+                    └────resume▶ DONE      a resume, proven
+
+What is proven enters its session with the connection. What the welcome says is made there, since what the session's old
+connection has brought counts until then: see `lanes.records`.
+"""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import Callable
+
+from ...errors import BadProof, MalformedRecord, NoMemory, SessionEnded, SuiteRefused, Superseded, UnknownSession
+from ...reasons import CloseReason, Symbol
+from ...wire.framing import Buffer, frame
+from ...wire.noise import Channel, KeyPair, respond
+from ...wire.v3 import (
+    HEAD_SIZE,
+    MAX_HELLO,
+    RANDOM_SIZE,
+    Kind,
+    Resume,
+    Retained,
+    ServerPayload,
+    Suite,
+    Welcome,
+    branch_secret,
+    clear_channel,
+    decode_hello,
+    decode_open,
+    decode_resume,
+    head_of,
+    proof,
+    record,
+    refusal,
+    server_hello,
+)
+from ..delivery import Claims
+from ..session import Session
+from ..tombstones import Tombstone
+from .ends import CODES, close_for
+from .handshake import HandshakeContext, Peer, WireProtocol
+from .secrets import Secrets, decode_secrets, first_secrets
+
+
+class Step(Symbol):
+    """What the server waits for."""
+
+    HELLO = "a hello"
+    ENTRY = "open or resume"
+    DONE = "nothing"
+
+
+class V3Handshake:
+    """One connection's. See `Handshake`; behind it the connection goes on with what is public here."""
+
+    unanswered = False
+
+    __slots__ = (
+        "_context",
+        "_peer",
+        "_proven",
+        "_told",
+        "branch",
+        "channel",
+        "claims",
+        "costly",
+        "credential",
+        "credit",
+        "done",
+        "retained",
+        "session",
+        "step",
+        "suite",
+    )
+
+    def __init__(self, context: HandshakeContext, peer: Peer) -> None:
+        self._context = context
+        self._proven = b""  # the secret that the client has shown
+        self._told = 0, 0, ""  # of a close: ack, taken and text, where the client may know
+        self._peer = peer
+        self.step = Step.HELLO
+        self.done = False
+        self.credential: bytes | None = None
+        self.session: Session | None = None
+        self.costly = False
+        self.suite = Suite.NOISE
+        self.channel: Channel
+        """Behind the hello."""
+        self.claims: Claims | None = None
+        """What who resumes says of its packets."""
+        self.branch = 0
+        """Of the secret that the welcome tells."""
+        self.retained = Retained(0, 0)
+        """What the client retains of what it sends."""
+        self.credit = 0
+        """How many bytes it takes at first."""
+
+    @property
+    def waits_for(self) -> str:
+        """See Handshake."""
+        return self.step.value
+
+    def receive(self, message: Buffer) -> bytes:
+        """See Handshake."""
+        if self.step is Step.HELLO:
+            return self._hello(bytes(message))
+        plaintext = bytes(self.channel.receiving.open(message))
+        kind, ack, self.credit = head_of(plaintext)
+        step = _ENTRIES.get(kind)
+        if step is None:
+            raise MalformedRecord(f"a record of kind {kind} where {self.step.value} was expected")
+        step(self, plaintext[HEAD_SIZE:], ack)
+        self.step = Step.DONE
+        self.done = True
+        return b""
+
+    def answer(self, session: Session) -> bytes:
+        """See Handshake: the welcome is a record, which the connection makes."""
+        return b""
+
+    def refuse(self, reason: CloseReason) -> bytes:
+        """See Handshake."""
+        if self.step is Step.HELLO:
+            return frame(refusal(CODES[reason], reason.value)) if reason in CODES else b""
+        if reason is CloseReason.BAD_RECORD:
+            return b""
+        ack, taken, text = self._told
+        return frame(self.channel.sending.seal(record(Kind.CLOSE, ack, 0, close_for(reason, taken, text))))
+
+    def welcome(self, session: Session, taken: int) -> bytes:
+        """The body of the welcome to a session that the client was let into."""
+        secrets, delivery = decode_secrets(session.credential), session.delivery
+        assert delivery is not None
+        shown = proof(self._proven, "server", self.channel.hash)
+        branch = self.branch = int.from_bytes(self._context.random(8), "little") or 1
+        secret = branch_secret(secrets.root, branch)
+        return Welcome(session.id, shown, delivery.epoch, secrets.generation + 1, branch, secret, taken).encode()
+
+    # ---- the steps
+
+    def _hello(self, message: bytes) -> bytes:
+        hello, terms = decode_hello(message), self._context.terms
+        suite = terms.choose(hello.suites, self._peer.local)
+        if suite is None:
+            offered = ", ".join(map(str, hello.suites))
+            raise SuiteRefused(f"suites {offered} were offered; 1 is allowed, and 0 as clients.unencrypted says")
+        payload = ServerPayload(suite, terms.limits, terms.keys).encode()
+        if suite is Suite.CLEAR:
+            answer = server_hello(suite, self._context.random(RANDOM_SIZE) + payload)
+            self.channel = clear_channel(message, answer)
+        else:
+            self.costly = True
+            ephemeral = KeyPair(self._context.random(32))
+            words, self.channel = respond(hello.prologue, hello.random, self._context.channel_key, ephemeral, payload)
+            answer = server_hello(suite, words)
+        self.suite = suite
+        self.step = Step.ENTRY
+        return frame(answer)
+
+    def _open(self, body: bytes, ack: int) -> None:
+        opening, context = decode_open(body), self._context
+        self.retained = opening.retained
+        self._proven = opening.secret
+        session = context.registry.handles.get(opening.handle)
+        if session is None:
+            if context.budget.is_near:
+                raise NoMemory("no memory for another client")
+            self.credential = first_secrets(self.suite, opening.handle, opening.secret, context.random).encode()
+            return
+        secrets = decode_secrets(session.credential)
+        self._check_suite(secrets)
+        if secrets.generation or secrets.chosen:
+            raise Superseded("the session that was opened with that handle has gone on since")
+        if not compare_digest(secrets.present, opening.secret):
+            raise BadProof("another secret than that handle was opened with")
+        self.session = session
+
+    def _resume(self, body: bytes, ack: int) -> None:
+        asked, registry = decode_resume(body), self._context.registry
+        session = registry.sessions.get(asked.id)
+        if session is None or session.delivery is None:
+            stone = registry.tombstones.get(asked.id)
+            if stone is None:
+                raise UnknownSession(f"there is no session {asked.id}")
+            self._prove(stone.credential, asked)
+            self._tell(stone)
+            raise SessionEnded(f"session {asked.id} has ended: {stone.reason.value}")
+        secrets = self._prove(session.credential, asked)
+        self.retained = asked.retained
+        self.claims = Claims(asked.epoch, asked.taken, ack, asked.sent, asked.acked)
+        renewed = secrets.proven(asked.generation, asked.branch, self._context.random)
+        if renewed is not secrets:
+            session.credential = renewed.encode()
+            registry.journal.renewed(session, True)
+        self.session = session
+
+    def _prove(self, credential: bytes, asked: Resume) -> Secrets:
+        secrets = decode_secrets(credential)
+        self._check_suite(secrets)
+        self._proven = secrets.select(asked.generation, asked.branch)
+        if not compare_digest(proof(self._proven, "client", self.channel.hash), asked.proof):
+            raise BadProof("the proof is not made with the session's secret")
+        return secrets
+
+    def _check_suite(self, secrets: Secrets) -> None:
+        if secrets.suite != Suite.CLEAR and self.suite is Suite.CLEAR:
+            raise SuiteRefused("the session was opened encrypted, and is resumed encrypted only")
+
+    def _tell(self, stone: Tombstone) -> None:
+        self._told = stone.safe, stone.taken, stone.reason.value
+
+
+def confirm(session: Session, branch: int, journal_renewed: Callable[[Session, bool], None]) -> None:
+    """The client has the secret that its welcome told it of: the one before is superseded."""
+    session.credential = decode_secrets(session.credential).confirmed(branch).encode()
+    journal_renewed(session, False)
+
+
+MAX_ENTRY = 512
+"""Bytes of the largest message with an opening or a resume: both may grow, what is behind their fields is skipped."""
+
+V3 = WireProtocol("v3", V3Handshake, MAX_HELLO, MAX_ENTRY)
+
+_ENTRIES: dict[int, Callable[[V3Handshake, bytes, int], None]] = {
+    Kind.OPEN: V3Handshake._open,
+    Kind.RESUME: V3Handshake._resume,
+}

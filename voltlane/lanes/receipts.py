@@ -1,0 +1,137 @@
+"""Telling clients of version 3 what of theirs is safe: the master's socket has it in whole (SPEC 15).
+
+That is looked at once a turn, behind the writing to the master. While something waits there, a mark stands for what
+each client has brought in each turn. A client is told with the next record that goes to it anyway; at once, where much
+has become safe; else a little later, by one timer for all, which there is only while somebody is owed something.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple, Protocol
+
+from ..config import Clients
+from ..core.delivery import Delivery
+from ..core.timers import Timer
+from ..core.trunk import Trunk
+from ..net.reactor import Handler, Reactor
+from ..reasons import CloseReason
+from .fairness.turns import NOTED, OWING
+
+
+class ReceiptLimits(NamedTuple):
+    """How long a client may be owed word of what is safe, and how many bytes it may send ahead."""
+
+    secs: float
+    window: int
+
+    @classmethod
+    def of(cls, clients: Clients) -> ReceiptLimits:
+        """Those of a configuration."""
+        return cls(clients.ack_secs, clients.window_bytes)
+
+
+class Creditor(Protocol):
+    """A client's connection, to which the server owes something."""
+
+    flags: int
+
+    @property
+    def delivery(self) -> Delivery:
+        """Its session's."""
+        ...
+
+    def settle(self, much: bool) -> bool:
+        """Tell it what is owed; with `much`, only if that is much. Whether nothing is owed any more."""
+        ...
+
+
+class _Mark(NamedTuple):
+    """With so many packets written to the master, everything up to that number is safe."""
+
+    pushed: int
+    number: int
+    creditor: Creditor
+
+
+class Receipts(Handler):
+    """One server's. `secs`: how long a client may be owed something."""
+
+    def __init__(self, reactor: Reactor, trunk: Trunk, secs: float) -> None:
+        self._reactor = reactor
+        self._trunk = trunk
+        self.secs = secs
+        self._noted: list[Creditor] = []
+        self._marks: deque[_Mark] = deque()
+        self._owing: deque[tuple[float, Creditor]] = deque()
+        self._timer: Timer | None = None
+        self._starved: dict[Creditor, None] = {}
+
+    def note(self, creditor: Creditor) -> None:
+        """It has brought something in this turn."""
+        if not creditor.flags & NOTED:
+            creditor.flags |= NOTED
+            if not self._noted:
+                self._reactor.mark_dirty(self)
+            self._noted.append(creditor)
+
+    def on_flush(self) -> None:
+        """The turn ends: what it brought is written, if the master takes it."""
+        noted, self._noted = self._noted, []
+        trunk = self._trunk
+        trunk.flush()
+        pushed = trunk.pushed
+        done = not self._marks and trunk.written >= pushed
+        for creditor in noted:
+            creditor.flags &= ~NOTED
+            delivery = creditor.delivery
+            if done:
+                self._is_safe(creditor, delivery.taken)
+            else:
+                self._marks.append(_Mark(pushed, delivery.taken, creditor))
+                creditor.settle(True)  # for its credit
+
+    def look(self) -> None:
+        """The master has taken something."""
+        marks = self._marks
+        if marks:
+            written = self._trunk.written
+            while marks and marks[0].pushed <= written:
+                mark = marks.popleft()
+                self._is_safe(mark.creditor, mark.number)
+
+    def _is_safe(self, creditor: Creditor, number: int) -> None:
+        delivery = creditor.delivery
+        if number > delivery.safe:
+            delivery.safe = number
+        if not creditor.settle(True) and not creditor.flags & OWING:
+            creditor.flags |= OWING
+            self._owing.append((self._reactor.now + self.secs, creditor))
+            if self._timer is None:
+                self._timer = self._reactor.call_later(self.secs, self._tell)
+
+    def _tell(self, now: float) -> None:
+        owing = self._owing
+        while owing and owing[0][0] <= now:
+            creditor = owing.popleft()[1]
+            creditor.flags &= ~OWING
+            creditor.settle(False)
+        self._timer = self._reactor.call_at(owing[0][0], self._tell) if owing else None
+
+    # ---- credit
+
+    def starve(self, creditor: Creditor) -> None:
+        """It may send little, and is not allowed more while the master has so much to take."""
+        self._starved[creditor] = None
+
+    def feed(self) -> None:
+        """The master has room again."""
+        starved, self._starved = self._starved, {}
+        for creditor in starved:
+            creditor.settle(True)
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """See Handler: there is nothing to close."""
+
+    def on_event(self, mask: int) -> None:
+        """See Handler: there is nothing to read."""

@@ -1,0 +1,327 @@
+"""The connections of version 3, whatever their framing: a message is a record, and records carry a stream of packets.
+
+A client is always read: its acks and its credit have to get through while packets may not (SPEC 16).
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Callable, cast
+
+from ..core.admission import Source
+from ..core.budget import Holding
+from ..core.delivery import Agreement, Claims, agree
+from ..core.outbox import Chunk
+from ..core.protocols.flow import Flow
+from ..core.protocols.handshake import Handshake
+from ..core.protocols.v3 import V3Handshake, confirm
+from ..core.retention import Retention
+from ..errors import BadNumbers, MalformedRecord, UnexpectedPacket
+from ..net.poller import HANGUP, WRITE
+from ..reasons import CloseReason
+from ..wire.batch import retag
+from ..wire.framing import PREFIX_SIZE, Buffer, next_frame
+from ..wire.noise import MESSAGE_MAX
+from ..wire.tagged import HEADER, TAG_SIZE
+from ..wire.v3 import (
+    HEAD_SIZE,
+    MAX_PING,
+    Code,
+    Kind,
+    decode_close,
+    decode_gap,
+)
+from .fairness.turns import ENDING, LOUD, METERED, NOTED, OWING, QUANTUM, UNPAUSED
+from .framing import Framing
+from .partial import LargeFrame, Partial, Rest, keep
+from .sealed import SealedConnection
+from .shared import Shared
+
+_USUAL = ENDING | METERED | NOTED | OWING | UNPAUSED
+
+
+class RecordConnection(SealedConnection):
+    """A client that speaks version 3."""
+
+    __slots__ = ("_handshake", "_left", "_packet")
+
+    def __init__(
+        self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing
+    ) -> None:
+        self._handshake: V3Handshake | None = None
+        self._left = False  # it has said that it will not come back
+        self._packet: Partial | None = None  # the part of a packet that has come
+        super().__init__(shared, sock, peer, source, since, framing)
+        self.flags |= UNPAUSED
+
+    # ---- the session
+
+    def begin(self, handshake: Handshake, unsent: bytes, rest: bytes) -> None:
+        """See ClientConnection."""
+        self._handshake = cast(V3Handshake, handshake)
+        channel, retained, credit = self._handshake.channel, self._handshake.retained, self._handshake.credit
+        self.flow = Flow(channel, retained, credit, self.shared.window, self._on_confirmed)
+        super().begin(handshake, unsent, rest)
+
+    def finish_handshake(self, unsent: bytes, answer: bytes) -> None:
+        """See ClientConnection."""
+        if unsent:
+            self._write(unsent)
+        assert self._handshake is not None
+        if self._handshake.session is None:
+            self._enter([], 0)
+
+    def take_behind(self, rest: bytes) -> None:
+        """See ClientConnection."""
+        raise UnexpectedPacket(f"{len(rest)} bytes in front of the welcome")
+
+    def replay(self, chunks: list[tuple[Chunk, int]], counted: int = 0) -> int:
+        """See Link."""
+        return self._enter(chunks, counted)
+
+    def _enter(self, chunks: list[tuple[Chunk, int]], counted: int) -> int:
+        """Welcome the client, and send it what it has not taken of these. How many packets that is."""
+        handshake, session, shared = self._handshake, self.session, self.shared
+        assert handshake is not None and session is not None and session.delivery is not None
+        delivery, claims, flow, kept = session.delivery, handshake.claims, self.flow, 0
+        flow.delivery, flow.told = delivery, delivery.safe
+        if chunks:
+            retention = flow.retention = Retention(shared.budget, self)
+            for chunk, packets in chunks:
+                retention.append(chunk, packets)
+            kept = retention.kept
+        agreement = agree(delivery, kept, claims)
+        flow.agreement = agreement
+        self._catch_up(agreement, claims)
+        words = flow.seal(Kind.WELCOME, handshake.welcome(session, agreement.taken))
+        if agreement.gap is not None:
+            shared.counters.gaps += 1
+            words += flow.seal(Kind.GAP, agreement.gap.encode())
+        self._send(words)
+        if flow.retention is not None and flow.retention.size:
+            self._show_outbox(flow.retention)
+            flow.retention.exempt(counted)
+            self.try_flush()
+        return kept - agreement.old - agreement.skip
+
+    def _catch_up(self, agreement: Agreement, claims: Claims | None) -> None:
+        """What the client has need not be sent; what is safe with it need not be kept."""
+        flow, delivery = self.flow, self.flow.delivery
+        retention = flow.retention
+        if claims is not None:
+            flow.acked = claims.safe
+        if retention is None:
+            return
+        retention.skip(agreement.old + agreement.skip)
+        if agreement.old:
+            retention.forget(agreement.old)
+            delivery.before += agreement.old
+        if claims is not None and claims.safe > delivery.floor:
+            retention.forget(claims.safe - delivery.floor)
+            delivery.acked(claims.safe)
+        if not retention.kept:
+            flow.retention = None
+
+    def _on_confirmed(self, agreement: Agreement) -> None:
+        session, shared, handshake, self._handshake = self.session, self.shared, self._handshake, None
+        if session is not None and handshake is not None:
+            confirm(session, handshake.branch, shared.hub.registry.journal.renewed)
+        if agreement.uncertain is not None:
+            shared.counters.uncertain += agreement.uncertain.last - agreement.uncertain.first + 1
+
+    # ---- reading
+
+    def on_event(self, mask: int) -> None:
+        """Read at once from who is quiet, whatever waits for the master."""
+        if mask & WRITE:
+            self.try_flush()
+        if mask == WRITE or self.sock is None:
+            return
+        if mask & HANGUP:
+            self.flags |= ENDING
+        if self.flags & ~_USUAL:
+            self.shared.turns.enqueue(self, False)
+        else:
+            self.on_readable()
+
+    def on_readable(self) -> None:
+        """Read one quantum."""
+        if self.sock is not None:
+            self.after_read(self.shared.meters.read(self) if self.flags & METERED else self.receive(QUANTUM))
+
+    def receive(self, most: int) -> int:
+        """See Client."""
+        shared, sock, partial, start = self.shared, self.sock, self.partial, TAG_SIZE
+        assert sock is not None
+        try:
+            if partial is None:
+                received = sock.recv_into(shared.behind_tag, most)
+            else:
+                data = cast(Rest, partial).data
+                start += len(data)
+                shared.scratch[TAG_SIZE:start] = data
+                received = sock.recv_into(shared.view[start : start + most])
+        except BlockingIOError:
+            received = -1
+        self.flags = self.flags | LOUD if received == most else self.flags & ~LOUD
+        if received > 0:
+            shared.turns.spend(received)
+            self._take(start + received)
+        return received
+
+    def _take(self, stop: int) -> None:
+        """Take the whole records in the scratch buffer, and keep the part of one."""
+        shared, framing = self.shared, self._framing
+        scratch, view = shared.scratch, shared.view
+        if framing is None:
+            position = self._records(scratch, view, TAG_SIZE, stop)
+        else:
+            position, end = TAG_SIZE, -1
+            while position != end and self.sock is not None and not framing.ended:
+                end = position
+                chunk, position = framing.decode(scratch, end, stop, MESSAGE_MAX)
+                self._records(chunk, memoryview(chunk), 0, len(chunk))
+            words = framing.take_reply()
+            if words:
+                self._write(words)
+        if self.sock is None:
+            return
+        rest = bytes(view[position:stop])
+        if rest or self.partial is not None:
+            self.keep(Rest(shared.budget, self, rest) if rest else None)
+        if framing is not None and framing.ended:
+            self.close(CloseReason.PEER_CLOSED)
+
+    def _records(self, buffer: Buffer, view: memoryview, position: int, stop: int) -> int:
+        """Take every whole record in `buffer[position:stop]`. Where the part of one begins."""
+        flow, more = self.flow, False
+        while end := next_frame(buffer, position, stop, MESSAGE_MAX):
+            kind, plaintext, some = flow.open(view[position + PREFIX_SIZE : end])
+            more = more or some
+            position = end
+            if kind == Kind.DATA:
+                self._data(cast(bytearray, plaintext))
+            elif (step := _STEPS.get(kind)) is not None:
+                step(self, bytes(plaintext[HEAD_SIZE:]))
+            elif not kind & 1:
+                raise MalformedRecord(f"a record of kind {kind}")
+            if self.sock is None:
+                return position
+        if more and self.outbox is not None:
+            self.try_flush()
+        return position
+
+    def _data(self, plaintext: bytes | bytearray) -> None:
+        """The body of a data record: whole packets, and parts of some."""
+        flow, size, start = self.flow, len(plaintext), HEAD_SIZE
+        flow.spend(size - start)
+        if self._packet is not None:
+            if isinstance(self._packet, LargeFrame):
+                start = self._fill(self._packet, memoryview(plaintext), start)
+            else:
+                plaintext = cast(Rest, self._packet).data + memoryview(plaintext)[start:]
+                size, start = len(plaintext), 0
+                self._keep_packet(None)
+        shared = self.shared
+        chunk, position, packets = retag(plaintext, start, size, self.client_id, shared.small)
+        if packets:
+            shared.trunk.push(chunk, packets)
+            flow.delivery.taken += packets
+        if position != size:
+            trunk, view = shared.trunk, memoryview(plaintext)
+            before = trunk.pushed
+            position = self.pass_on(plaintext, view, position, size, self.client_id)
+            flow.delivery.taken += trunk.pushed - before
+            if position != size:
+                self._keep_packet(keep(view[position:], shared.budget, self))
+        shared.receipts.note(self)
+
+    def _fill(self, large: LargeFrame, view: memoryview, position: int) -> int:
+        """Add to a large packet, and pass it on when it is whole. Where what is behind it begins."""
+        while position < len(view) and not large.complete:
+            with large.space(len(view) - position) as space:
+                size = len(space)
+                space[:] = view[position : position + size]
+            large.advance(size)
+            position += size
+        if large.complete:
+            self._keep_packet(None)
+            data = large.payload()
+            self.shared.trunk.push_views([HEADER.pack(len(data) + TAG_SIZE, self.client_id, 0), data], 1)
+            self.flow.delivery.taken += 1
+        return position
+
+    def _keep_packet(self, packet: Partial | None) -> None:
+        if self._packet is not None:
+            self._packet.hold(0)
+        self._packet = packet
+
+    def _gap(self, body: bytes) -> None:
+        gap, delivery = decode_gap(body), self.delivery
+        if self._packet is not None or gap.first > delivery.taken + 1:
+            raise BadNumbers(f"a gap from {gap.first} on, behind packet {delivery.taken}")
+        if gap.last > delivery.taken:
+            self.shared.counters.gaps += 1
+            delivery.taken = gap.last
+            self.shared.receipts.note(self)
+
+    def _close(self, body: bytes) -> None:
+        close = decode_close(body)
+        self._left = close.code == Code.LEFT or 4500 <= close.code < 5000
+        self.close(CloseReason.PEER_CLOSED)
+
+    def _ping(self, body: bytes) -> None:
+        if len(body) > MAX_PING:
+            raise MalformedRecord(f"a ping of {len(body)} bytes; at most {MAX_PING} are allowed")
+        self._pong = body
+        self._say_pong()
+
+    def _skip(self, body: bytes) -> None:
+        """There is nothing to be done for it."""
+
+    # ---- the end
+
+    @property
+    def can_hand_over(self) -> bool:
+        """See Link: what its old connection has brought and nobody has read, a client sends again."""
+        return True
+
+    def hand_over(self) -> tuple[list[tuple[Chunk, int]], int]:
+        """See Link: nothing more is read here."""
+        counted = 0 if self.outbox is None else self.outbox.counted
+        self.leave_session()
+        left = self.leave_frames()
+        self.close(CloseReason.TAKEN_OVER)
+        return left, counted
+
+    def retire(self) -> None:
+        """See ClientConnection: what it has sent and nobody has read, it sends to the next process."""
+        self.close(CloseReason.SHUTDOWN)
+
+    def read_out(self) -> None:
+        """See ClientConnection: the same."""
+
+    def said_goodbye(self) -> bool:
+        """See ClientConnection."""
+        return self._left
+
+    def shed(self, holding: Holding) -> None:
+        """See Owner."""
+        if holding is self._packet:
+            self.close(CloseReason.FRAME_SHED, f"{holding.held} bytes of memory")
+        else:
+            super().shed(holding)
+
+    def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
+        """See Stream."""
+        self._keep_packet(None)
+        super().on_closed(sock, reason, detail)
+
+
+_STEPS: dict[int, Callable[[RecordConnection, bytes], None]] = {
+    Kind.ACK: RecordConnection._skip,
+    Kind.GAP: RecordConnection._gap,
+    Kind.CLOSE: RecordConnection._close,
+    Kind.PING: RecordConnection._ping,
+    Kind.PONG: RecordConnection._skip,
+}

@@ -1,0 +1,271 @@
+"""How records of version 3 go out, whatever the framing.
+
+What is sent to a client is kept until it says that it is safe, and is sealed when it is about to be written, as far as
+the client's credit goes. What is sealed cannot be sealed again: it is written, or lost with its connection.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import cast
+
+from ..core.admission import Source
+from ..core.budget import CHUNK_COST, Budget, Holding
+from ..core.delivery import Delivery
+from ..core.outbox import Chunk
+from ..core.protocols.ends import close_for
+from ..core.protocols.flow import Flow
+from ..core.retention import Retention
+from ..net.sockets import half_close
+from ..net.stream import WRITE_QUANTUM
+from ..reasons import BY_PEER, CloseReason
+from ..wire.framing import count_frames
+from ..wire.v3 import MAX_BODY, Kind
+from .connection import ClientConnection
+from .framing import Framing
+from .shared import Shared
+
+MOST_SEALED = 1 << 17
+"""Bytes of packets that are sealed before they are written."""
+
+
+class _Unsent(Holding):
+    """Sealed bytes that the socket has not taken. Nobody is made to give them up: they cannot be sealed again."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, budget: Budget, data: bytes) -> None:
+        super().__init__(budget)
+        self.keep(data)
+
+    def keep(self, data: bytes) -> None:
+        """It is these from now on."""
+        self.data = data
+        self.hold(len(data) + CHUNK_COST if data else 0)
+
+
+class SealedConnection(ClientConnection):
+    """The sending side of a client of version 3. Subclasses read."""
+
+    __slots__ = ("_framing", "_owed", "_pong", "_unsent", "flow")
+
+    def __init__(
+        self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing
+    ) -> None:
+        self._framing = None if framing.plain else framing
+        self._pong: bytes | None = None  # to be sent
+        self._owed = False  # something is to be told once what is unsent is out
+        self._unsent: _Unsent | None = None
+        self.flow: Flow
+        """Set by who knows the handshake, before anything else."""
+        super().__init__(shared, sock, peer, source, since, framing)
+        shared.crowd(1)
+
+    @property
+    def delivery(self) -> Delivery:
+        """See Creditor."""
+        return self.flow.delivery
+
+    # ---- writing
+
+    def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
+        """See Link: at once where there is nothing before it and credit for all of it."""
+        flow = self.flow
+        retention, size = flow.retention, len(chunk)
+        if self.sock is None:
+            return False
+        if packets < 0:
+            packets = count_frames(chunk)
+        if self.outbox is None and self._unsent is None and size <= MAX_BODY and size <= flow.credit - flow.sent:
+            if retention is None:
+                retention = flow.retention = Retention(self.shared.budget, self)
+            if self._has_room(retention):
+                retention.add_sent(chunk, packets)
+                self._renew()
+                self._send(flow.seal_data(chunk))
+                return True
+        if retention is None:
+            retention = flow.retention = Retention(self.shared.budget, self)
+        retention.append(chunk, packets)
+        self._show_outbox(retention)
+        return self.try_flush()
+
+    def try_send_views(self, views: Sequence[Chunk | memoryview], packets: int) -> bool:
+        """See Link."""
+        return self.try_send(b"".join(views), packets)
+
+    def try_flush(self) -> bool:
+        """See Stream: what is sealed, then as much of what waits as the client takes."""
+        if self.sock is None:
+            return False
+        before = self.outbox
+        if self._flush() and before is not None and self.sock is not None:
+            self.on_relief()
+        return self.sock is not None and self.outbox is None
+
+    def _flush(self) -> bool:
+        """Whether anything went out."""
+        left = WRITE_QUANTUM
+        while self.sock is not None and (self._unsent is None or self._push(self._unsent.data)):
+            outbox = self.outbox
+            if outbox is None or self.sock is None:
+                break
+            if left <= 0:
+                if not outbox.scheduled:
+                    outbox.scheduled = True
+                    self.reactor.call_soon(self._go_on, self)
+                break
+            sealed = self._seal(cast(Retention, outbox))
+            if not sealed:
+                break  # it waits for acks, or credit
+            left -= len(sealed)
+            outbox.touched = self.reactor.now
+            if not outbox.size:
+                self.outbox = None
+            self._send(sealed)
+        if self.outbox is not None and self.sock is not None:
+            self.on_pressure()
+        elif self._unsent is None:
+            self._say_pong()
+            if self._owed:
+                self._owed = False
+                self.settle(False)
+        return left < WRITE_QUANTUM
+
+    def _seal(self, outbox: Retention) -> bytes:
+        """The next records of data: as many bytes as the credit allows for, up to a limit; none while the client has
+        to say first what is safe with it."""
+        flow = self.flow
+        room = min(flow.credit - flow.sent, MOST_SEALED)
+        if room <= 0 or not self._has_room(outbox):
+            return b""
+        self._renew()
+        data = memoryview(b"".join(outbox.views()))[:room]
+        outbox.advance(len(data))
+        return b"".join([flow.seal_data(data[at : at + MAX_BODY]) for at in range(0, len(data), MAX_BODY)])
+
+    def _has_room(self, retention: Retention) -> bool:
+        """Whether the client may have more on its way that it has not called safe."""
+        limits = self.shared.pressure.limits
+        return retention.unacked < limits.soft_packets and retention.unacked_bytes < limits.hard_bytes
+
+    def _show_outbox(self, retention: Retention) -> None:
+        """Something is unsent there: for policies that is the outbox."""
+        if self.outbox is None:
+            self.outbox = retention
+            retention.touched = self.reactor.now
+            self.reactor.filled(self.sock)
+
+    def _send(self, records: bytes) -> None:
+        """Core frames that are records, behind everything that was sealed before."""
+        self._write(records if self._framing is None else self._framing.encode(records))
+
+    def _write(self, words: bytes) -> None:
+        """Bytes of the wire."""
+        if self._unsent is not None:
+            self._unsent.keep(self._unsent.data + words)
+        else:
+            self._push(words)
+
+    def _push(self, words: bytes) -> bool:
+        """Write these; what the socket does not take is what is unsent then. Whether all of it went out."""
+        sock = self.sock
+        if sock is None:
+            return False
+        sent = 0
+        try:
+            sent = sock.send(words)
+        except BlockingIOError:
+            self.reactor.filled(sock)
+        except OSError as error:
+            self.close(CloseReason.PEER_LOST, str(error))
+            return False
+        if sent == len(words):
+            if self._unsent is not None:
+                self._unsent.keep(b"")
+                self._unsent = None
+            return True
+        if self._unsent is None:
+            self._unsent = _Unsent(self.shared.budget, words[sent:])
+        elif sent:
+            self._unsent.keep(words[sent:])
+        self.reactor.filled(sock)
+        return False
+
+    def _say_pong(self) -> None:
+        """Answer the last ping, unless what was sealed before waits: who does not read is not answered each time."""
+        if self._pong is not None and self._unsent is None:
+            pong, self._pong = self._pong, None
+            self._send(self.flow.seal(Kind.PONG, pong))
+
+    # ---- acks and credit
+
+    def settle(self, much: bool) -> bool:
+        """See Creditor."""
+        flow = self.flow
+        if self.sock is None or self._unsent is not None:
+            self._owed = True  # there is no use in saying it before it can be said
+            return True
+        if flow.owes_much or self._is_short() or (flow.owes and not much):
+            self._renew()
+            self._send(flow.seal(Kind.ACK))
+        return not flow.owes
+
+    def _is_short(self) -> bool:
+        """Whether the client has used up half of a window, and may send more; if it may not, it is told later."""
+        flow, shared = self.flow, self.shared
+        if 2 * (flow.received + shared.window - flow.granted) < shared.window:
+            return False
+        if self._is_held_back():
+            shared.receipts.starve(self)
+            return False
+        return True
+
+    def _renew(self) -> None:
+        """Let the client send as much as a window holds, unless it is not to send now. What is sealed next says so."""
+        flow = self.flow
+        granted = flow.received + self.shared.window
+        if granted > flow.granted and not self._is_held_back():
+            flow.granted = granted
+
+    def _is_held_back(self) -> bool:
+        """Whether the client is not to send: too much waits for the master, or for itself."""
+        outbox = self.outbox
+        return self.shared.trunk.full or (outbox is not None and outbox.size > self.shared.pressure.park_above)
+
+    def on_relief(self) -> None:
+        """See Stream: it may be allowed to send again."""
+        super().on_relief()
+        if self.sock is not None and self.outbox is None:
+            self.settle(True)
+
+    # ---- the end
+
+    def leave_frames(self) -> list[tuple[Chunk, int]]:
+        """See ClientConnection: what was sent and is not safe as well."""
+        retention, self.flow.retention = self.flow.retention, None
+        self.outbox = None
+        return retention.take() if retention is not None else []
+
+    def shed(self, holding: Holding) -> None:
+        """See Owner."""
+        if holding is self.flow.retention:
+            self.outbox = self.flow.retention  # of which nothing may be unsent
+        super().shed(holding)
+
+    def say_end(self, sock: socket.socket, reason: CloseReason) -> None:
+        """See Stream."""
+        half_close(sock)
+
+    def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
+        """See Stream. The client is told why, where no record is cut by that."""
+        if self._unsent is not None:
+            self._unsent.keep(b"")
+        elif reason not in BY_PEER and reason is not CloseReason.BAD_RECORD:
+            words = self.flow.seal(Kind.CLOSE, close_for(reason, self.delivery.taken))
+            with suppress(OSError):
+                sock.send(words if self._framing is None else self._framing.encode(words))
+        self.shared.crowd(-1)
+        super().on_closed(sock, reason, detail)
