@@ -55,13 +55,13 @@ class World:
         self.server.window, self.server.piece = 700, 300
         self.now = 1000.0
         self.app = Application()
-        self.endpoint = Endpoint(Memory(options, LIMIT, Pins()), options, LIMIT)
+        self.endpoint = Endpoint(Memory(options, LIMIT, Pins()), options)
         self.link: ServerLink | None = None
         self.up, self.down = bytearray(), bytearray()
         self.count_up = self.count_down = 0
         self.saved: list[tuple[bytes, Application]] = []
         self.sent_down: list[bytes] = []
-        self.crashes = self.restores = 0
+        self.crashes = self.restores = self.lives = 0
         self.over: SessionLost | None = None
 
     @property
@@ -110,8 +110,6 @@ class World:
         self.endpoint.lost()
 
     def send_up(self, size: int) -> None:
-        if self.endpoint.memory.restored and self.endpoint.memory.client_id is not None:
-            return  # `restore` returns with the welcome only
         if not self.endpoint.memory.retention.full(size + 10):
             self.count_up += 1
             packet = b"%09d." % self.count_up + bytes(size)
@@ -120,7 +118,7 @@ class World:
             self.endpoint.pump(self.now)
 
     def send_down(self, size: int) -> None:
-        if self.session is not None and len(self.session.down) - self.session.acked + self.session.base < 60:
+        if self.session is not None and self.session.last_down - self.session.acked < 60:
             self.count_down += 1
             packet = b"%09d." % self.count_down + bytes(size)
             self.sent_down.append(packet)
@@ -161,8 +159,9 @@ class World:
             return
         self.cut(0)
         state, app = self.saved[-1 - age]
-        memory, _ = decode(state, self.options, LIMIT)
-        self.endpoint, self.app = Endpoint(memory, self.options, LIMIT), app.copy()
+        self.lives += 1
+        memory, _ = decode(state, self.options, LIMIT, self.lives << 20)
+        self.endpoint, self.app = Endpoint(memory, self.options), app.copy()
         self.over = None
         self.restores += 1
 

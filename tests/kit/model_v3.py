@@ -4,20 +4,23 @@
     link = server.accept()
     link.receive(bytes_from_the_client); link.output     # to be delivered to the client
 
-It is written for clarity: it keeps everything for ever, and asserts what a client must not do. `server.sessions[id]` has
-`passed` (what the master was given), `send(data)`, `pass_on(n)`; `server.crash()` forgets what a killed process would.
+It keeps everything for ever, and asserts what a client must not do. `server.sessions[id]` has `passed` (what the master
+was given), `send(data)`, `pass_on(n)`; `server.crash()` forgets what a killed process would.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 
 from voltlane.wire import v3
 from voltlane.wire.framing import FrameBuffer, frame
 from voltlane.wire.noise import Channel, KeyPair, respond
-from voltlane.wire.v3 import Code, Kind, Limits, Suite, Why
+from voltlane.wire.v3 import Code, Kind, Limits, Retained, Suite, Why
 
 PACKET_LIMIT = 8388599
+EPOCH_NUMBERS = 1 << 32
+"""Down numbers that one epoch has."""
 
 
 class Closed(Exception):
@@ -34,10 +37,11 @@ class Session:
     def __init__(self, client_id: int, handle: bytes, secret: bytes) -> None:
         self.id = client_id
         self.handle = handle
-        self.generation = 0
+        self.generation = self.branch = 0
         self.secret = secret
-        self.next_secret = os.urandom(32)
-        self.confirmed = False
+        self.next: dict[int, bytes] = {}
+        """The secrets that were told, by their branch, of the generation behind the present one."""
+        self.branches = itertools.count(1)
         self.epoch = 1
         self.passed: list[bytes] = []
         """What the master has been given, of all lives of the server."""
@@ -45,10 +49,9 @@ class Session:
         """Taken from the client, and not passed on yet."""
         self.last_taken = self.safe = 0
         self.known = True
-        """Whether a client has confirmed this epoch: else numbers are what the next resume says."""
-        self.uncertain: v3.Uncertain | None = None
+        """Whether a client has this epoch: else what is taken and safe is what the next resume says."""
         self.down: list[bytes | v3.Gap] = []
-        """Everything for the client; number n of this life's is down[n - 1 - base]."""
+        """Everything for the client; number n is down[n - 1 - base]."""
         self.base = 0
         self.acked = 0
         self.link: ServerLink | None = None
@@ -81,13 +84,18 @@ class Session:
 
     def confirm_epoch(self) -> None:
         """The client knows of this epoch, and so of what is uncertain."""
-        self.known = True
-        if self.uncertain is not None:
-            self.safe, self.uncertain = self.last_taken, None
+        if not self.known:
+            self.known, self.safe = True, self.last_taken
+
+    def promote(self, branch: int) -> None:
+        """The client has this secret of the next generation."""
+        self.generation, self.branch, self.secret = self.generation + 1, branch, self.next[branch]
+        self.next = {}
 
     def crash(self) -> None:
         self.taken, self.down, self.link = [], [], None
         self.epoch += 1
+        self.base = self.acked = self.epoch * EPOCH_NUMBERS
         self.known = False
 
 
@@ -99,6 +107,7 @@ class ServerLink:
         self.output = bytearray()
         self.session: Session | None = None
         self.live = False
+        self._branch = 0
         self.closed: Closed | None = None
         """Why we closed."""
         self.close: v3.Close | None = None
@@ -106,6 +115,7 @@ class ServerLink:
         self.records: list[int] = []
         """Kinds that came."""
         self.pongs: list[bytes] = []
+        self.gaps: list[v3.Gap] = []
         self._channel: Channel | None = None
         self._messages = FrameBuffer(65535)
         self._stream = FrameBuffer(PACKET_LIMIT)
@@ -169,6 +179,9 @@ class ServerLink:
         self._ack, self._credit = ack, credit
         self.session.acked = max(self.session.acked, ack)
         if not self.live:
+            if self._branch not in self.session.next:
+                self.end(Code.SUPERSEDED, "somebody else has gone on with it")
+                return
             self._confirm()
         if kind == Kind.DATA:
             self._received += len(body)
@@ -182,6 +195,7 @@ class ServerLink:
             assert gap.first == self.session.last_taken + 1 and gap.last >= gap.first
             self.session.pass_on()
             self.session.last_taken = self.session.safe = gap.last
+            self.gaps.append(gap)
         elif kind == Kind.CLOSE:
             self.close = v3.decode_close(body)
             self.session.link = None
@@ -220,8 +234,10 @@ class ServerLink:
         if session is None:
             session = Session(len(server.sessions) + 7, opening.handle, opening.secret)
             server.sessions[session.id] = session
-        elif session.secret != opening.secret or session.confirmed:
+        elif session.secret != opening.secret and session.generation == 0:
             raise Closed(Code.BAD_PROOF, "the handle is known")
+        elif session.generation:
+            raise Closed(Code.SUPERSEDED, "it was welcomed already")
         self._bind(session, 0, session.secret)
 
     def _on_resume(self, resume: v3.Resume, safe: int) -> None:
@@ -230,27 +246,26 @@ class ServerLink:
         session = self.server.sessions.get(resume.id)
         if session is None:
             raise Closed(Code.UNKNOWN_SESSION, "no session with that id")
-        secrets = {session.generation: session.secret, session.generation + 1: session.next_secret}
-        if resume.generation < session.generation:
+        if (resume.generation, resume.branch) == (session.generation, session.branch):
+            secret = session.secret
+        elif resume.generation == session.generation + 1 and resume.branch in session.next:
+            secret = session.next[resume.branch]
+        else:
             raise Closed(Code.SUPERSEDED, "somebody else has gone on with it")
-        secret = secrets.get(resume.generation, b"")
         if v3.proof(secret, "client", self._channel.hash) != resume.proof:
             raise Closed(Code.BAD_PROOF, "the proof is wrong")
-        if session.ended:
-            raise Closed(session.ended, "it has ended")
         if resume.generation > session.generation:
-            self._promote(session)
+            session.promote(resume.branch)
+        if session.ended:
+            self.session = session
+            self.end(session.ended, "it has ended")
+            return
         if resume.epoch == session.epoch:
             session.confirm_epoch()  # its confirmation may have been lost
             assert session.last_taken >= resume.acked
         elif not session.known:
-            session.safe, session.last_taken, session.acked = resume.acked, resume.sent, safe
-            session.base = resume.taken
-            first = resume.taken + 1
-            if not (session.down and isinstance(session.down[0], v3.Gap)):
-                session.down.insert(0, v3.Gap(first, first, Why.RESTART))
-            session.down[0] = v3.Gap(first, first, Why.RESTART)
-            session.uncertain = v3.Uncertain(session.safe + 1, session.last_taken)
+            session.safe, session.last_taken = resume.acked, resume.sent
+        session.acked = max(session.acked, safe)
         self._ack = safe
         self._bind(session, resume.taken, secret)
 
@@ -262,26 +277,19 @@ class ServerLink:
         self._next = taken + 1
         self._told_credit = self.server.window
         proof = v3.proof(secret, "server", self._channel.hash)
+        self._branch = next(session.branches)
+        session.next[self._branch] = told = os.urandom(32)
         welcome = v3.Welcome(
-            session.id, proof, session.epoch, session.generation + 1, session.next_secret, session.last_taken
+            session.id, proof, session.epoch, session.generation + 1, self._branch, told, session.last_taken
         )
         self.say(Kind.WELCOME, welcome.encode())
-        uncertain = session.uncertain
-        if uncertain is not None and uncertain.first <= uncertain.last:
-            self.say(Kind.UNCERTAIN, uncertain.encode())
         self.pump()
 
     def _confirm(self) -> None:
         assert self.session is not None
-        self.live = self.session.confirmed = True
-        self._promote(self.session)
+        self.live = True
+        self.session.promote(self._branch)
         self.session.confirm_epoch()
-
-    @staticmethod
-    def _promote(session: Session) -> None:
-        session.generation, session.secret = session.generation + 1, session.next_secret
-        session.next_secret = os.urandom(32)
-        session.confirmed = True
 
     def pump(self) -> None:
         """Send what there is credit for."""
@@ -289,12 +297,9 @@ class ServerLink:
         if session is None or session.link is not self or self.closed:
             return
         while self._next <= session.last_down:
-            if self._next <= session.base:  # acknowledged in another life of the client
-                self.say(Kind.GAP, v3.Gap(self._next, session.base, Why.FORGOTTEN).encode())
-                self._next = session.base + 1
-                continue
-            if self._next <= session.acked:
-                self.say(Kind.GAP, v3.Gap(self._next, session.acked, Why.FORGOTTEN).encode())
+            if self._next <= session.acked:  # lost with a life of ours, or with one of the client's
+                why = Why.RESTART if session.acked == session.base else Why.FORGOTTEN
+                self.say(Kind.GAP, v3.Gap(self._next, session.acked, why).encode())
                 self._next = session.acked + 1
                 continue
             item = session.down[self._next - 1 - session.base]
@@ -320,7 +325,7 @@ class ModelServer:
         self.key = KeyPair()
         self.announced: list[KeyPair] = []
         self.suites = (Suite.NOISE, Suite.CLEAR)
-        self.limits = Limits(PACKET_LIMIT, 64, 1 << 16)
+        self.limits = Limits(PACKET_LIMIT, Retained(64, 1 << 16))
         self.window = 1 << 16
         self.piece = v3.MAX_BODY
         """Bytes of data in one record, at most."""

@@ -14,7 +14,7 @@ from typing import Callable, NoReturn, TypeVar
 from ..address import Address
 from ..errors import BadRecord, ConnectionLost, ProtocolError, ServerKeyChanged, SessionLost
 from ..net.deadlines import Deadline, deadline_after, remaining
-from ..wire.v3 import Code, may_return
+from ..wire.v3 import may_return
 from .backoff import Backoff
 from .endpoint import Endpoint, Phase
 from .line import Line
@@ -24,8 +24,6 @@ FAREWELL_SECS = 0.5
 """How long, behind our close, the server's end is waited for."""
 
 _T = TypeVar("_T")
-_TOLD = frozenset({Code.ENDED, Code.TAKEN_OVER, Code.KICKED, Code.EXPELLED, Code.OVERFLOW})
-"""With these the server says what had arrived (SPEC 18)."""
 
 
 class Driver:
@@ -214,13 +212,14 @@ class Driver:
             self._closed_by_server()
 
     def _closed_by_server(self) -> NoReturn:
-        close, ack = self.endpoint.closed, self.endpoint.closed_ack
+        close = self.endpoint.closed
         assert close is not None
         said = f"{close.text} (code {close.code})" if close.text else f"code {close.code}"
         if may_return(close.code):
             raise ConnectionLost(f"the server closed the connection: {said}", code=close.code, text=close.text)
-        taken, safe = (close.taken, ack) if close.code in _TOLD else (None, None)
-        raise SessionLost(f"the session is over: {said}", code=close.code, text=close.text, taken=taken, safe=safe)
+        raise SessionLost(
+            f"the session is over: {said}", code=close.code, text=close.text, taken=close.taken, safe=close.safe
+        )
 
     def _wait(self, left: float | None) -> None:
         """Until something has changed, or may have; at most so many seconds. The lock is open meanwhile."""

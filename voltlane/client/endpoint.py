@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 import hmac
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from ..errors import (
     BadNumbers,
@@ -30,10 +30,10 @@ from ..errors import (
 from ..wire import v3
 from ..wire.framing import FrameBuffer, frame
 from ..wire.noise import MESSAGE_MAX, Channel
-from ..wire.v3 import Code, Kind, Limits
+from ..wire.v3 import Code, Kind, Retained
 from .handshake import Hellos
 from .inbox import Item
-from .memory import Memory
+from .memory import Memory, Present
 from .options import Options
 
 ACK_SECS = 0.05
@@ -53,23 +53,37 @@ class Phase(enum.Enum):
     CLOSED = "one side has said its last"
 
 
+_SILENT = frozenset({Code.UNKNOWN_SESSION, Code.BAD_PROOF, Code.SUPERSEDED, Code.NO_SUITE, Code.NO_VERSION})
+"""Who closes with one of these does not say what had arrived (SPEC 18)."""
+_TELLING = frozenset({Code.ENDED, Code.KICKED, Code.EXPELLED, Code.OVERFLOW})
+"""Of the others, those that are told to somebody who has proven the session, and was not welcomed."""
+
+
+class Closed(NamedTuple):
+    """What the server said last."""
+
+    code: int
+    text: str
+    taken: int | None
+    """The last of our packets that it has taken; None if it did not say."""
+    safe: int | None
+
+
 class Endpoint:
     """One session's, over all of its connections."""
 
-    def __init__(self, memory: Memory, options: Options, packet_limit: int) -> None:
+    def __init__(self, memory: Memory, options: Options) -> None:
         self.memory = memory
         self.output = bytearray()
         """To be written."""
         self.phase = Phase.OFFLINE
         self.asked = False
         """Whether an opening record was sent: from then on the server may know the session."""
-        self.closed: v3.Close | None = None
+        self.closed: Closed | None = None
         """What the server said last on this connection."""
-        self.closed_ack = 0
-        """The ack of that."""
         self.ponged = 0
         """How many pongs came that answered a ping of `ping`."""
-        self._limits = options.limits(packet_limit)
+        self._retained = options.retained
         self._window = options.window_bytes
         self._again = options.uncertain == "resend"
         self._heartbeat = options.heartbeat
@@ -82,10 +96,10 @@ class Endpoint:
         self._messages = FrameBuffer(MESSAGE_MAX)
         self._hellos: Hellos | None = None
         self._channel: Channel | None = None
-        self._peer = Limits(0, 0, 0)
+        self._peer = Retained(0, 0)
         self._heard_credit = self._spent = 0  # theirs, for what we send
         self._told_credit = 0  # ours, for what they send
-        self._ack = self.closed_ack = 0
+        self._ack = 0
         self._records = 0
         self._told_ack = 0
         self._told_bytes = self.memory.inbox.handed_bytes
@@ -178,38 +192,43 @@ class Endpoint:
     def _on_hello(self, message: bytes) -> None:
         assert self._hellos is not None
         agreed = self._hellos.answered(message)
-        self._channel, self._peer = agreed
+        self._channel, self._peer = agreed.channel, agreed.limits.retained
         memory, inbox, retention = self.memory, self.memory.inbox, self.memory.retention
         self._told_credit = max(0, self._window - inbox.bytes)
         self.phase = Phase.PROVING
         self.asked = True
+        present = memory.present
         if memory.client_id is None:
-            self._emit(Kind.OPEN, v3.Open(memory.handle, memory.secret, self._limits).encode())
+            self._emit(Kind.OPEN, v3.Open(memory.handle, present.secret, self._retained).encode())
             return
-        proof = v3.proof(memory.secret, "client", self._channel.hash)
         resume = v3.Resume(
-            memory.client_id, memory.generation, proof, memory.epoch, inbox.taken, retention.sent, retention.acked,
-            self._limits,
-        )  # fmt: skip
+            id=memory.client_id,
+            generation=present.generation,
+            branch=present.branch,
+            proof=v3.proof(present.secret, "client", self._channel.hash),
+            epoch=present.epoch,
+            taken=inbox.taken,
+            sent=retention.sent,
+            acked=retention.acked,
+            retained=self._retained,
+        )
         self._emit(Kind.RESUME, resume.encode())
 
     def _on_welcome(self, ack: int, credit: int, body: memoryview) -> None:
         assert self._channel is not None
         memory = self.memory
         welcome = v3.decode_welcome(bytes(body))
-        if not hmac.compare_digest(welcome.proof, v3.proof(memory.secret, "server", self._channel.hash)):
+        if not hmac.compare_digest(welcome.proof, v3.proof(memory.present.secret, "server", self._channel.hash)):
             raise Unproven("who answers has not proven that it is the server of this session")
         if memory.client_id not in (None, welcome.id):
             raise MalformedRecord(f"client {memory.client_id} was welcomed as {welcome.id}")
-        if welcome.generation <= memory.generation:
-            raise MalformedRecord(f"a welcome of generation {welcome.generation} behind {memory.generation}")
-        forgot = memory.client_id is not None and welcome.epoch != memory.epoch
-        uncertain = memory.retention.resume(
-            welcome.taken, ack, forgot=forgot, restored=memory.restored, again=self._again
-        )
+        if welcome.generation <= memory.present.generation:
+            raise MalformedRecord(f"a welcome of generation {welcome.generation}, behind {memory.present.generation}")
+        forgot = memory.client_id is not None and welcome.epoch != memory.present.epoch
+        uncertain = memory.retention.resume(welcome.taken, ack, forgot=forgot, ahead=memory.ahead, again=self._again)
         memory.inbox.tell(uncertain)
         memory.client_id = welcome.id
-        memory.pending = (welcome.generation, welcome.secret, welcome.epoch)
+        memory.pending = Present(welcome.generation, welcome.branch, welcome.secret, welcome.epoch)
         self._heard_credit = credit
         self._ack = ack
         self.phase = Phase.WELCOMED
@@ -235,20 +254,15 @@ class Endpoint:
     def _on_gap(self, ack: int, credit: int, body: memoryview) -> None:
         self.memory.inbox.skip(*v3.decode_gap(bytes(body)))
 
-    def _on_uncertain(self, ack: int, credit: int, body: memoryview) -> None:
-        first, last = v3.decode_uncertain(bytes(body))
-        retention = self.memory.retention
-        if not 1 <= first <= last <= retention.whole:
-            raise BadNumbers(f"packets {first} to {last} are uncertain, and {retention.whole} were sent")
-        if not self._again:
-            self.memory.inbox.tell(retention.give_up(first, last))
-
     def _on_close(self, ack: int, credit: int, body: memoryview) -> None:
-        self.closed = v3.decode_close(bytes(body))
-        self.closed_ack = ack
-        if self.phase is Phase.LIVE and ack <= self.memory.retention.whole:
-            self.memory.retention.acknowledge(ack)
+        close, memory = v3.decode_close(bytes(body)), self.memory
+        told = close.code in _TELLING if self.phase is Phase.PROVING else close.code not in _SILENT
+        self.closed = Closed(close.code, close.text, close.taken if told else None, ack if told else None)
         self.phase = Phase.CLOSED
+        if told and memory.retention.acked < ack <= memory.retention.whole:
+            memory.retention.acknowledge(ack)
+        if not v3.may_return(close.code):
+            memory.inbox.tell(memory.retention.give_up(close.taken if told else memory.retention.sent))
 
     def _on_ping(self, ack: int, credit: int, body: memoryview) -> None:
         if len(body) > v3.MAX_PING:
@@ -330,11 +344,10 @@ class Endpoint:
             body, self._pong = self._pong, None
             self._emit(Kind.PONG, body)
         retention = self.memory.retention
-        if retention.missing:
-            gap = v3.Gap(retention.next, retention.missing, v3.Why.FORGOTTEN)
-            retention.skip()
-            self._emit(Kind.GAP, gap.encode())
         while retention.unsent and len(self.output) < OUTPUT_BYTES:
+            if unused := retention.unused:
+                retention.skip(unused[1])
+                self._emit(Kind.GAP, v3.Gap(*unused, v3.Why.RESTART).encode())
             parts = retention.read(min(v3.MAX_BODY, self._heard_credit - self._spent))
             if not parts:
                 break
@@ -384,7 +397,6 @@ _HANDLERS: dict[tuple[Phase, int], Callable[[Endpoint, int, int, memoryview], No
     (Phase.LIVE, Kind.DATA): Endpoint._on_data,
     (Phase.LIVE, Kind.ACK): Endpoint._on_nothing,
     (Phase.LIVE, Kind.GAP): Endpoint._on_gap,
-    (Phase.LIVE, Kind.UNCERTAIN): Endpoint._on_uncertain,
     (Phase.LIVE, Kind.CLOSE): Endpoint._on_close,
     (Phase.LIVE, Kind.PING): Endpoint._on_ping,
     (Phase.LIVE, Kind.PONG): Endpoint._on_pong,

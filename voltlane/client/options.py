@@ -8,7 +8,7 @@ from ..errors import ConfigError
 from ..wire.aead import KEY_SIZE
 from ..wire.framing import MAX_TAGGED
 from ..wire.tagged import TAG_SIZE
-from ..wire.v3 import Limits, Suite
+from ..wire.v3 import Retained, Suite
 
 PACKET_LIMIT = MAX_TAGGED - TAG_SIZE
 """Bytes of the largest packet either way: tagged, it just fits into what backends accept."""
@@ -52,9 +52,10 @@ class Options(NamedTuple):
         """The one that is offered."""
         return Suite.NOISE if self.encrypted else Suite.CLEAR
 
-    def limits(self, packet_limit: int) -> Limits:
-        """As the server is told them."""
-        return Limits(packet_limit, self.retained_packets, self.retained_bytes)
+    @property
+    def retained(self) -> Retained:
+        """As the server is told."""
+        return Retained(self.retained_packets, self.retained_bytes)
 
 
 DEFAULTS = Options()

@@ -31,7 +31,7 @@ class SessionV3:
         self._options = options
         self._timeout = timeout
         self._packet_limit = packet_limit
-        self._endpoint = Endpoint(memory, options, packet_limit)
+        self._endpoint = Endpoint(memory, options)
         self._driver = Driver(self._endpoint, address, timeout, self._keep)
         self._lock = self._driver.lock
         self._begin()
@@ -238,7 +238,7 @@ class SessionV3:
 def restore(kept: bytes, options: Options, packet_limit: int) -> tuple[Memory, str]:
     """What a state says: the memory and the address. Raises BadState."""
     try:
-        return decode(kept, options, packet_limit)
+        return decode(kept, options, packet_limit, time.time_ns() // 1000)
     except BadState:
         raise
     except (ValueError, IndexError, ArithmeticError) as error:

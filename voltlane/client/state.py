@@ -13,7 +13,7 @@ import struct
 from ..errors import BadState, Gap, Uncertain
 from ..wire.framing import Buffer, FrameBuffer, frame
 from .inbox import Numbered
-from .memory import Memory
+from .memory import Memory, Present
 from .options import Options
 from .pinning import Pins
 
@@ -21,30 +21,32 @@ _MAGIC = b"VLS3"
 _VERSION = 1
 _HEAD = len(_MAGIC) + 1
 _SUM_SIZE = 16
-_WHO = struct.Struct("<BQIQ?")
+_WHO = struct.Struct("<BQIQQ?")
 _NUMBERS = struct.Struct("<QQQQQ")
 _ITEM = struct.Struct("<BQ")
 _GAP = struct.Struct("<QQB")
 _RANGE = struct.Struct("<QQ")
 _COUNT = struct.Struct("<I")
+_NUMBER = struct.Struct("<Q")
 _PACKET, _IS_GAP, _IS_UNCERTAIN = 0, 1, 2
 
 
 def encode(memory: Memory, address: str) -> bytes:
     """As it is when the last welcome is confirmed, and with the address that it was connected to."""
-    generation, secret, epoch = memory.pending or (memory.generation, memory.secret, memory.epoch)
+    generation, branch, secret, epoch = memory.latest
     retention, inbox, pins = memory.retention, memory.inbox, memory.pins
-    who = _WHO.pack(memory.suite, memory.client_id or 0, generation, epoch, memory.client_id is not None)
-    numbers = _NUMBERS.pack(retention.base, retention.sent, retention.acked, retention.settled, inbox.safe)
+    who = _WHO.pack(memory.suite, memory.client_id or 0, generation, branch, epoch, memory.client_id is not None)
+    numbers = _NUMBERS.pack(retention.last, retention.sent, retention.acked, retention.settled, inbox.safe)
     fields: list[Buffer] = [address.encode(), who, memory.handle, secret, pins.met, b"".join(pins.accepted), numbers]
-    fields += _list(retention.packets())
+    fields += _list([_NUMBER.pack(number) + packet for number, packet in retention.packets()])
     fields += _list([_encode_item(numbered) for numbered in inbox.unsafe()])
     rest = b"".join(map(frame, fields))
     return _MAGIC + bytes((_VERSION,)) + _sum(rest) + rest
 
 
-def decode(state: bytes, options: Options, packet_limit: int) -> tuple[Memory, str]:
-    """The memory and the address. Raises BadState."""
+def decode(state: bytes, options: Options, packet_limit: int, ahead: int) -> tuple[Memory, str]:
+    """The memory and the address. `ahead`: a number that is higher than any that the session has used, as far as one
+    can know; microseconds since 1970, for one. Raises BadState."""
     if len(state) < _HEAD + _SUM_SIZE or state[: len(_MAGIC)] != _MAGIC:
         raise BadState("these bytes are no state of a client")
     if state[len(_MAGIC)] != _VERSION:
@@ -55,13 +57,14 @@ def decode(state: bytes, options: Options, packet_limit: int) -> tuple[Memory, s
     fields = FrameBuffer(len(rest))
     fields.feed(rest)
     address, who, handle, secret, met, accepted, numbers = (_next(fields) for _ in range(7))
-    suite, client_id, generation, epoch, known = _WHO.unpack(who)
+    suite, client_id, generation, branch, epoch, known = _WHO.unpack(who)
     memory = Memory(options, packet_limit, Pins(tuple(accepted[n : n + 32] for n in range(0, len(accepted), 32)), met))
-    memory.suite, memory.generation, memory.epoch = suite, generation, epoch
+    memory.suite, memory.present = suite, Present(generation, branch, secret, epoch)
     memory.client_id = client_id if known else None
-    memory.handle, memory.secret, memory.restored = handle, secret, True
-    base, sent, acked, settled, safe = _NUMBERS.unpack(numbers)
-    memory.retention.restore(_next_list(fields), base, sent, acked, settled)
+    memory.handle, memory.ahead = handle, max(1, ahead) if known else 0
+    last, sent, acked, settled, safe = _NUMBERS.unpack(numbers)
+    packets = [(_NUMBER.unpack_from(packet)[0], packet[_NUMBER.size :]) for packet in _next_list(fields)]
+    memory.retention.restore(packets, last, sent, acked, settled)
     memory.inbox.restore([_decode_item(item) for item in _next_list(fields)], safe)
     return memory, address.decode()
 
