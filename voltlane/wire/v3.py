@@ -75,8 +75,8 @@ class Code(enum.IntEnum):
 
 
 def may_return(code: int) -> bool:
-    """Whether who is closed with this code should come back."""
-    return code % 1000 < 500
+    """Whether who is closed with this code should come back; of one that is in no range nothing is known."""
+    return not 3000 <= code < 5000 or code % 1000 < 500
 
 
 class Why(enum.IntEnum):
