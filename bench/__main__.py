@@ -7,12 +7,9 @@ from collections.abc import Sequence
 
 from . import chart, options
 from .machine import raise_descriptor_limit
-from .report import Report, Run, print_table, thousands
+from .report import IDLE_SECS, Report, Run, clients_of, print_table, thousands
 from .servers import RIVALS, Server, find
 from .workloads import QUICK, WORKLOADS, Workload
-
-SPARE_DESCRIPTORS = 300
-IDLE_SECS = 0.5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (sys.argv[1:] if argv is None else argv).count("--quick"):
         parser.set_defaults(clients=200, seconds=0.4, only=list(QUICK))
     given = parser.parse_args(argv)
-    most = raise_descriptor_limit() - SPARE_DESCRIPTORS
+    most = raise_descriptor_limit()
     servers, notes = find(given.voltlane, given.rivals, given.pypy, given.set)
     workloads = [WORKLOADS[name] for name in given.only]
     runs = [_run(server, row, given.clients, given.seconds, most) for row in workloads for server in servers]
@@ -46,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(server: Server, workload: Workload, clients: int, seconds: float, most: int) -> Run:
-    count = min(max(1, int(clients * workload.share)), most)
-    return Run(server, workload, count, {}, min(seconds, IDLE_SECS) if workload.mode == "idle" else seconds)
+    measured = min(seconds, IDLE_SECS) if workload.mode == "idle" else seconds
+    return Run(server, workload, clients_of(workload, clients, most), {}, measured)
 
 
 def tell(report: Report, workloads: Sequence[Workload]) -> None:

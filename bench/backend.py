@@ -42,8 +42,8 @@ class Backend:
         if self.job.mode == "connect":
             return self._connects()
         self._meet()
-        mode = {"ingest": self._ingest, "fanout": self._fanout, "idle": self._silence}.get(self.job.mode, self._echo)
-        return mode()
+        modes = {"ingest": self._ingest, "fanout": self._fanout, "idle": self._silence, "resume": self._connects}
+        return modes.get(self.job.mode, self._echo)()
 
     def _accept(self) -> None:
         self.listener.settimeout(20)
@@ -179,7 +179,8 @@ class Backend:
         return {}
 
     def _connects(self) -> dict[str, Any]:
-        """Count first packets; other kinds than data are news of clients that left."""
+        """Count first packets; other kinds than data are news of clients that left, or resumed. A client that was there
+        before has the id that it had."""
         count = total = 0
         self.own[PREPARED] = 1
         while self.board.phase[0] < QUIT:
@@ -187,7 +188,10 @@ class Backend:
             while packet := self.job.wire.untag(self.buffer, position, stop):
                 position = packet.end
                 if packet.kind == 0:
-                    total += read_hello(packet.data)
+                    index = read_hello(packet.data)
+                    if self.ids.get(index, packet.client_id) != packet.client_id:
+                        raise Fault(f"client {index} has id {packet.client_id}, it had {self.ids[index]}")
+                    total += index
                     count += 1
             self._keep(position, stop)
             self.own[PACKETS] = count

@@ -13,7 +13,7 @@ from typing import Any
 
 from .board import DONE, PACKETS, PREPARED, QUIT, READY, ROUNDS, RUN, SENT, STOP, WARM, Board
 from .traffic import Cycle, Follower, client_cycle, hello
-from .wires import Fault
+from .wires import Fault, Line, lost
 from .workloads import CONNECT_SLOTS, Job
 
 OPENING = 128
@@ -25,6 +25,9 @@ UNDER_WAY_SECS = 0.5
 RECEIVE = 1 << 18
 SEND_BUFFER = 1 << 17
 LATENCIES = 1 << 20
+SETTLE_SECS = 0.05
+"""How long a client waits with what it need not say at once; as the server does."""
+LAST_SECS = 10
 BURST_SECS = 0.01
 """At a fixed rate, so much of it is sent at once, for a server to have the same to do each time it wakes up."""
 AHEAD = 1000
@@ -37,19 +40,17 @@ _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 class Client:
     """One connection. `cycle` is what it sends, and what `follower` expects; `view` is made for slices of it."""
 
-    __slots__ = ("cycle", "follower", "got", "index", "marked", "marked_at", "said", "sent", "sock", "view")
+    __slots__ = ("cycle", "follower", "index", "line", "marked", "marked_at", "sent", "session", "view")
 
-    sock: socket.socket
+    line: Line
     cycle: bytes
     follower: Follower
     view: memoryview
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.said = False
-        """Whether its side of the handshake has been sent."""
-        self.got = b""
-        """Of the server's answer."""
+        self.session: Any = None
+        """What its next connection resumes."""
         self.sent = 0
         """Ingest: bytes. Echo: packets."""
         self.marked = 0
@@ -73,6 +74,8 @@ class Clients:
         self.by_fd: dict[int, Client] = {}
         self.buffer = bytearray(RECEIVE)
         self.latencies: list[float] = []
+        self.settles = 0.0
+        """When `Line.settle` is due."""
         self.known = 0, time.monotonic()
         """How many packets the backend had got, and when that was."""
 
@@ -92,7 +95,8 @@ class Clients:
             client.view = memoryview(client.cycle * 2 if self.job.mode in ("echo", "paced") else client.cycle)
         self.own[PREPARED] = 1
         self._await(WARM)
-        play = {"ingest": self._ingest, "fanout": self._fanout, "idle": self._idle}.get(self.job.mode, self._echo)
+        plays = {"ingest": self._ingest, "fanout": self._fanout, "idle": self._idle, "resume": self._resume}
+        play = plays.get(self.job.mode, self._echo)
         report = play(cycle)
         self.own[DONE] = 1
         self._await(QUIT)
@@ -107,7 +111,8 @@ class Clients:
     # ---- connecting
 
     def _begin(self, client: Client) -> None:
-        sock = client.sock = socket.socket()
+        """Connect; where the client was connected before, it resumes."""
+        sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
@@ -116,44 +121,29 @@ class Clients:
         failure = sock.connect_ex(self.server)
         if failure not in (0, errno.EINPROGRESS):
             raise Fault(f"cannot connect: {os.strerror(failure)}")
+        client.line = self.job.wire.line(sock, client.index, hello(client.index), client.session)
         self.by_fd[sock.fileno()] = client
         self.poller.register(sock.fileno(), _OUT)
 
-    def _advance(self, client: Client) -> bool:
-        """Go on with the handshake. Whether it is done."""
-        sock, wire = client.sock, self.job.wire
-        try:
-            if not client.said:
-                said = wire.opening(client.index)
-                if wire.pipelined:
-                    said += wire.frame(hello(client.index))
-                if sock.send(said) != len(said):
-                    raise Fault("a new connection takes less than a handshake")
-                client.said = True
-                self.poller.modify(sock.fileno(), _IN)
-                return False
-            received = sock.recv(4096)
-        except OSError as error:
-            raise Fault(f"a client's connection was lost in its handshake: {error.strerror}") from None
-        if not received:
-            raise Fault("the server closed a connection in its handshake")
-        client.got += received
-        size = wire.opened(client.got)
-        if size and size != len(client.got):
-            raise Fault(f"behind the handshake came {client.got[size:][:40]!r}")
-        if size and not wire.pipelined:
-            sock.send(wire.frame(hello(client.index)))
-        return size > 0
+    def _advance(self, client: Client, mask: int) -> bool:
+        """Go on with the handshake. Whether it is done now."""
+        if mask & _OUT:
+            self.poller.modify(client.line.sock.fileno(), _IN)
+        if client.line.done:
+            self._take_nothing(client)
+            return False
+        return client.line.advance()
 
-    def _open(self, clients: Iterable[Client]) -> None:
+    def _open(self, clients: Iterable[Client], most: int = OPENING) -> None:
+        """Connect them all, so many at once."""
         waiting = deque(clients)
         opening = 0
         while waiting or opening:
-            while waiting and opening < OPENING:
+            while waiting and opening < most:
                 self._begin(waiting.popleft())
                 opening += 1
-            for fd, _ in self.poller.poll(1.0):
-                if self._advance(self.by_fd[fd]):
+            for fd, mask in self.poller.poll(1.0):
+                if self._advance(self.by_fd[fd], mask):
                     opening -= 1
                     self.own[READY] += 1
 
@@ -166,12 +156,12 @@ class Clients:
             self._begin(Client(following))
             following += self.step
         while by_fd:
-            for fd, _ in poller.poll(1.0):
+            for fd, mask in poller.poll(1.0):
                 client = by_fd[fd]
-                if not self._advance(client):
+                if not self._advance(client, mask):
                     continue
                 del by_fd[fd]
-                client.sock.close()
+                client.line.sock.close()
                 total += client.index
                 done += 1
                 if phase[0] < STOP:
@@ -183,27 +173,44 @@ class Clients:
         self._await(QUIT)
         return {"connects": done, "total": total}
 
+    def _resume(self, cycle: Cycle) -> dict[str, Any]:
+        """All lose their connections, all resume at once and send one packet; and again."""
+        own, phase = self.own, self.board.phase
+        rounds = total = 0
+        while phase[0] < STOP:
+            for client in self.clients:
+                client.session = client.line.session
+                del self.by_fd[client.line.sock.fileno()]
+                client.line.sock.close()
+            self._open(self.clients, len(self.clients))
+            rounds += 1
+            total += sum(self.indices)
+            own[PACKETS] = rounds * len(self.clients)
+        own[SENT] = own[PACKETS]
+        return {"connects": int(own[SENT]), "total": total}
+
     # ---- traffic
 
     def _ingest(self, cycle: Cycle) -> dict[str, Any]:
-        """Everybody writes what the window allows, in turn. There is nothing to wait for, so nothing is polled."""
+        """Everybody writes what the window allows, in turn. There is nothing to wait for, but acks, where there are
+        some."""
         phase, seen, size = self.board.phase, self.board.seen, cycle.size
-        turns = [(client, client.sock.sendmsg, client.view) for client in self.active]
+        turns = [(client, client.line, client.line.send, client.view) for client in self.active]
         window, adapt = self.job.smallest_window, time.monotonic() + ADAPT_SECS
         while phase[0] < STOP:
             idle, least = True, window // 2
-            for client, sendmsg, view in turns:
-                room = seen[client.index] + window - client.sent
+            self._expect_silence(0)
+            for client, line, send, view in turns:
+                room = min(seen[client.index] + window - client.sent, line.room, size)
                 if room < least:
                     continue
                 at = client.sent % size
-                room = min(room, size)
                 try:
-                    client.sent += sendmsg((view[at : at + room], view[: max(0, at + room - size)]))
+                    client.sent += send(view[at : at + room], view[: max(0, at + room - size)])
                 except BlockingIOError:
                     continue
                 except OSError as error:
-                    raise Fault(f"a client's connection was lost: {error.strerror}") from None
+                    raise lost(error) from None
                 idle = False
             if idle:
                 time.sleep(0.0003)
@@ -212,12 +219,12 @@ class Clients:
                 adapt = now + ADAPT_SECS
         report = {}
         for client in self.active:
-            packets = cycle.packets_in(client.sent)
+            packets, rest = cycle.packets_in(client.sent), b""
             if cycle.bytes_of(packets) < client.sent:  # what was begun is finished
                 packets += 1
-                at, rest = client.sent % size, cycle.bytes_of(packets) - client.sent
-                client.sock.settimeout(10)
-                client.sock.sendall(client.cycle[at : at + rest])
+                at = client.sent % size
+                rest = client.cycle[at : at + cycle.bytes_of(packets) - client.sent]
+            client.line.finish(rest, LAST_SECS)
             report[client.index] = packets
         self.own[SENT] = sum(report.values())
         return {"sent": report}
@@ -241,10 +248,12 @@ class Clients:
             for fd, _ in events:
                 client = by_fd[fd]
                 follower = client.follower
-                follower.take(buffer, self._receive(client))
+                follower.take(buffer, client.line.receive(buffer))
                 packets = cycle.packets_in(follower.total)
                 taken += packets - rounds[client.index]
                 rounds[client.index] = packets
+                client.line.took(packets)
+            self._settle()
             if events:
                 own[PACKETS] = taken
                 own[ROUNDS] = min(rounds.values())
@@ -262,7 +271,7 @@ class Clients:
         def send(client: Client, packets: int, now: float) -> None:
             nonlocal sent
             at = client.sent % count * size
-            if client.sock.send(client.view[at : at + packets * size]) != packets * size:
+            if client.line.send(client.view[at : at + packets * size]) != packets * size:
                 raise Fault("a socket did not take a client's packets, few as they are")
             if not client.marked:
                 client.marked, client.marked_at = client.sent + 1, now
@@ -289,9 +298,10 @@ class Clients:
                 client = by_fd[fd]
                 follower = client.follower
                 taken -= follower.total // size
-                follower.take(buffer, self._receive(client))
+                follower.take(buffer, client.line.receive(buffer))
                 packets = follower.total // size
                 taken += packets
+                client.line.took(packets)
                 if client.marked and client.marked <= packets:
                     if measured:
                         latencies.append(clock() - client.marked_at)
@@ -299,6 +309,7 @@ class Clients:
                 room = packets + depth - client.sent
                 if room > 0 and not paced and not stopped:
                     send(client, room, clock())
+            self._settle()
             own[PACKETS] = taken
         own[SENT] = sent
         if taken != sent:
@@ -308,17 +319,23 @@ class Clients:
     def _idle(self, cycle: Cycle) -> dict[str, Any]:
         """Nothing comes, and nobody is thrown out."""
         while self.board.phase[0] < STOP:
-            for fd, _ in self.poller.poll(0.05):
-                raise Fault(f"an idle client got {self._receive(self.by_fd[fd])} bytes")
+            self._expect_silence(0.05)
         return {}
 
-    def _receive(self, client: Client) -> int:
-        try:
-            received = client.sock.recv_into(self.buffer)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            raise Fault(f"a client's connection was lost: {error.strerror}") from None
-        if not received:
-            raise Fault("the server closed a client's connection")
-        return received
+    def _expect_silence(self, timeout: float) -> None:
+        """Whatever comes, it is no packets."""
+        for fd, _ in self.poller.poll(timeout):
+            self._take_nothing(self.by_fd[fd])
+
+    def _take_nothing(self, client: Client) -> None:
+        received = client.line.receive(self.buffer)
+        if received:
+            raise Fault(f"a client got what nobody sent: {bytes(self.buffer[: min(received, 60)])!r}")
+
+    def _settle(self) -> None:
+        """Every while, let everybody say what could wait."""
+        now = time.monotonic()
+        if now >= self.settles:
+            self.settles = now + SETTLE_SECS
+            for client in self.clients:
+                client.line.settle()

@@ -242,6 +242,7 @@ _SETTLED: dict[str, Callable[[Crew], bool]] = {
     "echo": _clients_done,
     "paced": _clients_done,
     "connect": lambda crew: _clients_done(crew) and crew.board.workers[0][board.PACKETS] >= _sum(crew, board.SENT),
+    "resume": lambda crew: _clients_done(crew) and crew.board.workers[0][board.PACKETS] >= _sum(crew, board.SENT),
     "idle": _clients_done,
 }
 
@@ -266,7 +267,7 @@ def _compare(mode: str, reports: list[dict[str, Any]]) -> None:
         wrong = sum(count != backend["rounds"] for report in clients for count in report["received"].values())
         if wrong:
             raise Fault(f"{wrong} clients have not got as many packets as the backend sent them")
-    elif mode == "connect":
+    elif mode in ("connect", "resume"):
         for key in ("connects", "total"):
             if backend[key] != sum(report[key] for report in clients):
                 raise Fault("the first packets that the backend got are not those of the clients that connected")

@@ -17,6 +17,8 @@ from .wires import Fault
 from .workloads import Workload
 
 WARM_SECS = 0.4
+IDLE_SECS = 0.5
+SPARE_DESCRIPTORS = 300
 _AROUND_SECS, _AROUND_CLIENTS = 0.7, 1500
 """What a run takes besides warming up and measuring, and how many clients connect in a second: for the estimate."""
 
@@ -142,6 +144,11 @@ def _summary(row: Row) -> str:
     if "p99_us" in row:
         line += f"  p50 {row['p50_us'] / 1000:.2f} p99 {row['p99_us'] / 1000:.2f} ms"
     return line
+
+
+def clients_of(workload: Workload, clients: int, descriptors: int) -> int:
+    """How many clients a workload has where so many were asked for."""
+    return min(max(1, int(clients * workload.share)), descriptors - SPARE_DESCRIPTORS)
 
 
 def thousands(value: float) -> str:

@@ -17,10 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, NamedTuple
 
+from voltlane.wire.v3 import Suite
+
+from .records import V3
 from .wires import Fault, Plain, Wire, Zmtp
 
 ROOT = Path(__file__).resolve().parent.parent
 VOLTLANE = ("native", "pure", "pypy")
+PROTOCOLS = {"v2": Wire(), "v3": V3(Suite.NOISE), "v3-clear": V3(Suite.CLEAR)}
+"""What Voltlane's clients may speak: of version 3 both suites."""
 RIVALS = ("zeromq", "asyncio", "uvloop")
 _CONFIG = '[general]\nlog_level = "Warn"\n\n[master]\ngive_up_secs = 30\n'
 _START_SECS = 20
@@ -41,6 +46,13 @@ class Server(NamedTuple):
     environment: dict[str, str]
     warm: float = 0.0
     """Seconds it takes, beyond the usual, until it runs as it will run."""
+
+    def speaking(self, protocol: str) -> Server:
+        """The same with clients that speak another one of `PROTOCOLS`."""
+        if protocol == "v2":
+            return self
+        suffix = protocol.replace("-", ", ")
+        return self._replace(key=f"{self.key}-{protocol}", label=f"{self.label}, {suffix}", wire=PROTOCOLS[protocol])
 
     @contextmanager
     def running(self, master: int) -> Iterator[Running]:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple, Union
+
+from voltlane.wire import crypto
+from voltlane.wire import v2 as packets
+from voltlane.wire.framing import next_frame
+
+Piece = Union[bytes, memoryview]
 
 
 class Fault(Exception):
@@ -17,6 +24,105 @@ class Tagged(NamedTuple):
     kind: int
     data: bytes
     end: int
+
+
+class Line:
+    """One client's connection: a handshake, then a stream of packets each way, which here is on the wire as it is."""
+
+    __slots__ = ("_first", "_got", "_index", "_said", "done", "session", "sock", "wire")
+
+    room = 1 << 62
+    """Bytes of the stream that may be sent now."""
+
+    def __init__(self, wire: Wire, sock: socket.socket, index: int, first: bytes, session: Any = None) -> None:
+        """`first` is the payload of the client's first packet; a session that an earlier line left is resumed."""
+        self.wire = wire
+        self.sock = sock
+        self.session = session
+        """What a later line needs to resume this one's, where the protocol has that."""
+        self.done = False
+        """Whether the handshake is over, and the first packet sent."""
+        self._index = index
+        self._first = wire.frame(first)
+        self._said = False
+        self._got = b""
+
+    def advance(self) -> bool:
+        """Go on with the handshake: say what comes first, else take what has come. Whether it is done now."""
+        if not self._said:
+            self._said = True
+            self._say(self._begin())
+            return False
+        try:
+            received = self.sock.recv(4096)
+        except OSError as error:
+            raise Fault(f"a client's connection was lost in its handshake: {error.strerror}") from None
+        if not received:
+            raise Fault("the server closed a connection in its handshake")
+        self._got += received
+        self.done = self._go_on()
+        return self.done
+
+    def send(self, first: Piece, second: Piece = b"") -> int:
+        """The next bytes of the stream, in two pieces. How many were taken; raises BlockingIOError for none."""
+        return self.sock.sendmsg((first, second))
+
+    def receive(self, buffer: bytearray) -> int:
+        """Put the next bytes of the stream at the beginning of the buffer. How many these are."""
+        try:
+            received = self.sock.recv_into(buffer)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise lost(error) from None
+        if not received:
+            raise Fault("the server closed a client's connection")
+        return received
+
+    def took(self, packets: int) -> None:
+        """The client has so many packets now."""
+
+    def settle(self) -> None:
+        """Say what may wait a little. Called every `SETTLE_SECS`."""
+
+    def finish(self, rest: Piece, secs: float) -> None:
+        """Send that, and whatever is still to be sent, within so many seconds."""
+        self.sock.settimeout(secs)
+        self.sock.sendall(rest)
+
+    # ---- the handshake
+
+    def _begin(self) -> bytes:
+        opening = self.wire.opening(self._index)
+        return opening + self._first if self.wire.pipelined else opening
+
+    def _go_on(self) -> bool:
+        size = self.wire.opened(self._got)
+        if not size:
+            return False
+        if size != len(self._got):
+            raise Fault(f"behind the handshake came {self._got[size:][:40]!r}")
+        self.session = self.wire.session(self._got)
+        if not self.wire.pipelined:
+            self._say(self._first)
+        return True
+
+    def _say(self, words: bytes) -> None:
+        try:
+            sent = self.sock.send(words)
+        except OSError as error:
+            raise Fault(f"a client's connection was lost in its handshake: {error.strerror}") from None
+        if sent != len(words):
+            raise Fault("a new connection takes less than a handshake")
+
+    def _messages(self) -> list[bytes]:
+        """The whole frames that have come, out of what was received."""
+        found, position, got = [], 0, self._got
+        while end := next_frame(got, position, len(got), 1 << 16):
+            found.append(got[position + 4 : end])
+            position = end
+        self._got = got[position:]
+        return found
 
 
 class Wire:
@@ -48,6 +154,14 @@ class Wire:
             end += 4 + int.from_bytes(data[end : end + 4], "little")
         return end if len(data) >= end else 0
 
+    def session(self, data: bytes) -> Any:
+        """What there is to know of a session from that side of its handshake."""
+        return V2Session(int.from_bytes(data[45:], "little"), data[6:39])
+
+    def line(self, sock: socket.socket, index: int, first: bytes, session: Any = None) -> Line:
+        """A client's connection, with that socket."""
+        return Line(self, sock, index, first) if session is None else ResumedLine(self, sock, index, first, session)
+
     def backend_opened(self, data: bytes) -> int:
         """The same for the backend's connection; -1 where there is nothing to wait for."""
         return -1
@@ -69,6 +183,55 @@ class Wire:
         return Tagged(client_id, kind, bytes(buffer[start + 13 : end]), end) if end <= stop else None
 
 
+def lost(error: OSError) -> Fault:
+    """What to raise when a connection is gone that should be there."""
+    return Fault(f"a client's connection was lost: {error.strerror}")
+
+
+class V2Session(NamedTuple):
+    """What a client of version 2 knows of its session."""
+
+    id: int
+    server: bytes
+    """The server's public key."""
+
+
+_KEY = crypto.load_key((1).to_bytes(32, "big"))  # whose public key `Wire.opening` sends
+_shared: dict[bytes, bytes] = {}
+"""Session keys by the server's public key."""
+
+
+class ResumedLine(Line):
+    """A connection of version 2 that resumes a session."""
+
+    __slots__ = ()
+
+    def _begin(self) -> bytes:
+        return self.wire.frame(b"\x01\x02") + self.wire.frame(packets.encode(packets.ClientId(self.session.id)))
+
+    def _go_on(self) -> bool:
+        for message in self._messages():
+            packet = packets.decode(message)
+            if isinstance(packet, packets.PubKey):
+                if packet.point != self.session.server:
+                    raise Fault("the server has another key")
+            elif isinstance(packet, packets.Challenge):
+                self._say(self._answer(packet.blob) + self.wire.frame(packets.encode(packets.Ping())))
+            elif isinstance(packet, packets.Ping):
+                self._say(self._first)
+                return True
+            else:
+                raise Fault(f"in a resume came {packet!r}")
+        return False
+
+    def _answer(self, challenge: bytes) -> bytes:
+        server = self.session.server
+        if server not in _shared:
+            _shared[server] = crypto.session_key(_KEY, server)
+        opened = crypto.open_sealed(_shared[server], challenge)
+        return self.wire.frame(packets.encode(packets.ChallengeResponse(crypto.seal(_shared[server], opened))))
+
+
 class Plain(Wire):
     """Voltlane's framing without its handshake: the server hands out an id and that is it."""
 
@@ -79,6 +242,9 @@ class Plain(Wire):
 
     def opened(self, data: bytes) -> int:
         return 12 if len(data) >= 12 else 0
+
+    def session(self, data: bytes) -> Any:
+        return None
 
 
 class Zmtp(Wire):
@@ -109,6 +275,9 @@ class Zmtp(Wire):
         if data[64] != 4 or data[66:72] != b"\x05READY":
             raise Fault(f"a ZMTP peer answered {bytes(data[64:100])!r}")
         return 66 + data[65]
+
+    def session(self, data: bytes) -> Any:
+        return None
 
     backend_opened = opened
 

@@ -27,7 +27,8 @@ class Workload(NamedTuple):
     title: str
     mode: str
     """ingest: clients → backend, as fast as it goes. fanout: backend → clients. echo: there and back. paced: the same
-    at a fixed rate. connect: connect, handshake, one packet, close. idle: connected, silent."""
+    at a fixed rate. connect: connect, handshake, one packet, close. resume: all lose their connections, all resume at
+    once and send one packet each; and again. idle: connected, silent."""
     size: int = 64
     smallest: int = 0
     """Sizes are spread from here to `size`; 0: all are `size`."""
@@ -51,6 +52,7 @@ WORKLOADS = {
         Workload("echo-1", "echo, 1 under way per client", "echo", 64, depth=1),
         Workload("echo-16", "echo, 16 under way per client", "echo", 64, depth=16),
         Workload("connect", "connect, handshake, close", "connect"),
+        Workload("resume", "resume, all at once", "resume"),
         Workload("idle", "memory per idle client", "idle", share=10),
     )
 }

@@ -260,7 +260,7 @@ class Clients(Section):
         live=True,
     )
     window_bytes: int = setting(
-        256 * 1024,
+        1024 * 1024,
         "Bytes that a client may send ahead of what the server has read (version 3).",
         unit="bytes",
         at_least=4096,
@@ -268,7 +268,7 @@ class Clients(Section):
         live=True,
     )
     ack_secs: float = seconds(
-        0.05,
+        0.2,
         "How long what a client has sent may be safe before it is told so, if nothing else is to be sent (version 3).",
         at_least=_SHORTEST,
         live=True,

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from ..config import Clients
 from ..core.delivery import Delivery
+from ..core.protocols.flow import Flow
 from ..core.timers import Timer
 from ..core.trunk import Trunk
 from ..net.reactor import Handler, Reactor
@@ -36,10 +37,7 @@ class Creditor(Protocol):
 
     flags: int
 
-    @property
-    def delivery(self) -> Delivery:
-        """Its session's."""
-        ...
+    flow: Flow
 
     def settle(self, much: bool) -> bool:
         """Tell it what is owed; with `much`, only if that is much. Whether nothing is owed any more."""
@@ -84,9 +82,9 @@ class Receipts(Handler):
         done = not self._marks and trunk.written >= pushed
         for creditor in noted:
             creditor.flags &= ~NOTED
-            delivery = creditor.delivery
+            delivery = creditor.flow.delivery
             if done:
-                self._is_safe(creditor, delivery.taken)
+                self._is_safe(creditor, delivery, delivery.taken)
             else:
                 self._marks.append(_Mark(pushed, delivery.taken, creditor))
                 creditor.settle(True)  # for its credit
@@ -98,13 +96,14 @@ class Receipts(Handler):
             written = self._trunk.written
             while marks and marks[0].pushed <= written:
                 mark = marks.popleft()
-                self._is_safe(mark.creditor, mark.number)
+                self._is_safe(mark.creditor, mark.creditor.flow.delivery, mark.number)
 
-    def _is_safe(self, creditor: Creditor, number: int) -> None:
-        delivery = creditor.delivery
+    def _is_safe(self, creditor: Creditor, delivery: Delivery, number: int) -> None:
         if number > delivery.safe:
             delivery.safe = number
-        if not creditor.settle(True) and not creditor.flags & OWING:
+        flow = creditor.flow
+        much = number - flow.told >= flow.quarter_packets or flow.received - flow.told_received >= flow.much
+        if not (much and creditor.settle(True)) and not creditor.flags & OWING:
             creditor.flags |= OWING
             self._owing.append((self._reactor.now + self.secs, creditor))
             if self._timer is None:

@@ -15,7 +15,6 @@ from ..core.outbox import Chunk
 from ..core.protocols.flow import Flow
 from ..core.protocols.handshake import Handshake
 from ..core.protocols.v3 import V3Handshake, confirm
-from ..core.retention import Retention
 from ..errors import BadNumbers, MalformedRecord, UnexpectedPacket
 from ..net.poller import HANGUP, WRITE
 from ..reasons import CloseReason
@@ -24,7 +23,6 @@ from ..wire.framing import PREFIX_SIZE, Buffer, next_frame
 from ..wire.noise import MESSAGE_MAX
 from ..wire.tagged import HEADER, TAG_SIZE
 from ..wire.v3 import (
-    HEAD_SIZE,
     MAX_PING,
     Code,
     Kind,
@@ -37,6 +35,7 @@ from .partial import LargeFrame, Partial, Rest, keep
 from .sealed import SealedConnection
 from .shared import Shared
 
+DATA = int(Kind.DATA)
 _USUAL = ENDING | METERED | NOTED | OWING | UNPAUSED
 
 
@@ -86,7 +85,7 @@ class RecordConnection(SealedConnection):
         delivery, claims, flow, kept = session.delivery, handshake.claims, self.flow, 0
         flow.delivery, flow.told = delivery, delivery.safe
         if chunks:
-            retention = flow.retention = Retention(shared.budget, self)
+            retention = flow.retain(shared.budget, self)
             for chunk, packets in chunks:
                 retention.append(chunk, packets)
             kept = retention.kept
@@ -194,47 +193,45 @@ class RecordConnection(SealedConnection):
 
     def _records(self, buffer: Buffer, view: memoryview, position: int, stop: int) -> int:
         """Take every whole record in `buffer[position:stop]`. Where the part of one begins."""
-        flow, more = self.flow, False
+        flow = self.flow
         while end := next_frame(buffer, position, stop, MESSAGE_MAX):
-            kind, plaintext, some = flow.open(view[position + PREFIX_SIZE : end])
-            more = more or some
+            kind, plaintext, start, last = flow.open(buffer, view, position + PREFIX_SIZE, end)
             position = end
-            if kind == Kind.DATA:
-                self._data(cast(bytearray, plaintext))
+            if kind == DATA:
+                self._data(plaintext, start, last)
             elif (step := _STEPS.get(kind)) is not None:
-                step(self, bytes(plaintext[HEAD_SIZE:]))
+                step(self, bytes(plaintext[start:last]))
             elif not kind & 1:
                 raise MalformedRecord(f"a record of kind {kind}")
             if self.sock is None:
                 return position
-        if more and self.outbox is not None:
+        if self.outbox is not None:  # there may be credit for it now
             self.try_flush()
         return position
 
-    def _data(self, plaintext: bytes | bytearray) -> None:
+    def _data(self, buffer: Buffer, start: int, stop: int) -> None:
         """The body of a data record: whole packets, and parts of some."""
-        flow, size, start = self.flow, len(plaintext), HEAD_SIZE
-        flow.spend(size - start)
-        if self._packet is not None:
-            if isinstance(self._packet, LargeFrame):
-                start = self._fill(self._packet, memoryview(plaintext), start)
-            else:
-                plaintext = cast(Rest, self._packet).data + memoryview(plaintext)[start:]
-                size, start = len(plaintext), 0
-                self._keep_packet(None)
-        shared = self.shared
-        chunk, position, packets = retag(plaintext, start, size, self.client_id, shared.small)
+        flow, shared = self.flow, self.shared
+        flow.spend(stop - start)
+        if isinstance(self._packet, LargeFrame):
+            start = self._fill(self._packet, memoryview(buffer)[:stop], start)
+        elif self._packet is not None:
+            buffer = cast(Rest, self._packet).data + bytes(buffer[start:stop])
+            start, stop = 0, len(buffer)
+            self._keep_packet(None)
+        chunk, position, packets = retag(cast(bytes, buffer), start, stop, self.client_id, shared.small)
         if packets:
             shared.trunk.push(chunk, packets)
             flow.delivery.taken += packets
-        if position != size:
-            trunk, view = shared.trunk, memoryview(plaintext)
+        if position != stop:
+            trunk, view = shared.trunk, memoryview(buffer)
             before = trunk.pushed
-            position = self.pass_on(plaintext, view, position, size, self.client_id)
+            position = self.pass_on(cast(bytes, buffer), view, position, stop, self.client_id)
             flow.delivery.taken += trunk.pushed - before
-            if position != size:
-                self._keep_packet(keep(view[position:], shared.budget, self))
-        shared.receipts.note(self)
+            if position != stop:
+                self._keep_packet(keep(view[position:stop], shared.budget, self))
+        if not self.flags & NOTED:
+            shared.receipts.note(self)
 
     def _fill(self, large: LargeFrame, view: memoryview, position: int) -> int:
         """Add to a large packet, and pass it on when it is whole. Where what is behind it begins."""

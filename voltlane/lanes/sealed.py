@@ -72,22 +72,19 @@ class SealedConnection(ClientConnection):
 
     def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
         """See Link: at once where there is nothing before it and credit for all of it."""
-        flow = self.flow
-        retention, size = flow.retention, len(chunk)
-        if self.sock is None:
+        flow, sock, size, shared = self.flow, self.sock, len(chunk), self.shared
+        if sock is None:
             return False
         if packets < 0:
             packets = count_frames(chunk)
-        if self.outbox is None and self._unsent is None and size <= MAX_BODY and size <= flow.credit - flow.sent:
-            if retention is None:
-                retention = flow.retention = Retention(self.shared.budget, self)
-            if self._has_room(retention):
-                retention.add_sent(chunk, packets)
+        is_next = self.outbox is None and self._unsent is None and size <= MAX_BODY and size <= flow.credit - flow.sent
+        if is_next and (flow.retention is None or self._has_room(flow.retention)):
+            flow.keep_sent(chunk, packets, shared.budget, self)
+            if flow.received + shared.window > flow.granted:
                 self._renew()
-                self._send(flow.seal_data(chunk))
-                return True
-        if retention is None:
-            retention = flow.retention = Retention(self.shared.budget, self)
+            self._push_record(flow.seal_data(chunk))
+            return True
+        retention = flow.retain(shared.budget, self)
         retention.append(chunk, packets)
         self._show_outbox(retention)
         return self.try_flush()
@@ -162,6 +159,10 @@ class SealedConnection(ClientConnection):
         """Core frames that are records, behind everything that was sealed before."""
         self._write(records if self._framing is None else self._framing.encode(records))
 
+    def _push_record(self, message: bytes) -> None:
+        """The same, where nothing is unsent."""
+        self._push(message if self._framing is None else self._framing.encode(message))
+
     def _write(self, words: bytes) -> None:
         """Bytes of the wire."""
         if self._unsent is not None:
@@ -208,13 +209,13 @@ class SealedConnection(ClientConnection):
         if self.sock is None or self._unsent is not None:
             self._owed = True  # there is no use in saying it before it can be said
             return True
-        if flow.owes_much or self._is_short() or (flow.owes and not much):
+        if self._is_short() or flow.delivery.safe - flow.told >= flow.quarter_packets or (flow.owes and not much):
             self._renew()
-            self._send(flow.seal(Kind.ACK))
+            self._push_record(flow.seal(Kind.ACK))
         return not flow.owes
 
     def _is_short(self) -> bool:
-        """Whether the client has used up half of a window, and may send more; if it may not, it is told later."""
+        """Whether the client has used half of what it may send ahead, and is to be told that it may send more."""
         flow, shared = self.flow, self.shared
         if 2 * (flow.received + shared.window - flow.granted) < shared.window:
             return False
@@ -224,14 +225,17 @@ class SealedConnection(ClientConnection):
         return True
 
     def _renew(self) -> None:
-        """Let the client send as much as a window holds, unless it is not to send now. What is sealed next says so."""
-        flow = self.flow
-        granted = flow.received + self.shared.window
-        if granted > flow.granted and not self._is_held_back():
-            flow.granted = granted
+        """Let the client send as much as a window holds, unless it is held back. What is sealed next says so."""
+        flow, window = self.flow, self.shared.window
+        if flow.received + window <= flow.granted:
+            return
+        if self._is_held_back():
+            self._is_short()  # it is told later, then
+        else:
+            flow.grant(window)
 
     def _is_held_back(self) -> bool:
-        """Whether the client is not to send: too much waits for the master, or for itself."""
+        """Whether the client is not to send, since too much waits for the master, or for itself."""
         outbox = self.outbox
         return self.shared.trunk.full or (outbox is not None and outbox.size > self.shared.pressure.park_above)
 
@@ -245,9 +249,8 @@ class SealedConnection(ClientConnection):
 
     def leave_frames(self) -> list[tuple[Chunk, int]]:
         """See ClientConnection: what was sent and is not safe as well."""
-        retention, self.flow.retention = self.flow.retention, None
         self.outbox = None
-        return retention.take() if retention is not None else []
+        return self.flow.give_up()
 
     def shed(self, holding: Holding) -> None:
         """See Owner."""

@@ -91,9 +91,9 @@ class Clear:
         """The record, as it is."""
         return record
 
-    def open(self, message: Buffer) -> Buffer:
-        """The message, as it is."""
-        return message
+    def open(self, message: Buffer) -> bytes:
+        """The message, as it is; not the memory that it stands in."""
+        return bytes(message)
 
 
 class _Symmetric:

@@ -1,6 +1,7 @@
 """The records of one connection of version 3, both ways: sealing and opening, acks and credit (SPEC 10, 15, 16).
 
 What is taken and what is safe belongs to the session (`core.delivery`); credit, and what was told, to the connection.
+Everything here is called once a record, and some of it for every packet of those who say little.
 """
 
 from __future__ import annotations
@@ -8,14 +9,18 @@ from __future__ import annotations
 from typing import Callable
 
 from ...errors import BadNumbers, CreditExceeded, MalformedRecord
-from ...wire.framing import PREFIX, Buffer
-from ...wire.noise import Channel
-from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Retained
+from ...wire.framing import PREFIX, Buffer, skip_frames
+from ...wire.noise import Channel, Clear
+from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Retained, Why
+from ..budget import Budget
 from ..delivery import Agreement, Delivery
+from ..outbox import Chunk
 from ..retention import Retention
 
 SHARE = 4
 """Of what the peer retains, the part that it is told of at once when it is safe."""
+SMALL = 1024
+"""Bytes of a chunk that is kept by itself while it is the only one, outside of all accounts: most are."""
 
 
 class Flow:
@@ -24,13 +29,16 @@ class Flow:
     __slots__ = (
         "_on_confirmed",
         "_open",
+        "_quarter_bytes",
         "_seal",
+        "_single",
+        "_single_packets",
         "acked",
         "agreement",
         "credit",
         "delivery",
         "granted",
-        "quarter_bytes",
+        "much",
         "quarter_packets",
         "received",
         "retention",
@@ -50,19 +58,23 @@ class Flow:
         """`retained` and `credit` are the peer's, `granted` is what it is told first."""
         self._on_confirmed = on_confirmed
         self._seal = channel.sending.seal
-        self._open = channel.receiving.open
+        self._open = None if isinstance(channel.receiving, Clear) else channel.receiving.open
         self.delivery = Delivery(0)
         """The session's, once it is in one."""
         self.agreement: Agreement | None = None
         """What holds once the peer has confirmed it, which its first record does."""
         self.retention: Retention | None = None
-        """What is kept for the peer, while there is any."""
+        """What is kept for the peer, but for a small chunk that is alone."""
+        self._single: Chunk | None = None
+        self._single_packets = 0
         self.quarter_packets = max(1, retained.packets // SHARE) if retained.packets else 1 << 62
-        self.quarter_bytes = max(1, retained.size // SHARE) if retained.size else 1 << 62
+        self._quarter_bytes = max(1, retained.size // SHARE) if retained.size else 1 << 62
         self.received = 0
         """Bytes of data bodies, ..."""
         self.granted = granted
         """... of which the peer may send so many."""
+        self.much = min(self._quarter_bytes, granted // 2)
+        """Bytes received since it was told something, upon which it has to be told again at once."""
         self.sent = 0
         """The same the other way, ..."""
         self.credit = credit
@@ -73,6 +85,36 @@ class Flow:
         """Ours, as it went last, ..."""
         self.told_received = 0
         """... and what had been received then."""
+
+    # ---- what is kept
+
+    def keep_sent(self, chunk: Chunk, packets: int, budget: Budget, owner: object) -> None:
+        """A chunk that is sent next, while nothing is unsent."""
+        if self.retention is None and self._single is None and len(chunk) <= SMALL:
+            self._single, self._single_packets = chunk, packets
+        else:
+            self.retain(budget, owner).add_sent(chunk, packets)
+
+    def retain(self, budget: Budget, owner: object) -> Retention:
+        """All that is kept, with room for more."""
+        retention = self.retention
+        if retention is None:
+            retention = self.retention = Retention(budget, owner)
+            if self._single is not None:
+                retention.add_sent(self._single, self._single_packets)
+                self._single, self._single_packets = None, 0
+        return retention
+
+    def give_up(self) -> list[tuple[Chunk, int]]:
+        """All that is kept, in order, out of here."""
+        if self.retention is not None:
+            retention, self.retention = self.retention, None
+            return retention.take()
+        if self._single is None:
+            return []
+        single = self._single, self._single_packets
+        self._single, self._single_packets = None, 0
+        return [single]
 
     # ---- to the peer
 
@@ -93,37 +135,33 @@ class Flow:
         """Whether the peer has not been told all that is safe."""
         return self.told < self.delivery.safe
 
-    @property
-    def owes_much(self) -> bool:
-        """Whether it has to be told at once."""
-        return self.owes and (
-            self.delivery.safe - self.told >= self.quarter_packets
-            or self.received - self.told_received >= self.quarter_bytes
-        )
+    def grant(self, window: int) -> None:
+        """Let the peer send so much ahead. It is told with the next record."""
+        self.granted = self.received + window
+        self.much = min(self._quarter_bytes, window // 2)
 
     # ---- from the peer
 
-    def open(self, message: Buffer) -> tuple[int, Buffer, bool]:
-        """The next record: its kind, all of its bytes, and whether more may be sent than before it.
+    def open(self, buffer: Buffer, view: memoryview, start: int, stop: int) -> tuple[int, Buffer, int, int]:
+        """The next record, from its message: its kind, and where its body stands.
 
         Raises BadRecord, MalformedRecord, BadNumbers.
         """
-        plaintext = self._open(message)
-        if len(plaintext) < HEAD_SIZE:
-            raise MalformedRecord(f"a record of {len(plaintext)} bytes; at least {HEAD_SIZE} are needed")
-        kind, ack, credit = HEAD.unpack_from(plaintext)
+        if self._open is not None:
+            buffer = self._open(view[start:stop])
+            start, stop = 0, len(buffer)
+        if stop - start < HEAD_SIZE:
+            raise MalformedRecord(f"a record of {stop - start} bytes; at least {HEAD_SIZE} are needed")
+        kind, ack, credit = HEAD.unpack_from(buffer, start)
         if self.agreement is not None:
             self._confirm(self.agreement)
-        more = False
         if ack != self.acked:
             self._on_ack(ack)
-            more = True
         if credit != self.credit:
             if credit < self.credit:
                 raise BadNumbers(f"a credit of {credit} behind one of {self.credit}")
             self.credit = credit
-            more = True
-        return kind, plaintext, more
+        return kind, buffer, start + HEAD_SIZE, stop
 
     def spend(self, size: int) -> None:
         """So many bytes of data came. Raises CreditExceeded."""
@@ -140,13 +178,22 @@ class Flow:
 
     def _on_ack(self, ack: int) -> None:
         delivery, retention = self.delivery, self.retention
-        sent = delivery.floor + (retention.unacked if retention is not None else 0)
+        floor = delivery.floor
+        sent = floor + (self._single_packets if retention is None else retention.unacked)
         if not self.acked <= ack <= sent:
             raise BadNumbers(f"an ack of {ack} behind one of {self.acked}, where {sent} were sent")
         self.acked = ack
-        if ack > delivery.floor:
-            assert retention is not None
-            retention.forget(ack - delivery.floor)
-            delivery.acked(ack)
+        if ack <= floor:
+            return
+        if retention is not None:
+            retention.forget(ack - floor)
             if not retention.kept:
                 self.retention = None
+        elif ack == sent:
+            self._single, self._single_packets = None, 0
+        else:
+            assert self._single is not None
+            count = ack - floor
+            self._single = bytes(memoryview(self._single)[skip_frames(self._single, count) :])
+            self._single_packets -= count
+        delivery.floor, delivery.why = ack, Why.FORGOTTEN
