@@ -62,9 +62,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         ("--listen *:1 demo", ("demo", "{'listener.address': '*:1'}", "None")),
         ("echo", ("echo", "127.0.0.1:42001")),
         ("echo --listen *:1", ("echo", "*:1")),
-        ("connect 127.0.0.1:1", ("connect", "127.0.0.1:1", "2.0")),
-        ("connect --wait 0.5 ::1:1", ("connect", "[::1]:1", "0.5")),
-        ("connect unix:/x --wait=0", ("connect", "unix:/x", "0.0")),
+        ("connect 127.0.0.1:1", ("connect", "127.0.0.1:1", "2.0", "3", "None")),
+        ("connect --wait 0.5 ::1:1", ("connect", "[::1]:1", "0.5", "3", "None")),
+        ("connect unix:/x --wait=0", ("connect", "unix:/x", "0.0", "3", "None")),
     ],
 )  # fmt: skip
 def test_arguments_reach_their_command(argv: str, called: tuple[str, ...], calls: list[tuple[Any, ...]]) -> None:
