@@ -25,7 +25,7 @@ UNDER_WAY_SECS = 0.5
 RECEIVE = 1 << 18
 SEND_BUFFER = 1 << 17
 LATENCIES = 1 << 20
-SETTLE_SECS = 0.05
+SETTLE_SECS = 0.2
 """How long a client waits with what it need not say at once; as the server does."""
 LAST_SECS = 10
 BURST_SECS = 0.01

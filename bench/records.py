@@ -14,14 +14,14 @@ from voltlane.errors import VoltlaneError
 from voltlane.wire import v3
 from voltlane.wire.framing import next_frame
 from voltlane.wire.noise import MESSAGE_MAX, Channel, Initiator, KeyPair
-from voltlane.wire.v3 import HEAD, HEAD_SIZE, MAX_BODY, Kind, Limits, Suite
+from voltlane.wire.v3 import HEAD, HEAD_SIZE, MAX_BODY, Kind, Retained, Suite
 
 from .wires import Fault, Line, Piece, Wire, lost
 
-WINDOW = 1 << 18
+WINDOW = 1 << 20
 """Bytes of data that the server may send ahead, to one client."""
-LIMITS = Limits(packet=8 * 1024 * 1024 - 9, packets=8192, size=8 << 20)
-"""What a client says that it takes and retains; these are the server's own defaults."""
+RETAINED = Retained(packets=65536, size=8 << 20)
+"""What a client says that it retains, as the library does."""
 RECEIVE = 1 << 16
 _EPHEMERAL = KeyPair()
 """One for all: for the server it is the same, and that it is new each time is no matter here."""
@@ -30,12 +30,12 @@ _EPHEMERAL = KeyPair()
 class Session:
     """What a client knows of its session, beyond its connections."""
 
-    __slots__ = ("acked", "epoch", "generation", "id", "secret", "sent", "server", "taken")
+    __slots__ = ("acked", "branch", "epoch", "generation", "id", "secret", "sent", "server", "taken")
 
     def __init__(self, secret: bytes) -> None:
         self.id = 0
         self.secret = secret
-        self.generation = 0
+        self.generation = self.branch = 0
         self.epoch = 0
         self.server = b""
         """Its public key, under suite 1."""
@@ -125,15 +125,15 @@ class RecordLine(Line):
         payload = v3.decode_server_payload(data)
         if payload.suite != suite:
             raise Fault(f"the server says it is suite {payload.suite}")
-        self._quarter = max(1, payload.limits.packets // 4)
+        self._quarter = max(1, payload.limits.retained.packets // 4)
         self._channel, self._seal, self._open = channel, channel.sending.seal, channel.receiving.open
         if self._resuming:
             shown = v3.proof(session.secret, "client", channel.hash)
             numbers = session.taken, session.sent, session.acked
-            asked = v3.Resume(session.id, session.generation, shown, session.epoch, *numbers, LIMITS)
+            asked = v3.Resume(session.id, session.generation, session.branch, shown, session.epoch, *numbers, RETAINED)
             self._say(self._words(Kind.RESUME, asked.encode()))
         else:
-            asked_new = v3.Open(os.urandom(v3.HANDLE_SIZE), session.secret, LIMITS)
+            asked_new = v3.Open(os.urandom(v3.HANDLE_SIZE), session.secret, RETAINED)
             self._say(self._words(Kind.OPEN, asked_new.encode()))
 
     def _enter(self, welcome: v3.Welcome) -> None:
@@ -147,7 +147,7 @@ class RecordLine(Line):
         if welcome.taken > session.sent:
             raise Fault(f"the server has taken {welcome.taken} packets, {session.sent} were sent")
         session.id, session.epoch = welcome.id, welcome.epoch
-        session.generation, session.secret = welcome.generation, welcome.secret
+        session.generation, session.branch, session.secret = welcome.generation, welcome.branch, welcome.secret
         body = self._first * (session.sent - welcome.taken + 1)
         session.sent += 1
         self._sent = len(body)

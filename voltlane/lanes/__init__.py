@@ -12,6 +12,7 @@ records         the connections of version 3, whatever their framing
 sealed          how their records go out
 receipts        version 3: telling clients what is safe, and how much they may send
 quiet           reading those who say little, many at once
+quiet_records   the same for version 3
 partial         the received part of a message
 clients         all connections: how they begin, and what is done to all of them
 shared          what they share

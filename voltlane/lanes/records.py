@@ -19,7 +19,7 @@ from ..errors import BadNumbers, MalformedRecord, UnexpectedPacket
 from ..net.poller import HANGUP, WRITE
 from ..reasons import CloseReason
 from ..wire.batch import retag
-from ..wire.framing import PREFIX_SIZE, Buffer, next_frame
+from ..wire.framing import PREFIX, PREFIX_SIZE, Buffer, next_frame
 from ..wire.noise import MESSAGE_MAX
 from ..wire.tagged import HEADER, TAG_SIZE
 from ..wire.v3 import (
@@ -29,27 +29,34 @@ from ..wire.v3 import (
     decode_close,
     decode_gap,
 )
-from .fairness.turns import ENDING, LOUD, METERED, NOTED, OWING, QUANTUM, UNPAUSED
+from .fairness.turns import ENDING, FIRST_QUANTUM, LOUD, METERED, NOTED, OWING, QUANTUM, UNPAUSED
 from .framing import Framing
 from .partial import LargeFrame, Partial, Rest, keep
 from .sealed import SealedConnection
 from .shared import Shared
 
-DATA = int(Kind.DATA)
+DATA, ACK = int(Kind.DATA), int(Kind.ACK)
+_FIRST_MESSAGE = TAG_SIZE + PREFIX_SIZE
+"""Where in the scratch buffer the first message stands, if nothing was kept in front of it."""
+_size_at = PREFIX.unpack_from
+READER = "records"
+"""The batch reader of these connections: see `quiet_records`."""
 _USUAL = ENDING | METERED | NOTED | OWING | UNPAUSED
 
 
 class RecordConnection(SealedConnection):
     """A client that speaks version 3."""
 
-    __slots__ = ("_handshake", "_left", "_packet")
+    batch_reader = READER
+
+    __slots__ = ("_handshake", "_left", "packet")
 
     def __init__(
         self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing
     ) -> None:
         self._handshake: V3Handshake | None = None
         self._left = False  # it has said that it will not come back
-        self._packet: Partial | None = None  # the part of a packet that has come
+        self.packet: Partial | None = None  # the part of a packet that has come
         super().__init__(shared, sock, peer, source, since, framing)
         self.flags |= UNPAUSED
 
@@ -148,6 +155,31 @@ class RecordConnection(SealedConnection):
         if self.sock is not None:
             self.after_read(self.shared.meters.read(self) if self.flags & METERED else self.receive(QUANTUM))
 
+    def take(self, received: int) -> None:
+        """So much was received for it, behind the place for a tag, where nothing was kept: mostly one small packet."""
+        shared, scratch = self.shared, self.shared.scratch
+        size = received - PREFIX_SIZE
+        if size <= 0 or PREFIX.unpack_from(scratch, TAG_SIZE)[0] != size:
+            self._received(TAG_SIZE, received, FIRST_QUANTUM)
+            self.after_read(received)
+            return
+        flow = self.flow
+        kind, buffer, start, stop = flow.open(scratch, shared.view, _FIRST_MESSAGE, TAG_SIZE + received)
+        size = stop - start - PREFIX_SIZE
+        if kind == DATA and 0 <= size <= shared.quiet and self.packet is None and size == _size_at(buffer, start)[0]:
+            flow.spend(size + PREFIX_SIZE)
+            if not shared.trunk.staged:
+                shared.trunk.flush_later()
+            shared.trunk.staged.append(
+                HEADER.pack(size + TAG_SIZE, self.client_id, 0) + buffer[start + PREFIX_SIZE : stop]
+            )
+            flow.delivery.taken += 1
+            if not self.flags & NOTED:
+                shared.receipts.note(self)
+        elif kind != ACK:
+            self._record(kind, buffer, start, stop)
+        self.reactor.drained(self.sock)
+
     def receive(self, most: int) -> int:
         """See Client."""
         shared, sock, partial, start = self.shared, self.sock, self.partial, TAG_SIZE
@@ -162,15 +194,19 @@ class RecordConnection(SealedConnection):
                 received = sock.recv_into(shared.view[start : start + most])
         except BlockingIOError:
             received = -1
+        self._received(start, received, most)
+        return received
+
+    def _received(self, start: int, received: int, most: int) -> None:
+        """A recv for `most` bytes behind what was kept: who filled it is loud, since there may be more."""
         self.flags = self.flags | LOUD if received == most else self.flags & ~LOUD
         if received > 0:
-            shared.turns.spend(received)
+            self.shared.turns.spend(received)
             self._take(start + received)
-        return received
 
     def _take(self, stop: int) -> None:
         """Take the whole records in the scratch buffer, and keep the part of one."""
-        shared, framing = self.shared, self._framing
+        shared, framing = self.shared, self.framing
         scratch, view = shared.scratch, shared.view
         if framing is None:
             position = self._records(scratch, view, TAG_SIZE, stop)
@@ -197,26 +233,30 @@ class RecordConnection(SealedConnection):
         while end := next_frame(buffer, position, stop, MESSAGE_MAX):
             kind, plaintext, start, last = flow.open(buffer, view, position + PREFIX_SIZE, end)
             position = end
-            if kind == DATA:
-                self._data(plaintext, start, last)
-            elif (step := _STEPS.get(kind)) is not None:
-                step(self, bytes(plaintext[start:last]))
-            elif not kind & 1:
-                raise MalformedRecord(f"a record of kind {kind}")
+            self._record(kind, plaintext, start, last)
             if self.sock is None:
                 return position
         if self.outbox is not None:  # there may be credit for it now
             self.try_flush()
         return position
 
+    def _record(self, kind: int, buffer: Buffer, start: int, stop: int) -> None:
+        """One record, whose body stands there."""
+        if kind == DATA:
+            self._data(buffer, start, stop)
+        elif (step := _STEPS.get(kind)) is not None:
+            step(self, bytes(buffer[start:stop]))
+        elif not kind & 1:
+            raise MalformedRecord(f"a record of kind {kind}")
+
     def _data(self, buffer: Buffer, start: int, stop: int) -> None:
         """The body of a data record: whole packets, and parts of some."""
         flow, shared = self.flow, self.shared
         flow.spend(stop - start)
-        if isinstance(self._packet, LargeFrame):
-            start = self._fill(self._packet, memoryview(buffer)[:stop], start)
-        elif self._packet is not None:
-            buffer = cast(Rest, self._packet).data + bytes(buffer[start:stop])
+        if isinstance(self.packet, LargeFrame):
+            start = self._fill(self.packet, memoryview(buffer)[:stop], start)
+        elif self.packet is not None:
+            buffer = cast(Rest, self.packet).data + bytes(buffer[start:stop])
             start, stop = 0, len(buffer)
             self._keep_packet(None)
         chunk, position, packets = retag(cast(bytes, buffer), start, stop, self.client_id, shared.small)
@@ -249,13 +289,13 @@ class RecordConnection(SealedConnection):
         return position
 
     def _keep_packet(self, packet: Partial | None) -> None:
-        if self._packet is not None:
-            self._packet.hold(0)
-        self._packet = packet
+        if self.packet is not None:
+            self.packet.hold(0)
+        self.packet = packet
 
     def _gap(self, body: bytes) -> None:
         gap, delivery = decode_gap(body), self.delivery
-        if self._packet is not None or gap.first > delivery.taken + 1:
+        if self.packet is not None or gap.first > delivery.taken + 1:
             raise BadNumbers(f"a gap from {gap.first} on, behind packet {delivery.taken}")
         if gap.last > delivery.taken:
             self.shared.counters.gaps += 1
@@ -304,7 +344,7 @@ class RecordConnection(SealedConnection):
 
     def shed(self, holding: Holding) -> None:
         """See Owner."""
-        if holding is self._packet:
+        if holding is self.packet:
             self.close(CloseReason.FRAME_SHED, f"{holding.held} bytes of memory")
         else:
             super().shed(holding)

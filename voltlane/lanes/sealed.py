@@ -49,12 +49,12 @@ class _Unsent(Holding):
 class SealedConnection(ClientConnection):
     """The sending side of a client of version 3. Subclasses read."""
 
-    __slots__ = ("_framing", "_owed", "_pong", "_unsent", "flow")
+    __slots__ = ("_owed", "_pong", "_unsent", "flow", "framing")
 
     def __init__(
         self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing
     ) -> None:
-        self._framing = None if framing.plain else framing
+        self.framing = None if framing.plain else framing
         self._pong: bytes | None = None  # to be sent
         self._owed = False  # something is to be told once what is unsent is out
         self._unsent: _Unsent | None = None
@@ -157,11 +157,11 @@ class SealedConnection(ClientConnection):
 
     def _send(self, records: bytes) -> None:
         """Core frames that are records, behind everything that was sealed before."""
-        self._write(records if self._framing is None else self._framing.encode(records))
+        self._write(records if self.framing is None else self.framing.encode(records))
 
     def _push_record(self, message: bytes) -> None:
         """The same, where nothing is unsent."""
-        self._push(message if self._framing is None else self._framing.encode(message))
+        self._push(message if self.framing is None else self.framing.encode(message))
 
     def _write(self, words: bytes) -> None:
         """Bytes of the wire."""
@@ -269,6 +269,6 @@ class SealedConnection(ClientConnection):
         elif reason not in BY_PEER and reason is not CloseReason.BAD_RECORD:
             words = self.flow.seal(Kind.CLOSE, close_for(reason, self.delivery.taken))
             with suppress(OSError):
-                sock.send(words if self._framing is None else self._framing.encode(words))
+                sock.send(words if self.framing is None else self.framing.encode(words))
         self.shared.crowd(-1)
         super().on_closed(sock, reason, detail)

@@ -32,6 +32,7 @@ from ..lanes.fairness.pressure import PressureLimits
 from ..lanes.fairness.sampler import Sampler
 from ..lanes.fairness.shed import Shedder
 from ..lanes.quiet import QuietReads
+from ..lanes.quiet_records import QuietRecords
 from ..lanes.receipts import ReceiptLimits
 from ..net.machine import available_memory
 from ..net.reactor import Reactor
@@ -104,6 +105,7 @@ class Parts:
         )
         self.trunk.on_written = self.clients.receipts.look
         QuietReads(self.clients)
+        QuietRecords(self.clients)
         self.terms = Terms(clients)
         self.arrivals = Arrivals(
             self.reactor,

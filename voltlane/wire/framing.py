@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from struct import Struct
-from typing import Union
+from typing import Callable, Union
 
 from ..errors import FrameTooLarge
 
@@ -39,22 +40,33 @@ def next_frame(buffer: Buffer, start: int, stop: int, limit: int) -> int:
 
 
 def count_frames(chunk: Buffer) -> int:
-    """How many frames stand in a chunk of whole frames: at once where all are of one size, else in one pass."""
+    """How many frames stand in a chunk of whole frames: at once where they are few of one size, else in one pass."""
     end = len(chunk)
     if not end:
         return 0
     unpack = PREFIX.unpack_from
-    step: int = PREFIX_SIZE + unpack(chunk)[0]
-    count, odd = divmod(end, step)
+    size: int = unpack(chunk)[0]
+    count, odd = divmod(end, PREFIX_SIZE + size)
     if count == 1 and not odd:
         return 1
-    if not odd and all(chunk[at::step] == bytes(chunk[at : at + 1]) * count for at in range(PREFIX_SIZE)):
-        return count
+    if not odd and count <= _FEW:
+        sizes, expected = _alike(size, count)
+        if sizes(chunk) == expected:
+            return count
     position = count = 0
     while position < end:
         position += PREFIX_SIZE + unpack(chunk, position)[0]
         count += 1
     return count
+
+
+_FEW = 64
+
+
+@lru_cache(maxsize=4096)
+def _alike(size: int, count: int) -> tuple[Callable[[Buffer], tuple[int, ...]], tuple[int, ...]]:
+    """What reads the sizes of so many frames, all of one size, and what it then finds."""
+    return Struct(f"<{f'I{size}x' * count}").unpack_from, (size,) * count
 
 
 def frame_at(chunk: Buffer, offset: int, start: int = 0) -> tuple[int, int]:

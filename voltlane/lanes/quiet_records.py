@@ -1,0 +1,46 @@
+"""Reading the clients of version 3 that say little, all that are ready at once: see `quiet`.
+
+What is read here comes from clients with which nothing else goes on; mostly that is one record with one small packet.
+"""
+
+from __future__ import annotations
+
+from ..net.poller import HANGUP, READ
+from ..net.reactor import Events, Handler
+from .fairness.turns import FIRST_QUANTUM, NOTED, OWING, UNPAUSED
+from .records import READER, RecordConnection
+from .shared import Shared
+
+_INBOUND = READ | HANGUP
+_BUSY = ~(NOTED | OWING | UNPAUSED)
+
+
+class QuietRecords:
+    """The batch reader of `records`, where the framing is the length prefix."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        shared.reactor.batch_readers[READER] = self.read
+
+    def read(self, events: Events, handlers: list[Handler | None]) -> Events:
+        """Read every client that has nothing else going on. The events that are left."""
+        reactor, space, ours = self._shared.reactor, self._shared.behind_tag, READER
+        left = []
+        for event in events:
+            handler = handlers[event[0]]
+            if handler is None or handler.batch_reader is not ours or event[1] & _INBOUND != READ:
+                left.append(event)
+                continue
+            client: RecordConnection = handler  # type: ignore[assignment] # nobody else names this reader
+            if client.flags & _BUSY or client.partial is not None or client.outbox is not None or client.framing:
+                left.append(event)
+                continue
+            try:
+                received = client.sock.recv_into(space, FIRST_QUANTUM)  # type: ignore[union-attr] # it is watched: open
+            except BlockingIOError:
+                received = -1
+            except OSError as error:
+                reactor.fail(client, error)
+                continue
+            reactor.guard(client, client.take, received)
+        return left
