@@ -254,7 +254,7 @@ class Told(VoltlaneError):
 
     @property
     def count(self) -> int:
-        """How many numbers that are."""
+        """How many numbers that are. For a gap that is a loss of memory (`why` 2) it says nothing of packets."""
         return self.last - self.first + 1
 
 

@@ -612,6 +612,32 @@ def test_one_thread_receives_while_another_sends(server):
         sent()
 
 
+def test_a_reader_resumes_while_a_writer_writes(server):
+    """Cut again and again under both: what was queued arrives, once and in order."""
+    server.echoes = True
+    connection, queued = Connection(server.address), []
+
+    def write():
+        while len(queued) < 1000:
+            try:
+                connection.send(b"%d" % len(queued), timeout=10)
+                queued.append(1)
+            except ConnectionLost:
+                continue
+
+    writing, got = in_thread(write), []
+    while len(got) < 1000:
+        if len(got) % 100 == 50:
+            server.cut(hard=len(got) % 200 == 50)
+        try:
+            got.append(int(connection.recv(5)))
+        except ConnectionLost:
+            connection.reconnect()
+    writing()
+    assert got == list(range(1000))
+    connection.close()
+
+
 def test_several_receive(server):
     server.echoes = True
     with Connection(server.address) as connection:

@@ -75,11 +75,11 @@ class Driver:
         if self.closed:
             raise ConnectionLost("not connected: closed by this side")
         if self.over is not None:
-            raise self.over
+            raise self.over.with_traceback(None)
         if self.connected or self.loss is None:
             return
         if not self.heals:
-            raise self.loss
+            raise self.loss.with_traceback(None)
         if not isinstance(self.loss, ConnectionLost) or isinstance(self.loss, ServerKeyChanged):
             loss, self.loss = self.loss, ConnectionLost("not connected")  # said once; then it is tried again
             raise loss

@@ -32,7 +32,7 @@ class Options(NamedTuple):
     retained_packets: int = 8192
     retained_bytes: int = 8 << 20
     window_bytes: int = 256 << 10
-    heartbeat: float | None = 20.0
+    heartbeat: float | None = 30.0
     on_state: Callable[[bytes], object] | None = None
 
     def checked(self) -> Options:

@@ -187,7 +187,7 @@ class SessionV3:
             if self.closed:
                 raise SessionLost("the connection was closed by this side")
             if driver.over is not None:
-                raise driver.over
+                raise driver.over.with_traceback(None)
             driver.hang_up(Code.AWAY)
             heals, driver.heals = driver.heals, False
             try:
