@@ -532,3 +532,22 @@ def test_pauses_grow_and_a_good_connection_ends_that() -> None:
     backoff.connected(200.0)
     backoff.lost(200.0 + STEADY_SECS)
     assert backoff.at <= 200.0 + STEADY_SECS + FIRST_SECS
+
+
+def test_the_numbers_that_nobody_used_may_arrive_without_the_packet_behind_them() -> None:
+    kept = Retention(10, 1000)
+    kept.restore([], last=5, sent=5, acked=5, settled=5)
+    kept.resume(5, 5, forgot=False, ahead=100, again=False)
+    kept.add(b"new")
+    assert kept.unused == (6, 100)
+    kept.skip(100)
+    kept.resume(100, 100, forgot=False, ahead=0, again=False)  # cut here
+    assert (kept.unused, b"".join(kept.read(100))) == (None, frame(b"new"))
+
+
+def test_the_rest_of_a_packet_has_room_whatever_waits() -> None:
+    pair = Pair(window_bytes=1000)
+    pair.server.sessions[7].send(bytes(896))
+    pair.server.sessions[7].send(bytes(996))
+    pair.exchange()
+    assert len(pair.endpoint.memory.inbox) == 2 and len(pair.taken()) == 2
