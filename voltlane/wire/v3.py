@@ -75,8 +75,8 @@ class Code(enum.IntEnum):
 
 
 def may_return(code: int) -> bool:
-    """Whether who is closed with this code should come back."""
-    return code % 1000 < 500
+    """Whether who is closed with this code should come back; of one that is in no range nothing is known."""
+    return not 3000 <= code < 5000 or code % 1000 < 500
 
 
 class Why(enum.IntEnum):
@@ -341,7 +341,7 @@ def decode_close(body: bytes) -> Close:
     return Close(code, taken, body[_CLOSE.size :].decode("utf-8", "replace"))
 
 
-def head_of(plaintext: bytes) -> tuple[int, int, int]:
+def head_of(plaintext: Buffer) -> tuple[int, int, int]:
     """Kind, ack and credit of a record. Raises MalformedRecord."""
     if len(plaintext) < HEAD_SIZE:
         raise MalformedRecord(f"a record of {len(plaintext)} bytes; at least {HEAD_SIZE} are needed")
