@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 from pathlib import Path
 
@@ -26,12 +28,8 @@ def rows(text: str, heading: str) -> list[str]:
 
 
 def test_kinds():
-    found = {
-        int(match[1]): match[2]
-        for line in rows(section(10), "kind  name")
-        if (match := re.match(r" {4}(\d+) +(\w+)", line))
-    }
-    assert found == {kind.value: kind.name.lower() for kind in Kind}
+    found = re.findall(r"^ {4}(\d+) +(\w+)", "\n".join(rows(section(10), "kind  name")), re.MULTILINE)
+    assert {int(number): name for number, name in found} == {kind.value: kind.name.lower() for kind in Kind}
 
 
 def test_who_sends_which_first():
@@ -89,9 +87,8 @@ def test_suites():
 
 
 def test_limits():
-    table = dict(
-        re.findall(r"^    ([a-z][a-z, ]+?)  +(.+)$", section(20).split("Fixed by the protocol:")[1], re.MULTILINE)
-    )
+    fixed = section(20).split("Fixed by the protocol:")[1]
+    table = dict(re.findall(r"^    ([a-z][a-z, ]+?)  +(.+)$", fixed, re.MULTILINE))
     numbers = {name: [int(number) for number in re.findall(r"\d+", text)] for name, text in table.items()}
     assert numbers["message"] == [MESSAGE_MAX]
     assert numbers["record"] == [v3.MAX_RECORD, v3.HEAD_SIZE]
@@ -110,9 +107,6 @@ def test_numbers_said_in_the_text():
 def test_labels():
     """What is hashed with secrets, as the code has it."""
     secret, transcript = bytes(32), bytes(32)
-    import hashlib
-    import hmac
-
     for role in ("client", "server"):
         label = re.search(rf'"(VOLTLANE 3 {role})" ‖ transcript hash', TEXT)
         assert label is not None
