@@ -80,8 +80,7 @@ class SealedConnection(ClientConnection):
         is_next = self.outbox is None and self._unsent is None and size <= MAX_BODY and size <= flow.credit - flow.sent
         if is_next and (flow.retention is None or self._has_room(flow.retention)):
             flow.keep_sent(chunk, packets, shared.budget, self)
-            if flow.granted - flow.received < shared.window_low:
-                self._renew()
+            self._renew()
             self._push_record(flow.data(chunk))
             return True
         retention = flow.retain(shared.budget, self)
@@ -225,14 +224,14 @@ class SealedConnection(ClientConnection):
         return True
 
     def _renew(self) -> None:
-        """Let the client send as much as a window holds, unless it is held back. What is sealed next says so."""
-        flow, window = self.flow, self.shared.window
-        if flow.received + window <= flow.granted:
+        """Let the client send a window ahead, unless it is held back or has nearly that. What is sealed next says so."""
+        flow, shared = self.flow, self.shared
+        if flow.granted - flow.received >= shared.window_low:
             return
         if self._is_held_back():
             self._is_short()  # it is told later, then
         else:
-            flow.grant(window)
+            flow.grant(shared.window)
 
     def _is_held_back(self) -> bool:
         """Whether the client is not to send, since too much waits for the master, or for itself."""
