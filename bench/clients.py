@@ -192,10 +192,14 @@ class Clients:
     # ---- traffic
 
     def _ingest(self, cycle: Cycle) -> dict[str, Any]:
-        """Everybody writes what the window allows, in turn. There is nothing to wait for, but acks, where there are
-        some."""
+        """Everybody writes as many packets as the window allows, in turn. There is nothing to wait for, but acks, where
+        there are some."""
         phase, seen, size = self.board.phase, self.board.seen, cycle.size
         turns = [(client, client.line, client.line.send, client.view) for client in self.active]
+
+        def whole(sent: int) -> int:
+            return cycle.bytes_of(cycle.packets_in(sent))
+
         window, adapt = self.job.smallest_window, time.monotonic() + ADAPT_SECS
         while phase[0] < STOP:
             idle, least = True, window // 2
@@ -205,6 +209,7 @@ class Clients:
                 if room < least:
                     continue
                 at = client.sent % size
+                room = whole(client.sent + room) - client.sent
                 try:
                     client.sent += send(view[at : at + room], view[: max(0, at + room - size)])
                 except BlockingIOError:
