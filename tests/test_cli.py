@@ -11,7 +11,7 @@ import pytest
 from kit.program import ROOT, environment
 
 from voltlane import cli
-from voltlane.commands import connect, demo, echo
+from voltlane.commands import connect, demo, echo, key
 from voltlane.config import SETTINGS
 from voltlane.errors import ConfigError, ConnectionLost, MalformedPacket, StartupError
 from voltlane.version import __version__
@@ -39,6 +39,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     instead(demo, "demo")
     instead(echo, "echo")
     instead(connect, "connect")
+    instead(key, "key")
     return made
 
 
@@ -65,6 +66,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         ("connect 127.0.0.1:1", ("connect", "127.0.0.1:1", "2.0")),
         ("connect --wait 0.5 ::1:1", ("connect", "[::1]:1", "0.5")),
         ("connect unix:/x --wait=0", ("connect", "unix:/x", "0.0")),
+        ("key", ("key", "{}", "None", "None", "")),
+        ("key --state-dir /d --next", ("key", "{}", "None", "/d", "next")),
+        ("key --config a.toml --switch", ("key", "{}", "a.toml", "None", "switch")),
     ],
 )  # fmt: skip
 def test_arguments_reach_their_command(argv: str, called: tuple[str, ...], calls: list[tuple[Any, ...]]) -> None:
@@ -89,6 +93,7 @@ def test_arguments_reach_their_command(argv: str, called: tuple[str, ...], calls
         ("demo --check-config", "demo takes no --check-config"),
         ("--check-config echo", "echo takes no --check-config"),
         ("echo --log-level off", "echo takes no --log-level"),
+        ("serve --next", "serve takes no --next"),
         ("connect 127.0.0.1:1 --listen *:1", "connect takes no --listen"),
         ("connect", "the following arguments are required: HOST:PORT"),
         ("connect 127.0.0.1:1 127.0.0.1:2", "connect takes no 127.0.0.1:2"),

@@ -85,6 +85,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from .commands.echo import echo
 
         return echo(_address(given.get("--listen", defaults().master.address[0]), "--listen"))
+    if arguments.command == "key":
+        from .commands.key import key
+
+        return key(flags, file, given.get("--state-dir"), _change(given))
     if arguments.command in ("status", "top"):
         from .commands.inquiry import whom
 
@@ -122,6 +126,13 @@ def _version() -> int:
     show(f"wire loops: {batch.BACKEND}")
     show(f"curve: {curve.BACKEND}")
     return 0
+
+
+def _change(given: dict[str, Any]) -> str:
+    changes = [flag for flag in ("--next", "--switch") if flag in given]
+    if len(changes) > 1:
+        raise ConfigError("--next and --switch: only one of them at a time, with time for the clients in between")
+    return changes[0].lstrip("-") if changes else ""
 
 
 def _address(text: str, origin: str) -> Address:
@@ -163,6 +174,18 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "metavar": "TOKEN",
         "help": "The admin endpoint's token. Others on this machine can see it here; VOLTLANE_ADMIN_TOKEN hides it.",
     },
+    "--state-dir": {
+        "metavar": "DIR",
+        "help": "The server's state directory. Default: general.state_dir of the configuration.",
+    },
+    "--next": {
+        "action": "store_true",
+        "help": "Prepare the key that is to follow, and print it: from the server's next start on, clients are told.",
+    },
+    "--switch": {
+        "action": "store_true",
+        "help": "Let the key that is prepared be the server's from its next start on, and print it.",
+    },
     "--json": {"action": "store_true", "help": "All figures, as JSON."},
     "--wait": {
         "metavar": "SECS",
@@ -184,6 +207,10 @@ _COMMANDS = {
     "connect": ("talk to a server: each line becomes a packet, each packet a line", ("--wait",)),
     "status": ("say how a running server is, by its admin endpoint", ("--token", "--config", "--json")),
     "top": ("the same, each second, in a terminal", ("--token", "--config")),
+    "key": (
+        "print the server's public key of protocol version 3, which clients can be given",
+        ("--state-dir", "--config", "--next", "--switch"),
+    ),
 }
 """What each is for, and the flags it takes."""
 

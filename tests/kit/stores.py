@@ -15,6 +15,8 @@ from kit.recorders import RecorderLink, RecorderTrunk
 from voltlane.core.counters import Counters
 from voltlane.core.hub import BacklogLimits, Hub
 from voltlane.core.outbox import Chunk
+from voltlane.core.protocols.secrets import first_secrets
+from voltlane.core.protocols.table import revive
 from voltlane.core.registry import Registry
 from voltlane.core.session import Session
 from voltlane.store.directory import StateDirectory
@@ -49,17 +51,11 @@ class Process:
         self.wall = wall
         self.counters = Counters()
         self.trunk = Trunk()
-        self.hub = Hub(self.trunk, self.counters, BacklogLimits(options.get("packets", 100), 10_000))
-        self.registry = Registry(
-            stale_timeout=options.get("timeout", TIMEOUT),
-            reap_interval=1.0,
-            max_stale=most,
-            on_end=self.hub.ended,
-            on_stale=lambda: None,
-            now=self.loop.now,
-            ids=options.get("ids"),
+        self.hub = Hub(
+            self.trunk,
+            self.counters,
+            BacklogLimits(options.get("packets", 100), 10_000, options.get("drop_oldest", False)),
         )
-        self.hub.registry = self.registry
         self.store = SessionStore(
             StateDirectory(str(path)),
             self.loop,
@@ -69,12 +65,28 @@ class Process:
             wall,
             options.get("boot", b"this boot" + bytes(7)),
         )
+        self.registry = Registry(
+            stale_timeout=options.get("timeout", TIMEOUT),
+            reap_interval=1.0,
+            max_stale=most,
+            on_end=self.hub.ended,
+            on_stale=lambda: None,
+            now=self.loop.now,
+            ids=options.get("ids"),
+            epoch=self.store.epoch,
+            revive=revive,
+        )
+        self.hub.registry = self.registry
         self.store.restore(self.registry, self.hub, self.trunk)
         if options.get("begin", True):
             self.store.begin()
 
-    def open(self) -> Session:
-        return self.registry.open(POINT, RecorderLink())
+    def open(self, credential: bytes = POINT) -> Session:
+        return self.registry.open(credential, RecorderLink())
+
+    def open_v3(self) -> Session:
+        """One with secrets and numbers."""
+        return self.open(first_secrets(1, os.urandom(16), os.urandom(32), os.urandom).encode())
 
     def lose(self, *sessions: Session) -> None:
         for session in sessions:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from voltlane.errors import StateError
-from voltlane.store.backlogs import FILE, read_backlogs, write_backlogs
+from voltlane.store.backlogs import FILE, new_number, read_backlogs, write_backlogs
 from voltlane.store.directory import StateDirectory
 from voltlane.store.records import Kind
 
@@ -26,7 +26,7 @@ def directory(tmp_path: Path) -> Iterator[StateDirectory]:
 
 def test_what_was_written_comes_back_in_order(directory: StateDirectory) -> None:
     assert read_backlogs(directory, POINT) is None
-    write_backlogs(directory, POINT, WAITING)
+    write_backlogs(directory, POINT, new_number(), WAITING)
     found = read_backlogs(directory, POINT)
     assert found is not None and found.notes == WAITING
     assert os.stat(directory.name(FILE)).st_mode & 0o777 == 0o600
@@ -35,7 +35,7 @@ def test_what_was_written_comes_back_in_order(directory: StateDirectory) -> None
 def test_each_file_is_another(directory: StateDirectory) -> None:
     numbers = set()
     for _ in range(20):
-        write_backlogs(directory, POINT, WAITING)
+        write_backlogs(directory, POINT, new_number(), WAITING)
         found = read_backlogs(directory, POINT)
         assert found is not None
         numbers.add(found.number)
@@ -43,7 +43,7 @@ def test_each_file_is_another(directory: StateDirectory) -> None:
 
 
 def test_cut_or_changed_anywhere_it_is_refused(directory: StateDirectory) -> None:
-    write_backlogs(directory, POINT, [(Kind.UPWARDS, 3, b"tagged"), (Kind.MISSED, 7, b"frames")])
+    write_backlogs(directory, POINT, new_number(), [(Kind.UPWARDS, 3, b"tagged"), (Kind.MISSED, 7, b"frames")])
     path = Path(directory.name(FILE))
     whole = path.read_bytes()
     for position in range(len(whole)):
@@ -54,7 +54,7 @@ def test_cut_or_changed_anywhere_it_is_refused(directory: StateDirectory) -> Non
 
 
 def test_of_another_key_it_is_refused(directory: StateDirectory) -> None:
-    write_backlogs(directory, POINT, WAITING)
+    write_backlogs(directory, POINT, new_number(), WAITING)
     with pytest.raises(StateError, match=r"another server\.key"):
         read_backlogs(directory, b"\x03" + bytes(32))
 
@@ -65,5 +65,5 @@ def test_a_disk_that_fails_leaves_no_half_of_it(directory: StateDirectory, monke
 
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(OSError, match="No space left"):
-        write_backlogs(directory, POINT, WAITING)
+        write_backlogs(directory, POINT, new_number(), WAITING)
     assert os.listdir(directory.path) == ["lock"]

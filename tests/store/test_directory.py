@@ -15,7 +15,7 @@ from voltlane.core.counters import Counters
 from voltlane.errors import StateError
 from voltlane.net.reactor import Reactor
 from voltlane.store.backlogs import read_backlogs
-from voltlane.store.directory import DRAFT, StateDirectory
+from voltlane.store.directory import DRAFT, Files, StateDirectory
 from voltlane.store.keyfile import load_or_make
 from voltlane.store.session_store import SessionStore, open_store
 
@@ -56,6 +56,33 @@ def test_a_server_that_is_forgotten_does_not_keep_it(tmp_path: Path) -> None:
 
     gc.collect()
     StateDirectory(str(tmp_path)).close()
+
+
+def test_its_files_can_be_read_while_a_server_has_it(tmp_path: Path) -> None:
+    first = StateDirectory(str(tmp_path))
+    first.write("file", b"secret")
+    descriptor = first.draft("other")
+    assert Files(str(tmp_path)).read("file") == b"secret"
+    assert (tmp_path / ("other" + DRAFT)).exists(), "which is none of a reader's business"
+    os.close(descriptor)
+    first.close()
+
+
+def test_a_directory_that_is_only_read_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="state cannot be used: No such file"):
+        Files(str(tmp_path / "state"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:
+    directory = StateDirectory(str(tmp_path))
+    directory.write("file", b"old")
+    directory.write("other", b"new")
+    directory.rename("other", "file")
+    assert directory.read("file") == b"new" and not directory.has("other")
+    with pytest.raises(StateError, match="other cannot be used: No such file"):
+        directory.rename("other", "file")
+    directory.close()
 
 
 @pytest.mark.parametrize("wrong", [0o722, 0o770, 0o777])
@@ -127,7 +154,7 @@ def bind(path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", MAKE)
-@pytest.mark.parametrize("file", ["lock", "server.key", "sessions.journal", "backlogs"])
+@pytest.mark.parametrize("file", ["lock", "server.key", "channel.key", "channel.next", "sessions.journal", "backlogs"])
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path, file: str, what: str) -> None:
     """A FIFO above all, which would be waited for."""
     settings = General(state_dir=str(tmp_path))

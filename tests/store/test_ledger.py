@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voltlane.core.delivery import Delivery
+from voltlane.core.protocols.secrets import CREDENTIAL_SIZE
 from voltlane.store.ledger import LIVE, Entry, Ledger, read_ledger
 from voltlane.store.records import HEAD_SIZE, JOURNAL_MAGIC, Damaged, Kind, head, note, opened, stale
 
 OWNER = b"\x03" + bytes(32)
 POINT = b"\x02" + bytes(range(32))
 LONG_POINT = b"\x04" + bytes(64)
+SECRETS = b"V" + bytes(CREDENTIAL_SIZE - 1)
 
 
 def file_of(*records: bytes, whole: int = 0) -> bytes:
@@ -56,6 +59,21 @@ def test_who_was_given_what_waited_counts_for_the_backlogs_that_are_named_last()
     ledger = read_ledger(file_of(*records, note(Kind.SPENDING, 6, boots[2]), note(Kind.SPENT, 3)), OWNER)
     assert ledger.spending is not None and ledger.spending.number == 6
     assert ledger.spent == {3}
+
+
+def test_the_latest_credential_of_a_session_counts() -> None:
+    """Written again it makes the session live, unless what is behind it says otherwise."""
+    ledger = read_ledger(file_of(opened(1, POINT), stale(1, 5.0), opened(1, SECRETS)), OWNER)
+    assert ledger.sessions == {1: Entry(SECRETS, LIVE)}
+    ledger = read_ledger(file_of(opened(1, POINT), opened(1, SECRETS), stale(1, 5.0)), OWNER)
+    assert ledger.sessions == {1: Entry(SECRETS, 5.0)} and list(ledger.credentials()) == [SECRETS]
+
+
+def test_what_it_was_sealed_with_is_told_whatever_happened_behind_the_seal() -> None:
+    assert read_ledger(file_of(opened(1, POINT)), OWNER).sealed is None
+    records = [opened(1, POINT), note(Kind.SEALED, 77), note(Kind.ENDED, 1)]
+    ledger = read_ledger(file_of(*records), OWNER)
+    assert ledger.sealed == 77 and ledger.sessions == {}
 
 
 EVENTS = [note(Kind.RESERVED, 9), opened(1, POINT), stale(1, 5.0), opened(2, LONG_POINT), note(Kind.ENDED, 1)]
@@ -111,8 +129,9 @@ def test_the_journal_of_another_key_is_refused() -> None:
 
 
 def test_a_record_out_of_place_is_damage() -> None:
-    with pytest.raises(Damaged, match="MISSED has no place there"):
-        read_ledger(file_of(note(Kind.MISSED, 1, b"x")), OWNER)
+    for kind, data in ((Kind.MISSED, b"x"), (Kind.NUMBERS, Delivery(1).encode())):
+        with pytest.raises(Damaged, match=f"{kind.name} has no place there"):
+            read_ledger(file_of(note(kind, 1, data)), OWNER)
 
 
 IDS = st.integers(1, 4)
@@ -133,7 +152,7 @@ def described(ledger: Ledger, client_id: int) -> bytes:
     entry = ledger.sessions.get(client_id)
     if entry is None:
         return b""
-    return opened(client_id, entry.point) + (stale(client_id, entry.until) if entry.until != LIVE else b"")
+    return opened(client_id, entry.credential) + (stale(client_id, entry.until) if entry.until != LIVE else b"")
 
 
 @given(HAPPENINGS, HAPPENINGS, st.lists(st.integers(0, 40), min_size=4, max_size=4))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from voltlane.core.delivery import Delivery
+from voltlane.core.protocols.secrets import CREDENTIAL_SIZE
 from voltlane.store.records import (
     BACKLOGS_MAGIC,
     FRAME_SIZE,
@@ -32,10 +34,13 @@ def read(data: bytes) -> object:
 
 
 def test_records_come_back_as_they_were() -> None:
-    assert read(opened(7, POINT)) == (Kind.OPENED, 7, POINT)
+    for credential in (POINT, b"\x04" + bytes(64), b"V" + bytes(CREDENTIAL_SIZE - 1)):
+        assert read(opened(7, credential)) == (Kind.OPENED, 7, credential)
+    numbers = Delivery(2**64 - 1, 5, 9).encode()
+    assert read(note(Kind.NUMBERS, 7, numbers)) == (Kind.NUMBERS, 7, numbers)
     found = decode(stale(2**64 - 1, 1234.5)[FRAME_SIZE:])
     assert (found.kind, found.number, found.until) == (Kind.STALE, 2**64 - 1, 1234.5)
-    for kind in (Kind.RESUMED, Kind.ENDED, Kind.RESERVED, Kind.SYNCED, Kind.END, Kind.SPENT):
+    for kind in (Kind.RESUMED, Kind.ENDED, Kind.RESERVED, Kind.SYNCED, Kind.END, Kind.SPENT, Kind.SEALED, Kind.EPOCH):
         assert read(note(kind, 3)) == (kind, 3, b"")
     assert read(note(Kind.SPENDING, 3, bytes(range(16)))) == (Kind.SPENDING, 3, bytes(range(16)))
     assert read(note(Kind.MISSED, 3, b"frames")) == (Kind.MISSED, 3, b"frames")
@@ -58,7 +63,15 @@ def test_zeros_are_no_record() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [b"\0" * 9, b"\x63" + bytes(8), bytes([Kind.ENDED]), bytes([Kind.ENDED]) + bytes(9)]
+    "payload",
+    [
+        b"\0" * 9,
+        b"\x63" + bytes(8),
+        bytes([Kind.ENDED]),
+        bytes([Kind.ENDED]) + bytes(9),
+        bytes([Kind.OPENED]) + bytes(8) + b"V" + bytes(CREDENTIAL_SIZE),
+        bytes([Kind.NUMBERS]) + bytes(8),
+    ],
 )
 def test_a_payload_that_nobody_writes_is_damage(payload: bytes) -> None:
     with pytest.raises(Damaged):

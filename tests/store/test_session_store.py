@@ -16,7 +16,9 @@ from voltlane.errors import StateError
 from voltlane.reasons import CloseReason, EndReason
 from voltlane.store import session_store as module
 from voltlane.store.backlogs import FILE as BACKLOGS
+from voltlane.store.directory import StateDirectory
 from voltlane.store.journal import FILE as JOURNAL
+from voltlane.store.keyfile import prepare_next
 from voltlane.store.session_store import FIRST_BLOCK, ID_BLOCK, RETRY_SECS, NoStore
 
 # ---- killed
@@ -199,7 +201,7 @@ def test_nothing_is_written_about_a_stop_where_nothing_waits(home: Home) -> None
     first.lose(first.open())
     first.turn()
     first.stop()
-    assert sorted(os.listdir(home.path)) == ["lock", JOURNAL]
+    assert sorted(os.listdir(home.path)) == ["channel.key", "lock", JOURNAL]
 
 
 def test_no_one_is_evicted_because_all_are_left_at_once(home: Home) -> None:
@@ -439,6 +441,36 @@ def test_the_key_is_the_same_after_a_restart(home: Home) -> None:
     assert home.start(key=None).store.key.public == first.store.key.public
 
 
+def test_the_key_of_version_3_is_the_same_after_a_restart_and_the_next_one_is_known(home: Home) -> None:
+    first = home.start()
+    assert first.store.next_keys == ()
+    first.die()
+    directory = StateDirectory(str(home.path))
+    following = prepare_next(directory).public
+    directory.close()
+    second = home.start()
+    assert second.store.channel_key.public == first.store.channel_key.public
+    assert second.store.next_keys == (following,)
+
+
+def test_a_directory_of_before_version_3_gets_its_key(home: Home) -> None:
+    first = home.start(key=None)
+    session = first.open()
+    first.stop()
+    (home.path / "channel.key").unlink()
+    second = home.start(key=None)
+    assert list(second.registry.sessions) == [session.id] and (home.path / "channel.key").exists()
+
+
+def test_sessions_of_version_3_without_its_key_are_refused(home: Home) -> None:
+    first = home.start()
+    first.open_v3()
+    first.stop()
+    (home.path / "channel.key").unlink()
+    with pytest.raises(StateError, match=r"channel\.key is missing"):
+        home.start()
+
+
 def test_a_session_that_ends_behind_the_seal_is_over(home: Home) -> None:
     """What its connection had not got out when that was closed was more than is kept: it must not come back without."""
     first = home.start()
@@ -454,6 +486,7 @@ def test_a_session_that_ends_behind_the_seal_is_over(home: Home) -> None:
 def test_no_vault_keeps_nothing() -> None:
     process = NoStore(KEY)
     assert process.key is KEY and not process.keeps
+    assert process.channel_key.public != NoStore(KEY).channel_key.public and process.next_keys == ()
     assert process.leave()
 
 

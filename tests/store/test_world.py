@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Callable
 
 import pytest
+from kit.recorders import RecorderLink
 from kit.world import World, numbered
+
+from voltlane.core.delivery import EPOCH_SPAN
+from voltlane.core.protocols.secrets import first_secrets
+from voltlane.core.registry import SessionJournal
+from voltlane.store.directory import StateDirectory
+from voltlane.store.keyfile import prepare_next
 
 Start = Callable[..., World]
 
@@ -30,6 +38,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 def stop(world: World) -> None:
     world.server.close()
+
+
+def kill(world: World) -> None:
+    """As far as the directory sees it."""
+    world.server.registry.journal = SessionJournal()
+    world.server.store.leave()
 
 
 def test_what_is_given_back_counts_in_the_memory_of_all_queues(start: Start) -> None:
@@ -85,6 +99,37 @@ def test_what_the_master_had_not_taken_comes_before_what_is_new(start: Start) ->
     assert before + second.master.data[client.id] == [*sent, b"new"]
     kinds = [tagged.flag for tagged in second.master.log if tagged.client_id == client.id]
     assert kinds[-2:] == [3, 0], "the reconnection stands between the two"
+
+
+def test_numbers_of_version_3_are_the_same_over_a_stop_and_others_after_a_kill(start: Start) -> None:
+    first = start()
+    handle = bytes(range(16))
+    session = first.server.registry.open(first_secrets(1, handle, bytes(32), os.urandom).encode(), RecorderLink())
+    assert session.delivery is not None and first.server.registry.handles == {handle: session}
+    session.delivery.floor, session.delivery.taken = 5, 9
+    first.server.registry.lose(session, first.server.reactor.now)
+    stop(first)
+    second = start()
+    assert (first.server.registry.epoch, second.server.registry.epoch) == (1, 2)
+    back = second.server.registry.sessions[session.id].delivery
+    assert back is not None and (back.epoch, back.floor, back.taken, back.safe) == (1, 5, 9, 9)
+    assert second.server.registry.handles == {handle: second.server.registry.sessions[session.id]}
+    kill(second)
+    third = start()
+    back = third.server.registry.sessions[session.id].delivery
+    assert back is not None and (back.epoch, back.floor, back.before, back.taken) == (3, 3 * EPOCH_SPAN, 5, 9)
+
+
+def test_clients_are_told_of_the_key_that_is_to_follow(start: Start, tmp_path: Path) -> None:
+    first = start()
+    assert first.server.terms.keys == ()
+    stop(first)
+    directory = StateDirectory(str(tmp_path / "state"))
+    following = prepare_next(directory).public
+    directory.close()
+    second = start()
+    assert second.server.terms.keys == (following,)
+    assert second.server.store.channel_key.public == first.server.store.channel_key.public
 
 
 def test_a_vault_with_nothing_to_do_has_no_timer(start: Start) -> None:

@@ -6,7 +6,8 @@ echo        the echo backend alone
 connect     talk to a server from the terminal
 status      what a running server says of itself, once
 top         the same, again and again
-inquiry     asking a server's admin endpoint, for these two
+key         the server's public key in a state directory, and its replacement
+inquiry     asking a server's admin endpoint, for status and top
 report      what they show
 console     what all share: messages for people
 """

@@ -12,16 +12,19 @@ from typing import NamedTuple
 from ..errors import BadNumbers
 from ..wire.v3 import Gap, Uncertain, Why
 
+_FORGOTTEN, _LIMIT, _RESTART = int(Why.FORGOTTEN), int(Why.LIMIT), int(Why.RESTART)
 _LAYOUT = Struct("<QQQB")
 DELIVERY_SIZE = _LAYOUT.size
 EPOCH_SPAN = 1 << 40
 """Numbers that an epoch has, more than can ever be used: so a number tells which memory it is of."""
+MOST = (1 << 63) - 1
+"""The last number that anybody may name: what is counted up from there fits in its 64 bits for ever."""
 
 
 class Delivery:
     """One session's. `epoch` is that of our memory of it: a new one says that some of it was lost."""
 
-    __slots__ = ("before", "epoch", "floor", "handle", "safe", "taken", "why")
+    __slots__ = ("epoch", "floor", "handle", "safe", "taken", "why")
 
     def __init__(
         self, epoch: int, floor: int = 0, taken: int = 0, why: int = Why.FORGOTTEN, handle: bytes = b""
@@ -29,8 +32,6 @@ class Delivery:
         self.epoch = epoch
         self.floor = floor
         """To the client: the last packet that is not kept any more."""
-        self.before = -1
-        """The same in the numbers of the epoch before, where something may be kept from there; -1 where nothing is."""
         self.why = why
         """Why it is not, should the client not have it."""
         self.taken = taken
@@ -42,21 +43,25 @@ class Delivery:
 
     def forget(self, epoch: int) -> None:
         """What is known is old, and may not be all there was: another epoch begins, the `epoch`th, with numbers that
-        nobody has had."""
-        self.epoch, self.before = epoch, self.floor
-        self.floor, self.why = epoch * EPOCH_SPAN, Why.RESTART
+        nobody has had. What was kept for the client is given up."""
+        self.epoch, self.floor, self.why = epoch, epoch * EPOCH_SPAN, _RESTART
 
     def drop(self, packets: int) -> None:
-        """The first so many of what is kept were given up, for a limit."""
+        """The first so many of what is kept were given up, for a limit. Behind what is not known they are a part of
+        that: they are no more than a few of its numbers."""
+        if self.floor != self.epoch * EPOCH_SPAN or not self.floor:
+            self.why = _LIMIT
         self.floor += packets
-        self.why = Why.LIMIT
-        if self.before >= 0:
-            self.before += packets
 
     def acked(self, number: int) -> None:
         """The client says that everything up to there is safe with it."""
         self.floor = number
-        self.why = Why.FORGOTTEN
+        self.why = _FORGOTTEN
+
+    def recall(self, known: Delivery) -> None:
+        """What of an earlier memory is known still."""
+        self.epoch, self.floor, self.why = known.epoch, known.floor, known.why
+        self.taken, self.safe = known.taken, known.safe
 
     def encode(self) -> bytes:
         """For who keeps it over an end of the process in order, which leaves nothing on its way."""
@@ -64,7 +69,7 @@ class Delivery:
 
 
 def decode_delivery(data: bytes) -> Delivery:
-    """What `encode` gave, of DELIVERY_SIZE bytes."""
+    """What `encode` gave, of DELIVERY_SIZE bytes; everything that was taken counts as safe."""
     return Delivery(*_LAYOUT.unpack(data))
 
 
@@ -82,15 +87,12 @@ class Claims(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """What follows from that. As for the client's packets it holds once the client has confirmed it."""
+    """What follows from that."""
 
     taken: int
     """The last packet from the client that it need not send."""
-    old: int
-    """How many of the first packets that are kept the client has by their numbers in an earlier epoch, so that they
-    have none in this one, ..."""
     skip: int
-    """... and how many of those behind it has."""
+    """How many of the first packets that are kept the client has."""
     gap: Gap | None
     uncertain: Uncertain | None
 
@@ -103,15 +105,15 @@ def agree(delivery: Delivery, kept: int, claims: Claims | None) -> Agreement:
     if claims is None:
         claims = Claims(delivery.epoch, 0, 0, 0, 0)
     floor, taken = delivery.floor, claims.taken
-    if claims.safe > taken or claims.acked > claims.sent:
+    if claims.safe > taken or claims.acked > claims.sent or claims.sent > MOST:
         raise BadNumbers(f"safe {claims.safe}, taken {taken}; acked {claims.acked}, sent {claims.sent}")
     if taken > floor + kept:
         raise BadNumbers(f"{taken} packets taken where {floor + kept} were sent")
-    old = min(max(taken - delivery.before, 0), kept) if taken < floor and delivery.before >= 0 else 0
     gap = Gap(taken + 1, floor, delivery.why) if taken < floor else None
     skip = max(taken - floor, 0)
     if claims.epoch == delivery.epoch:
-        return Agreement(delivery.taken, old, skip, gap, None)
-    safe = max(delivery.taken, claims.acked)
+        return Agreement(delivery.taken, skip, gap, None)
+    # What another process took over from what the client had sent, and nobody confirmed, is not known to be safe.
+    safe = max(delivery.safe, claims.acked)
     uncertain = Uncertain(safe + 1, claims.sent) if claims.sent > safe else None
-    return Agreement(max(delivery.taken, claims.sent), old, skip, gap, uncertain)
+    return Agreement(max(delivery.taken, claims.sent), skip, gap, uncertain)

@@ -115,14 +115,20 @@ class Registry:
             self.handles[delivery.handle] = session
         return session
 
-    def restore(self, client_id: int, credential: bytes, left: float, now: float) -> None:
-        """A session of an earlier process: stale, for `left` seconds yet; who has least left comes first.
+    def restore(
+        self, client_id: int, credential: bytes, left: float, now: float, known: Delivery | None = None
+    ) -> None:
+        """A session of an earlier process: stale, for `left` seconds yet; who has least left comes first. `known`: what
+        there is to know yet of its packets by number.
 
         However many there are, none is evicted for it: those who were connected cannot help it that all are stale now.
         """
         session = self._add(client_id, credential, None)
         if session.delivery is not None:
-            session.delivery.forget(self.epoch)  # until somebody knows better
+            if known is not None:
+                session.delivery.recall(known)
+            else:
+                session.delivery.forget(self.epoch)
         left = min(left, self._stale_timeout)
         if left <= 0 or not self._max_stale:
             self._end(session, EndReason.EXPIRED)

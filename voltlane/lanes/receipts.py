@@ -45,11 +45,10 @@ class Creditor(Protocol):
 
 
 class _Mark(NamedTuple):
-    """With so many packets written to the master, everything up to that number is safe."""
+    """With so many packets written to the master, everything up to these numbers is safe."""
 
     pushed: int
-    number: int
-    creditor: Creditor
+    numbers: dict[Creditor, int]
 
 
 class Receipts(Handler):
@@ -86,8 +85,17 @@ class Receipts(Handler):
             if done:
                 self._is_safe(creditor, delivery, delivery.taken)
             else:
-                self._marks.append(_Mark(pushed, delivery.taken, creditor))
+                self._mark(creditor, delivery.taken, pushed)
                 creditor.settle(True)  # for its credit
+
+    def _mark(self, creditor: Creditor, number: int, pushed: int) -> None:
+        """It is safe when so much is written. Who brings nothing new gets no marks by that, however often it comes."""
+        marks, flow = self._marks, creditor.flow
+        if number != flow.marked:
+            flow.marked = number
+            if not marks or marks[-1].pushed != pushed:
+                marks.append(_Mark(pushed, {}))
+            marks[-1].numbers[creditor] = number
 
     def look(self) -> None:
         """The master has taken something."""
@@ -95,8 +103,8 @@ class Receipts(Handler):
         if marks:
             written = self._trunk.written
             while marks and marks[0].pushed <= written:
-                mark = marks.popleft()
-                self._is_safe(mark.creditor, mark.creditor.flow.delivery, mark.number)
+                for creditor, number in marks.popleft().numbers.items():
+                    self._is_safe(creditor, creditor.flow.delivery, number)
 
     def _is_safe(self, creditor: Creditor, delivery: Delivery, number: int) -> None:
         if number > delivery.safe:
@@ -122,6 +130,10 @@ class Receipts(Handler):
     def starve(self, creditor: Creditor) -> None:
         """It may send little, and is not allowed more while the master has so much to take."""
         self._starved[creditor] = None
+
+    def forget(self, creditor: Creditor) -> None:
+        """It is gone."""
+        self._starved.pop(creditor, None)
 
     def feed(self) -> None:
         """The master has room again."""

@@ -10,12 +10,12 @@ from typing import Callable, cast
 
 from ..core.admission import Source
 from ..core.budget import Holding
-from ..core.delivery import Agreement, Claims, agree
+from ..core.delivery import MOST, Agreement, Claims, agree
 from ..core.outbox import Chunk
 from ..core.protocols.flow import Flow
 from ..core.protocols.handshake import Handshake
 from ..core.protocols.v3 import V3Handshake, confirm
-from ..errors import BadNumbers, MalformedRecord, UnexpectedPacket
+from ..errors import BadNumbers, FrameTooLarge, MalformedRecord, UnexpectedPacket
 from ..net.poller import HANGUP, WRITE
 from ..reasons import CloseReason
 from ..wire.batch import retag
@@ -96,8 +96,10 @@ class RecordConnection(SealedConnection):
             for chunk, packets in chunks:
                 retention.append(chunk, packets)
             kept = retention.kept
-        agreement = agree(delivery, kept, claims)
-        flow.agreement = agreement
+        agreement = flow.agreement = agree(delivery, kept, claims)
+        delivery.taken = agreement.taken
+        if agreement.uncertain is None and delivery.safe < delivery.taken:
+            shared.receipts.note(self)  # an earlier connection has brought it, and the master not taken it yet
         self._catch_up(agreement, claims)
         words = flow.seal(Kind.WELCOME, handshake.welcome(session, agreement.taken))
         if agreement.gap is not None:
@@ -108,7 +110,7 @@ class RecordConnection(SealedConnection):
             self._show_outbox(flow.retention)
             flow.retention.exempt(counted)
             self.try_flush()
-        return kept - agreement.old - agreement.skip
+        return kept - agreement.skip
 
     def _catch_up(self, agreement: Agreement, claims: Claims | None) -> None:
         """What the client has need not be sent; what is safe with it need not be kept."""
@@ -118,10 +120,7 @@ class RecordConnection(SealedConnection):
             flow.acked = claims.safe
         if retention is None:
             return
-        retention.skip(agreement.old + agreement.skip)
-        if agreement.old:
-            retention.forget(agreement.old)
-            delivery.before += agreement.old
+        retention.skip(agreement.skip)
         if claims is not None and claims.safe > delivery.floor:
             retention.forget(claims.safe - delivery.floor)
             delivery.acked(claims.safe)
@@ -132,8 +131,9 @@ class RecordConnection(SealedConnection):
         session, shared, handshake, self._handshake = self.session, self.shared, self._handshake, None
         if session is not None and handshake is not None:
             confirm(session, handshake.branch, shared.hub.registry.journal.renewed)
-        if agreement.uncertain is not None:
+        if agreement.uncertain is not None:  # it is told, and so it is settled
             shared.counters.uncertain += agreement.uncertain.last - agreement.uncertain.first + 1
+            shared.receipts.note(self)
 
     # ---- reading
 
@@ -167,7 +167,9 @@ class RecordConnection(SealedConnection):
         kind, buffer, start, stop = flow.open(scratch, shared.view, _FIRST_MESSAGE, TAG_SIZE + received)
         size = stop - start - PREFIX_SIZE
         if kind == DATA and 0 <= size <= shared.quiet and self.packet is None and size == _size_at(buffer, start)[0]:
-            flow.spend(size + PREFIX_SIZE)
+            flow.received += size + PREFIX_SIZE
+            if flow.received > flow.granted:
+                flow.spend(0)
             if not shared.trunk.staged:
                 shared.trunk.flush_later()
             shared.trunk.staged.append(
@@ -253,12 +255,8 @@ class RecordConnection(SealedConnection):
         """The body of a data record: whole packets, and parts of some."""
         flow, shared = self.flow, self.shared
         flow.spend(stop - start)
-        if isinstance(self.packet, LargeFrame):
-            start = self._fill(self.packet, memoryview(buffer)[:stop], start)
-        elif self.packet is not None:
-            buffer = cast(Rest, self.packet).data + bytes(buffer[start:stop])
-            start, stop = 0, len(buffer)
-            self._keep_packet(None)
+        if self.packet is not None:
+            start = self._complete(self.packet, memoryview(buffer)[:stop], start)
         chunk, position, packets = retag(cast(bytes, buffer), start, stop, self.client_id, shared.small)
         if packets:
             shared.trunk.push(chunk, packets)
@@ -272,6 +270,28 @@ class RecordConnection(SealedConnection):
                 self._keep_packet(keep(view[position:stop], shared.budget, self))
         if not self.flags & NOTED:
             shared.receipts.note(self)
+
+    def _complete(self, part: Partial, view: memoryview, start: int) -> int:
+        """Add to the part of a packet, and pass it on when it is whole. Where what is behind it begins."""
+        if isinstance(part, LargeFrame):
+            return self._fill(part, view, start)
+        data = cast(Rest, part).data
+        while True:
+            needed = PREFIX_SIZE if len(data) < PREFIX_SIZE else PREFIX_SIZE + _size_at(data)[0]
+            if needed - PREFIX_SIZE > self.shared.packet_size_limit:
+                raise FrameTooLarge(needed - PREFIX_SIZE, self.shared.packet_size_limit)
+            missing = needed - len(data)
+            data += view[start : start + missing]
+            start = min(start + missing, len(view))
+            if len(data) < needed:
+                self._keep_packet(keep(memoryview(data), self.shared.budget, self))
+                return start
+            if needed > PREFIX_SIZE or not _size_at(data)[0]:
+                break
+        self._keep_packet(None)
+        self.shared.trunk.push(HEADER.pack(needed - PREFIX_SIZE + TAG_SIZE, self.client_id, 0) + data[PREFIX_SIZE:], 1)
+        self.flow.delivery.taken += 1
+        return start
 
     def _fill(self, large: LargeFrame, view: memoryview, position: int) -> int:
         """Add to a large packet, and pass it on when it is whole. Where what is behind it begins."""
@@ -295,8 +315,8 @@ class RecordConnection(SealedConnection):
 
     def _gap(self, body: bytes) -> None:
         gap, delivery = decode_gap(body), self.delivery
-        if self.packet is not None or gap.first > delivery.taken + 1:
-            raise BadNumbers(f"a gap from {gap.first} on, behind packet {delivery.taken}")
+        if self.packet is not None or gap.first > delivery.taken + 1 or gap.last > MOST:
+            raise BadNumbers(f"a gap from {gap.first} to {gap.last}, behind packet {delivery.taken}")
         if gap.last > delivery.taken:
             self.shared.counters.gaps += 1
             delivery.taken = gap.last

@@ -80,7 +80,7 @@ class SealedConnection(ClientConnection):
         is_next = self.outbox is None and self._unsent is None and size <= MAX_BODY and size <= flow.credit - flow.sent
         if is_next and (flow.retention is None or self._has_room(flow.retention)):
             flow.keep_sent(chunk, packets, shared.budget, self)
-            if flow.received + shared.window > flow.granted:
+            if flow.granted - flow.received < shared.window_low:
                 self._renew()
             self._push_record(flow.seal_data(chunk))
             return True
@@ -124,7 +124,7 @@ class SealedConnection(ClientConnection):
             self._send(sealed)
         if self.outbox is not None and self.sock is not None:
             self.on_pressure()
-        elif self._unsent is None:
+        if self._unsent is None:  # though there may be more that waits for credit
             self._say_pong()
             if self._owed:
                 self._owed = False
@@ -209,7 +209,7 @@ class SealedConnection(ClientConnection):
         if self.sock is None or self._unsent is not None:
             self._owed = True  # there is no use in saying it before it can be said
             return True
-        if self._is_short() or flow.delivery.safe - flow.told >= flow.quarter_packets or (flow.owes and not much):
+        if self._is_short() or (flow.owes and (not much or flow.owes_much)):
             self._renew()
             self._push_record(flow.seal(Kind.ACK))
         return not flow.owes
@@ -271,4 +271,5 @@ class SealedConnection(ClientConnection):
             with suppress(OSError):
                 sock.send(words if self.framing is None else self.framing.encode(words))
         self.shared.crowd(-1)
+        self.shared.receipts.forget(self)
         super().on_closed(sock, reason, detail)

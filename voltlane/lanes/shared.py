@@ -76,6 +76,8 @@ class Shared:
         fair = self.budget.limit // (WINDOWS_SHARE * max(1, self._crowd))
         self.window = max(SMALLEST_WINDOW, min(self._window, fair))
         """Bytes of data that a client may send ahead."""
+        self.window_low = self.window - self.window // 8
+        """With fewer left, what is sent to it anyway tells it that it may send more."""
 
     def configure_receipts(self, limits: ReceiptLimits) -> None:
         """Go by these limits from now on."""

@@ -43,7 +43,6 @@ from ..store.session_store import open_store
 from ..trunk.firehose import Firehose
 from ..trunk.trunk import Trunk, TrunkLimits
 from ..wire.crypto import KeyPair
-from ..wire.noise import KeyPair as ChannelKey
 
 EXIT_NO_MASTER = 4
 EXIT_NOT_KEPT = 5
@@ -65,7 +64,6 @@ class Parts:
         self.reactor.on_slow = self._on_slow
         self.budget = Budget(memory_for_queues(config))
         self.store = open_store(config.general, self.reactor, self.counters, key)
-        self.channel_key = ChannelKey()
         self.trunk = Trunk(
             self.reactor,
             self.counters,
@@ -84,6 +82,7 @@ class Parts:
             on_stale=self._on_stale,
             now=self.reactor.now,
             ids=clock_ids(config.general.node, time.time(), self.reactor.now),
+            epoch=self.store.epoch,
             revive=revive,
         )
         self.trunk.hub = self.hub
@@ -106,10 +105,12 @@ class Parts:
         self.trunk.on_written = self.clients.receipts.look
         QuietReads(self.clients)
         QuietRecords(self.clients)
-        self.terms = Terms(clients)
+        self.terms = Terms(clients, self.store.next_keys)
         self.arrivals = Arrivals(
             self.reactor,
-            HandshakeContext(self.store.key, self.channel_key, self.registry, self.budget, self.terms, os.urandom),
+            HandshakeContext(
+                self.store.key, self.store.channel_key, self.registry, self.budget, self.terms, os.urandom
+            ),
             self.counters,
             self.connection_log,
             self.clients.turns,

@@ -112,6 +112,9 @@ class Server(Parts):
             log.info("memory for all that is queued: %d MiB", self.budget.limit >> 20)
             for address in self.listen_addresses:
                 log.info("clients connect to %s", address)
+            log.info("the server's key for version 3 is %s", self.store.channel_key.public.hex())
+            for public in self.store.next_keys:
+                log.info("the key that is to follow it, of which clients are told, is %s", public.hex())
             if self.admin is not None:
                 log.info("the admin endpoint is at %s", self.admin.address)
             self.firehose.start()

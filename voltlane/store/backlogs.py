@@ -1,6 +1,7 @@
 """What waited when the server was stopped in order: a file that is written as a whole and not changed any more.
 
-First what waits for the master, then what waits for each client, in order. What becomes of it then: see `spool`.
+First what waits for the master, then what waits for each client, in order, behind what is known of its packets by
+number, in a protocol that has numbers. What becomes of it then: see `spool`.
 """
 
 from __future__ import annotations
@@ -38,13 +39,21 @@ class Backlogs(NamedTuple):
     notes: list[Note]
 
 
-def write_backlogs(directory: StateDirectory, point: bytes, waiting: Iterable[tuple[Kind, int, Chunk]]) -> None:
-    """One chunk after the other: (MISSED, client id, frames) or (UPWARDS, packets, tagged frames). Raises OSError."""
+def new_number() -> int:
+    """For one such file."""
+    return int.from_bytes(os.urandom(8), "little")
+
+
+def write_backlogs(
+    directory: StateDirectory, point: bytes, number: int, waiting: Iterable[tuple[Kind, int, Chunk]]
+) -> None:
+    """One chunk after the other: (MISSED, client id, frames), (UPWARDS, packets, tagged frames) or (NUMBERS, client id,
+    encoded). Raises OSError."""
     descriptor = directory.draft(FILE)
     try:
-        write_all(descriptor, head(BACKLOGS_MAGIC, point, int.from_bytes(os.urandom(8), "little")))
-        for kind, number, chunk in waiting:
-            write_all(descriptor, note(kind, number, chunk))
+        write_all(descriptor, head(BACKLOGS_MAGIC, point, number))
+        for kind, whose, chunk in waiting:
+            write_all(descriptor, note(kind, whose, chunk))
         write_all(descriptor, note(Kind.END, 0))
         directory.publish(FILE, descriptor)
     except OSError:

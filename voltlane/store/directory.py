@@ -24,45 +24,17 @@ _EXTRA = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os
 """The last for what is no file at all: opening a FIFO would wait for its other end."""
 
 
-class StateDirectory:
-    """An existing directory that this process has locked. Raises StateError: it, or a file in it, cannot be used."""
+class Files:
+    """The files of an existing directory, to be read by anybody who may, also while a server has it. Raises StateError:
+    it, or a file in it, cannot be used."""
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         with self.refusing(self.path):
-            try:
-                os.makedirs(os.path.dirname(self.path), exist_ok=True)
-                os.mkdir(self.path, 0o700)
-            except FileExistsError:
-                pass
             status = os.stat(self.path)
             if not stat.S_ISDIR(status.st_mode):
                 raise StateError(f"{self.path} cannot be used: it is no directory, and general.state_dir needs one")
             self._check(self.path, status, stat.S_IWGRP | stat.S_IWOTH, "writable", "700")
-        self._lock = self._take_lock()
-        self._remove_drafts()
-
-    def _take_lock(self) -> IO[bytes]:
-        if fcntl is None:  # pragma: no cover (not a Unix)
-            raise StateError("general.state_dir needs a system that can lock files")
-        path = self.name(LOCK)
-        with self.refusing(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _EXTRA, 0o600)
-        self._take_file(path, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
-            os.close(descriptor)
-            raise StateError(
-                f"{self.path} is in use by another server (process {holder or 'unknown'}); "
-                "each server needs a general.state_dir of its own",
-                EXIT_IN_USE,
-            ) from None
-        with self.refusing(path):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
-        return os.fdopen(descriptor, "rb")  # closed with the last reference, at the latest
 
     def name(self, file: str) -> str:
         """A file's path."""
@@ -96,6 +68,71 @@ class StateDirectory:
             raise
         return descriptor
 
+    def _take_file(self, path: str, descriptor: int) -> os.stat_result:
+        """What was opened, if it is a file; else it is refused, and closed."""
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise StateError(f"{path} cannot be used: it is no regular file; move it away")
+        return status
+
+    def _check(self, path: str, status: os.stat_result, forbidden: int, word: str, wanted: str) -> None:
+        if status.st_uid != os.geteuid():
+            raise StateError(f"{path} belongs to user {status.st_uid}, not to this server's user {os.geteuid()}")
+        if status.st_mode & forbidden:
+            raise StateError(
+                f"{path} is {word} for others (mode {stat.S_IMODE(status.st_mode):o}), and what it holds is secret: "
+                f"if nobody can have used that, chmod {wanted} {path}"
+            )
+
+    @contextmanager
+    def refusing(self, path: str, *but: type[OSError]) -> Iterator[None]:
+        """Let an OSError of the block say what cannot be used, as a StateError; `but` pass as they are."""
+        try:
+            yield
+        except but:
+            raise
+        except OSError as error:
+            raise StateError(f"{path} cannot be used: {error.strerror or error}") from None
+
+
+class StateDirectory(Files):
+    """The same, made if it is not there, and locked by this process, which may write to it."""
+
+    def __init__(self, path: str, otherwise: str = "each server needs a general.state_dir of its own") -> None:
+        """`otherwise`: what to tell whoever finds it in use."""
+        self.path = os.path.abspath(path)
+        with self.refusing(self.path):
+            try:
+                os.makedirs(os.path.dirname(self.path), exist_ok=True)
+                os.mkdir(self.path, 0o700)
+            except FileExistsError:
+                pass
+        super().__init__(path)
+        self._lock = self._take_lock(otherwise)
+        self._remove_drafts()
+
+    def _take_lock(self, otherwise: str) -> IO[bytes]:
+        if fcntl is None:  # pragma: no cover (not a Unix)
+            raise StateError("general.state_dir needs a system that can lock files")
+        path = self.name(LOCK)
+        with self.refusing(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _EXTRA, 0o600)
+        self._take_file(path, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise StateError(
+                f"{self.path} is in use by another server (process {holder or 'unknown'}); {otherwise}",
+                EXIT_IN_USE,
+            ) from None
+        with self.refusing(path):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        return os.fdopen(descriptor, "rb")  # closed with the last reference, at the latest
+
     def draft(self, file: str) -> int:
         """A descriptor to write what is to become a file. Raises OSError."""
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | _EXTRA
@@ -116,6 +153,12 @@ class StateDirectory:
                 self.publish(file, descriptor)
             finally:
                 os.close(descriptor)
+
+    def rename(self, file: str, name: str) -> None:
+        """Let a file take the place of another, as a whole and for good. Raises StateError."""
+        with self.refusing(self.name(file)):
+            os.replace(self.name(file), self.name(name))
+            self.sync()
 
     def remove(self, file: str) -> None:
         """Remove a file for good. Raises OSError."""
@@ -147,33 +190,6 @@ class StateDirectory:
         for draft in drafts:
             with self.refusing(draft):
                 os.unlink(draft)
-
-    def _take_file(self, path: str, descriptor: int) -> os.stat_result:
-        """What was opened, if it is a file; else it is refused, and closed."""
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
-            raise StateError(f"{path} cannot be used: it is no regular file; move it away")
-        return status
-
-    def _check(self, path: str, status: os.stat_result, forbidden: int, word: str, wanted: str) -> None:
-        if status.st_uid != os.geteuid():
-            raise StateError(f"{path} belongs to user {status.st_uid}, not to this server's user {os.geteuid()}")
-        if status.st_mode & forbidden:
-            raise StateError(
-                f"{path} is {word} for others (mode {stat.S_IMODE(status.st_mode):o}), and what it holds is secret: "
-                f"if nobody can have used that, chmod {wanted} {path}"
-            )
-
-    @contextmanager
-    def refusing(self, path: str, *but: type[OSError]) -> Iterator[None]:
-        """Let an OSError of the block say what cannot be used, as a StateError; `but` pass as they are."""
-        try:
-            yield
-        except but:
-            raise
-        except OSError as error:
-            raise StateError(f"{path} cannot be used: {error.strerror or error}") from None
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from .records import (
@@ -25,7 +26,7 @@ LIVE = math.inf
 class Entry(NamedTuple):
     """A session as the journal knows it."""
 
-    point: bytes
+    credential: bytes
     until: float
     """When it is over, by the wall clock; for one that was live, LIVE."""
 
@@ -41,8 +42,16 @@ class Ledger:
         """Of which backlogs something was handed over (SPENDING), and ..."""
         self.spent: set[int] = set()
         """... to whom: client ids, and 0 for the master."""
+        self.epoch = 0
+        """How many processes have been here."""
+        self.sealed: int | None = None
+        """The backlogs that its process was to leave: with these it has ended in order."""
         self.lost_bytes = 0
         """What a crash has left of the last records."""
+
+    def credentials(self) -> Iterator[bytes]:
+        """Of all sessions."""
+        return (entry.credential for entry in self.sessions.values())
 
     def enter(self, note: Note) -> None:
         """Take one record. Those about a session that is not known say nothing: it was gone when the file was written
@@ -56,16 +65,20 @@ class Ledger:
         elif note.kind is Kind.ENDED:
             self.sessions.pop(note.number, None)
         elif note.kind is Kind.STALE and known is not None:
-            self.sessions[note.number] = Entry(known.point, note.until)
+            self.sessions[note.number] = Entry(known.credential, note.until)
         elif note.kind is Kind.RESUMED and known is not None:
-            self.sessions[note.number] = Entry(known.point, LIVE)
+            self.sessions[note.number] = Entry(known.credential, LIVE)
         elif note.kind is Kind.SPENDING:
             if self.spending is None or self.spending.number != note.number:
                 self.spent.clear()
             self.spending = note
         elif note.kind is Kind.SPENT:
             self.spent.add(note.number)
-        elif note.kind in (Kind.MISSED, Kind.UPWARDS, Kind.END):
+        elif note.kind is Kind.EPOCH:
+            self.epoch = max(self.epoch, note.number)
+        elif note.kind is Kind.SEALED:
+            self.sealed = note.number
+        elif note.kind in (Kind.MISSED, Kind.UPWARDS, Kind.NUMBERS, Kind.END):
             raise Damaged(f"a record {note.kind.name} has no place there")
 
 

@@ -13,6 +13,8 @@ from struct import error as StructError
 from typing import NamedTuple
 from zlib import crc32
 
+from ..core.delivery import DELIVERY_SIZE
+from ..core.protocols.secrets import CREDENTIAL_SIZE
 from ..wire.framing import Buffer
 
 VERSION = 1
@@ -34,7 +36,7 @@ ONE_SIZE = _ONE.size
 class Kind(enum.IntEnum):
     """What a record says."""
 
-    OPENED = 1  # u64 id, then the client's SEC1 point: a session, live; or that there is one, when written anew
+    OPENED = 1  # u64 id, then the credential: a session, live; or that there is one, when written anew or renewed
     STALE = 2  # u64 id, f64 until when it is kept, by the wall clock
     RESUMED = 3  # u64 id
     ENDED = 4  # u64 id
@@ -45,6 +47,9 @@ class Kind(enum.IntEnum):
     END = 9  # u64 0: the file is whole
     SPENDING = 10  # u64 a number of backlogs, then 16 bytes: this start of the machine, or ALL_KNOWN
     SPENT = 11  # u64 id, 0 for the master: what waits there for them was handed over
+    NUMBERS = 12  # u64 id, then what is known of its packets by number (Delivery.encode), with what waits for it
+    SEALED = 13  # u64 a number of backlogs: what the process that writes this leaves behind if it ends in order
+    EPOCH = 14  # u64: which process this is, of all that have had the directory
 
 
 ALL_KNOWN = bytes(16)
@@ -102,9 +107,9 @@ def payload_at(data: Buffer, position: int) -> bytes | None:
     return payload if crc32(payload, size) == checksum else None
 
 
-def opened(client_id: int, point: bytes) -> bytes:
+def opened(client_id: int, credential: bytes) -> bytes:
     """The record of a session."""
-    return record(_ONE.pack(Kind.OPENED, client_id) + point)
+    return record(_ONE.pack(Kind.OPENED, client_id) + credential)
 
 
 def stale(client_id: int, until: float) -> bytes:
@@ -131,11 +136,13 @@ class Note(NamedTuple):
 
 
 _UNTIL = Struct("<d")
+_PLAIN = (Kind.RESUMED, Kind.ENDED, Kind.RESERVED, Kind.SYNCED, Kind.END, Kind.SPENT, Kind.SEALED, Kind.EPOCH)
 _DATA_SIZES = {
-    Kind.OPENED: (33, 65),
+    Kind.OPENED: (33, 65, CREDENTIAL_SIZE),  # version 2's: a SEC1 point, compressed or not
     Kind.STALE: (8,),
     Kind.SPENDING: (16,),
-    **dict.fromkeys((Kind.RESUMED, Kind.ENDED, Kind.RESERVED, Kind.SYNCED, Kind.END, Kind.SPENT), (0,)),
+    Kind.NUMBERS: (DELIVERY_SIZE,),
+    **dict.fromkeys(_PLAIN, (0,)),
 }
 """Bytes behind the number; any where nothing is said."""
 

@@ -29,12 +29,14 @@ from ..ops.log import log
 from ..reasons import CloseReason
 from ..wire.crypto import KeyPair, generate_key
 from ..wire.framing import count_frames
+from ..wire.noise import KeyPair as ChannelKey
+from ..wire.v3 import MAGIC
 from .backlogs import FILE as BACKLOGS
-from .backlogs import read_backlogs, write_backlogs
+from .backlogs import new_number, read_backlogs, write_backlogs
 from .directory import StateDirectory
 from .journal import FILE as JOURNAL
 from .journal import Journal, read_journal
-from .keyfile import load_or_make
+from .keyfile import load_channel_key, load_next_key, load_or_make
 from .ledger import Ledger
 from .records import Kind, note, opened, stale
 from .spool import MASTER, Spool, whose
@@ -47,7 +49,7 @@ FIRST_BLOCK = 1 << 14
 ahead of the clock by then."""
 SPARE = 1 << 20
 """Bytes of the past that a journal may hold however little there is of the present."""
-SESSION_SIZE = 90
+SESSION_SIZE = 130
 """Bytes that the present needs for each session, about."""
 SLICE = 500
 """Sessions written at once while the server goes on, and how many seconds apart."""
@@ -75,8 +77,15 @@ class NoStore:
     keeps = False
     """Whether anything is kept of what waits at the end."""
 
-    def __init__(self, key: KeyPair) -> None:
+    def __init__(self, key: KeyPair, channel_key: ChannelKey | None = None) -> None:
         self.key = key
+        """The server's of version 2, ..."""
+        self.channel_key = channel_key or ChannelKey()
+        """... and that of version 3."""
+        self.next_keys: tuple[bytes, ...] = ()
+        """Public keys that it may have later: clients are told of them."""
+        self.epoch = 1
+        """Which process this is of those that have had the directory: no epoch (SPEC 17) comes twice."""
         self._registry: Registry
 
     def restore(self, registry: Registry, hub: Hub, trunk: Upwards) -> None:
@@ -106,13 +115,18 @@ class LastWords(SessionJournal):
     def __init__(self, store: SessionStore) -> None:
         self._store = store
 
+    def renewed(self, session: Session, told: bool) -> None:
+        """See SessionJournal."""
+        self._store.renewed(session, told)
+
     def ended(self, session: Session) -> None:
         """See SessionJournal."""
         self._store.ended(session)
 
 
 def open_store(general: General, reactor: Reactor, counters: Counters, key: KeyPair | None) -> NoStore:
-    """The store that the settings ask for. Without a `key` it is the directory's, or a new one. Raises StateError."""
+    """The store that the settings ask for. Without a `key` it is the directory's, or a new one, as that of version 3
+    is. Raises StateError."""
     if not general.state_dir:
         return NoStore(key or generate_key())
     return SessionStore(StateDirectory(general.state_dir), reactor, counters, general.state_sync_secs, key)
@@ -140,12 +154,17 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._sync_secs = sync_secs
         self._wall = wall
         self._ledger = read_journal(directory, self.key.public) or Ledger()
+        self.epoch = self._ledger.epoch + 1
+        keyed = any(credential[0] == MAGIC for credential in self._ledger.credentials())
+        self.channel_key = load_channel_key(directory, keyed)
+        self.next_keys = load_next_key(directory)
         self._spool = Spool(read_backlogs(directory, self.key.public), self._ledger, boot or boot_id())
         self._journal = Journal(directory, self.key.public)
         self._trunk: Upwards
         self._pending: list[bytes] = []
         self._left: Iterator[int] = iter(())  # of the sessions, those that the draft has still to be given
         self._reserve_at = 0  # with this id given out it is time to reserve more
+        self._number = new_number()  # of the backlogs that this process is to leave
         self._reserving = 0  # ids up to this one are reserved once the draft is the journal
         self._syncing: Timer | None = None
         self._drafting: Timer | None = None
@@ -172,6 +191,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
                 "%s is given up: the machine went down while what waited was being delivered",
                 self._directory.name(BACKLOGS),
             )
+        numbers = self._spool.numbers(registry.epoch)
         waiting = list(self._spool.left())
         for found in waiting:
             if found.kind is Kind.UPWARDS:
@@ -181,9 +201,9 @@ class SessionStore(NoStore, SessionJournal, Handler):
         now, wall = self._reactor.now, self._wall()
         # By the wall clock: nothing else goes on while there is no process. If it was set back meanwhile nobody gets
         # more than the limit, if it was set forward some get less.
-        earlier = sorted((entry.until, client_id, entry.point) for client_id, entry in ledger.sessions.items())
-        for until, client_id, point in earlier:
-            registry.restore(client_id, point, until - wall, now)
+        earlier = sorted((entry.until, client_id, entry.credential) for client_id, entry in ledger.sessions.items())
+        for until, client_id, credential in earlier:
+            registry.restore(client_id, credential, until - wall, now, numbers.get(client_id))
         for found in waiting:
             if found.kind is Kind.MISSED:
                 hub.restore(found.number, found.data)
@@ -213,6 +233,12 @@ class SessionStore(NoStore, SessionJournal, Handler):
         if session.id >= self._reserve_at:
             self._reserve()
 
+    def renewed(self, session: Session, told: bool) -> None:
+        """See SessionJournal."""
+        self._note(self._described(session))
+        if told:
+            self.on_flush()
+
     def lost(self, session: Session) -> None:
         """See SessionJournal."""
         self._note(self._stale(session))
@@ -231,6 +257,11 @@ class SessionStore(NoStore, SessionJournal, Handler):
             if not self._spool.waiting:
                 self.on_flush()
                 self._drop_spool()
+
+    def _described(self, session: Session) -> bytes:
+        """How it is."""
+        record = opened(session.id, session.credential)
+        return record + self._stale(session) if session.state is State.STALE else record
 
     def _stale(self, session: Session) -> bytes:
         return stale(session.id, self._wall() + session.expiry - self._reactor.now)
@@ -334,9 +365,10 @@ class SessionStore(NoStore, SessionJournal, Handler):
             else:
                 self._managed(self._finish_draft)
 
-    def _begin_draft(self, last_id: int) -> None:
+    def _begin_draft(self, last_id: int, more: bytes = b"") -> None:
         self._reserving = last_id
-        self._journal.begin(note(Kind.RESERVED, self._reserving) + self._spool.records(self._registry.sessions))
+        records = note(Kind.RESERVED, last_id) + note(Kind.EPOCH, self.epoch)
+        self._journal.begin(records + self._spool.records(self._registry.sessions) + more)
 
     def _finish_draft(self) -> None:
         self._journal.finish()
@@ -349,21 +381,15 @@ class SessionStore(NoStore, SessionJournal, Handler):
             )
             self._failing_since = None
 
-    def _write_anew(self, last_id: int) -> None:
+    def _write_anew(self, last_id: int, more: bytes = b"") -> None:
         """All at once, where nobody waits."""
-        self._begin_draft(last_id)
+        self._begin_draft(last_id, more)
         self._journal.add(self._records_of(self._registry.sessions))
         self._finish_draft()
 
     def _records_of(self, ids: Iterable[int]) -> bytes:
-        sessions, records = self._registry.sessions, []
-        for client_id in ids:
-            session = sessions.get(client_id)
-            if session is not None:
-                records.append(opened(client_id, session.credential))
-                if session.state is State.STALE:
-                    records.append(self._stale(session))
-        return b"".join(records)
+        sessions = self._registry.sessions
+        return b"".join([self._described(sessions[client_id]) for client_id in ids if client_id in sessions])
 
     # ---- trouble
 
@@ -411,7 +437,8 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._managed(self._journal.sync)
         current = self.healthy
         self._spool.settle()
-        if not self._managed(self._write_anew, self._registry.ids.next - 1) and not current:
+        sealed = note(Kind.SEALED, self._number)
+        if not self._managed(self._write_anew, self._registry.ids.next - 1, sealed) and not current:
             self._lost = True
             log.error("%s is not up to date: what has become of sessions is lost", self._directory.name(JOURNAL))
         self._registry.leave_to_the_next(LastWords(self))
@@ -436,7 +463,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
 
     def _keep(self, waiting: list[tuple[Kind, int, Chunk]]) -> None:
         try:
-            write_backlogs(self._directory, self.key.public, waiting)
+            write_backlogs(self._directory, self.key.public, self._number, waiting)
             return
         except OSError as error:
             why = error.strerror
@@ -456,6 +483,8 @@ class SessionStore(NoStore, SessionJournal, Handler):
         for chunk, packets in self._trunk.release():
             yield Kind.UPWARDS, packets, chunk
         for session in self._registry.sessions.values():
+            if session.delivery is not None:
+                yield Kind.NUMBERS, session.id, session.delivery.encode()
             if session.backlog is not None:
                 for chunk, _ in session.backlog.take():
                     yield Kind.MISSED, session.id, chunk

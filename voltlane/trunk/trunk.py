@@ -163,7 +163,7 @@ class Trunk(Handler):
         connection = self._speaking
         if connection is None:
             self._held.append(b"".join(staged), packets)
-        elif connection.outbox is None and 1 < count and (count <= FEW_CHUNKS or size >= count * LARGE_CHUNK):
+        elif connection.outbox is None and count > 1 and (count <= FEW_CHUNKS or size >= count * LARGE_CHUNK):
             connection.try_send_views(staged, packets)
         else:
             connection.try_send(staged[0] if count == 1 else b"".join(staged), packets)

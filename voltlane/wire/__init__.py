@@ -1,9 +1,13 @@
-"""Bytes ↔ values of wire protocol v2 (SPEC.txt). Pure: no sockets, no clock, no state beyond a parse position.
+"""Bytes ↔ values of the wire protocols, versions 2 and 3 (SPEC.txt). Pure: no sockets, no clock, no state beyond a
+position in what is parsed, and the keys and counters of a channel.
 
 framing  u32 length prefix + payload                      SPEC 2
 v2       handshake packets (a bincode enum)               SPEC 3
 crypto   keys, key agreement, sealed blobs                SPEC 4
 curve    the arithmetic of secp256k1, in the fastest form this interpreter has
+v3       version 3: hellos, records, what is in them       SPEC 10 to 18
+noise    version 3: its handshake and its ciphers         SPEC 12
+aead     ChaCha20-Poly1305
 tagged   client id + flag + data, on the firehose         SPEC 6
 proxy    headers of the PROXY protocol
 batch    the per-packet loops of the data path, in the fastest form this interpreter has

@@ -11,7 +11,7 @@ from nacl.bindings import crypto_aead_chacha20poly1305_ietf_decrypt as _decrypt
 from nacl.bindings import crypto_aead_chacha20poly1305_ietf_encrypt as _encrypt
 from nacl.exceptions import CryptoError
 
-from .framing import Buffer
+from .framing import PREFIX, PREFIX_SIZE, Buffer
 
 TAG_SIZE = 16
 KEY_SIZE = 32
@@ -31,7 +31,12 @@ def _open_checked(sealed: Buffer, nonce: bytes, key: bytes, data: bytes = b"") -
     return plaintext
 
 
-seal, open_sealed = _seal_checked, _open_checked
+def _framed_checked(plaintext: bytes, nonce: bytes, key: bytes) -> bytes:
+    sealed = _seal_checked(plaintext, nonce, key)
+    return PREFIX.pack(len(sealed)) + sealed
+
+
+seal, seal_framed, open_sealed = _seal_checked, _framed_checked, _open_checked
 
 try:
     from nacl._sodium import ffi as _ffi
@@ -50,6 +55,13 @@ else:
         _seal_raw(_at(sealed), _NOTHING, _at(plaintext), size, data, len(data), _NOTHING, nonce, key)
         return sealed
 
+    def _framed_fast(plaintext: bytes, nonce: bytes, key: bytes) -> bytearray:
+        size = len(plaintext)
+        framed = bytearray(PREFIX_SIZE + size + TAG_SIZE)
+        PREFIX.pack_into(framed, 0, size + TAG_SIZE)
+        _seal_raw(_at(framed) + PREFIX_SIZE, _NOTHING, plaintext, size, _NOTHING, 0, _NOTHING, nonce, key)
+        return framed
+
     def _open_fast(sealed: Buffer, nonce: bytes, key: bytes, data: bytes = b"") -> bytearray:
         size = len(sealed)
         plaintext = bytearray(size - TAG_SIZE if size > TAG_SIZE else 0)
@@ -58,4 +70,4 @@ else:
             raise ValueError("not sealed under this key")
         return plaintext
 
-    seal, open_sealed = _seal_fast, _open_fast  # type: ignore[assignment]
+    seal, seal_framed, open_sealed = _seal_fast, _framed_fast, _open_fast  # type: ignore[assignment]

@@ -15,8 +15,8 @@ from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
 from nacl.exceptions import CryptoError
 
 from ..errors import BadRecord, MalformedPacket
-from .aead import KEY_SIZE, TAG_SIZE, open_sealed, seal
-from .framing import Buffer
+from .aead import KEY_SIZE, TAG_SIZE, open_sealed, seal, seal_framed
+from .framing import PREFIX, Buffer
 
 NAME = b"Noise_NX_25519_ChaChaPoly_SHA256"
 MESSAGE_MAX = 65535
@@ -66,6 +66,14 @@ class Cipher:
             self._rekey()
         return seal(record, _NONCE.pack(count), self._key)
 
+    def seal_framed(self, record: bytes) -> bytes:
+        """The same, with the message's size in front (SPEC 2)."""
+        count = self._count
+        self._count = count + 1
+        if not count % REKEY_EVERY and count:
+            self._rekey()
+        return seal_framed(record, _NONCE.pack(count), self._key)
+
     def open(self, message: Buffer) -> bytes | bytearray:
         """The record in the next message. Raises BadRecord, and is of no more use then."""
         count = self._count
@@ -90,6 +98,10 @@ class Clear:
     def seal(self, record: Buffer) -> Buffer:
         """The record, as it is."""
         return record
+
+    def seal_framed(self, record: bytes) -> bytes:
+        """The same, with its size in front."""
+        return PREFIX.pack(len(record)) + record
 
     def open(self, message: Buffer) -> bytes:
         """The message, as it is; not the memory that it stands in."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Callable
 
 from ...errors import BadNumbers, CreditExceeded, MalformedRecord
-from ...wire.framing import PREFIX, Buffer, skip_frames
+from ...wire.framing import Buffer, skip_frames
 from ...wire.noise import Channel, Clear
-from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Retained, Why
+from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Retained
 from ..budget import Budget
 from ..delivery import Agreement, Delivery
 from ..outbox import Chunk
@@ -19,6 +19,7 @@ from ..retention import Retention
 
 SHARE = 4
 """Of what the peer retains, the part that it is told of at once when it is safe."""
+_DATA = int(Kind.DATA)
 SMALL = 1024
 """Bytes of a chunk that is kept by itself while it is the only one, outside of all accounts: most are."""
 
@@ -38,6 +39,7 @@ class Flow:
         "credit",
         "delivery",
         "granted",
+        "marked",
         "much",
         "quarter_packets",
         "received",
@@ -57,12 +59,12 @@ class Flow:
     ) -> None:
         """`retained` and `credit` are the peer's, `granted` is what it is told first."""
         self._on_confirmed = on_confirmed
-        self._seal = channel.sending.seal
+        self._seal = channel.sending.seal_framed
         self._open = None if isinstance(channel.receiving, Clear) else channel.receiving.open
         self.delivery = Delivery(0)
         """The session's, once it is in one."""
         self.agreement: Agreement | None = None
-        """What holds once the peer has confirmed it, which its first record does."""
+        """What the welcome said, until the peer has confirmed it, which its first record does."""
         self.retention: Retention | None = None
         """What is kept for the peer, but for a small chunk that is alone."""
         self._single: Chunk | None = None
@@ -85,6 +87,8 @@ class Flow:
         """Ours, as it went last, ..."""
         self.told_received = 0
         """... and what had been received then."""
+        self.marked = 0
+        """The last packet of the peer's that it is known of when it will be safe: see `lanes.receipts`."""
 
     # ---- what is kept
 
@@ -122,18 +126,25 @@ class Flow:
         """A record as a message, with its size in front."""
         safe = self.told = self.delivery.safe
         self.told_received = self.received
-        message = self._seal(HEAD.pack(kind, safe, self.granted) + body)
-        return PREFIX.pack(len(message)) + message
+        return self._seal(HEAD.pack(kind, safe, self.granted) + body)
 
     def seal_data(self, body: Buffer) -> bytes:
         """The same for data, which the credit must allow for."""
         self.sent += len(body)
-        return self.seal(Kind.DATA, body)
+        return self.seal(_DATA, body)
 
     @property
     def owes(self) -> bool:
         """Whether the peer has not been told all that is safe."""
         return self.told < self.delivery.safe
+
+    @property
+    def owes_much(self) -> bool:
+        """Whether that is a quarter of what the peer retains."""
+        return (
+            self.delivery.safe - self.told >= self.quarter_packets
+            or self.received - self.told_received >= self._quarter_bytes
+        )
 
     def grant(self, window: int) -> None:
         """Let the peer send so much ahead. It is told with the next record."""
@@ -154,7 +165,8 @@ class Flow:
             raise MalformedRecord(f"a record of {stop - start} bytes; at least {HEAD_SIZE} are needed")
         kind, ack, credit = HEAD.unpack_from(buffer, start)
         if self.agreement is not None:
-            self._confirm(self.agreement)
+            agreement, self.agreement = self.agreement, None
+            self._on_confirmed(agreement)
         if ack != self.acked:
             self._on_ack(ack)
         if credit != self.credit:
@@ -168,13 +180,6 @@ class Flow:
         self.received += size
         if self.received > self.granted:
             raise CreditExceeded(f"{self.received} bytes of data where {self.granted} are allowed")
-
-    def _confirm(self, agreement: Agreement) -> None:
-        """The peer has the welcome: from here on it is as that said."""
-        self.agreement = None
-        if agreement.taken > self.delivery.taken:
-            self.delivery.taken = self.delivery.safe = agreement.taken
-        self._on_confirmed(agreement)
 
     def _on_ack(self, ack: int) -> None:
         delivery, retention = self.delivery, self.retention
@@ -196,4 +201,4 @@ class Flow:
             count = ack - floor
             self._single = bytes(memoryview(self._single)[skip_frames(self._single, count) :])
             self._single_packets -= count
-        delivery.floor, delivery.why = ack, Why.FORGOTTEN
+        delivery.acked(ack)
