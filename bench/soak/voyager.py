@@ -168,11 +168,11 @@ class Voyager:
             self.gone = True
 
     def on_ack(self, acked: int) -> None:
-        """What is safe is forgotten."""
-        if not self.acked <= acked <= self.sent:
+        """What is safe is forgotten. A server that has lost its memory knows of less, at first."""
+        if acked > self.sent or (acked < self.acked and not self.sea.killing):
             raise Fault(f"{self}: an ack of {acked} behind {self.acked}, where {self.sent} were sent")
-        self.acked = acked
-        self._forget(acked)
+        self.acked = max(self.acked, acked)
+        self._forget(self.acked)
 
     def _forget(self, number: int) -> None:
         while self.first <= number:
