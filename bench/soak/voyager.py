@@ -22,9 +22,6 @@ from .cuts import Cut
 from .packets import ECHO, LAST, PLAIN, TOTAL, Up, decode_down
 from .passage import Passage
 
-MOST_KEPT = 5000
-"""Packets that are not safe, past which a client says nothing more."""
-
 
 class Habits(NamedTuple):
     """What a client does, and what its limits are."""
@@ -101,7 +98,7 @@ class Voyager:
     def say(self, count: int) -> None:
         """Have so many packets more to send."""
         if not self.finished:
-            self._add(min(count, MOST_KEPT - len(self.kept)), PLAIN)
+            self._add(count, PLAIN)
 
     def finish(self) -> None:
         """Say that nothing more comes."""
