@@ -14,7 +14,7 @@ from voltlane.wire.framing import PREFIX_SIZE, frame, next_frame
 from voltlane.wire.noise import MESSAGE_MAX, Channel
 from voltlane.wire.v3 import HEAD_SIZE, Kind, Suite
 
-from .cuts import HALF, OVER, UNCUT, Cut, end
+from .cuts import CLOSE, HALF, OVER, UNCUT, Cut, end
 
 RECEIVE = 1 << 16
 AHEAD = 1 << 16
@@ -244,7 +244,7 @@ class Passage:
         elif not self._left and not self._over:
             self._over = True
             self._drop(self, self._cut.how == OVER)
-            end(self.sock, self._cut.how)
+            end(self.sock, CLOSE if self._ending else self._cut.how)
             self.traveller.on_end(self._cut)
 
     def _closed(self) -> None:
