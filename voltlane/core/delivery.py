@@ -13,7 +13,7 @@ from ..errors import BadNumbers
 from ..wire.v3 import Gap, Uncertain, Why
 
 _FORGOTTEN, _LIMIT, _RESTART = int(Why.FORGOTTEN), int(Why.LIMIT), int(Why.RESTART)
-_LAYOUT = Struct("<QQQB")
+_LAYOUT = Struct("<QQQQB")
 DELIVERY_SIZE = _LAYOUT.size
 EPOCH_SPAN = 1 << 40
 """Numbers that an epoch has, more than can ever be used: so a number tells which memory it is of."""
@@ -45,7 +45,7 @@ class Delivery:
     def drop(self, packets: int) -> None:
         """The first so many of what is kept were given up, for a limit. Behind what is not known they are a part of
         that: they are no more than a few of its numbers."""
-        if self.floor != self.epoch * EPOCH_SPAN or not self.floor:
+        if self.why != _RESTART:
             self.why = _LIMIT
         self.floor += packets
 
@@ -54,19 +54,17 @@ class Delivery:
         self.floor = number
         self.why = _FORGOTTEN
 
-    def recall(self, known: Delivery) -> None:
-        """What of an earlier memory is known still."""
-        self.epoch, self.floor, self.why = known.epoch, known.floor, known.why
-        self.taken, self.safe = known.taken, known.safe
-
     def encode(self) -> bytes:
-        """For who keeps it over an end of the process in order, which leaves nothing on its way."""
-        return _LAYOUT.pack(self.epoch, self.floor, self.taken, self.why)
+        """For who keeps it over an end of the process in order, all but the handle."""
+        return _LAYOUT.pack(self.epoch, self.floor, self.taken, self.safe, self.why)
 
 
 def decode_delivery(data: bytes) -> Delivery:
-    """What `encode` gave, of DELIVERY_SIZE bytes; everything that was taken counts as safe."""
-    return Delivery(*_LAYOUT.unpack(data))
+    """What `encode` gave, of DELIVERY_SIZE bytes."""
+    epoch, floor, taken, safe, why = _LAYOUT.unpack(data)
+    delivery = Delivery(epoch, floor, taken, why)
+    delivery.safe = safe
+    return delivery
 
 
 class Claims(NamedTuple):
