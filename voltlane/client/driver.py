@@ -176,9 +176,13 @@ class Driver:
         try:
             if not self._waiting and line.connect():
                 self._read(line)
-            if line.connected:
+            while line.connected:
                 endpoint.pump(time.monotonic())
+                if not endpoint.output:
+                    break
                 line.write(endpoint.output)
+                if endpoint.output:  # else there is room for more
+                    break
         except BadRecord as error:
             raise ConnectionLost(f"the connection is lost: {error}") from error
         except ProtocolError as error:
