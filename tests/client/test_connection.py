@@ -885,3 +885,15 @@ def test_version_2_has_none_of_it():
             connection.send(b"", timeout=1.0)
         assert not connection.wants_write
         assert struct.unpack("<I", frame(b""))[0] == 0 and driver.FAREWELL_SECS
+
+
+def test_a_large_packet_goes_on_when_the_output_was_written(server):
+    """With credit for more than is put into the output at once."""
+    server.model.window = 1 << 23
+    with Connection(server.address) as connection:
+        connection.send(b"")
+        connection.flush(5)
+        for size in (300_000, 1_000_000, 3_000_000):
+            connection.send(bytes(size))
+            connection.flush(5)
+        assert [len(packet) for packet in server.passed] == [0, 300_000, 1_000_000, 3_000_000]

@@ -174,15 +174,15 @@ class Driver:
         """Read, if nobody else is to, what is there; write what there is room for. Raises what ends the connection."""
         endpoint, before = self.endpoint, self.endpoint.phase
         try:
-            if not self._waiting and line.connect():
-                self._read(line)
-            while line.connected:
+            if self._waiting:
                 endpoint.pump(time.monotonic())
-                if not endpoint.output:
-                    break
+            elif line.connect():
+                self._read(line)
+            while endpoint.output and line.connected:
                 line.write(endpoint.output)
-                if endpoint.output:  # else there is room for more
+                if endpoint.output or not endpoint.sendable:
                     break
+                endpoint.pump(time.monotonic())
         except BadRecord as error:
             raise ConnectionLost(f"the connection is lost: {error}") from error
         except ProtocolError as error:
