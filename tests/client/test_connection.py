@@ -503,7 +503,24 @@ def test_codes_that_end_it(server, connection, code):
     for call in (lambda: connection.recv(5), lambda: connection.send(b""), connection.reconnect):
         with pytest.raises(SessionLost, match="that was it") as lost:
             call()
-        assert (lost.value.code, lost.value.taken, lost.value.safe) == (code, 2, 1)
+        assert (lost.value.code, lost.value.taken, lost.value.safe, lost.value.unsent) == (code, 2, 1, ())
+
+
+def test_what_was_never_sent_is_there_at_the_end_of_a_session(server):
+    connection = Connection(server.address, reconnect="auto")
+    server.stop_listening()
+    server.cut()
+    with pytest.raises(TimeoutError):
+        connection.recv(0.05)
+    connection.send(b"never sent")
+    server.do(server.model.sessions.clear)
+    server._listener = socket.create_server(("127.0.0.1", connection.address.port))
+    server._threads[0] = threading.Thread(target=server._accept_loop, daemon=True)
+    server._threads[0].start()
+    with pytest.raises(SessionLost) as lost:
+        connection.recv(5)
+    assert (lost.value.code, lost.value.unsent) == (Code.UNKNOWN_SESSION, (b"never sent",))
+    connection.close()
 
 
 def test_an_unknown_session(server, connection):

@@ -222,7 +222,12 @@ class Driver:
         if may_return(close.code):
             raise ConnectionLost(f"the server closed the connection: {said}", code=close.code, text=close.text)
         raise SessionLost(
-            f"the session is over: {said}", code=close.code, text=close.text, taken=close.taken, safe=close.safe
+            f"the session is over: {said}",
+            code=close.code,
+            text=close.text,
+            taken=close.taken,
+            safe=close.safe,
+            unsent=tuple(packet for _, packet in self.endpoint.memory.retention.packets()),
         )
 
     def _wait(self, left: float | None) -> None:
