@@ -523,6 +523,31 @@ def test_what_was_never_sent_is_there_at_the_end_of_a_session(server):
     connection.close()
 
 
+def test_a_close_is_read_though_writing_failed_first(server, connection, monkeypatch):
+    from voltlane.client.line import Line
+
+    connection.ping(5)
+    server.push(b"last")
+    server.end(Code.KICKED, "enough")
+    read, reads = Line.read, []
+
+    def late(line):
+        """As if it came between the read and the write."""
+        reads.append(1)
+        return None if len(reads) == 1 else read(line)
+
+    def lost(line, output):
+        raise ConnectionLost("the connection is lost: Broken pipe")
+
+    monkeypatch.setattr(Line, "read", late)
+    monkeypatch.setattr(Line, "write", lost)
+    assert connection.send(b"x") == 1
+    assert connection.recv(0) == b"last"
+    with pytest.raises(SessionLost, match="enough") as lost:
+        connection.recv(0)
+    assert lost.value.unsent == (b"x",)
+
+
 def test_an_unknown_session(server, connection):
     server.passes_on = False
     connection.send(b"perhaps")
