@@ -131,7 +131,7 @@ class Passage:
         assert self._channel is not None
         self._told, self._told_received = self.traveller.safe, self._received
         plaintext = v3.record(kind, self._told, self._received + self._window, body)
-        self._unsent += frame(self._channel.sending.seal(plaintext))
+        self._unsent += frame(self._channel.seal(plaintext))
 
     def settle(self) -> None:
         """Call safe what was taken, and say so."""
@@ -186,7 +186,7 @@ class Passage:
             self._seal(*traveller.entry(self._channel))
             return
         try:
-            plaintext = bytes(self._channel.receiving.open(message))
+            plaintext = bytes(self._channel.open(message))
             kind, ack, credit = v3.head_of(plaintext)
             body = plaintext[HEAD_SIZE:]
             if ack < self._acked or credit < self._credit:

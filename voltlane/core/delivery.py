@@ -24,11 +24,9 @@ MOST = (1 << 63) - 1
 class Delivery:
     """One session's. `epoch` is that of our memory of it: a new one says that some of it was lost."""
 
-    __slots__ = ("epoch", "floor", "handle", "safe", "taken", "why")
+    __slots__ = ("epoch", "floor", "safe", "taken", "why")
 
-    def __init__(
-        self, epoch: int, floor: int = 0, taken: int = 0, why: int = Why.FORGOTTEN, handle: bytes = b""
-    ) -> None:
+    def __init__(self, epoch: int, floor: int = 0, taken: int = 0, why: int = _FORGOTTEN) -> None:
         self.epoch = epoch
         self.floor = floor
         """To the client: the last packet that is not kept any more."""
@@ -38,8 +36,6 @@ class Delivery:
         """From the client: the last packet taken, ..."""
         self.safe = taken
         """... and the last that it may forget."""
-        self.handle = handle
-        """What its opening is known by."""
 
     def forget(self, epoch: int) -> None:
         """What is known is old, and may not be all there was: another epoch begins, the `epoch`th, with numbers that
