@@ -313,6 +313,11 @@ class Endpoint:
         """Whether there is something to send, and the server has no room for it."""
         return self.memory.retention.unsent and self._spent >= self._heard_credit
 
+    @property
+    def sendable(self) -> bool:
+        """Whether there is something to send that the server has room for."""
+        return self.memory.retention.unsent and self._spent < self._heard_credit
+
     def due(self, now: float) -> float | None:
         """When `tick` is needed, at the latest."""
         times = [] if self._ack_at is None or self.phase is not Phase.LIVE else [self._ack_at]
