@@ -142,7 +142,7 @@ class RecordLine(Line):
         session = self.session
         channel, payload, session.server = self._greeting.meet(message, session.server)
         self._quarter = max(1, payload.limits.retained.packets // 4)
-        self._channel, self._seal, self._open = channel, channel.sending.seal, channel.receiving.open
+        self._channel, self._seal, self._open = channel, channel.seal, channel.open
         if self._resuming:
             shown = v3.proof(session.secret, "client", channel.hash)
             numbers = session.taken, session.sent, session.acked

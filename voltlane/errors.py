@@ -214,15 +214,24 @@ class SessionLost(ConnectionLost):
     """The server does not know the session any more, or refused to resume it: only a new session can go on.
 
     In version 3 `taken` and `safe` are the numbers of the last packets of ours that the server has taken, and that are
-    safe (SPEC 15); None where it did not say.
+    safe (SPEC 15); None where it did not say. `unsent` are the packets that it certainly has not taken; what lies
+    between them and the safe ones is told as Uncertain, before this is raised.
     """
 
     def __init__(
-        self, message: str = "", *, code: int = 0, text: str = "", taken: int | None = None, safe: int | None = None
+        self,
+        message: str = "",
+        *,
+        code: int = 0,
+        text: str = "",
+        taken: int | None = None,
+        safe: int | None = None,
+        unsent: tuple[bytes, ...] = (),
     ) -> None:
         super().__init__(message, code=code, text=text)
         self.taken = taken
         self.safe = safe
+        self.unsent = unsent
 
 
 class ServerKeyChanged(ConnectionLost):

@@ -503,7 +503,48 @@ def test_codes_that_end_it(server, connection, code):
     for call in (lambda: connection.recv(5), lambda: connection.send(b""), connection.reconnect):
         with pytest.raises(SessionLost, match="that was it") as lost:
             call()
-        assert (lost.value.code, lost.value.taken, lost.value.safe) == (code, 2, 1)
+        assert (lost.value.code, lost.value.taken, lost.value.safe, lost.value.unsent) == (code, 2, 1, ())
+
+
+def test_what_was_never_sent_is_there_at_the_end_of_a_session(server):
+    connection = Connection(server.address, reconnect="auto")
+    server.stop_listening()
+    server.cut()
+    wait_until(lambda: refused(connection), "the news")
+    connection.send(b"never sent")
+    server.do(server.model.sessions.clear)
+    server._listener = socket.create_server(("127.0.0.1", connection.address.port))
+    server._threads[0] = threading.Thread(target=server._accept_loop, daemon=True)
+    server._threads[0].start()
+    with pytest.raises(SessionLost) as lost:
+        connection.recv(5)
+    assert (lost.value.code, lost.value.unsent) == (Code.UNKNOWN_SESSION, (b"never sent",))
+    connection.close()
+
+
+def test_a_close_is_read_though_writing_failed_first(server, connection, monkeypatch):
+    from voltlane.client.line import Line
+
+    connection.ping(5)
+    server.push(b"last")
+    server.end(Code.KICKED, "enough")
+    read, reads = Line.read, []
+
+    def late(line):
+        """As if it came between the read and the write."""
+        reads.append(1)
+        return None if len(reads) == 1 else read(line)
+
+    def lost(line, output):
+        raise ConnectionLost("the connection is lost: Broken pipe")
+
+    monkeypatch.setattr(Line, "read", late)
+    monkeypatch.setattr(Line, "write", lost)
+    assert connection.send(b"x") == 1
+    assert connection.recv(0) == b"last"
+    with pytest.raises(SessionLost, match="enough") as lost:
+        connection.recv(0)
+    assert lost.value.unsent == (b"x",)
 
 
 def test_an_unknown_session(server, connection):
@@ -680,11 +721,22 @@ def test_a_server_that_breaks_the_protocol_is_told(server, connection):
     assert said(server) == Code.PROTOCOL
 
 
+def gone_quiet(connection):
+    with pytest.raises(TimeoutError):
+        connection.recv(0.05)
+    return True
+
+
+def refused(connection):
+    """Whether it knows that nobody listens any more."""
+    with pytest.raises(TimeoutError) as caught:
+        connection.recv(0.05)
+    return "Connection refused" in str(caught.value)
+
+
 def test_silence_is_a_loss_in_the_end(server):
-    with Connection(server.address, heartbeat=0.05) as connection:
-        connection.ping(5)
-        with pytest.raises(TimeoutError):
-            connection.recv(0.3)  # the server answers
+    with Connection(server.address, heartbeat=0.3) as connection:
+        wait_until(lambda: gone_quiet(connection) and Kind.PING in server.links[0][0].records, "to be asked for a sign")
         server.mute = True
         with pytest.raises(ConnectionLost, match="no sign of life"):
             connection.recv(5)
@@ -712,8 +764,7 @@ def test_by_itself_a_send_without_a_connection_is_kept(server):
     port = server._listener.getsockname()[1]
     server.stop_listening()
     server.cut()
-    with pytest.raises(TimeoutError, match="Connection refused"):
-        connection.recv(0.05)
+    wait_until(lambda: refused(connection), "the news")
     for number in range(5):
         connection.send(b"%d" % number)
     with pytest.raises(TimeoutError, match=r"5 packets are not known to be safe, .*Connection refused"):
@@ -885,3 +936,15 @@ def test_version_2_has_none_of_it():
             connection.send(b"", timeout=1.0)
         assert not connection.wants_write
         assert struct.unpack("<I", frame(b""))[0] == 0 and driver.FAREWELL_SECS
+
+
+def test_a_large_packet_goes_on_when_the_output_was_written(server):
+    """With credit for more than is put into the output at once."""
+    server.model.window = 1 << 23
+    with Connection(server.address) as connection:
+        connection.send(b"")
+        connection.flush(5)
+        for size in (300_000, 1_000_000, 3_000_000):
+            connection.send(bytes(size))
+            connection.flush(5)
+        assert [len(packet) for packet in server.passed] == [0, 300_000, 1_000_000, 3_000_000]

@@ -257,6 +257,7 @@ def test_a_server_that_has_taken_less_than_it_called_safe() -> None:
         (Kind.GAP, bytes(16), {}, MalformedRecord, Code.PROTOCOL),
         (Kind.GAP, v3.Gap(2, 3, 1).encode(), {}, BadNumbers, Code.PROTOCOL),
         (Kind.GAP, v3.Gap(1, 0, 1).encode(), {}, BadNumbers, Code.PROTOCOL),
+        (Kind.GAP, v3.Gap(1, 1 << 63, 1).encode(), {}, BadNumbers, Code.PROTOCOL),
         (Kind.CLOSE, bytes(9), {}, MalformedRecord, Code.PROTOCOL),
         (Kind.PING, bytes(65), {}, MalformedRecord, Code.PROTOCOL),
         (Kind.ACK, b"", {"ack": 1}, BadNumbers, Code.PROTOCOL),

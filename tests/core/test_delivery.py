@@ -168,8 +168,9 @@ def test_every_packet_comes_once_or_is_a_gap(floor: int, kept: int, taken: int, 
         assert agreement.gap.why == (Why.RESTART if lost else Why.LIMIT if dropped else Why.FORGOTTEN)
 
 
-@given(some.integers(0, 2**40), some.integers(0, MOST), some.integers(0, MOST), some.sampled_from(list(Why)))
-def test_it_is_kept_over_an_end_in_order(epoch: int, floor: int, taken: int, why: Why):
+@given(some.integers(0, 2**40), *[some.integers(0, MOST)] * 3, some.sampled_from(list(Why)))
+def test_it_is_kept_over_an_end_in_order(epoch: int, floor: int, taken: int, safe: int, why: Why):
     delivery = Delivery(epoch, floor, taken, why)
+    delivery.safe = safe
     again = decode_delivery(delivery.encode())
-    assert (again.epoch, again.floor, again.taken, again.safe, again.why) == (epoch, floor, taken, taken, why)
+    assert (again.epoch, again.floor, again.taken, again.safe, again.why) == (epoch, floor, taken, safe, why)

@@ -1,5 +1,5 @@
-"""A server that is killed under a client of version 3: what the master got, and what the client is told, is all there
-was."""
+"""A server that ends under a client of version 3. Killed: what the master got, and what the client is told, is all
+there was. In order: it costs nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import threading
 from pathlib import Path
 
+import pytest
 from kit.process import ServerProcess
 
 from voltlane.backend import Firehose
@@ -45,6 +46,28 @@ def test_a_server_that_is_killed_costs_what_it_tells(tmp_path: Path) -> None:
     assert got == sorted(set(got)), "twice, or out of order"
     missing = {b"%d" % number for number in range(sent)} - set(master.got)
     assert missing <= told, "lost, and not told"
+
+
+def test_a_server_that_ends_in_order_costs_nothing(tmp_path: Path) -> None:
+    settings: dict[str, object] = {"general.state_dir": str(tmp_path / "state")}
+    with Master() as master:
+        server = ServerProcess(master.address, settings)
+        settings["listener.address"] = server.address
+        connection, sent = Connection(server.address, reconnect="auto"), 0
+        try:
+            for _ in range(3):
+                for _ in range(200):
+                    connection.send(b"%d" % sent)
+                    sent += 1
+                server.close()
+                server = ServerProcess(master.address, settings)
+                with pytest.raises(TimeoutError):
+                    connection.recv(0.05)
+            connection.close(timeout=20)
+        finally:
+            connection.close(goodbye=False)
+            server.close()
+    assert [int(data) for data in master.got] == list(range(sent))
 
 
 class Master:

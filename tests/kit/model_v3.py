@@ -142,7 +142,7 @@ class ServerLink:
             self._told_credit = max(self._told_credit, self._received + self.server.window)
         ack = (max(self.session.safe, 0) if self.session else 0) if ack is None else ack
         record = v3.record(kind, ack, self._told_credit if credit is None else credit, body)
-        self.output += frame(self._channel.sending.seal(record))
+        self.output += frame(self._channel.seal(record))
 
     def ack(self) -> None:
         if self.live:
@@ -160,7 +160,7 @@ class ServerLink:
         if self._channel is None:
             self._on_hello(message)
             return
-        record = bytes(self._channel.receiving.open(message))
+        record = bytes(self._channel.open(message))
         kind, ack, credit = v3.head_of(record)
         body = record[v3.HEAD_SIZE :]
         self.records.append(kind)

@@ -216,7 +216,8 @@ class Connection:
     def ack(self) -> None:
         """Everything that `recv` has returned is safe with the program (`acks="manual"`). Version 3 only.
 
-        What is not is given out again by a connection restored from a state.
+        What is not is given out again by a connection restored from a state. The server sends no more when too much of
+        what it sent is not acknowledged.
         """
         self._v3("ack").ack()
 
@@ -267,7 +268,8 @@ class Connection:
         return isinstance(self._session, SessionV3) and self._session.wants_write
 
     def __iter__(self) -> Iterator[bytes]:
-        """Packets, until `close` is called. Raises what `recv` does, but for the end that `close` makes."""
+        """Packets, until `close` is called. Raises what `recv` does, but for the end that `close` makes; behind a Gap
+        or an Uncertain a new iteration goes on."""
         while True:
             try:
                 packet = self.recv()

@@ -7,6 +7,7 @@ nothing is done.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from threading import Condition
 from typing import Callable, NoReturn, TypeVar
@@ -68,7 +69,8 @@ class Driver:
 
     def fileno(self) -> int:
         """The descriptor, or -1."""
-        return -1 if self._line is None else self._line.fileno()
+        line = self._line
+        return -1 if line is None else line.fileno()
 
     def refuse_lost(self) -> None:
         """Raises why nothing can go on: closed, over, or (unless that is healed here) not connected."""
@@ -130,10 +132,8 @@ class Driver:
         line = self._line
         if line is not None and self.endpoint.phase is Phase.LIVE:
             self.endpoint.close(code)
-            try:
+            with contextlib.suppress(ConnectionLost):
                 line.write(self.endpoint.output)
-            except ConnectionLost:
-                pass
             if wait and not self.endpoint.output:
                 line.finish(wait)
         self._drop()
@@ -174,15 +174,20 @@ class Driver:
         """Read, if nobody else is to, what is there; write what there is room for. Raises what ends the connection."""
         endpoint, before = self.endpoint, self.endpoint.phase
         try:
-            if not self._waiting and line.connect():
-                self._read(line)
-            if line.connected:
+            if self._waiting:
                 endpoint.pump(time.monotonic())
-                line.write(endpoint.output)
+            elif line.connect():
+                self._read(line)
+            while endpoint.output and line.connected:
+                self._write(line)
+                if endpoint.output or not endpoint.sendable:
+                    break
+                endpoint.pump(time.monotonic())
         except BadRecord as error:
             raise ConnectionLost(f"the connection is lost: {error}") from error
         except ProtocolError as error:
-            line.write(endpoint.output)  # which says what was wrong
+            with contextlib.suppress(ConnectionLost):
+                line.write(endpoint.output)  # which says what was wrong
             if self.heals and before is Phase.HELLO:  # anybody can say that
                 raise ConnectionLost(f"what answers at {self._address} is no connection server: {error}") from error
             raise
@@ -190,7 +195,20 @@ class Driver:
             what = "did not finish the handshake in time" if line.connected else "does not answer in time"
             raise ConnectionLost(f"{self._address} {what}")
 
-    def _read(self, line: Line) -> None:
+    def _write(self, line: Line) -> None:
+        """What there is room for. What the server said before it went comes before the news that it is gone."""
+        try:
+            line.write(self.endpoint.output)
+        except ConnectionLost:
+            self.endpoint.output.clear()
+            if self._waiting:
+                return  # who waits at the socket reads it
+            while self._read(line):
+                pass
+            raise
+
+    def _read(self, line: Line) -> bool:
+        """Take what is there, and do what is due. Whether there was anything."""
         endpoint, before = self.endpoint, self.endpoint.phase
         try:
             data = line.read()
@@ -200,7 +218,7 @@ class Driver:
             raise ConnectionLost(f"{error}, during the handshake with {self._address}") from error
         if data is None:
             endpoint.tick(time.monotonic())
-            return
+            return False
         self.lock.notify_all()
         endpoint.receive(data, time.monotonic())
         if endpoint.phase is Phase.WELCOMED:
@@ -210,6 +228,7 @@ class Driver:
             self._backoff.connected(time.monotonic())
         if endpoint.closed is not None:
             self._closed_by_server()
+        return True
 
     def _closed_by_server(self) -> NoReturn:
         close = self.endpoint.closed
@@ -218,7 +237,12 @@ class Driver:
         if may_return(close.code):
             raise ConnectionLost(f"the server closed the connection: {said}", code=close.code, text=close.text)
         raise SessionLost(
-            f"the session is over: {said}", code=close.code, text=close.text, taken=close.taken, safe=close.safe
+            f"the session is over: {said}",
+            code=close.code,
+            text=close.text,
+            taken=close.taken,
+            safe=close.safe,
+            unsent=tuple(packet for _, packet in self.endpoint.memory.retention.packets()),
         )
 
     def _wait(self, left: float | None) -> None:

@@ -177,7 +177,7 @@ class Endpoint:
             self._on_hello(message)
             return
         assert self._channel is not None
-        record = self._channel.receiving.open(message)
+        record = self._channel.open(message)
         kind, ack, credit = v3.head_of(record)
         handler = _HANDLERS.get((self.phase, kind))
         if handler is None and (kind % 2 == 0 or kind in _KINDS):
@@ -313,6 +313,11 @@ class Endpoint:
         """Whether there is something to send, and the server has no room for it."""
         return self.memory.retention.unsent and self._spent >= self._heard_credit
 
+    @property
+    def sendable(self) -> bool:
+        """Whether there is something to send that the server has room for."""
+        return self.memory.retention.unsent and self._spent < self._heard_credit
+
     def due(self, now: float) -> float | None:
         """When `tick` is needed, at the latest."""
         times = [] if self._ack_at is None or self.phase is not Phase.LIVE else [self._ack_at]
@@ -386,7 +391,7 @@ class Endpoint:
         if self.phase is Phase.LIVE:
             self._told_credit = self._credit()
         self._told_ack, self._told_bytes, self._ack_at = inbox.safe, inbox.handed_bytes, None
-        self.output += frame(self._channel.sending.seal(v3.record(kind, inbox.safe, self._told_credit, body)))
+        self.output += frame(self._channel.seal(v3.record(kind, inbox.safe, self._told_credit, body)))
         self._records += 1
 
 

@@ -8,6 +8,9 @@ from typing import NamedTuple, Union
 from ..errors import BadNumbers, Gap, Uncertain
 from ..wire.framing import PREFIX_SIZE, FrameBuffer
 
+LAST_NUMBER = (1 << 63) - 1
+"""The highest that a packet can have."""
+
 Item = Union[bytes, Gap, Uncertain]
 
 
@@ -82,7 +85,7 @@ class Inbox:
         """A gap. Raises BadNumbers."""
         if self.partial:
             raise BadNumbers("a gap came within a packet")
-        if first > self.taken + 1 or last < first:
+        if first > self.taken + 1 or last < first or last > LAST_NUMBER:
             raise BadNumbers(f"a gap from {first} to {last} came behind packet {self.taken}")
         if last > self.taken:
             self._append(Numbered(last, Gap(self.taken + 1, last, why)))

@@ -220,6 +220,9 @@ class _Conversation:
             if protocol == 3 and error.code not in (Code.UNKNOWN_SESSION, Code.ENDED):
                 raise SessionLost(str(error), code=error.code) from None  # no accident, but somebody's will
             # A restarted server of version 2 has another key, and no sessions.
+            unsent = error.unsent if isinstance(error, SessionLost) else ()
+            self._input.lines.extendleft(reversed(unsent))
+            self._sent -= len(unsent)
             try:
                 while self._receive():
                     pass

@@ -13,7 +13,7 @@ from ..errors import BadNumbers
 from ..wire.v3 import Gap, Uncertain, Why
 
 _FORGOTTEN, _LIMIT, _RESTART = int(Why.FORGOTTEN), int(Why.LIMIT), int(Why.RESTART)
-_LAYOUT = Struct("<QQQB")
+_LAYOUT = Struct("<QQQQB")
 DELIVERY_SIZE = _LAYOUT.size
 EPOCH_SPAN = 1 << 40
 """Numbers that an epoch has, more than can ever be used: so a number tells which memory it is of."""
@@ -24,11 +24,9 @@ MOST = (1 << 63) - 1
 class Delivery:
     """One session's. `epoch` is that of our memory of it: a new one says that some of it was lost."""
 
-    __slots__ = ("epoch", "floor", "handle", "safe", "taken", "why")
+    __slots__ = ("epoch", "floor", "safe", "taken", "why")
 
-    def __init__(
-        self, epoch: int, floor: int = 0, taken: int = 0, why: int = Why.FORGOTTEN, handle: bytes = b""
-    ) -> None:
+    def __init__(self, epoch: int, floor: int = 0, taken: int = 0, why: int = _FORGOTTEN) -> None:
         self.epoch = epoch
         self.floor = floor
         """To the client: the last packet that is not kept any more."""
@@ -38,8 +36,6 @@ class Delivery:
         """From the client: the last packet taken, ..."""
         self.safe = taken
         """... and the last that it may forget."""
-        self.handle = handle
-        """What its opening is known by."""
 
     def forget(self, epoch: int) -> None:
         """What is known is old, and may not be all there was: another epoch begins, the `epoch`th, with numbers that
@@ -56,19 +52,17 @@ class Delivery:
         self.floor = number
         self.why = _FORGOTTEN
 
-    def recall(self, known: Delivery) -> None:
-        """What of an earlier memory is known still."""
-        self.epoch, self.floor, self.why = known.epoch, known.floor, known.why
-        self.taken, self.safe = known.taken, known.safe
-
     def encode(self) -> bytes:
-        """For who keeps it over an end of the process in order, which leaves nothing on its way."""
-        return _LAYOUT.pack(self.epoch, self.floor, self.taken, self.why)
+        """For who keeps it over an end of the process in order."""
+        return _LAYOUT.pack(self.epoch, self.floor, self.taken, self.safe, self.why)
 
 
 def decode_delivery(data: bytes) -> Delivery:
-    """What `encode` gave, of DELIVERY_SIZE bytes; everything that was taken counts as safe."""
-    return Delivery(*_LAYOUT.unpack(data))
+    """What `encode` gave, of DELIVERY_SIZE bytes."""
+    epoch, floor, taken, safe, why = _LAYOUT.unpack(data)
+    delivery = Delivery(epoch, floor, taken, why)
+    delivery.safe = safe
+    return delivery
 
 
 class Claims(NamedTuple):

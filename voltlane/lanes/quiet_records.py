@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from ..net.poller import HANGUP, READ
 from ..net.reactor import Events, Handler
-from .fairness.turns import FIRST_QUANTUM, NOTED, OWING, UNPAUSED
+from .fairness.turns import FIRST_QUANTUM, NOTED, OWED, OWING, UNPAUSED
 from .records import READER, RecordConnection
 from .shared import Shared
 
 _INBOUND = READ | HANGUP
-_BUSY = ~(NOTED | OWING | UNPAUSED)
+_BUSY = ~(NOTED | OWING | OWED | UNPAUSED)
 
 
 class QuietRecords:

@@ -128,7 +128,7 @@ class Client:
 
     def say(self, kind: int, body: bytes = b"", ack: int = 0, credit: int = 5000) -> bytes:
         """A record; the server's answer."""
-        return self.handshake.receive(memoryview(self.channel.sending.seal(record(kind, ack, credit, body))))
+        return self.handshake.receive(memoryview(self.channel.seal(record(kind, ack, credit, body))))
 
     def open(self) -> Session:
         """Open, and enter the session as the connection does."""
@@ -156,7 +156,7 @@ class Client:
 
     def closing(self, reason: CloseReason) -> tuple[int, int, int, str]:
         """What it is told at the end: code, ack, taken and text."""
-        plaintext = bytes(self.channel.receiving.open(split(self.handshake.refuse(reason))[0]))
+        plaintext = bytes(self.channel.open(split(self.handshake.refuse(reason))[0]))
         kind, ack, _ = head_of(plaintext)
         assert kind == Kind.CLOSE
         close = decode_close(plaintext[17:])
@@ -524,7 +524,7 @@ class TestResuming:
         scene = Scene()
         client, other = scene.client(), scene.client()
         body = client.resume_body(scene.session, scene.welcome.generation, scene.welcome.branch, scene.welcome.secret)
-        message = bytes(client.channel.sending.seal(record(Kind.RESUME, 0, 0, body)))
+        message = bytes(client.channel.seal(record(Kind.RESUME, 0, 0, body)))
         with pytest.raises(BadRecord):
             other.handshake.receive(message)
         scene.refused(scene.client(), body, BadProof)
