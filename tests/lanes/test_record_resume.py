@@ -101,6 +101,23 @@ class TestTakeovers:
         for client in clients:
             client.lose()
 
+    def test_what_it_calls_safe_need_not_be_kept(self, make: MakeWorld):
+        """Its ack may have been lost with the connection before."""
+        home = make()
+        client = enter(home)
+        client.session.safe = 0
+        home.master.send(client.session.id, *numbered(5, size=2000))
+        home.settle()
+        client.session.safe = 3
+        again = enter(home, client.session)
+        session = home.server.registry.sessions[client.session.id]
+        assert session.delivery is not None and session.delivery.floor == 3
+        assert home.server.budget.used < 5 * 2000 + 2000
+        again.session.safe = None
+        again.tell()
+        home.settle()
+        assert session.delivery.floor == 5 and home.server.budget.used == 0
+
     def test_two_attempts_at_once(self, make: MakeWorld):
         """The one whose proof comes later has it; the other is told, and comes back with the secret that it has."""
         home = make()
