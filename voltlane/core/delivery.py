@@ -65,6 +65,13 @@ def decode_delivery(data: bytes) -> Delivery:
     return delivery
 
 
+def forgotten(epoch: int) -> Delivery:
+    """That of a session of which nothing else is known."""
+    delivery = Delivery(epoch)
+    delivery.forget(epoch)
+    return delivery
+
+
 class Claims(NamedTuple):
     """What a client says when it resumes."""
 
