@@ -3,8 +3,6 @@ and whether what is missing was told, at its place."""
 
 from __future__ import annotations
 
-from typing import Union
-
 from kit.frames import join, split_tagged
 from kit.stores import Process, delivered
 
@@ -75,7 +73,7 @@ class Client:
         self.id = session.id
         self.master = master
         self.epoch = session.delivery.epoch
-        self.events: list[Union[bytes, Gap]] = []
+        self.events: list[bytes | Gap] = []
         """Packets and gaps, as they came."""
         self.taken = 0
         self.sent: list[bytes] = []
