@@ -18,7 +18,7 @@ installed-bench := $(VENV)/.installed-bench
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-all check check-native fast bench bench-scaling siege starve fuzz soak clean
+.PHONY: help run test test-quick test-all check check-native fast bench bench-scaling siege starve fuzz soak clean model
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ fast: $(installed) ## libsecp256k1 into .venv, the C loops where there is a comp
 	@.ci/install $(VENV) '$(PYTHON)' '.[fast]'
 	@$(bin)/python -c 'from voltlane.wire import batch, curve; print("wire loops:", batch.BACKEND); print("curve:", curve.BACKEND)'
 
+model: ## the resume of version 3 in every order of cuts and crashes, and seeded mistakes (needs spin; ARGS=--quick)
+	@docs/model/check $(ARGS)
+
 bench: $(installed-bench) ## the server beside what people would use instead (ARGS=--quick; bench/README.md has the rest)
 	@$(bin)/python -m bench $(ARGS)
 
@@ -62,7 +65,7 @@ bench-scaling: $(installed-bench) ## how the cost of a packet grows with clients
 fuzz: $(installed-dev) ## every parser and the whole handshake with inputs that go wrong (SECONDS=60; ARGS='handshake': one target)
 	@$(bin)/python tests/fuzz --seconds $(SECONDS) $(ARGS)
 
-soak: $(installed) ## thousands of clients that come, go, resume, flood and idle (MINUTES=5; ARGS='--clients 500 --pure')
+soak: $(installed) ## thousands of clients that come, go, resume, flood and idle (MINUTES=5; ARGS='--clients 500 --pure', '--protocol 3')
 	@$(bin)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
 siege: $(installed) ## a hundred good clients beside thousands of attackers for a minute (ARGS='--seconds 10 --pure')

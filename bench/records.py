@@ -27,6 +27,37 @@ _EPHEMERAL = KeyPair()
 """One for all: for the server it is the same, and that it is new each time is no matter here."""
 
 
+class Greeting:
+    """The client's side of the handshake up to where records begin, under one suite."""
+
+    def __init__(self, suite: Suite, ephemeral: KeyPair = _EPHEMERAL) -> None:
+        self.suite = suite
+        self._ephemeral = ephemeral
+        random = ephemeral.public if suite is Suite.NOISE else os.urandom(v3.RANDOM_SIZE)
+        self.hello = v3.Hello((suite,), random)
+
+    def meet(self, message: bytes, known: bytes) -> tuple[Channel, v3.ServerPayload, bytes]:
+        """The server's hello: the channel, what it says, and the server's key, which must be the known one, if any."""
+        if message[:2] != bytes((v3.MAGIC, self.suite)):
+            raise Fault(f"instead of the server's hello came {message[:60]!r}")
+        server = b""
+        try:
+            if self.suite is Suite.NOISE:
+                initiator = Initiator(self.hello.prologue, self._ephemeral)
+                channel, server, data = initiator.finish(message[2:])
+            else:
+                channel = v3.clear_channel(self.hello.encode(), message)
+                data = message[2 + v3.RANDOM_SIZE :]
+            payload = v3.decode_server_payload(data)
+        except VoltlaneError as error:
+            raise Fault(f"the server's hello is none: {error}") from None
+        if payload.suite != self.suite:
+            raise Fault(f"the server says it is suite {payload.suite}")
+        if known not in (b"", server):
+            raise Fault("the server has another key")
+        return channel, payload, server
+
+
 class Session:
     """What a client knows of its session, beyond its connections."""
 
@@ -61,8 +92,8 @@ class RecordLine(Line):
         "_acked",
         "_channel",
         "_credit",
+        "_greeting",
         "_half",
-        "_hello",
         "_initiator",
         "_known",
         "_open",
@@ -91,11 +122,8 @@ class RecordLine(Line):
     # ---- the handshake
 
     def _begin(self) -> bytes:
-        if self.wire.suite is Suite.NOISE:
-            self._hello = v3.Hello((Suite.NOISE,), _EPHEMERAL.public)
-        else:
-            self._hello = v3.Hello((Suite.CLEAR,), os.urandom(v3.RANDOM_SIZE))
-        return self.wire.frame(self._hello.encode())
+        self._greeting = Greeting(self.wire.suite)
+        return self.wire.frame(self._greeting.hello.encode())
 
     def _go_on(self) -> bool:
         for message in self._messages():
@@ -111,22 +139,10 @@ class RecordLine(Line):
 
     def _meet(self, message: bytes) -> None:
         """The server's hello is there: ask for a session."""
-        hello, suite, session = self._hello, self.wire.suite, self.session
-        if message[:2] != bytes((v3.MAGIC, suite)):
-            raise Fault(f"instead of the server's hello came {message[:60]!r}")
-        if suite is Suite.NOISE:
-            channel, server, data = Initiator(hello.prologue, _EPHEMERAL).finish(message[2:])
-            if session.server not in (b"", server):
-                raise Fault("the server has another key")
-            session.server = server
-        else:
-            channel = v3.clear_channel(hello.encode(), message)
-            data = message[2 + v3.RANDOM_SIZE :]
-        payload = v3.decode_server_payload(data)
-        if payload.suite != suite:
-            raise Fault(f"the server says it is suite {payload.suite}")
+        session = self.session
+        channel, payload, session.server = self._greeting.meet(message, session.server)
         self._quarter = max(1, payload.limits.retained.packets // 4)
-        self._channel, self._seal, self._open = channel, channel.sending.seal, channel.receiving.open
+        self._channel, self._seal, self._open = channel, channel.seal, channel.open
         if self._resuming:
             shown = v3.proof(session.secret, "client", channel.hash)
             numbers = session.taken, session.sent, session.acked

@@ -17,7 +17,7 @@ except ImportError:  # run from a checkout
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from voltlane.client import Connection
-from voltlane.errors import ConnectionLost, ServerKeyChanged, SessionLost
+from voltlane.errors import ConnectionLost, SessionLost, Told
 
 
 class Chat:
@@ -26,34 +26,22 @@ class Chat:
         self.begin(address)
 
     def begin(self, address):
-        self.connection = Connection(address)
+        self.connection = Connection(address, reconnect="auto")
         self.connection.send(f"/name {self.name}".encode())
 
     def read(self):
-        while True:
+        while not self.connection.closed:
             try:
                 for packet in self.connection:
                     print(packet.decode(), flush=True)
-                return  # closed by us
-            except ConnectionLost as error:
-                print(f"* {error}; reconnecting", flush=True)
-                self.heal()
-
-    def heal(self):
-        while not self.connection.closed:
-            try:
-                self.connection.reconnect()
-                print("* back again", flush=True)
-                return
-            except (SessionLost, ServerKeyChanged) as error:
+            except Told as told:  # what a server that was killed could not save
+                print(f"* {told}", flush=True)
+            except SessionLost as error:
                 self.begin_again(error)
-                return
-            except ConnectionLost:
-                time.sleep(1.0)
+            except ConnectionLost as error:  # nobody is to be talked to, as long as it has another key
+                print(f"* {error}", flush=True)
 
     def begin_again(self, error):
-        if self.connection.closed:
-            return
         try:
             self.begin(self.connection.address)
             print(f"* {error}; this is a new session", flush=True)
@@ -65,7 +53,7 @@ class Chat:
             try:
                 return self.connection.send(text.encode())
             except ConnectionLost:
-                time.sleep(0.2)  # the reader is healing it
+                time.sleep(0.2)  # the reader begins a new session
 
 
 def main():

@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import os
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -81,12 +82,13 @@ def connect(address):
 
 
 def cut(connection):
-    """Behind the library's back: the server sees the end of our stream, and takes the client for gone.
+    """Behind the library's back, and brutally: what stands in the two kernels' buffers is gone.
 
-    What it had sent still arrives. A line cut more brutally also loses what stands in the kernels' buffers (SPEC 7).
+    Version 3 of the protocol saves that too: either side keeps what it sent until the other one has it (SPEC 15).
     """
     with socket.socket(fileno=os.dup(connection.fileno())) as line:
-        line.shutdown(socket.SHUT_WR)
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def receive(connection, count, away):

@@ -80,7 +80,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "connect":
         from .commands.connect import connect
 
-        return connect(_address(arguments.address, "connect"), given.get("--wait", _WAIT))
+        where = _address(arguments.address, "connect")
+        return connect(where, given.get("--wait", _WAIT), given.get("--protocol", 3), given.get("--server-key"))
     if arguments.command == "echo":
         from .commands.echo import echo
 
@@ -159,6 +160,13 @@ def _seconds(text: str) -> float:
     return float(value)
 
 
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("that is no key in hexadecimal digits") from None
+
+
 def _row_of(setting: Setting) -> dict[str, Any]:
     metavar = setting.form.metavar if setting.form else "NUMBER"
     return {"metavar": metavar, "help": f"{setting.help} Default: {setting.default_text}."}
@@ -192,6 +200,17 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "type": _seconds,
         "help": f"How long to wait for another answer when the input has ended. Default: {_WAIT:g}.",
     },
+    "--protocol": {
+        "metavar": "VERSION",
+        "type": int,
+        "choices": (2, 3),
+        "help": "The version of the protocol, 2 or 3. Default: 3.",
+    },
+    "--server-key": {
+        "metavar": "HEX",
+        "type": _hex,
+        "help": "The server's public key; who has another one is not talked to. Default: the first one that is met.",
+    },
 }
 _ECHO_LISTEN = f"Where connection servers connect to. Default: {defaults().master.address[0]}."
 _COMMANDS = {
@@ -204,7 +223,10 @@ _COMMANDS = {
         ("--listen", "--admin", "--config", "--log-level"),
     ),
     "echo": ("run the echo backend alone: it sends every packet back", ("--listen",)),
-    "connect": ("talk to a server: each line becomes a packet, each packet a line", ("--wait",)),
+    "connect": (
+        "talk to a server: each line becomes a packet, each packet a line",
+        ("--wait", "--protocol", "--server-key"),
+    ),
     "status": ("say how a running server is, by its admin endpoint", ("--token", "--config", "--json")),
     "top": ("the same, each second, in a terminal", ("--token", "--config")),
     "key": (

@@ -24,9 +24,15 @@
     │   ├── MalformedProxyHeader    bytes that are no PROXY protocol header
     │   ├── MalformedTag            a tagged packet shorter than its header
     │   └── UnknownFlag             a tagged packet with a flag that is none of ours
-    └── ConnectionLost              for users of the libraries: the connection is gone (also a ConnectionError)
-        ├── SessionLost             the server does not know the session any more, or refuses to resume it
-        └── ServerKeyChanged        the server's key is not the one pinned at the first connection
+    ├── ConnectionLost              for users of the libraries: the connection is gone (also a ConnectionError)
+    │   ├── SessionLost             the server does not know the session any more, or refuses to resume it
+    │   ├── ServerKeyChanged        the server's key is not the one pinned at the first connection
+    │   ├── Refused                 version 3: who answers refuses the connection, and need not be the server
+    │   └── Unproven                version 3: who answers does not know the session's secret, so is not the server
+    ├── BadState                    bytes that no client of version 3 can be restored from (also a ValueError)
+    └── Told                        no failure, but what a client of version 3 is told
+        ├── Gap                     packets for us that will not come
+        └── Uncertain               packets of ours of which nobody knows whether they were passed on
 
 A `ProtocolError` is always the peer's fault: it closes that peer's connection and nothing else.
 """
@@ -193,12 +199,98 @@ class UnknownFlag(ProtocolError):
 
 
 class ConnectionLost(VoltlaneError, ConnectionError):
-    """The connection is gone. A client may `reconnect()`; what it missed is kept for it by the server."""
+    """The connection is gone. A client may `reconnect()`; what it missed is kept for it by the server.
+
+    `code` and `text` are those of the server's close in version 3 (SPEC 18); 0 and "" where there was none.
+    """
+
+    def __init__(self, message: str = "", *, code: int = 0, text: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.text = text
 
 
 class SessionLost(ConnectionLost):
-    """The server does not know the session any more, or refused to resume it: only a new session can go on."""
+    """The server does not know the session any more, or refused to resume it: only a new session can go on.
+
+    In version 3 `taken` and `safe` are the numbers of the last packets of ours that the server has taken, and that are
+    safe (SPEC 15); None where it did not say. `unsent` are the packets that it certainly has not taken; what lies
+    between them and the safe ones is told as Uncertain, before this is raised.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: int = 0,
+        text: str = "",
+        taken: int | None = None,
+        safe: int | None = None,
+        unsent: tuple[bytes, ...] = (),
+    ) -> None:
+        super().__init__(message, code=code, text=text)
+        self.taken = taken
+        self.safe = safe
+        self.unsent = unsent
 
 
 class ServerKeyChanged(ConnectionLost):
     """The server presented another key than the one pinned at the first connection."""
+
+
+class Refused(ConnectionLost):
+    """Who answers refuses this connection (version 3). Anybody on the way can say so: the session may be well."""
+
+
+class Unproven(ConnectionLost):
+    """Who answers has not proven that it knows the session's secret (version 3)."""
+
+
+class BadState(VoltlaneError, ValueError):
+    """Bytes that are no state of a client of version 3, or that were damaged."""
+
+
+class Told(VoltlaneError):
+    """What `recv` has to tell beside packets (version 3). It goes on with what follows; nothing is broken.
+
+    `first` and `last` are numbers of packets, both included, counted from 1 over the whole session.
+    """
+
+    def __init__(self, first: int, last: int, message: str) -> None:
+        super().__init__(message)
+        self.first = first
+        self.last = last
+
+    @property
+    def count(self) -> int:
+        """How many numbers that are. For a gap that is a loss of memory (`why` 2) it says nothing of packets."""
+        return self.last - self.first + 1
+
+
+_WHY = {
+    1: "more was kept for us than the server's limits allow",
+    2: "the server has lost its memory: these numbers stand for what it cannot know, perhaps for nothing",
+    3: "we had said that they are safe, and do not know of them any more",
+    4: "the server gave them up",
+}
+
+
+class Gap(Told):
+    """Packets for us that will not come. `why` is the number that says so (SPEC 17)."""
+
+    def __init__(self, first: int, last: int, why: int) -> None:
+        super().__init__(first, last, f"packets {first} to {last} will not come: {_WHY.get(why, f'reason {why}')}")
+        self.why = why
+
+
+class Uncertain(Told):
+    """Packets of ours of which the server cannot know whether it has passed them on: it has lost its memory.
+
+    `packets` are their bytes, as far as they are still here: to send them again, as new packets, means at least once.
+    """
+
+    def __init__(self, first: int, last: int, packets: tuple[bytes, ...] = ()) -> None:
+        super().__init__(
+            first, last, f"whether packets {first} to {last} were passed on is not known: the server lost its memory"
+        )
+        self.packets = packets

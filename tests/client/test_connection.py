@@ -1,53 +1,55 @@
+"""`Connection` with version 3, over real sockets, with a model of the server behind them."""
+
 from __future__ import annotations
 
-import array
-import errno
-import fcntl
 import os
 import select
 import signal
 import socket
 import struct
-import termios
 import threading
 
 import pytest
-from kit.fake_server import FakeServer, reset, shut
+from kit.fake_server_v3 import FakeServerV3
 from kit.wait import wait_until
 
-from voltlane.address import parse_address
-from voltlane.client import PACKET_LIMIT, Connection
-from voltlane.client import link as links
+from voltlane.client import PACKET_LIMIT, Connection, driver
+from voltlane.client import backoff as backoffs
 from voltlane.errors import (
-    BadPublicKey,
+    BadState,
     ConfigError,
     ConnectionLost,
-    FrameTooLarge,
-    MalformedPacket,
+    Gap,
+    ProtocolError,
+    Refused,
     ServerKeyChanged,
     SessionLost,
-    UnexpectedPacket,
+    Uncertain,
+    Unproven,
 )
-from voltlane.wire import crypto
-from voltlane.wire import v2 as packets
-from voltlane.wire.framing import GOODBYE, frame
+from voltlane.wire import v3
+from voltlane.wire.framing import frame
+from voltlane.wire.noise import KeyPair
+from voltlane.wire.v3 import Code, Kind
 
 
 @pytest.fixture
 def server():
-    with FakeServer() as running:
+    with FakeServerV3() as running:
         yield running
 
 
 @pytest.fixture
 def connection(server):
-    with Connection(server.address) as connected:
-        yield connected
+    connected = Connection(server.address)
+    yield connected
+    connected.close(goodbye=False)
 
 
-@pytest.fixture
-def peer(server, connection):
-    return server.accept()
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(backoffs, "FIRST_SECS", 0.01)
+    monkeypatch.setattr(backoffs, "LONGEST_SECS", 0.02)
 
 
 def in_thread(call):
@@ -74,794 +76,875 @@ def in_thread(call):
     return result
 
 
-def blocked_in(connection, direction):
-    """Whether a thread is inside that call of the connection ("_reading" or "_writing")."""
-    return lambda: getattr(connection._link, direction)
+def waits(connection):
+    """Whether a thread waits at the socket."""
+    return lambda: connection._session._driver._waiting
 
 
-def fill(connection):
-    """Send in a thread until the kernel takes no more."""
-    result = in_thread(lambda: connection.send(bytes(PACKET_LIMIT)))
-    wait_until(blocked_in(connection, "_writing"), "the sender to begin")
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLOUT)
-    wait_until(lambda: not poll.poll(0), "the socket to be full")
-    return result
+def lost_connection(connection, server):
+    """Cut it, and have that noticed."""
+    server.cut()
+    with pytest.raises(ConnectionLost):
+        connection.recv(5)
 
 
-def unsent(connection):
-    """Bytes in the kernel's send queue."""
-    return struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+# ---- a new session
 
 
-# A new session
-
-
-def test_a_new_session_has_the_servers_id_and_key(server, connection, peer):
-    assert (connection.client_id, connection.server_key) == (peer.client_id, server.key.public)
-    assert not peer.resumed
-
-
-def test_packets_pass_both_ways(connection, peer):
-    connection.send(b"up")
-    assert peer.recv() == b"up"
-    peer.send(b"down", b"", b"again")
+def test_packets_pass_both_ways(server, connection):
+    assert [connection.send(b"up"), connection.send(b"")] == [1, 2]
+    server.wait_for(b"")
+    server.push(b"down", b"", b"again")
     assert [connection.recv(5) for _ in range(3)] == [b"down", b"", b"again"]
+    assert connection.client_id == server.session.id
+    assert connection.server_key == server.model.key.public
 
 
-def test_packets_behind_the_handshake_are_kept(server):
-    server.greeting = frame(b"first") + frame(b"x" * 500) + frame(b"third")[:-2]
-    with Connection(server.address) as connection:
-        peer = server.accept()
-        assert [connection.recv(5), connection.recv(5)] == [b"first", b"x" * 500]
-        peer.send_raw(b"rd")
-        assert connection.recv(5) == b"third"
+@pytest.mark.parametrize("size", [65498, 65499, 200_000, PACKET_LIMIT])
+def test_a_large_packet_goes_over_several_records(server, connection, size):
+    packet = os.urandom(1024) * (size // 1024) + bytes(size % 1024)
+    sent = in_thread(lambda: connection.send(packet) and connection.flush(10))
+    sent()
+    assert server.passed == [packet]
+    pushed = in_thread(lambda: server.push(packet))
+    assert connection.recv(10) == packet
+    pushed()
 
 
-def test_over_a_unix_socket(tmp_path):
-    with FakeServer(path=str(tmp_path / "s")) as server, Connection(server.address) as connection:
-        server.accept().send(b"hi")
-        assert connection.recv(5) == b"hi"
+def test_over_a_unix_socket_without_encryption(tmp_path):
+    with FakeServerV3(str(tmp_path / "s")) as server, Connection(server.address, encrypted=False) as connection:
+        connection.send(b"clear")
+        server.wait_for(b"clear")
+        assert connection.server_key == b""
 
 
-def test_over_ipv6():
-    try:
-        server = FakeServer("::1")
-    except OSError:
-        pytest.skip("no IPv6 here")
-    with server, Connection(server.address) as connection:
-        server.accept().send(b"hi")
-        assert connection.recv(5) == b"hi"
+def test_without_encryption_nothing_else_is_offered(server):
+    server.model.suites = (v3.Suite.NOISE,)
+    with pytest.raises(Refused) as caught:
+        Connection(server.address, encrypted=False)
+    assert caught.value.code == Code.NO_SUITE
 
 
-def test_the_address_may_be_parsed_already(server):
-    with Connection(parse_address(server.address)) as connection:
-        assert str(connection.address) == server.address
+def test_encryption_is_never_given_up(server):
+    server.model.suites = (v3.Suite.CLEAR,)
+    with pytest.raises(Refused):
+        Connection(server.address)
+    assert len(server.links) == 1
 
 
-def test_a_name_and_every_interface_mean_this_machine(server):
-    for host in ("localhost", "*"):
-        Connection(f"{host}:{server.port}").close()
+def test_any_buffer_and_no_text(server, connection):
+    for data in (bytearray(b"12"), memoryview(b"1-2-")[::2]):
+        connection.send(data)
+    connection.flush(5)
+    assert server.passed == [b"12", b"12"]
+    with pytest.raises(TypeError):
+        connection.send("text")
 
 
-def test_a_wrong_address_is_refused():
+def test_a_packet_over_the_limit_is_not_sent(server):
+    with Connection(server.address, packet_limit=10) as connection:
+        with pytest.raises(ValueError, match="11 bytes, at most 10"):
+            connection.send(bytes(11))
+        connection.send(bytes(10))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"protocol": 4},
+        {"server_key": bytes(33)},
+        {"protocol": 2, "server_key": bytes(32)},
+        {"server_key": bytes(32), "encrypted": False},
+        {"acks": "now and then"},
+        {"reconnect": True},
+        {"gaps": ""},
+        {"uncertain": "?"},
+        {"retained_packets": 0},
+        {"window_bytes": 1 << 32},
+        {"heartbeat": 0.0},
+        {"protocol": 2, "acks": "manual"},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_asked_for(server, options):
     with pytest.raises(ConfigError):
-        Connection("no port")
+        Connection(server.address, **options)
+    assert not server.links
 
 
 def test_nobody_there(server):
     server.stop_listening()
-    with pytest.raises(ConnectionLost, match=server.address):
+    with pytest.raises(ConnectionLost, match=rf"cannot connect to {server.address}: Connection refused"):
         Connection(server.address)
-
-
-def test_no_such_unix_socket(tmp_path):
-    with pytest.raises(ConnectionLost, match="No such file"):
-        Connection(f"unix:{tmp_path}/absent")
-
-
-def test_a_socket_connected_to_itself_is_nobody(monkeypatch):
-    class FromTheSamePort(socket.socket):
-        def connect(self, address):
-            self.bind(address)
-            super().connect(address)
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    monkeypatch.setattr(socket, "socket", FromTheSamePort)
-    with pytest.raises(ConnectionLost, match="refused"):
-        Connection(f"127.0.0.1:{port}")
 
 
 def test_a_server_that_never_answers(server):
-    server.before["key"] = lambda _: stop.wait(10)
-    stop = threading.Event()
-    with pytest.raises(ConnectionLost, match="in time"):
+    server.mute = True
+    with pytest.raises(ConnectionLost, match="handshake in time"):
         Connection(server.address, timeout=0.05)
-    stop.set()
 
 
-def test_a_server_that_closes_before_it_answers(server):
-    server.before["key"] = shut
-    with pytest.raises(ConnectionLost, match="closed the connection during the handshake"):
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", frame(b"\x02" + bytes(40)), frame(b"")])
+def test_somebody_else_answers(server, answer):
+    server.before.append(lambda sock: sock.sendall(answer))
+    with pytest.raises(ProtocolError):
         Connection(server.address)
 
 
-@pytest.mark.parametrize(
-    ("raw", "error"),
-    [
-        (frame(packets.encode(packets.Ping())), UnexpectedPacket),
-        (frame(b"\x09"), MalformedPacket),
-        (frame(b""), MalformedPacket),
-        (frame(packets.encode(packets.PubKey(b"\x02" + bytes(32)))), BadPublicKey),
-        (struct.pack("<I", packets.MAX_HANDSHAKE_FRAME + 1), FrameTooLarge),
-    ],
-    ids=["out of place", "unknown", "empty", "no point", "too large"],
-)
-def test_a_server_that_does_not_speak_the_protocol(server, raw, error):
-    server.before["key"] = lambda sock: sock.sendall(raw)
-    with pytest.raises(error):
-        Connection(server.address)
+# ---- the server's key
 
 
-def test_the_pinned_key_is_accepted(server):
-    Connection(server.address, server_key=server.key.public).close()
-
-
-def test_another_key_than_the_pinned_one_is_refused(server):
+def test_a_key_that_was_given(server):
+    Connection(server.address, server_key=server.model.key.public).close()
     with pytest.raises(ServerKeyChanged):
-        Connection(server.address, server_key=crypto.generate_key().public)
+        Connection(server.address, server_key=KeyPair().public)
+    assert len(server.model.opens) == 1
 
 
-# Receiving
+def test_the_first_key_is_pinned(server, connection):
+    server.model.key = KeyPair()
+    lost_connection(connection, server)
+    with pytest.raises(ServerKeyChanged):
+        connection.reconnect()
+    assert not server.model.resumes, "it was told who we are"
 
 
-def test_no_packet_in_time_and_none_of_its_bytes_lost(connection, peer):
-    raw = frame(b"slowly")
-    for byte in raw[:-1]:
-        peer.send_raw(bytes((byte,)))
-        with pytest.raises(TimeoutError):
-            connection.recv(0.005)
-    peer.send_raw(raw[-1:])
-    assert connection.recv(5) == b"slowly"
+def test_announced_keys_are_accepted_and_the_old_one_no_more(server):
+    old, new = server.model.key, KeyPair()
+    server.model.announced = [new]
+    with Connection(server.address, server_key=old.public) as connection:
+        server.model.key, server.model.announced = new, []
+        connection.reconnect()
+        assert connection.server_key == new.public
+        server.model.key = old
+        with pytest.raises(ServerKeyChanged):
+            connection.reconnect()
 
 
-def test_recv_0_takes_what_is_there(connection, peer):
+# ---- what is lost on the way costs nothing
+
+
+@pytest.mark.parametrize("bytes_down", [0, 3, 60, 150, 170, 300])
+def test_an_opening_that_is_cut_is_repeated(server, bytes_down):
+    server.lose_down.append(bytes_down)
+    if not bytes_down:
+        server.before.append(lambda sock: sock.close())
+        with pytest.raises(ConnectionLost):
+            Connection(server.address)
+        return
+    try:
+        connection = Connection(server.address)
+    except ConnectionLost:
+        assert not server.model.opens, "the server may have a session that nobody knows of"
+        return
+    with connection:
+        connection.send(b"here")
+        server.wait_for(b"here")
+    assert len(server.model.sessions) == 1 and len(set(server.model.opens)) == 1
+
+
+def test_a_resume_loses_and_doubles_nothing(server, connection):
+    for round_ in range(5):
+        for number in range(50):
+            connection.send(b"up %d.%d" % (round_, number))
+            server.push(b"down %d.%d" % (round_, number))
+        server.cut(hard=bool(round_ % 2))
+        while True:
+            try:
+                connection.recv(0.01)
+            except (ConnectionLost, TimeoutError):
+                break
+        server.push(b"meanwhile")
+        connection.reconnect()
+    connection.flush(5)
+    assert server.passed == [b"up %d.%d" % (round_, number) for round_ in range(5) for number in range(50)]
+
+
+def test_what_was_received_before_comes_first(server, connection):
+    server.push(*(b"%d" % number for number in range(10)))
+    assert connection.recv(5) == b"0"
+    server.push(b"10")
+    connection.reconnect()
+    server.push(b"11")
+    assert [connection.recv(5) for _ in range(11)] == [b"%d" % number for number in range(1, 12)]
+
+
+def test_a_send_without_a_connection_queues_nothing(server, connection):
+    lost_connection(connection, server)
+    with pytest.raises(ConnectionLost):
+        connection.send(b"not queued")
+    connection.reconnect()
+    connection.send(b"queued")
+    connection.flush(5)
+    assert server.passed == [b"queued"]
+
+
+def test_a_send_that_meets_the_loss_queues_it(server, connection):
+    server.cut(hard=True)
+    while True:
+        try:
+            number = connection.send(b"x")
+        except ConnectionLost:
+            break
+    connection.reconnect()
+    connection.flush(5)
+    assert server.passed == [b"x"] * number
+
+
+def test_server_proves_itself(server, connection):
+    lost_connection(connection, server)
+    server.session.secret = bytes(32)
+    present = connection._session._memory.present
+    connection._session._memory.present = present._replace(secret=os.urandom(32))
+    with pytest.raises(SessionLost) as caught:  # it is not fooled either
+        connection.reconnect()
+    assert caught.value.code == Code.BAD_PROOF
+
+
+def test_a_server_that_does_not_know_the_secret_is_not_the_server(server, connection, monkeypatch):
+    from kit import model_v3
+
+    lost_connection(connection, server)
+    monkeypatch.setattr(model_v3.ServerLink, "_on_resume", lambda link, resume, safe: link._bind(
+        server.session, resume.taken, bytes(32)))  # fmt: skip
+    with pytest.raises(Unproven):
+        connection.reconnect()
+
+
+# ---- room
+
+
+def test_a_send_waits_for_room_and_handles_what_comes(server):
+    server.passes_on = False
+    with Connection(server.address, retained_packets=3) as connection:
+        for number in range(3):
+            connection.send(b"%d" % number)
+        server.push(b"down")
+        with pytest.raises(TimeoutError, match="3 packets are not known to be safe, at most 3"):
+            connection.send(b"too many", timeout=0.02)
+        sent = in_thread(lambda: connection.send(b"3", timeout=5))
+        server.do(lambda: server.session.pass_on(1))
+        assert sent() == 4
+        assert connection.recv(0) == b"down"
+        server.passes_on = True
+        server.do(lambda: server.session.pass_on())
+        connection.flush(5)
+        assert server.passed == [b"0", b"1", b"2", b"3"]
+
+
+def test_bytes_count_too_but_one_packet_always_fits(server):
+    server.passes_on = False
+    connection = Connection(server.address, retained_bytes=100)
+    connection.send(bytes(5000))
+    with pytest.raises(TimeoutError, match="5004 bytes are not known to be safe, at most 100"):
+        connection.send(b"", timeout=0)
+    with pytest.raises(TimeoutError, match="1 packets are not known to be safe"):
+        connection.flush(0.01)
+    connection.close(goodbye=False)
+
+
+def test_credit_is_kept_to(server):
+    server.model.window = 1000
+    with Connection(server.address) as connection:
+        connection.send(bytes(50_000))
+        connection.flush(5)
+        assert [len(packet) for packet in server.passed] == [50_000]
+
+
+def test_a_client_that_does_not_read_is_sent_a_window_at_most(server):
+    with Connection(server.address, window_bytes=1000) as connection:
+        server.push(*(b"%03d" % number + bytes(97) for number in range(100)))
+        connection.ping(5)
+        assert len(connection._session._memory.inbox) <= 10
+        assert [int(connection.recv(5)[:3]) for _ in range(100)] == list(range(100))
+
+
+def test_a_packet_larger_than_the_window(server):
+    with Connection(server.address, window_bytes=1000) as connection:
+        pushed = in_thread(lambda: server.push(b"a" * 900, bytes(100_000), b"z"))
+        assert [len(connection.recv(5)) for _ in range(3)] == [900, 100_000, 1]
+        pushed()
+
+
+# ---- acks
+
+
+def acked(server):
+    return lambda: server.session.acked
+
+
+def test_what_is_taken_is_acked_soon(server, connection):
+    server.push(b"1", b"2", b"3")
+    assert [connection.recv(5), connection.recv(5)] == [b"1", b"2"]
     with pytest.raises(TimeoutError):
-        connection.recv(0)
-    peer.send(b"one", b"two")
-    assert select.select([connection], [], [], 5)[0]
-    assert [connection.recv(0), connection.recv(0)] == [b"one", b"two"]
-    with pytest.raises(TimeoutError):
-        connection.recv(0)
+        connection.recv(5)
+        connection.recv(0.2)
+    wait_until(lambda: server.session.acked == 3, "the acks")
 
 
-def test_packets_before_the_end_are_given_out(connection, peer):
-    peer.send(b"one", b"two")
-    peer.send_raw(frame(b"half")[:5])
-    peer.cut()
-    assert [connection.recv(5), connection.recv(5)] == [b"one", b"two"]
-    for _ in range(2):
+def test_a_quarter_is_acked_at_once(server, connection):
+    server.push(*[b""] * 16)
+    for _ in range(16):
+        connection.recv(5)
+    wait_until(lambda: server.session.acked == 16, "the ack")
+
+
+def test_acks_by_hand(server):
+    with Connection(server.address, acks="manual") as connection:
+        server.push(b"1", b"2")
+        assert [connection.recv(5), connection.recv(5)] == [b"1", b"2"]
+        connection.ping(5)
+        assert server.session.acked == 0
+        again = Connection.restore(connection.state(), acks="manual")
+        assert [again.recv(5), again.recv(5)] == [b"1", b"2"]
+        again.ack()
+        again.ping(5)
+        assert server.session.acked == 2
+        again.close(goodbye=False)
+
+
+# ---- what is told
+
+
+def test_a_gap_is_raised_in_its_place(server, connection):
+    lost_connection(connection, server)
+    server.push(b"1", b"2", b"3")
+    server.do(lambda: server.session.give_up(2))
+    connection.reconnect()
+    with pytest.raises(Gap) as caught:
+        connection.recv(5)
+    assert (caught.value.first, caught.value.last, caught.value.why, caught.value.count) == (1, 2, 1, 2)
+    assert connection.recv(5) == b"3"
+
+
+def test_a_gap_is_returned_if_asked_for(server):
+    with Connection(server.address, gaps="return") as connection:
+        lost_connection(connection, server)
+        server.push(b"1", b"2")
+        server.do(lambda: server.session.give_up(1))
+        connection.reconnect()
+        gap, packet = connection.recv(5), connection.recv(5)
+        assert isinstance(gap, Gap) and packet == b"2"
+
+
+def crash(server, connection):
+    """With two packets that the master has not got."""
+    connection.send(b"arrived")
+    connection.flush(5)
+    server.passes_on = False
+    connection.send(b"in doubt 1")
+    connection.send(b"in doubt 2")
+    connection.ping(5)
+    server.cut()
+    server.do(server.model.crash)
+    server.passes_on = True
+
+
+def test_a_server_that_lost_its_memory(server, connection):
+    crash(server, connection)
+    with pytest.raises(ConnectionLost):
+        connection.recv(5)
+    connection.reconnect()
+    connection.send(b"new")
+    with pytest.raises(Uncertain) as caught:
+        connection.recv(5)
+    assert (caught.value.first, caught.value.last) == (2, 3)
+    assert caught.value.packets == (b"in doubt 1", b"in doubt 2")
+    with pytest.raises(Gap) as gap:
+        connection.recv(5)
+    assert gap.value.why == 2
+    connection.flush(5)
+    assert server.passed == [b"arrived", b"new"]
+    server.push(b"on we go")
+    assert connection.recv(5) == b"on we go"
+
+
+def test_what_is_uncertain_may_be_sent_again_in_its_order(server):
+    with Connection(server.address, uncertain="resend", gaps="return") as connection:
+        crash(server, connection)
         with pytest.raises(ConnectionLost):
             connection.recv(5)
+        connection.reconnect()
+        connection.send(b"new")
+        connection.flush(5)
+        assert isinstance(connection.recv(5), Gap)
+        with pytest.raises(TimeoutError):
+            connection.recv(0)
+        assert server.passed == [b"arrived", b"in doubt 1", b"in doubt 2", b"new"]
 
 
-def test_a_reset_is_a_loss(connection, peer):
-    peer.reset()
-    with pytest.raises(ConnectionLost):
+# ---- ends
+
+
+@pytest.mark.parametrize("code", [3000, 3001, 3007, 3499, 4000, 4321, 2999])
+def test_codes_to_come_back_from(server, connection, code):
+    server.end(code, "not now")
+    with pytest.raises(ConnectionLost, match=f"not now .code {code}") as caught:
         connection.recv(5)
+    assert type(caught.value) is ConnectionLost and (caught.value.code, caught.value.text) == (code, "not now")
+    connection.reconnect()
+    connection.send(b"back")
+    server.wait_for(b"back")
 
 
-def test_the_kernels_own_timeout_is_a_loss(connection, peer):
-    class Dead:
-        def recv(self, size):
-            raise OSError(errno.ETIMEDOUT, "Connection timed out")  # which makes a TimeoutError
-
-        def __getattr__(self, name):
-            return getattr(sock, name)
-
-    sock, connection._link._socket = connection._link._socket, Dead()
-    with pytest.raises(ConnectionLost):
+@pytest.mark.parametrize("code", [3504, 3506, 3507, 3512, 3999, 4500])
+def test_codes_that_end_it(server, connection, code):
+    connection.send(b"arrived")
+    connection.flush(5)
+    server.passes_on = False
+    connection.send(b"taken")
+    connection.ping(5)
+    server.push(b"last")
+    server.end(code, "that was it")
+    assert connection.recv(5) == b"last"
+    with pytest.raises(Uncertain) as caught:
         connection.recv(5)
+    assert caught.value.packets == (b"taken",)
+    for call in (lambda: connection.recv(5), lambda: connection.send(b""), connection.reconnect):
+        with pytest.raises(SessionLost, match="that was it") as lost:
+            call()
+        assert (lost.value.code, lost.value.taken, lost.value.safe, lost.value.unsent) == (code, 2, 1, ())
 
 
-def test_a_half_closed_connection_still_sends(connection, peer):
-    peer.socket.shutdown(socket.SHUT_WR)
-    with pytest.raises(ConnectionLost):
+def test_what_was_never_sent_is_there_at_the_end_of_a_session(server):
+    connection = Connection(server.address, reconnect="auto")
+    server.stop_listening()
+    server.cut()
+    wait_until(lambda: refused(connection), "the news")
+    connection.send(b"never sent")
+    server.do(server.model.sessions.clear)
+    server._listener = socket.create_server(("127.0.0.1", connection.address.port))
+    server._threads[0] = threading.Thread(target=server._accept_loop, daemon=True)
+    server._threads[0].start()
+    with pytest.raises(SessionLost) as lost:
         connection.recv(5)
-    connection.send(b"still")
-    assert peer.recv() == b"still"
-
-
-def test_a_packet_over_the_limit_is_refused_by_its_prefix(server):
-    with Connection(server.address, packet_limit=10) as connection:
-        peer = server.accept()
-        peer.send(b"x" * 10)
-        peer.send_raw(struct.pack("<I", 11))
-        assert connection.recv(5) == b"x" * 10
-        for _ in range(2):
-            with pytest.raises(FrameTooLarge):
-                connection.recv(5)
-
-
-def test_a_signal_does_not_disturb_a_recv(connection, peer):
-    calls = []
-
-    def answer(*_):
-        calls.append(1)
-        if len(calls) == 3:
-            peer.send(b"after three signals")
-
-    with every_ten_milliseconds(answer):
-        assert connection.recv(5) == b"after three signals"
-
-
-class every_ten_milliseconds:
-    def __init__(self, handler):
-        self.handler = handler
-
-    def __enter__(self):
-        self.old = signal.signal(signal.SIGALRM, self.handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
-
-    def __exit__(self, *_):
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self.old)
-
-
-# Sending
-
-
-def test_a_packet_over_the_limit_is_not_sent_at_all(server):
-    with Connection(server.address, packet_limit=10) as connection:
-        peer = server.accept()
-        with pytest.raises(ValueError, match="11 bytes, at most 10"):
-            connection.send(b"x" * 11)
-        connection.send(b"x" * 10)
-        assert peer.recv() == b"x" * 10
-
-
-@pytest.mark.parametrize(
-    "data", [bytearray(b"\1\0\2\0"), memoryview(b"\1\0\2\0"), array.array("H", [1, 2]), memoryview(b"\1-\0-\2-\0")[::2]]
-)
-def test_any_buffer_can_be_sent(connection, peer, data):
-    connection.send(data)
-    assert peer.recv() == b"\1\0\2\0"
-
-
-def test_text_is_no_packet(connection, peer):
-    with pytest.raises(TypeError):
-        connection.send("text")
-    connection.send(b"bytes")
-    assert peer.recv() == b"bytes"
-
-
-def test_a_large_packet_goes_out_in_parts(connection, peer):
-    payload = os.urandom(1024) * (PACKET_LIMIT // 1024)
-    sent = in_thread(lambda: connection.send(payload))
-    assert peer.recv() == payload
-    sent()
-
-
-def test_a_blocked_recv_does_not_block_a_send(connection, peer):
-    received = in_thread(connection.recv)
-    wait_until(blocked_in(connection, "_reading"), "the reader to begin")
-    connection.send(b"ping")
-    assert peer.recv() == b"ping"
-    peer.send(b"pong")
-    assert received() == b"pong"
-
-
-def test_a_blocked_send_does_not_block_a_recv(connection, peer):
-    sent = fill(connection)
-    peer.send(b"meanwhile")
-    assert connection.recv(5) == b"meanwhile"
-    assert len(peer.recv()) == PACKET_LIMIT
-    sent()
-
-
-def test_send_to_a_server_that_is_gone(connection, peer):
-    peer.reset()
-    with pytest.raises(ConnectionLost):
-        while True:
-            connection.send(b"x" * 1000)
-
-
-def test_a_blocked_send_notices_the_loss(connection, peer):
-    sent = fill(connection)
-    peer.reset()
-    with pytest.raises(ConnectionLost):
-        sent()
-
-
-def test_a_signal_does_not_disturb_a_send(connection, peer):
-    calls = []
-    with every_ten_milliseconds(lambda *_: calls.append(1)):
-        received = in_thread(lambda: wait_until(lambda: len(calls) > 3, "signals") or peer.recv())
-        connection.send(bytes(PACKET_LIMIT))
-        assert received() == bytes(PACKET_LIMIT)
-
-
-def test_behind_half_a_packet_nothing_is_sent(connection, peer):
-    class Interrupt(Exception):
-        pass
-
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLOUT)
-
-    def interrupt_when_full(*_):
-        if not poll.poll(0):
-            raise Interrupt
-
-    with every_ten_milliseconds(interrupt_when_full), pytest.raises(Interrupt):
-        connection.send(bytes(PACKET_LIMIT))
-    received = in_thread(peer.recv)
-    wait_until(lambda: peer.buffered() and poll.poll(0), "room for more")
-    with pytest.raises(ConnectionLost, match="within a packet"):
-        connection.send(b"would be taken for the packet's other half")
+    assert (lost.value.code, lost.value.unsent) == (Code.UNKNOWN_SESSION, (b"never sent",))
     connection.close()
-    with pytest.raises(EOFError):
-        received()
 
 
-def test_an_interrupted_wait_before_the_first_byte_does_no_harm(connection, peer):
-    # Until not a byte more goes in, so that the next send waits before its first.
-    chunk = bytes(65536)
-    with pytest.raises(BlockingIOError):
-        while True:
-            connection._link._socket.send(chunk)
+def test_a_close_is_read_though_writing_failed_first(server, connection, monkeypatch):
+    from voltlane.client.line import Line
 
-    class Interrupt(Exception):
-        pass
+    connection.ping(5)
+    server.push(b"last")
+    server.end(Code.KICKED, "enough")
+    read, reads = Line.read, []
 
-    def interrupt(*_):
-        raise Interrupt
+    def late(line):
+        """As if it came between the read and the write."""
+        reads.append(1)
+        return None if len(reads) == 1 else read(line)
 
-    with every_ten_milliseconds(interrupt), pytest.raises(Interrupt):
-        connection.send(b"x")
-    assert not connection._link._cut
+    def lost(line, output):
+        raise ConnectionLost("the connection is lost: Broken pipe")
 
-
-# Closing
-
-
-def test_close_ends_a_blocked_recv(connection, peer):
-    received = in_thread(connection.recv)
-    wait_until(blocked_in(connection, "_reading"), "the reader to begin")
-    connection.close()
-    with pytest.raises(ConnectionLost):
-        received()
-    assert connection.fileno() == -1
+    monkeypatch.setattr(Line, "read", late)
+    monkeypatch.setattr(Line, "write", lost)
+    assert connection.send(b"x") == 1
+    assert connection.recv(0) == b"last"
+    with pytest.raises(SessionLost, match="enough") as lost:
+        connection.recv(0)
+    assert lost.value.unsent == (b"x",)
 
 
-def test_close_ends_a_blocked_send(connection, peer):
-    sent = fill(connection)
-    connection.close()
-    with pytest.raises(ConnectionLost):
-        sent()
-    assert connection.fileno() == -1
+def test_an_unknown_session(server, connection):
+    server.passes_on = False
+    connection.send(b"perhaps")
+    connection.ping(5)
+    lost_connection(connection, server)
+    server.do(server.model.sessions.clear)
+    with pytest.raises(SessionLost) as caught:
+        connection.reconnect()
+    assert (caught.value.code, caught.value.taken) == (Code.UNKNOWN_SESSION, None)
+    with pytest.raises(Uncertain):
+        connection.recv(0)
+    with pytest.raises(SessionLost):
+        connection.recv(0)
 
 
-def test_the_descriptor_is_not_closed_under_a_thread_that_uses_it(connection, peer):
-    # Its number could belong to another socket before that thread is back in its call.
-    class ClosedMeanwhile:
-        def recv(self, size):
-            connection.close()
-            numbers.append(sock.fileno())
-            return b""
-
-        def __getattr__(self, name):
-            return getattr(sock, name)
-
-    numbers = []
-    sock, connection._link._socket = connection._link._socket, ClosedMeanwhile()
-    number = sock.fileno()
-    with pytest.raises(ConnectionLost):
-        connection.recv(5)
-    assert set(numbers) == {number}
-    assert sock.fileno() == -1
+def test_a_session_that_has_ended_meanwhile(server, connection):
+    lost_connection(connection, server)
+    server.session.ended = Code.ENDED
+    with pytest.raises(SessionLost) as caught:
+        connection.reconnect()
+    assert caught.value.code == Code.ENDED
 
 
-def test_after_close_nothing_works_and_close_does_no_harm(connection, peer):
-    peer.send(b"never read")
-    connection.close()
-    connection.close()
-    assert connection.closed
+def said(server):
+    """What the client closed with."""
+    wait_until(lambda: server.links[-1][0].close, "the client's close")
+    return server.links[-1][0].close.code
+
+
+def test_a_goodbye_waits_until_all_is_safe(server):
+    server.passes_on = False
+    connection = Connection(server.address)
+    connection.send(b"x")
+    closed = in_thread(connection.close)
+    wait_until(waits(connection), "the close to wait")
+    server.passes_on = True
+    server.do(lambda: server.session.pass_on())
+    closed()
+    assert said(server) == Code.LEFT and server.session.ended
     with pytest.raises(ConnectionLost):
         connection.recv(0)
-    with pytest.raises(ConnectionLost):
-        connection.send(b"")
     with pytest.raises(SessionLost):
         connection.reconnect()
-
-
-def test_what_was_sent_before_a_close_arrives_though_packets_were_left_unread(connection, peer):
-    # Unread bytes at a close make TCP reset the connection and throw its send queue away.
-    peer.send(b"never read")
-    assert select.select([connection], [], [], 5)[0]
-    connection._link._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024 * 1024)
-    count = 500
-    for _ in range(count):
-        connection.send(bytes(1000))
-    assert unsent(connection), "all of it fits into the peer's buffer: nothing to lose"
     connection.close()
-    assert [len(peer.recv()) for _ in range(count)] == [1000] * count
-    with pytest.raises(EOFError):
-        peer.recv()
 
 
-def end_of(peer):
-    """What stands behind the last whole packet when the client's stream ends."""
-    rest = b"".join(iter(lambda: peer.socket.recv(65536), b""))
-    assert not peer.buffered()
-    return rest
+def test_a_goodbye_that_cannot_be_is_said(server):
+    server.passes_on = False
+    connection = Connection(server.address)
+    connection.send(b"x")
+    with pytest.raises(TimeoutError, match="1 packets are not known to be safe"):
+        connection.close(timeout=0.01)
+    assert connection.closed and said(server) == Code.AWAY
+    again = Connection.restore(connection.state())
+    again.close(goodbye=False)
 
 
-def test_a_close_is_for_good_and_says_so(connection, peer):
-    connection.send(b"last words")
-    assert peer.recv() == b"last words"
-    connection.close()
-    connection.close()
-    assert end_of(peer) == GOODBYE
-
-
-def test_a_close_may_leave_the_session_as_it_is(connection, peer):
+def test_without_a_goodbye_the_session_stays(server, connection):
     connection.close(goodbye=False)
-    connection.close()
-    assert end_of(peer) == b""
-
-
-def test_the_end_of_a_with_statement_says_it(server):
-    with Connection(server.address):
-        peer = server.accept()
-    assert end_of(peer) == GOODBYE
-
-
-def test_who_reconnects_does_not_say_it(server, connection, peer):
-    ended = in_thread(lambda: (end_of(peer), peer.cut()))
-    connection.reconnect()
-    assert ended() == (b"", None)
-    again = server.accept()
-    connection.close()
-    assert end_of(again) == GOODBYE
-
-
-def test_a_close_during_a_reconnect_says_it_on_the_new_connection(server, connection, peer):
-    peer.cut()
-    server.before["ping"] = lambda _: connection.close()
-    with pytest.raises(SessionLost):
-        connection.reconnect()
-    assert end_of(server.accept()) == GOODBYE
-
-
-def test_a_goodbye_never_stands_within_a_packet(connection, peer):
-    """It would be a part of that, and might make it whole."""
-    sent = fill(connection)
-    connection.close()
-    with pytest.raises(ConnectionLost):
-        sent()
-    assert not end_of_cut(peer).endswith(GOODBYE)
-
-
-def test_nor_behind_a_send_that_was_interrupted(connection, peer):
-    connection._link._socket.send(frame(bytes(3))[:-3])
-    connection._link._cut = True
-    connection.close()
-    with pytest.raises(EOFError):
-        peer.recv()
-
-
-def end_of_cut(peer):
-    return b"".join(iter(lambda: peer.socket.recv(1 << 20), b""))[-16:]
-
-
-def test_with_no_room_for_a_goodbye_there_is_none(connection, peer):
-    with pytest.raises(BlockingIOError):
-        while True:
-            connection._link._socket.send(bytes(65536))
-    connection.close()
-    assert set(end_of_cut(peer)) == {0}
-
-
-def test_threads_that_send_and_one_that_closes(server):
-    """Whatever the moment: whole packets, and then nothing, a part of one, or a goodbye."""
-    for _ in range(30):
-        connection = Connection(server.address)
-        peer, began = server.accept(), threading.Event()
-
-        def write(connection=connection, began=began):
-            while True:
-                connection.send(b"\x01" * 1000)
-                began.set()
-
-        writing = in_thread(write)
-        began.wait(5)
-        connection.close()
-        with pytest.raises(ConnectionLost):
-            writing()
-        raw = b"".join(iter(lambda peer=peer: peer.socket.recv(1 << 20), b""))
-        whole, rest = divmod(len(raw), 1004)
-        assert raw[: whole * 1004] == frame(b"\x01" * 1000) * whole
-        assert raw[whole * 1004 :] in (GOODBYE, frame(b"\x01" * 1000)[:rest])
-
-
-def test_iteration_ends_at_close(connection, peer):
-    peer.send(b"one", b"two", b"three")
-    got = []
-    for packet in connection:
-        got.append(packet)
-        if len(got) == 2:
-            connection.close()
-    assert got == [b"one", b"two"]
-
-
-def test_iteration_ends_at_a_close_by_another_thread(connection, peer):
-    iterated = in_thread(lambda: list(connection))
-    wait_until(blocked_in(connection, "_reading"), "the iteration to wait")
-    connection.close()
-    assert iterated() == []
-
-
-def test_iteration_raises_at_a_loss(connection, peer):
-    peer.send(b"one")
-    peer.cut()
-    got = []
-    with pytest.raises(ConnectionLost):
-        got.extend(connection)
-    assert got == [b"one"]
-
-
-def test_the_context_manager_closes(server):
-    with Connection(server.address) as connection:
-        peer = server.accept()
-    assert connection.closed
-    with pytest.raises(EOFError):
-        peer.recv()
-
-
-def test_the_repr_names_the_client_and_no_key(connection, peer):
-    shown = repr(connection)
-    assert f"client {peer.client_id}" in shown
-    assert connection._session_key.hex() not in shown and repr(connection._session_key) not in shown
-
-
-# Resuming
-
-
-def test_a_resume_keeps_the_id_and_brings_what_was_missed_first(server, connection, peer):
-    peer.cut()
-    server.missed[peer.client_id] = [b"missed 1", b"missed 2"]
-    connection.reconnect()
-    again = server.accept()
-    assert (again.client_id, again.resumed, connection.client_id) == (peer.client_id, True, peer.client_id)
-    again.send(b"new")
-    assert [connection.recv(5) for _ in range(3)] == [b"missed 1", b"missed 2", b"new"]
-    connection.send(b"up")
-    assert again.recv() == b"up"
-
-
-def test_each_proof_is_sealed_under_a_nonce_of_its_own(server, connection, peer):
-    for _ in range(3):
-        peer.cut()
-        connection.reconnect()
-        peer = server.accept()
-    nonces = {blob[-crypto.NONCE_SIZE :] for proof in server.proofs for blob in (proof.challenge, proof.response)}
-    assert len(nonces) == 6
-    assert not server.errors
-
-
-def test_the_proof_and_the_ping_go_out_together(server, connection, peer):
-    peer.cut()
-    connection.reconnect()
-    assert [proof.together for proof in server.proofs] == [True]
-
-
-def test_whole_packets_received_before_come_first_and_half_ones_are_dropped(server, connection, peer):
-    peer.send(b"taken", b"in our buffer")
-    assert connection.recv(5) == b"taken"
-    peer.send(b"in the kernel")
-    peer.send_raw(frame(b"again whole")[:7])
-    peer.cut()
-    server.missed[peer.client_id] = [b"again whole"]
-    connection.reconnect()
-    assert [connection.recv(5) for _ in range(3)] == [b"in our buffer", b"in the kernel", b"again whole"]
-
-
-def test_packets_survive_several_attempts(server, connection, peer):
-    peer.send(b"one")
-    peer.cut()
-    server.before["key"] = shut
-    for _ in range(2):
-        with pytest.raises(ConnectionLost):
-            connection.reconnect()
-    assert connection.recv(0) == b"one"
-    with pytest.raises(ConnectionLost):
-        connection.recv(0)
-    with pytest.raises(ConnectionLost):
-        connection.send(b"")
-    del server.before["key"]
-    connection.reconnect()
-    server.accept().send(b"two")
-    assert connection.recv(5) == b"two"
-
-
-def test_a_live_connection_is_given_up_without_loss(server, connection, peer):
-    connection.send(b"up")
-
-    def answer_to_the_end():
-        got = [peer.recv()]
-        with pytest.raises(EOFError):
-            peer.recv()
-        peer.send(b"still on its way")
-        peer.cut()
-        return got
-
-    answered = in_thread(answer_to_the_end)
-    server.missed[peer.client_id] = [b"missed"]
-    connection.reconnect()
-    assert answered() == [b"up"]
-    assert [connection.recv(5), connection.recv(5)] == [b"still on its way", b"missed"]
-
-
-def test_a_server_that_does_not_notice_does_not_stop_a_resume(server, connection, peer, monkeypatch):
-    monkeypatch.setattr(links, "FAREWELL_SECS", 0.02)
-    peer.send(b"one")
-    connection.reconnect()
-    assert server.accept().resumed
-    assert connection.recv(5) == b"one"
-
-
-def test_a_server_that_never_stops_sending_does_not_stop_a_resume(server, connection, peer, monkeypatch):
-    monkeypatch.setattr(links, "FAREWELL_SECS", 0.02)
-    stop = threading.Event()
-
-    def flood():
-        try:
-            while not stop.is_set():
-                peer.send(bytes(1000))
-        except OSError:
-            return
-
-    flooding = in_thread(flood)
-    connection.reconnect()
-    assert server.accept().resumed
-    stop.set()
-    flooding()
-
-
-def test_an_unknown_session_is_lost(server, connection, peer):
-    peer.cut()
-    server.sessions.clear()
-    with pytest.raises(SessionLost, match=f"client {peer.client_id}"):
-        connection.reconnect()
-
-
-@pytest.mark.parametrize("step", ["challenge", "ping"])
-def test_a_server_that_closes_instead_of_answering_refuses(server, connection, peer, step):
-    peer.cut()
-    server.before[step] = shut
-    with pytest.raises(SessionLost):
-        connection.reconnect()
-
-
-@pytest.mark.parametrize("step", ["challenge", "ping"])
-def test_one_end_in_order_is_not_believed(server, connection, peer, step):
-    """What is between us may have made it of a reset, and over a unix socket there is no other."""
-
-    def shut_once(sock):
-        del server.before[step]
-        shut(sock)
-
-    peer.cut()
-    server.before[step] = shut_once
-    connection.reconnect()
-    again = server.accept()
-    again.send(b"on we go")
-    assert again.resumed and connection.recv(5) == b"on we go"
-
-
-@pytest.mark.parametrize("cut", [1, 4, 20])
-def test_an_end_within_a_packet_is_no_refusal(server, connection, peer, cut):
-    def cut_short(sock):
-        sock.sendall(frame(packets.encode(packets.Challenge(bytes(72))))[:cut])
-        shut(sock)
-
-    peer.cut()
-    server.before["challenge"] = cut_short
-    with pytest.raises(ConnectionLost) as caught:
-        connection.reconnect()
-    assert type(caught.value) is ConnectionLost
-
-
-def test_an_outage_behind_the_first_end_is_an_outage(server, connection, peer):
-    def shut_and_stop(sock):
-        threading.Thread(target=server.stop_listening).start()
-        wait_until(lambda: not server._threads[0].is_alive(), "nobody listens")
-        shut(sock)
-
-    peer.cut()
-    server.before["challenge"] = shut_and_stop
-    with pytest.raises(ConnectionLost, match="cannot connect") as caught:
-        connection.reconnect()
-    assert type(caught.value) is ConnectionLost
-
-
-def test_a_challenge_not_made_with_our_key_is_a_lost_session(server, connection, peer):
-    peer.cut()
-    server.sessions[peer.client_id] = bytes(32)
-    with pytest.raises(SessionLost, match="our key"):
-        connection.reconnect()
-
-
-def outages():
-    yield "nobody there", FakeServer.stop_listening
-    yield "closed before the key", lambda server: server.before.update(key=shut)
-    yield "reset before the key", lambda server: server.before.update(key=reset)
-    yield "reset instead of a challenge", lambda server: server.before.update(challenge=reset)
-
-
-@pytest.mark.parametrize("break_it", [pytest.param(how, id=name) for name, how in outages()])
-def test_an_outage_is_no_refusal(server, connection, peer, break_it):
-    peer.cut()
-    break_it(server)
-    with pytest.raises(ConnectionLost) as caught:
-        connection.reconnect()
-    assert type(caught.value) is ConnectionLost
-
-
-def test_a_resume_that_takes_too_long_is_no_refusal(server, connection, peer):
-    stop = threading.Event()
-    server.before["challenge"] = lambda _: stop.wait(10)
-    peer.cut()
-    with pytest.raises(ConnectionLost, match="in time") as caught:
-        connection.reconnect(timeout=0.05)
-    assert type(caught.value) is ConnectionLost
-    stop.set()
-
-
-def test_a_server_with_another_key_gets_neither_id_nor_proof(server, connection, peer):
-    peer.cut()
-    server.key = crypto.generate_key()
-    server.seen.clear()
-    with pytest.raises(ServerKeyChanged):
-        connection.reconnect()
-    wait_until(lambda: server.errors, "the server to see the end")
-    assert server.seen == [packets.ProtocolVersion(2)]
-
-
-def test_a_close_during_a_reconnect_wins(server, connection, peer):
-    peer.cut()
-    server.before["ping"] = lambda _: connection.close()
-    with pytest.raises(SessionLost):
-        connection.reconnect()
+    assert said(server) == Code.AWAY and not server.session.ended
     assert connection.fileno() == -1
-    with pytest.raises(EOFError):
-        server.accept().recv()
 
 
-def test_a_reader_resumes_while_a_writer_writes(server, connection, peer):
-    """Cut ten times under both: what is sent after a loss was reported goes through, in order."""
-    stop = threading.Event()
-    numbers = []
+def test_an_exception_is_not_replaced_by_one_of_the_end(server):
+    server.passes_on = False
+    with pytest.raises(ZeroDivisionError), Connection(server.address) as connection:
+        connection.send(b"x")
+        1 / 0  # noqa: B018
+    assert connection.closed
+
+
+def test_close_ends_the_calls_of_other_threads(server):
+    connection = Connection(server.address)
+    received = in_thread(connection.recv)
+    iterated = in_thread(lambda: list(connection))
+    wait_until(waits(connection), "the reader to wait")
+    connection.close()
+    with pytest.raises(ConnectionLost):
+        received()
+    assert iterated() == []
+    assert connection.fileno() == -1
+
+
+def test_the_end_within_a_call_leaves_no_descriptor(server, connection):
+    """Closed under another thread's poll, its number could belong to another socket."""
+    received = in_thread(connection.recv)
+    wait_until(waits(connection), "the reader to wait")
+    line = connection._session._driver._line
+    connection.close(goodbye=False)
+    with pytest.raises(ConnectionLost):
+        received()
+    assert line.fileno() == -1
+
+
+# ---- threads and signals
+
+
+def test_one_thread_receives_while_another_sends(server):
+    server.echoes = True
+    count = 3000
+    with Connection(server.address, retained_packets=50) as connection:
+        sent = in_thread(lambda: [connection.send(b"%d" % number) for number in range(count)])
+        assert [int(connection.recv(5)) for _ in range(count)] == list(range(count))
+        sent()
+
+
+def test_a_reader_resumes_while_a_writer_writes(server):
+    """Cut again and again under both: what was queued arrives, once and in order."""
+    server.echoes = True
+    connection, queued = Connection(server.address), []
 
     def write():
-        number = 0
-        while not stop.is_set():
+        while len(queued) < 1000:
             try:
-                connection.send(struct.pack("<I", number))
+                connection.send(b"%d" % len(queued), timeout=10)
+                queued.append(1)
             except ConnectionLost:
                 continue
-            number += 1
 
-    writing = in_thread(write)
-    for _ in range(10):
-        numbers.append(struct.unpack("<I", peer.recv())[0])
-        numbers.append(struct.unpack("<I", peer.recv())[0])
-        peer.cut()
-        with pytest.raises(ConnectionLost):
-            connection.recv(5)
-        connection.reconnect()
-        peer = server.accept()
-    stop.set()
+    writing, got = in_thread(write), []
+    while len(got) < 1000:
+        if len(got) % 100 == 50:
+            server.cut(hard=len(got) % 200 == 50)
+        try:
+            got.append(int(connection.recv(5)))
+        except ConnectionLost:
+            connection.reconnect()
     writing()
-    assert numbers == sorted(set(numbers))
+    assert got == list(range(1000))
+    connection.close()
+
+
+def test_several_receive(server):
+    server.echoes = True
+    with Connection(server.address) as connection:
+        readers = [in_thread(lambda: [connection.recv(10) for _ in range(100)]) for _ in range(4)]
+        for number in range(400):
+            connection.send(b"%d" % number)
+        assert sorted(int(packet) for reader in readers for packet in reader()) == list(range(400))
+
+
+def test_signals_do_not_disturb(server, connection):
+    calls = []
+    old = signal.signal(signal.SIGALRM, lambda *_: calls.append(1) or (len(calls) == 3 and server.push(b"after three")))
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        assert connection.recv(5) == b"after three"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+def test_select_and_recv_0(server, connection):
+    with pytest.raises(TimeoutError):
+        connection.recv(0)
+    server.push(b"one", b"two")
+    got = []
+    while len(got) < 2:
+        assert select.select([connection], [], [], 5)[0]
+        try:
+            while True:
+                got.append(connection.recv(0))
+        except TimeoutError:
+            pass
+    assert got == [b"one", b"two"] and not connection.wants_write
+
+
+def test_a_server_that_breaks_the_protocol_is_told(server, connection):
+    server.do(lambda: server.session.link.say(Kind.RESUME, bytes(100)))
+    with pytest.raises(ProtocolError):
+        connection.recv(5)
+    assert said(server) == Code.PROTOCOL
+
+
+def gone_quiet(connection):
+    with pytest.raises(TimeoutError):
+        connection.recv(0.05)
+    return True
+
+
+def refused(connection):
+    """Whether it knows that nobody listens any more."""
+    with pytest.raises(TimeoutError) as caught:
+        connection.recv(0.05)
+    return "Connection refused" in str(caught.value)
+
+
+def test_silence_is_a_loss_in_the_end(server):
+    with Connection(server.address, heartbeat=0.3) as connection:
+        wait_until(lambda: gone_quiet(connection) and Kind.PING in server.links[0][0].records, "to be asked for a sign")
+        server.mute = True
+        with pytest.raises(ConnectionLost, match="no sign of life"):
+            connection.recv(5)
+
+
+# ---- by itself
+
+
+def test_a_client_that_reconnects_by_itself(server):
+    server.echoes = True
+    with Connection(server.address, reconnect="auto") as connection:
+        for round_ in range(8):
+            for number in range(20):
+                if number == 10:
+                    server.cut(hard=bool(round_ % 2))
+                connection.send(b"%d" % number)
+            assert [int(connection.recv(5)) for _ in range(20)] == list(range(20))
+        assert len(server.model.resumes) >= 8
+        connection.flush(5)
+    assert said(server) == Code.LEFT
+
+
+def test_by_itself_a_send_without_a_connection_is_kept(server):
+    connection = Connection(server.address, reconnect="auto", retained_packets=5)
+    port = server._listener.getsockname()[1]
+    server.stop_listening()
+    server.cut()
+    wait_until(lambda: refused(connection), "the news")
+    for number in range(5):
+        connection.send(b"%d" % number)
+    with pytest.raises(TimeoutError, match=r"5 packets are not known to be safe, .*Connection refused"):
+        connection.send(b"5", timeout=0.05)
+    server._listener = socket.create_server(("127.0.0.1", port))
+    server._threads[0] = threading.Thread(target=server._accept_loop, daemon=True)
+    server._threads[0].start()
+    connection.send(b"5", timeout=5)
+    connection.close()
+    assert server.passed == [b"%d" % number for number in range(6)]
+
+
+def test_by_itself_every_handshake_may_fail(server):
+    with Connection(server.address, reconnect="auto") as connection:
+        server.lose_down.extend([5, 100, 200, 260, 300])
+        server.before.extend([lambda sock: None, lambda sock: sock.sendall(b"HTTP/1.1 200 OK\r\n")])
+        server.cut()
+        connection.send(b"x")
+        connection.flush(10)
+        assert server.passed == [b"x"] and len(server.links) >= 6
+
+
+@pytest.mark.parametrize("code, kind", [(3506, SessionLost), (3000, None)])
+def test_by_itself_it_goes_by_the_code(server, code, kind):
+    connection = Connection(server.address, reconnect="auto")
+    server.end(code)
+    if kind:
+        with pytest.raises(kind):
+            connection.recv(5)
+    else:
+        connection.send(b"x")
+        connection.flush(5)
+    connection.close(goodbye=False)
+
+
+def test_by_itself_another_key_is_told(server):
+    connection = Connection(server.address, reconnect="auto")
+    key, server.model.key = server.model.key, KeyPair()
+    server.cut()
+    with pytest.raises(ServerKeyChanged):
+        connection.recv(5)
+    server.model.key = key
+    connection.send(b"it is back")
+    connection.flush(5)
+    connection.close()
+
+
+# ---- states
+
+
+def test_a_program_goes_on_from_its_state(server):
+    connection = Connection(server.address)
+    server.push(b"taken", b"not taken")
+    assert connection.recv(5) == b"taken"
+    connection.ping(5)
+    server.passes_on = False
+    connection.send(b"not safe")
+    connection.close(goodbye=False)
+    again = Connection.restore(connection.state())
+    assert (again.client_id, str(again.address)) == (connection.client_id, server.address)
+    assert again.server_key == connection.server_key
+    assert again.recv(5) == b"not taken"
+    again.send(b"new")
+    server.passes_on = True
+    server.do(lambda: server.session.pass_on())
+    again.flush(5)
+    assert server.passed == [b"not safe", b"new"]
+    again.close()
+
+
+def test_on_state_comes_before_the_secret_is_confirmed(server):
+    states = []
+
+    def keep(state):
+        assert Kind.ACK not in server.links[-1][0].records
+        states.append(state)
+
+    connection = Connection(server.address, on_state=keep)
+    for _ in range(3):
+        connection.reconnect()
+    assert len(states) == 4
+    connection.close(goodbye=False)
+    with pytest.raises(SessionLost) as caught:
+        Connection.restore(states[0])
+    assert caught.value.code == Code.SUPERSEDED
+    Connection.restore(states[3]).close()
+
+
+def test_a_state_that_could_not_be_kept_is_not_confirmed(server):
+    full = [False]
+
+    def keep(state):
+        if full[0]:
+            raise OSError("disk full")
+        kept.append(state)
+
+    kept = []
+    connection = Connection(server.address, on_state=keep)
+    full[0] = True
+    with pytest.raises(OSError, match="disk full"):
+        connection.reconnect()
+    again = Connection.restore(kept[0])  # still the present secret
+    again.close(goodbye=False)
+
+
+def test_an_older_state_is_told_what_is_missing(server):
+    connection = Connection(server.address)
+    connection.send(b"1")
+    connection.flush(5)
+    state = connection.state()
+    connection.send(b"2")
+    connection.flush(5)
+    server.push(b"a", b"b")
+    assert [connection.recv(5), connection.recv(5)] == [b"a", b"b"]
+    connection.ping(5)
+    server.cut()
+    again = Connection.restore(state)
+    again.send(b"3")
+    again.flush(5)
+    server.push(b"c")
+    with pytest.raises(Gap) as caught:
+        again.recv(5)
+    assert (caught.value.first, caught.value.last, caught.value.why) == (1, 2, 3)
+    assert again.recv(5) == b"c"
+    assert server.passed == [b"1", b"2", b"3"]
+    again.close()
+
+
+def test_of_two_copies_one_goes_on(server):
+    first = Connection(server.address)
+    second = Connection.restore(first.state())
+    with pytest.raises(ConnectionLost) as caught:
+        first.recv(5)
+    assert caught.value.code == Code.TAKEN_OVER
+    with pytest.raises(SessionLost) as lost:
+        first.reconnect()
+    assert lost.value.code == Code.SUPERSEDED
+    second.send(b"x")
+    second.close()
+
+
+@pytest.mark.parametrize("damage", [lambda s: s[:-1], lambda s: s[:40], lambda s: b"", lambda s: b"VLS3\x02" + s[5:],
+                                    lambda s: s[:50] + bytes((s[50] ^ 1,)) + s[51:], lambda s: bytes(100)])  # fmt: skip
+def test_damaged_states(connection, damage):
+    with pytest.raises(BadState):
+        Connection.restore(damage(connection.state()))
+
+
+@pytest.mark.parametrize("option", ["protocol", "server_key", "encrypted"])
+def test_what_a_state_knows_itself(connection, option):
+    with pytest.raises(ConfigError, match=option):
+        Connection.restore(connection.state(), **{option: 3})
+
+
+def test_secrets_are_in_no_repr(connection):
+    memory = connection._session._memory
+    for shown in map(repr, (connection, memory, memory.present)):
+        assert memory.present.secret.hex() not in shown and repr(memory.present.secret) not in shown
+
+
+def test_version_2_has_none_of_it():
+    from kit.fake_server import FakeServer
+
+    with FakeServer() as server, Connection(server.address, protocol=2) as connection:
+        for call in (connection.state, connection.flush, connection.ack, connection.ping):
+            with pytest.raises(ConfigError, match="needs version 3"):
+                call()
+        with pytest.raises(ConfigError):
+            connection.send(b"", timeout=1.0)
+        assert not connection.wants_write
+        assert struct.unpack("<I", frame(b""))[0] == 0 and driver.FAREWELL_SECS
+
+
+def test_a_large_packet_goes_on_when_the_output_was_written(server):
+    """With credit for more than is put into the output at once."""
+    server.model.window = 1 << 23
+    with Connection(server.address) as connection:
+        connection.send(b"")
+        connection.flush(5)
+        for size in (300_000, 1_000_000, 3_000_000):
+            connection.send(bytes(size))
+            connection.flush(5)
+        assert [len(packet) for packet in server.passed] == [0, 300_000, 1_000_000, 3_000_000]

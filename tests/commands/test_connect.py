@@ -46,7 +46,7 @@ def echoing(server: FakeServer) -> threading.Thread:
 
 class TestPipe:
     def test_lines_become_packets_and_packets_lines(self, server: FakeServer, tmp_path: Path) -> None:
-        with Program("connect", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", server.address, cwd=tmp_path) as program:
             peer = server.accept()
             program.wait_err(r"^voltlane: connected to 127\.0\.0\.1:\d+ as client 7\n$")
             program.type(b"hello\npart")
@@ -62,7 +62,7 @@ class TestPipe:
 
     def test_the_server_is_told_that_nobody_comes_back(self, server: FakeServer, tmp_path: Path) -> None:
         for end in (Program.end_input, lambda program: program.process.send_signal(signal.SIGINT)):
-            with Program("connect", "--wait", "0", server.address, cwd=tmp_path) as program:
+            with Program("connect", "--protocol", "2", "--wait", "0", server.address, cwd=tmp_path) as program:
                 peer = server.accept()
                 program.type(b"hello\n")
                 assert peer.recv() == b"hello"
@@ -74,7 +74,7 @@ class TestPipe:
 
     def test_ends_as_soon_as_every_line_has_its_answer(self, server: FakeServer, tmp_path: Path) -> None:
         echo = echoing(server)
-        with Program("connect", "--wait", "600", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", "--wait", "600", server.address, cwd=tmp_path) as program:
             program.type(b"a\nb\n\nlast without an end")
             program.end_input()
             assert program.finish() == 0
@@ -82,7 +82,7 @@ class TestPipe:
         echo.join(10.0)
 
     def test_does_not_wait_for_ever_for_answers(self, server: FakeServer, tmp_path: Path) -> None:
-        with Program("connect", "--wait", "0.2", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", "--wait", "0.2", server.address, cwd=tmp_path) as program:
             peer = server.accept()
             program.type(b"a\nb\n")
             assert [peer.recv(), peer.recv()] == [b"a", b"b"]
@@ -95,7 +95,7 @@ class TestPipe:
     def test_bytes_pass_unchanged(self, server: FakeServer, tmp_path: Path) -> None:
         everything = bytes(byte for byte in range(256) if byte != 10)
         echo = echoing(server)
-        with Program("connect", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", server.address, cwd=tmp_path) as program:
             program.type(everything + b"\r\n")
             program.end_input()
             assert program.finish() == 0
@@ -106,7 +106,7 @@ class TestPipe:
         """The server here writes each answer before it reads on: who only sends comes to a stop."""
         echo = echoing(server)
         lines = b"".join(b"%d %s\n" % (number, b"x" * 1000) for number in range(20000))
-        with Program("connect", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", server.address, cwd=tmp_path) as program:
             program.type(lines)
             program.end_input()
             assert program.finish(60.0) == 0
@@ -115,7 +115,7 @@ class TestPipe:
 
     def test_a_line_as_long_as_a_packet_may_be_and_one_longer(self, server: FakeServer, tmp_path: Path) -> None:
         echo = echoing(server)
-        with Program("connect", "--wait", "60", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", "--wait", "60", server.address, cwd=tmp_path) as program:
             program.type(b"x" * 8388600 + b"\n" + b"y" * 8388599 + b"\n")
             program.end_input()
             assert program.finish(60.0) == 1
@@ -125,7 +125,7 @@ class TestPipe:
 
     def test_a_reader_that_has_had_enough_is_no_error(self, server: FakeServer, tmp_path: Path) -> None:
         reading, writing = os.pipe()
-        command = [sys.executable, "-m", "voltlane", "connect", server.address]
+        command = [sys.executable, "-m", "voltlane", "connect", "--protocol", "2", server.address]
         process = subprocess.Popen(
             command, cwd=tmp_path, env=environment(), stdin=subprocess.PIPE, stdout=writing, stderr=subprocess.PIPE
         )
@@ -138,13 +138,13 @@ class TestPipe:
         assert err.count(b"\n") == 1
 
     def test_works_without_standard_input(self, server: FakeServer, tmp_path: Path) -> None:
-        with Program("connect", server.address, cwd=tmp_path, stdin=subprocess.DEVNULL) as program:
+        with Program("connect", "--protocol", "2", server.address, cwd=tmp_path, stdin=subprocess.DEVNULL) as program:
             assert program.finish() == 0
 
 
 class TestLostConnection:
     def test_is_resumed(self, server: FakeServer, tmp_path: Path) -> None:
-        with Program("connect", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", server.address, cwd=tmp_path) as program:
             peer = server.accept()
             program.type(b"before\n")
             assert peer.recv() == b"before"
@@ -160,7 +160,7 @@ class TestLostConnection:
             assert server.accept().resumed
 
     def test_goes_on_with_a_new_session_when_the_old_one_is_gone(self, server: FakeServer, tmp_path: Path) -> None:
-        with Program("connect", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", server.address, cwd=tmp_path) as program:
             peer = server.accept()
             server.sessions.clear()
             peer.cut()
@@ -172,7 +172,7 @@ class TestLostConnection:
             assert server.accept().client_id == 8
 
     def test_goes_on_with_a_new_session_when_the_server_has_a_new_key(self, server: FakeServer, tmp_path: Path) -> None:
-        with Program("connect", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", server.address, cwd=tmp_path) as program:
             peer = server.accept()
             server.key = crypto.generate_key()
             peer.cut()
@@ -181,7 +181,10 @@ class TestLostConnection:
 
     def test_is_tried_again_until_the_server_is_back(self, tmp_path: Path) -> None:
         path = tmp_path / "s"
-        with FakeServer(path=str(path)) as server, Program("connect", f"unix:{path}", cwd=tmp_path) as program:
+        with (
+            FakeServer(path=str(path)) as server,
+            Program("connect", "--protocol", "2", f"unix:{path}", cwd=tmp_path) as program,
+        ):
             peer = server.accept()
             server.stop_listening()
             path.unlink()
@@ -195,7 +198,7 @@ class TestLostConnection:
     def test_is_tried_again_after_the_input_only_as_long_as_answers_are_awaited(
         self, server: FakeServer, tmp_path: Path
     ) -> None:
-        with Program("connect", "--wait", "0.5", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", "--wait", "0.5", server.address, cwd=tmp_path) as program:
             peer = server.accept()
             program.type(b"a\n")
             program.end_input()
@@ -207,7 +210,7 @@ class TestLostConnection:
         assert program.err.endswith("voltlane: 1 of 1 lines had no answer\n")
 
     def test_the_end_of_the_input_ends_the_trying(self, server: FakeServer, tmp_path: Path) -> None:
-        with Program("connect", "--wait", "0.1", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", "--wait", "0.1", server.address, cwd=tmp_path) as program:
             peer = server.accept()
             server.stop_listening()
             peer.cut()
@@ -217,7 +220,7 @@ class TestLostConnection:
         assert "no answer" not in program.err
 
     def test_with_every_answer_there_is_the_end_as_well(self, server: FakeServer, tmp_path: Path) -> None:
-        with Program("connect", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", server.address, cwd=tmp_path) as program:
             peer = server.accept()
             program.type(b"a\n")
             assert peer.recv() == b"a"
@@ -233,7 +236,10 @@ class FailingConnection:
 
     made: list[FailingConnection]
 
-    def __init__(self, address: Address, timeout: float) -> None:
+    protocol = 2
+    wants_write = False
+
+    def __init__(self, address: Address, timeout: float, protocol: int, server_key: None) -> None:
         self.address = address
         self.made.append(self)
         self.client_id = len(self.made)
@@ -258,7 +264,7 @@ class FailingConnection:
     def reconnect(self, timeout: float) -> None:
         raise SessionLost("the server does not resume client 1")
 
-    def close(self) -> None:
+    def close(self, goodbye: bool = True, timeout: float = 0.0) -> None:
         for end in self._ends:
             end.close()
 
@@ -274,7 +280,7 @@ def test_nothing_is_lost_or_doubled_where_a_send_fails(
     os.close(writing)
     with open(reading) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        assert connect.connect(parse_address("127.0.0.1:1"), 0.2) == 0
+        assert connect.connect(parse_address("127.0.0.1:1"), 0.2, 2) == 0
     assert [connection.sent for connection in FailingConnection.made] == [[b"one"], [b"two", b"three"]]
     assert capfdbinary.readouterr().out == b"held\n"
 
@@ -282,7 +288,7 @@ def test_nothing_is_lost_or_doubled_where_a_send_fails(
 def test_a_terminal_gets_text_without_control_characters(server: FakeServer, tmp_path: Path) -> None:
     terminal, end = pty.openpty()
     tty.setraw(end)
-    command = [sys.executable, "-m", "voltlane", "connect", server.address]
+    command = [sys.executable, "-m", "voltlane", "connect", "--protocol", "2", server.address]
     environ = environment(PYTHONIOENCODING="utf-8")
     process = subprocess.Popen(command, cwd=tmp_path, env=environ, stdin=end, stdout=end, stderr=subprocess.PIPE)
     os.close(end)
@@ -304,7 +310,7 @@ def test_a_terminal_gets_text_without_control_characters(server: FakeServer, tmp
 
 class TestEnd:
     def test_ctrl_c(self, server: FakeServer, tmp_path: Path) -> None:
-        with Program("connect", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", server.address, cwd=tmp_path) as program:
             program.wait_err("connected")
             program.signal(signal.SIGINT)
             assert program.finish() == 130
@@ -321,14 +327,14 @@ class TestEnd:
     def test_no_server_to_begin_with(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with Program("connect", address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", address, cwd=tmp_path) as program:
             assert program.finish() == 1
         assert program.err.startswith(f"voltlane: cannot connect to {address}: Connection refused; is a server running")
         assert program.err.count("\n") == 1
 
     def test_a_server_of_another_kind(self, server: FakeServer, tmp_path: Path) -> None:
         server.before["key"] = lambda sock: sock.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
-        with Program("connect", server.address, cwd=tmp_path) as program:
+        with Program("connect", "--protocol", "2", server.address, cwd=tmp_path) as program:
             assert program.finish() == 1
         assert program.err.startswith(
             f"voltlane: what answers at {server.address} is no connection server: a frame of "

@@ -123,7 +123,7 @@ def test_a_session_that_is_gone_is_refused_in_order(place: Place) -> None:
 
 def test_the_library_gives_no_session_up_that_is_there(place: Place) -> None:
     place.start()
-    connections = [Connection(place.address) for _ in range(20)]
+    connections = [Connection(place.address, protocol=2) for _ in range(20)]
     ids = [connection.client_id for connection in connections]
     for number in (3, 11):
         for index, connection in enumerate(connections):

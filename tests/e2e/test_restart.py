@@ -98,9 +98,9 @@ def test_killed_under_load_nobody_loses_itself(home: Home, tmp_path: Path) -> No
         home.master.address = backend.address
         server = home.begin()
         assert server.address == home.address
-        first = stack.enter_context(Connection(home.address))
+        first = stack.enter_context(Connection(home.address, protocol=2))
         clients = [first] + [
-            stack.enter_context(Connection(home.address, server_key=first.server_key)) for _ in range(9)
+            stack.enter_context(Connection(home.address, protocol=2, server_key=first.server_key)) for _ in range(9)
         ]
         ids = [client.client_id for client in clients]
         heard: list[list[int]] = [[] for _ in clients]
@@ -114,7 +114,7 @@ def test_killed_under_load_nobody_loses_itself(home: Home, tmp_path: Path) -> No
                 for client, numbers in zip(clients, heard):
                     client.reconnect()
                     numbers += drain(client)
-                newcomer = stack.enter_context(Connection(home.address, server_key=first.server_key))
+                newcomer = stack.enter_context(Connection(home.address, protocol=2, server_key=first.server_key))
                 assert newcomer.client_id not in ids
                 ids.append(newcomer.client_id)
         for client, numbers in zip(clients, heard):

@@ -125,7 +125,7 @@ class Endpoint:
         """A message; with another ack or credit than is right, if a test wants that."""
         said = self.session.ack if ack is None else ack
         allowed = self.received + self.window if credit is None else credit
-        return bytes(self.channel.sending.seal(record(kind, said, allowed, body)))
+        return bytes(self.channel.seal(record(kind, said, allowed, body)))
 
     def entry(self) -> bytes:
         """Open, or resume."""
@@ -163,7 +163,7 @@ class Endpoint:
         """The server's next message; what to answer with."""
         if self._initiator is not None:
             return self._on_hello(message)
-        plaintext = bytes(self.channel.receiving.open(message))
+        plaintext = bytes(self.channel.open(message))
         kind, ack, self.credit = head_of(plaintext)
         session, body = self.session, plaintext[HEAD_SIZE:]
         if kind not in (Kind.CLOSE, Kind.WELCOME):
@@ -221,6 +221,7 @@ class Endpoint:
                 session.events.append(Uncertain(first, welcome.taken))
         session.id, session.epoch = welcome.id, welcome.epoch
         session.secret, session.generation, session.branch = welcome.secret, welcome.generation, welcome.branch
+        session.acked, self._last_ack = max(session.acked, ack), ack
         session.sent = max(session.sent, welcome.taken)
         while len(session.packets) < welcome.taken:  # of an older state: numbers that were used by then
             session.packets.append(b"")

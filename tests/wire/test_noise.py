@@ -81,8 +81,8 @@ class TestVectors:
         assert len(messages) >= 2
         for number, message in enumerate(messages):
             sender, receiver = (channel, responder) if number % 2 == 0 else (responder, channel)
-            assert sender.sending.seal(unhex(message, "payload")) == unhex(message, "ciphertext")
-            assert receiver.receiving.open(unhex(message, "ciphertext")) == unhex(message, "payload")
+            assert sender.seal(unhex(message, "payload")) == unhex(message, "ciphertext")
+            assert receiver.open(unhex(message, "ciphertext")) == unhex(message, "payload")
 
 
 ENTRY = VECTORS[0][1]
@@ -228,8 +228,8 @@ def test_a_peer_made_by_hand():
     assert responder.hash == hashlib.sha256(digest + answer[80:]).digest()
     up, down = hkdf(chaining, b"")
     nonce = bytes(12)
-    assert responder.receiving.open(bindings.crypto_aead_chacha20poly1305_ietf_encrypt(b"up", None, nonce, up)) == b"up"
-    assert unseal(down, 0, bytes(responder.sending.seal(b"down")), None) == b"down"
+    assert responder.open(bindings.crypto_aead_chacha20poly1305_ietf_encrypt(b"up", None, nonce, up)) == b"up"
+    assert unseal(down, 0, bytes(responder.seal(b"down")), None) == b"down"
 
 
 class TestBothForms:

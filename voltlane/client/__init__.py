@@ -1,11 +1,27 @@
 """The client library: be a client of a connection server.
 
-connection  `Connection`: a session, and the connection that carries it at present
-link        one connection: connecting, sending and receiving with deadlines
+connection  `Connection`: what programs use
+session_v2  a session of version 2 of the protocol, over
+link        one connection of it: connecting, sending and receiving with deadlines
+
+session_v3  a session of version 3, by
+driver      who waits for what: the lock, the line, reconnecting; with
+line        one connection as a socket that never blocks
+backoff     when to try again
+
+endpoint    version 3 as a state machine, bytes in and bytes out: no socket and no clock in it and below
+handshake   the two hellos
+pinning     which keys of the server are accepted
+memory      a session, whatever becomes of its connections:
+retention   what was sent and is not known to be safe
+inbox       what was received and the application does not have yet
+state       a memory ↔ bytes
+options     what programs may choose
 
 It stands on `wire` and on the sockets of `net`, beside the server; it needs neither the server's parts nor its loop.
 """
 
-from .connection import PACKET_LIMIT, Connection
+from .connection import CLOSE_SECS, Connection
+from .options import PACKET_LIMIT
 
-__all__ = ["PACKET_LIMIT", "Connection"]
+__all__ = ["CLOSE_SECS", "PACKET_LIMIT", "Connection"]

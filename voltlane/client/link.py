@@ -7,6 +7,7 @@ reader's would be the writer's as well.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import select
 import socket
@@ -30,17 +31,36 @@ def connect(address: Address, deadline: Deadline) -> socket.socket:
 
     The deadline holds for all of them together, though not for the look-up of the name. Raises ConnectionLost.
     """
-    try:
-        found = resolve(address)
-    except OSError as error:
-        raise ConnectionLost(f"cannot look up {address.host}: {error.strerror or error}") from error
-    lost = ConnectionLost(f"{address.host} has no address")
-    for family, name in found:
+    lost = ConnectionLost()
+    for family, name in look_up(address):
         try:
             return _connect_one(address, family, name, deadline)
         except ConnectionLost as error:
             lost = error
     raise lost
+
+
+def look_up(address: Address) -> list[tuple[int, object]]:
+    """The families and socket addresses that an address has, at least one. Raises ConnectionLost."""
+    try:
+        found = resolve(address)
+    except OSError as error:
+        raise ConnectionLost(f"cannot look up {address.host}: {error.strerror or error}") from error
+    if not found:
+        raise ConnectionLost(f"{address.host} has no address")
+    return found
+
+
+def refuse_itself(sock: socket.socket) -> None:
+    """A port of the ephemeral range with nobody listening may have TCP connect the socket to itself."""
+    if sock.family != socket.AF_UNIX and sock.getsockname() == sock.getpeername():
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+
+
+def tune(sock: socket.socket) -> None:
+    """As clients' sockets are."""
+    set_low_delay(sock)
+    set_keepalive(sock, KEEPALIVE_SECS)
 
 
 def _connect_one(address: Address, family: int, name: object, deadline: Deadline) -> socket.socket:
@@ -53,12 +73,9 @@ def _connect_one(address: Address, family: int, name: object, deadline: Deadline
         # 0 seconds would mean non-blocking here, not "now or never".
         sock.settimeout(left if left is None or left > 0 else 1e-6)
         sock.connect(name)  # type: ignore[arg-type]
-        if family != socket.AF_UNIX and sock.getsockname() == sock.getpeername():
-            # A port of the ephemeral range with nobody listening: TCP has connected the socket to itself.
-            raise ConnectionRefusedError(None, "Connection refused")
+        refuse_itself(sock)
         sock.setblocking(False)
-        set_low_delay(sock)
-        set_keepalive(sock, KEEPALIVE_SECS)
+        tune(sock)
     except socket.timeout:
         sock.close()
         raise ConnectionLost(f"cannot connect to {address}: no answer in time") from None

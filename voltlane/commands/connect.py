@@ -12,7 +12,8 @@ from collections import deque
 
 from ..address import Address
 from ..client import Connection
-from ..errors import ConnectionLost, ProtocolError, ServerKeyChanged, SessionLost
+from ..errors import ConnectionLost, ProtocolError, Refused, ServerKeyChanged, SessionLost, Told
+from ..wire.v3 import Code
 from .console import put, say
 
 CHUNK = 65536
@@ -24,6 +25,10 @@ PACKETS_AT_ONCE = 1000
 LINES_AHEAD = 1000
 """Lines taken in while there is no connection."""
 CONNECT_TIMEOUT = 10.0
+CLOSE_TIMEOUT = 2.0
+"""Seconds that the end waits, with version 3, until what was sent is safe."""
+ACK_WAIT = 0.1
+"""Seconds behind something received, after which the library is called again: it owes an ack."""
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 """Seconds between attempts to reconnect: doubled from the first to the longest, with jitter."""
 
@@ -31,14 +36,16 @@ _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 """Control characters, with which a stranger could otherwise command the terminal."""
 
 
-def connect(address: Address, wait: float) -> int:
+def connect(address: Address, wait: float, protocol: int = 3, server_key: bytes | None = None) -> int:
     """Talk until standard input has ended and as many packets came as lines were sent, or none for `wait` seconds.
 
-    The exit code. Raises ConnectionLost when the server cannot be reached to begin with, and ProtocolError when who
-    answers there does not speak the protocol.
+    The exit code. Raises ConnectionLost when the server cannot be reached to begin with, ProtocolError when who
+    answers there does not speak the protocol, ConfigError for a key that is none.
     """
     try:
-        connection = Connection(address, timeout=CONNECT_TIMEOUT)
+        connection = Connection(address, timeout=CONNECT_TIMEOUT, protocol=protocol, server_key=server_key)
+    except (Refused, SessionLost, ServerKeyChanged):
+        raise
     except ConnectionLost as error:
         if isinstance(error.__cause__, socket.gaierror):
             raise  # nobody was asked yet
@@ -46,17 +53,23 @@ def connect(address: Address, wait: float) -> int:
         raise ConnectionLost(f"{error}; {hint}") from None
     except ProtocolError as error:
         raise ProtocolError(f"what answers at {address} is no connection server: {error}") from None
-    conversation = _Conversation(connection, wait)
+    conversation = _Conversation(connection, wait, server_key)
     try:
-        return conversation.run()
-    finally:
-        conversation.connection.close()
+        code = conversation.run()
+    except BaseException:
+        conversation.close()
+        raise
+    return max(code, conversation.close())
 
 
 class _Conversation:
-    def __init__(self, connection: Connection, wait: float) -> None:
+    def __init__(self, connection: Connection, wait: float, server_key: bytes | None) -> None:
         self.connection = connection
         self._wait = wait
+        self._server_key = server_key
+        self._is_full = False
+        """Whether nothing more can be sent before something has come."""
+        self._owes_ack = False
         self._input = _Lines()
         self._output = _Output()
         self._sent = self._received = self._refused = 0
@@ -66,10 +79,14 @@ class _Conversation:
     def run(self) -> int:
         end = "; Ctrl-D ends" if self._input.is_terminal else ""
         say(f"connected to {self.connection.address} as client {self.connection.client_id}{end}")
+        self._show_key()
         gone = False
         while not gone and not self._is_over():
             try:
                 self._turn()
+            except SessionLost as error:
+                say(str(error))
+                return 1
             except ConnectionLost as error:
                 if self._is_over():
                     break
@@ -79,6 +96,19 @@ class _Conversation:
         if missing > 0:
             say(f"{missing} of {self._sent + len(self._input.lines)} lines had no answer")
         return 1 if self._refused or self._input.lines or (gone and missing > 0) else 0
+
+    def close(self) -> int:
+        """For good; the exit code."""
+        try:
+            self.connection.close(timeout=CLOSE_TIMEOUT)
+        except (TimeoutError, ConnectionLost, ProtocolError) as error:
+            say(f"what was sent last may not have arrived: {error}")
+            return 1
+        return 0
+
+    def _show_key(self) -> None:
+        if self._server_key is None and self.connection.protocol == 3:
+            say(f"the server's key, not known so far, is {self.connection.server_key.hex()} (--server-key)")
 
     def _is_over(self) -> bool:
         if not self._input.ended:
@@ -96,14 +126,18 @@ class _Conversation:
         timeout = max(0.0, self._patience()) if self._input.ended else None
         if more:
             timeout = 0.0
+        elif self._owes_ack:
+            timeout, self._owes_ack = ACK_WAIT if timeout is None else min(timeout, ACK_WAIT), False
         # A send that waits for room would not read, while the server may be waiting for just that: so only when there
         # is room. And no more lines are taken from standard input before those we have are sent.
         descriptor, lines = self.connection.fileno(), self._input.lines
         sources = [descriptor] if lines or self._input.ended else [descriptor, self._input.descriptor]
-        readable, writable, _ = select.select(sources, [descriptor] if lines else [], [], timeout)
+        writes = (lines and not self._is_full) or self.connection.wants_write
+        readable, writable, _ = select.select(sources, [descriptor] if writes else [], [], timeout)
         if descriptor in readable:
             self._quiet_since = time.monotonic()  # part of a large packet is an answer under way
-        if writable:
+            self._is_full = False
+        if writable and lines and not self._is_full:
             self._send()
         elif len(sources) > 1 and self._input.descriptor in readable:
             self._read()
@@ -113,7 +147,10 @@ class _Conversation:
         packets: list[bytes] = []
         try:
             while len(packets) < PACKETS_AT_ONCE:
-                packets.append(self.connection.recv(timeout=0))
+                try:
+                    packets.append(self.connection.recv(timeout=0))
+                except Told as told:
+                    say(str(told))
         except TimeoutError:
             return False
         finally:
@@ -121,6 +158,7 @@ class _Conversation:
                 self._received += len(packets)
                 self._pause = FIRST_WAIT
                 self._quiet_since = time.monotonic()
+                self._owes_ack = True
                 self._output.write(packets)
         return True
 
@@ -132,13 +170,22 @@ class _Conversation:
         lines, room = self._input.lines, BURST
         while lines and room > 0:
             try:
-                self.connection.send(lines[0])  # a line that could not be sent is the first after the reconnect
+                self._send_line(lines[0])  # a line that could not be sent is the first after the reconnect
                 self._sent += 1
+            except TimeoutError:
+                self._is_full = True
+                break
             except ValueError as error:
                 say(f"a line was not sent: {error}")
                 self._refused += 1
             room -= max(64, len(lines.popleft()))
         self._quiet_since = time.monotonic()
+
+    def _send_line(self, line: bytes) -> None:
+        if self.connection.protocol == 3:
+            self.connection.send(line, timeout=0)
+        else:
+            self.connection.send(line)
 
     def _reconnect(self) -> bool:
         """Resume the session, or begin a new one; try until it works, or until there is nothing left to wait for."""
@@ -150,6 +197,8 @@ class _Conversation:
             try:
                 self._resume(min(CONNECT_TIMEOUT, self._patience()) if self._input.ended else CONNECT_TIMEOUT)
                 return True
+            except SessionLost:
+                raise
             except ConnectionLost as error:
                 say(f"{error}; trying again")
 
@@ -164,15 +213,26 @@ class _Conversation:
     def _resume(self, timeout: float) -> None:
         try:
             self.connection.reconnect(timeout)
+            self._is_full = False
             say(f"resumed as client {self.connection.client_id}")
-        except (SessionLost, ServerKeyChanged):  # a restarted server has another key, and no sessions
+        except (SessionLost, ServerKeyChanged) as error:
+            protocol = self.connection.protocol
+            if protocol == 3 and error.code not in (Code.UNKNOWN_SESSION, Code.ENDED):
+                raise SessionLost(str(error), code=error.code) from None  # no accident, but somebody's will
+            # A restarted server of version 2 has another key, and no sessions.
+            unsent = error.unsent if isinstance(error, SessionLost) else ()
+            self._input.lines.extendleft(reversed(unsent))
+            self._sent -= len(unsent)
             try:
                 while self._receive():
                     pass
             except ConnectionLost:
                 pass
-            self.connection.close()
-            self.connection = Connection(self.connection.address, timeout=timeout)
+            self.connection.close(goodbye=False)
+            self.connection = Connection(
+                self.connection.address, timeout=timeout, protocol=protocol, server_key=self._server_key
+            )
+            self._is_full = False
             say(f"the session is gone: new session as client {self.connection.client_id}")
 
 

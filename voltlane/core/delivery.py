@@ -24,11 +24,9 @@ MOST = (1 << 63) - 1
 class Delivery:
     """One session's. `epoch` is that of our memory of it: a new one says that some of it was lost."""
 
-    __slots__ = ("epoch", "floor", "handle", "safe", "taken", "why")
+    __slots__ = ("epoch", "floor", "safe", "taken", "why")
 
-    def __init__(
-        self, epoch: int, floor: int = 0, taken: int = 0, why: int = Why.FORGOTTEN, handle: bytes = b""
-    ) -> None:
+    def __init__(self, epoch: int, floor: int = 0, taken: int = 0, why: int = _FORGOTTEN) -> None:
         self.epoch = epoch
         self.floor = floor
         """To the client: the last packet that is not kept any more."""
@@ -38,8 +36,6 @@ class Delivery:
         """From the client: the last packet taken, ..."""
         self.safe = taken
         """... and the last that it may forget."""
-        self.handle = handle
-        """What its opening is known by."""
 
     def forget(self, epoch: int) -> None:
         """What is known is old, and may not be all there was: another epoch begins, the `epoch`th, with numbers that
@@ -47,11 +43,9 @@ class Delivery:
         self.epoch, self.floor, self.why = epoch, epoch * EPOCH_SPAN, _RESTART
 
     def drop(self, packets: int) -> None:
-        """The first so many of what is kept were given up, for a limit. Behind what is not known they are a part of
-        that: they are no more than a few of its numbers."""
-        if self.why != _RESTART:
-            self.why = _LIMIT
+        """The first so many of what is kept were given up, for a limit."""
         self.floor += packets
+        self.why = _LIMIT
 
     def acked(self, number: int) -> None:
         """The client says that everything up to there is safe with it."""
@@ -59,7 +53,7 @@ class Delivery:
         self.why = _FORGOTTEN
 
     def encode(self) -> bytes:
-        """For who keeps it over an end of the process in order, all but the handle."""
+        """For who keeps it over an end of the process in order."""
         return _LAYOUT.pack(self.epoch, self.floor, self.taken, self.safe, self.why)
 
 
@@ -107,7 +101,9 @@ def agree(delivery: Delivery, kept: int, claims: Claims | None) -> Agreement:
         raise BadNumbers(f"safe {claims.safe}, taken {taken}; acked {claims.acked}, sent {claims.sent}")
     if taken > floor + kept:
         raise BadNumbers(f"{taken} packets taken where {floor + kept} were sent")
-    gap = Gap(taken + 1, floor, delivery.why) if taken < floor else None
+    # What is not known has so many numbers that all else that is in the gap is a part of it.
+    why = _RESTART if taken < delivery.epoch * EPOCH_SPAN <= floor else delivery.why
+    gap = Gap(taken + 1, floor, why) if taken < floor else None
     skip = max(taken - floor, 0)
     if claims.epoch == delivery.epoch:
         return Agreement(delivery.taken, skip, gap, None)

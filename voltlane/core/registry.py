@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
-from typing import Callable, Optional
+from typing import Callable
 
 from ..reasons import EndReason
 from .delivery import Delivery
 from .ids import Ids
 from .link import Link
+from .openings import Openings
 from .session import Event, Session, State
 from .timers import Timer, TimerWheel
 from .tombstones import Tombstones
@@ -38,8 +39,9 @@ class SessionJournal:
         """It is over."""
 
 
-Revive = Callable[[bytes, int], Optional[Delivery]]
-"""Credential and epoch → what there is to know of the packets of a session that begins here, by its protocol."""
+Revive = Callable[[bytes, int], "tuple[Delivery, bytes] | None"]
+"""Credential and epoch → what there is to know of the packets of a session that begins here, and what its opening is
+known by, or b"". None: its protocol has neither."""
 
 
 def _without_numbers(credential: bytes, epoch: int) -> None:
@@ -67,8 +69,7 @@ class Registry:
         revive: Revive = _without_numbers,
     ) -> None:
         self.sessions: dict[int, Session] = {}
-        self.handles: dict[bytes, Session] = {}
-        """By what their opening is known by, in a protocol that has that."""
+        self.openings = Openings()
         self.tombstones = Tombstones()
         self.epoch = epoch
         """That of every memory that begins with this process, counted over the processes: see Delivery."""
@@ -110,9 +111,11 @@ class Registry:
 
     def _add(self, client_id: int, credential: bytes, link: Link | None) -> Session:
         session = self.sessions[client_id] = Session(client_id, credential, link)
-        delivery = session.delivery = self._revive(credential, self.epoch)
-        if delivery is not None:
-            self.handles[delivery.handle] = session
+        known = self._revive(credential, self.epoch)
+        if known is not None:
+            session.delivery, handle = known
+            if handle:
+                self.openings.add(handle, session)
         return session
 
     def restore(
@@ -126,7 +129,7 @@ class Registry:
         session = self._add(client_id, credential, None)
         if session.delivery is not None:
             if known is not None:
-                known.handle, session.delivery = session.delivery.handle, known
+                session.delivery = known
             else:
                 session.delivery.forget(self.epoch)
         left = min(left, self._stale_timeout)
@@ -170,10 +173,15 @@ class Registry:
             session.backlog = None
         session.secret = None
         if session.delivery is not None:
-            self.handles.pop(session.delivery.handle, None)
+            self._forget_opening(session)
         self._forget_stale(session)
         del self.sessions[session.id]
         self.journal.ended(session)
+
+    def _forget_opening(self, session: Session) -> None:
+        known = self._revive(session.credential, self.epoch)
+        if known is not None:
+            self.openings.end(known[1])
 
     def leave_to_the_next(self, journal: SessionJournal) -> None:
         """The process ends, its sessions do not: whatever becomes of connections now is no news of them, but for who

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from ..net.poller import HANGUP, READ
 from ..net.reactor import Events, Handler
-from .fairness.turns import FIRST_QUANTUM, NOTED, OWING, UNPAUSED
+from .fairness.turns import FIRST_QUANTUM, NOTED, OWED, OWING, UNPAUSED
 from .records import READER, RecordConnection
 from .shared import Shared
 
 _INBOUND = READ | HANGUP
-_BUSY = ~(NOTED | OWING | UNPAUSED)
+_BUSY = ~(NOTED | OWING | OWED | UNPAUSED)
 
 
 class QuietRecords:
@@ -32,7 +32,8 @@ class QuietRecords:
                 left.append(event)
                 continue
             client: RecordConnection = handler  # type: ignore[assignment] # nobody else names this reader
-            if client.flags & _BUSY or client.partial is not None or client.outbox is not None or client.framing:
+            waits = client.outbox is not None or client.unsent is not None  # for room, which the event may tell of
+            if waits or client.flags & _BUSY or client.partial is not None or client.framing:
                 left.append(event)
                 continue
             try:

@@ -110,7 +110,7 @@ class Receipts(Handler):
         if number > delivery.safe:
             delivery.safe = number
         flow = creditor.flow
-        much = number - flow.told >= flow.quarter_packets or flow.received - flow.told_received >= flow.much
+        much = number - flow.told >= flow.shares.packets or flow.received - flow.told_received >= flow.shares.much
         if not (much and creditor.settle(True)) and not creditor.flags & OWING:
             creditor.flags |= OWING
             self._owing.append((self._reactor.now + self.secs, creditor))

@@ -6,6 +6,7 @@ A client is always read: its acks and its credit have to get through while packe
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import Callable, cast
 
 from ..core.admission import Source
@@ -26,10 +27,11 @@ from ..wire.v3 import (
     MAX_PING,
     Code,
     Kind,
+    Uncertain,
     decode_close,
     decode_gap,
 )
-from .fairness.turns import ENDING, FIRST_QUANTUM, LOUD, METERED, NOTED, OWING, QUANTUM, UNPAUSED
+from .fairness.turns import ENDING, FIRST_QUANTUM, LEFT, LOUD, METERED, NOTED, OWED, OWING, QUANTUM, UNPAUSED
 from .framing import Framing
 from .partial import LargeFrame, Partial, Rest, keep
 from .sealed import SealedConnection
@@ -41,7 +43,7 @@ _FIRST_MESSAGE = TAG_SIZE + PREFIX_SIZE
 _size_at = PREFIX.unpack_from
 READER = "records"
 """The batch reader of these connections: see `quiet_records`."""
-_USUAL = ENDING | METERED | NOTED | OWING | UNPAUSED
+_USUAL = ENDING | METERED | NOTED | OWING | OWED | UNPAUSED
 
 
 class RecordConnection(SealedConnection):
@@ -49,13 +51,12 @@ class RecordConnection(SealedConnection):
 
     batch_reader = READER
 
-    __slots__ = ("_handshake", "_left", "packet")
+    __slots__ = ("_handshake", "packet")
 
     def __init__(
         self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing
     ) -> None:
         self._handshake: V3Handshake | None = None
-        self._left = False  # it has said that it will not come back
         self.packet: Partial | None = None  # the part of a packet that has come
         super().__init__(shared, sock, peer, source, since, framing)
         self.flags |= UNPAUSED
@@ -66,7 +67,7 @@ class RecordConnection(SealedConnection):
         """See ClientConnection."""
         self._handshake = cast(V3Handshake, handshake)
         channel, retained, credit = self._handshake.channel, self._handshake.retained, self._handshake.credit
-        self.flow = Flow(channel, retained, credit, self.shared.window, self._on_confirmed)
+        self.flow = Flow(channel, retained, credit, self.shared.window)
         super().begin(handshake, unsent, rest)
 
     def finish_handshake(self, unsent: bytes, answer: bytes) -> None:
@@ -96,15 +97,16 @@ class RecordConnection(SealedConnection):
             for chunk, packets in chunks:
                 retention.append(chunk, packets)
             kept = retention.kept
-        agreement = flow.agreement = agree(delivery, kept, claims)
+        agreement = agree(delivery, kept, claims)
+        flow.on_confirmed = partial(self._on_confirmed, agreement.uncertain)
         delivery.taken = agreement.taken
         if agreement.uncertain is None and delivery.safe < delivery.taken:
             shared.receipts.note(self)  # an earlier connection has brought it, and the master not taken it yet
         self._catch_up(agreement, claims)
-        words = flow.seal(Kind.WELCOME, handshake.welcome(session, agreement.taken))
+        words = flow.record(Kind.WELCOME, handshake.welcome(session, agreement.taken))
         if agreement.gap is not None:
             shared.counters.gaps += 1
-            words += flow.seal(Kind.GAP, agreement.gap.encode())
+            words += flow.record(Kind.GAP, agreement.gap.encode())
         self._send(words)
         if flow.retention is not None and flow.retention.size:
             self._show_outbox(flow.retention)
@@ -127,12 +129,13 @@ class RecordConnection(SealedConnection):
         if not retention.kept:
             flow.retention = None
 
-    def _on_confirmed(self, agreement: Agreement) -> None:
+    def _on_confirmed(self, uncertain: Uncertain | None) -> None:
+        """The client has its welcome."""
         session, shared, handshake, self._handshake = self.session, self.shared, self._handshake, None
         if session is not None and handshake is not None:
-            confirm(session, handshake.branch, shared.hub.registry.journal.renewed)
-        if agreement.uncertain is not None:  # it is told, and so it is settled
-            shared.counters.uncertain += agreement.uncertain.last - agreement.uncertain.first + 1
+            confirm(session, handshake.branch, shared.hub.registry)
+        if uncertain is not None:  # it is told, and so it is settled
+            shared.counters.uncertain += uncertain.last - uncertain.first + 1
             shared.receipts.note(self)
 
     # ---- reading
@@ -164,7 +167,7 @@ class RecordConnection(SealedConnection):
             self.after_read(received)
             return
         flow = self.flow
-        kind, buffer, start, stop = flow.open(scratch, shared.view, _FIRST_MESSAGE, TAG_SIZE + received)
+        kind, buffer, start, stop = flow.read(scratch, shared.view, _FIRST_MESSAGE, TAG_SIZE + received)
         size = stop - start - PREFIX_SIZE
         if kind == DATA and 0 <= size <= shared.quiet and self.packet is None and size == _size_at(buffer, start)[0]:
             flow.received += size + PREFIX_SIZE
@@ -233,7 +236,7 @@ class RecordConnection(SealedConnection):
         """Take every whole record in `buffer[position:stop]`. Where the part of one begins."""
         flow = self.flow
         while end := next_frame(buffer, position, stop, MESSAGE_MAX):
-            kind, plaintext, start, last = flow.open(buffer, view, position + PREFIX_SIZE, end)
+            kind, plaintext, start, last = flow.read(buffer, view, position + PREFIX_SIZE, end)
             position = end
             self._record(kind, plaintext, start, last)
             if self.sock is None:
@@ -324,7 +327,8 @@ class RecordConnection(SealedConnection):
 
     def _close(self, body: bytes) -> None:
         close = decode_close(body)
-        self._left = close.code == Code.LEFT or 4500 <= close.code < 5000
+        if close.code == Code.LEFT or 4500 <= close.code < 5000:
+            self.flags |= LEFT
         self.close(CloseReason.PEER_CLOSED)
 
     def _ping(self, body: bytes) -> None:
@@ -360,7 +364,7 @@ class RecordConnection(SealedConnection):
 
     def said_goodbye(self) -> bool:
         """See ClientConnection."""
-        return self._left
+        return bool(self.flags & LEFT)
 
     def shed(self, holding: Holding) -> None:
         """See Owner."""

@@ -23,7 +23,9 @@ from .connection import MasterConnection
 STAGE = 1 << 18
 """Bytes staged for the master before they are written in the middle of a turn."""
 FEW_CHUNKS = 16
-"""Up to so many staged chunks go out with a gathering write; more are joined first."""
+"""Up to so many staged chunks go out with a gathering write; more are joined first, ..."""
+LARGE_CHUNK = 1 << 11
+"""... unless they have so many bytes on average: then copying them costs more than gathering."""
 
 
 class TrunkLimits(NamedTuple):
@@ -156,14 +158,15 @@ class Trunk(Handler):
         self.staged.clear()
         self._staged_more = self._staged_bytes = 0
         self.counters.packets_up += packets
-        self.counters.bytes_up += sum(map(len, staged))
+        size, count = sum(map(len, staged)), len(staged)
+        self.counters.bytes_up += size
         connection = self._speaking
         if connection is None:
             self._held.append(b"".join(staged), packets)
-        elif connection.outbox is None and 1 < len(staged) <= FEW_CHUNKS:
+        elif connection.outbox is None and count > 1 and (count <= FEW_CHUNKS or size >= count * LARGE_CHUNK):
             connection.try_send_views(staged, packets)
         else:
-            connection.try_send(staged[0] if len(staged) == 1 else b"".join(staged), packets)
+            connection.try_send(staged[0] if count == 1 else b"".join(staged), packets)
         self._check_full()
 
     def close(self, reason: CloseReason, detail: str = "") -> None:

@@ -60,10 +60,10 @@ def count_frames(chunk: Buffer) -> int:
     return count
 
 
-_FEW = 64
+_FEW = 16
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _alike(size: int, count: int) -> tuple[Callable[[Buffer], tuple[int, ...]], tuple[int, ...]]:
     """What reads the sizes of so many frames, all of one size, and what it then finds."""
     return Struct(f"<{f'I{size}x' * count}").unpack_from, (size,) * count

@@ -1,7 +1,7 @@
 """Noise_NX_25519_ChaChaPoly_SHA256 (the Noise Protocol Framework, revision 34; SPEC 12), on libsodium.
 
-The initiator is anonymous; the responder sends its static key, sealed, with the second message. What the two ciphers
-seal from then on are transport messages, numbered by a counter that nobody sends.
+The initiator is anonymous; the responder sends its static key, sealed, with the second message. What is sealed
+from then on are transport messages, numbered by a counter that nobody sends.
 """
 
 from __future__ import annotations
@@ -49,63 +49,62 @@ class KeyPair:
         return shared
 
 
-class Cipher:
-    """One direction of a channel."""
+class Channel:
+    """What comes of a handshake: both directions, and the hash that proofs are bound to.
 
-    __slots__ = ("_count", "_key")
+    Each direction has a key and a count of its messages; without keys nothing is encrypted (suite 0).
+    """
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
-        self._count = 0
+    __slots__ = ("_keys", "_opened", "_sealed", "hash")
 
-    def seal(self, record: Buffer) -> bytes | bytearray:
-        """The next record as a message, 16 bytes longer."""
-        count = self._count
-        self._count = count + 1
-        if not count % REKEY_EVERY and count:
-            self._rekey()
-        return seal(record, _NONCE.pack(count), self._key)
+    def __init__(self, seal_key: bytes, open_key: bytes, transcript: bytes) -> None:
+        self.hash = transcript
+        self._keys = seal_key + open_key  # in one piece, which is half the memory
+        self._opened = self._sealed = 0
+
+    def seal(self, record: Buffer) -> Buffer:
+        """The next record as a message: 16 bytes longer, where it is encrypted."""
+        if not self._keys:
+            return record
+        nonce = self._next_nonce()
+        return seal(record, nonce, self._keys[:KEY_SIZE])
 
     def seal_framed(self, record: bytes) -> bytes:
         """The same, with the message's size in front (SPEC 2)."""
-        count = self._count
-        self._count = count + 1
-        if not count % REKEY_EVERY and count:
-            self._rekey()
-        return seal_framed(record, _NONCE.pack(count), self._key)
+        if not self._keys:
+            return PREFIX.pack(len(record)) + record
+        nonce = self._next_nonce()
+        return seal_framed(record, nonce, self._keys[:KEY_SIZE])
 
-    def open(self, message: Buffer) -> bytes | bytearray:
+    def open(self, message: Buffer) -> Buffer:
         """The record in the next message. Raises BadRecord, and is of no more use then."""
-        count = self._count
+        if not self._keys:
+            return message
+        count = self._opened
         if not count % REKEY_EVERY and count:
-            self._rekey()  # whatever is wrong with the message: behind one that does not open nothing more is opened
+            self._keys = self._keys[:KEY_SIZE] + _rekeyed(self._keys[KEY_SIZE:])
         try:
-            record = open_sealed(message, _NONCE.pack(count), self._key)
+            record = open_sealed(message, _NONCE.pack(count), self._keys[KEY_SIZE:])
         except ValueError:
             raise BadRecord(f"a message of {len(message)} bytes does not open as record {count}") from None
-        self._count = count + 1
+        self._opened = count + 1
         return record
 
-    def _rekey(self) -> None:
-        self._key = bytes(seal(bytes(KEY_SIZE), _REKEY_NONCE, self._key)[:KEY_SIZE])
+    def _next_nonce(self) -> bytes:
+        """For sealing; with a new key, where it is time for that."""
+        count = self._sealed
+        self._sealed = count + 1
+        if not count % REKEY_EVERY and count:
+            self._keys = _rekeyed(self._keys[:KEY_SIZE]) + self._keys[KEY_SIZE:]
+        return _NONCE.pack(count)
+
+    def __repr__(self) -> str:
+        return f"<Channel, {self._sealed} sealed, {self._opened} opened>"
 
 
-class Clear:
-    """A direction that is not encrypted (suite 0)."""
-
-    __slots__ = ()
-
-    def seal(self, record: Buffer) -> Buffer:
-        """The record, as it is."""
-        return record
-
-    def seal_framed(self, record: bytes) -> bytes:
-        """The same, with its size in front."""
-        return PREFIX.pack(len(record)) + record
-
-    def open(self, message: Buffer) -> bytes:
-        """The message, as it is; not the memory that it stands in."""
-        return bytes(message)
+def _rekeyed(key: bytes) -> bytes:
+    """Noise's REKEY (its section 4.2)."""
+    return bytes(seal(bytes(KEY_SIZE), _REKEY_NONCE, key)[:KEY_SIZE])
 
 
 class _Symmetric:
@@ -141,21 +140,9 @@ class _Symmetric:
         self.mix_hash(sealed)
         return plaintext
 
-    def split(self) -> tuple[Cipher, Cipher]:
-        """From the initiator to the responder, and back."""
-        first, second = _expand(self._chaining, b"")
-        return Cipher(first), Cipher(second)
-
-
-class Channel:
-    """What comes of a handshake: a cipher for each direction, the hash that proofs are bound to."""
-
-    __slots__ = ("hash", "receiving", "sending")
-
-    def __init__(self, sending: Cipher | Clear, receiving: Cipher | Clear, transcript: bytes) -> None:
-        self.sending = sending
-        self.receiving = receiving
-        self.hash = transcript
+    def split(self) -> tuple[bytes, bytes]:
+        """The keys from the initiator to the responder, and back."""
+        return _expand(self._chaining, b"")
 
 
 class Initiator:
@@ -184,8 +171,8 @@ class Initiator:
         static = state.open(rest[: KEY_SIZE + TAG_SIZE])
         state.mix_key(self._ephemeral.exchange(static))
         payload = state.open(rest[KEY_SIZE + TAG_SIZE :])
-        sending, receiving = state.split()
-        return Channel(sending, receiving, state.hash), static, payload
+        to_responder, to_initiator = state.split()
+        return Channel(to_responder, to_initiator, state.hash), static, payload
 
 
 def respond(
@@ -201,8 +188,8 @@ def respond(
     answer = ephemeral.public + state.seal(static.public)
     state.mix_key(static.exchange(theirs))
     answer += state.seal(payload)
-    receiving, sending = state.split()
-    return answer, Channel(sending, receiving, state.hash)
+    to_responder, to_initiator = state.split()
+    return answer, Channel(to_initiator, to_responder, state.hash)
 
 
 def _expand(chaining: bytes, secret: bytes) -> tuple[bytes, bytes]:

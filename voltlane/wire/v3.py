@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ..errors import MalformedPacket, MalformedRecord, UnsupportedVersion
 from .aead import KEY_SIZE, TAG_SIZE
 from .framing import Buffer
-from .noise import MESSAGE_MAX, Channel, Clear
+from .noise import MESSAGE_MAX, Channel
 
 MAGIC, VERSION, REFUSED = 0x56, 3, 0xFF
 RANDOM_SIZE = 32
@@ -75,8 +75,8 @@ class Code(enum.IntEnum):
 
 
 def may_return(code: int) -> bool:
-    """Whether who is closed with this code should come back."""
-    return code % 1000 < 500
+    """Whether who is closed with this code should come back; of one that is in no range nothing is known."""
+    return not 3000 <= code < 5000 or code % 1000 < 500
 
 
 class Why(enum.IntEnum):
@@ -196,7 +196,7 @@ def decode_refusal(message: bytes) -> tuple[int, str]:
 
 def clear_channel(hello: bytes, answer: bytes) -> Channel:
     """That of suite 0, by both hellos."""
-    return Channel(Clear(), Clear(), hashlib.sha256(hello + answer).digest())
+    return Channel(b"", b"", hashlib.sha256(hello + answer).digest())
 
 
 def branch_secret(root: bytes, branch: int) -> bytes:
@@ -341,7 +341,7 @@ def decode_close(body: bytes) -> Close:
     return Close(code, taken, body[_CLOSE.size :].decode("utf-8", "replace"))
 
 
-def head_of(plaintext: bytes) -> tuple[int, int, int]:
+def head_of(plaintext: Buffer) -> tuple[int, int, int]:
     """Kind, ack and credit of a record. Raises MalformedRecord."""
     if len(plaintext) < HEAD_SIZE:
         raise MalformedRecord(f"a record of {len(plaintext)} bytes; at least {HEAD_SIZE} are needed")

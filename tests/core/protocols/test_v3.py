@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 from kit.frames import split
@@ -128,7 +128,7 @@ class Client:
 
     def say(self, kind: int, body: bytes = b"", ack: int = 0, credit: int = 5000) -> bytes:
         """A record; the server's answer."""
-        return self.handshake.receive(memoryview(self.channel.sending.seal(record(kind, ack, credit, body))))
+        return self.handshake.receive(memoryview(self.channel.seal(record(kind, ack, credit, body))))
 
     def open(self) -> Session:
         """Open, and enter the session as the connection does."""
@@ -156,7 +156,7 @@ class Client:
 
     def closing(self, reason: CloseReason) -> tuple[int, int, int, str]:
         """What it is told at the end: code, ack, taken and text."""
-        plaintext = bytes(self.channel.receiving.open(split(self.handshake.refuse(reason))[0]))
+        plaintext = bytes(self.channel.open(split(self.handshake.refuse(reason))[0]))
         kind, ack, _ = head_of(plaintext)
         assert kind == Kind.CLOSE
         close = decode_close(plaintext[17:])
@@ -524,7 +524,7 @@ class TestResuming:
         scene = Scene()
         client, other = scene.client(), scene.client()
         body = client.resume_body(scene.session, scene.welcome.generation, scene.welcome.branch, scene.welcome.secret)
-        message = bytes(client.channel.sending.seal(record(Kind.RESUME, 0, 0, body)))
+        message = bytes(client.channel.seal(record(Kind.RESUME, 0, 0, body)))
         with pytest.raises(BadRecord):
             other.handshake.receive(message)
         scene.refused(scene.client(), body, BadProof)
@@ -598,5 +598,5 @@ def test_handles_and_secrets_come_from_the_clients_own():
     clients = [Client(registry, handle=os.urandom(16), secret=os.urandom(32)).greet() for _ in range(5)]
     sessions = [client.open() for client in clients]
     assert len({session.id for session in sessions}) == 5
-    pick: Callable[[Client], Client] = lambda c: Client(registry, handle=c.handle, secret=c.secret).greet()
-    assert [pick(client).open() for client in clients] == sessions
+    again = [Client(registry, handle=client.handle, secret=client.secret).greet() for client in clients]
+    assert [client.open() for client in again] == sessions

@@ -6,80 +6,88 @@ Everything here is called once a record, and some of it for every packet of thos
 
 from __future__ import annotations
 
-from typing import Callable
+from functools import lru_cache
+from typing import Callable, NamedTuple
 
 from ...errors import BadNumbers, CreditExceeded, MalformedRecord
 from ...wire.framing import Buffer, skip_frames
-from ...wire.noise import Channel, Clear
+from ...wire.noise import Channel
 from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Retained
 from ..budget import Budget
-from ..delivery import Agreement, Delivery
+from ..delivery import Delivery
 from ..outbox import Chunk
 from ..retention import Retention
 
 SHARE = 4
 """Of what the peer retains, the part that it is told of at once when it is safe."""
+NEVER = 1 << 62
 _DATA = int(Kind.DATA)
 SMALL = 1024
 """Bytes of a chunk that is kept by itself while it is the only one, outside of all accounts: most are."""
 
 
-class Flow:
+class Shares(NamedTuple):
+    """What has to have come of a peer, since it was told something, for it to be told again at once. Many have the
+    same."""
+
+    retained: Retained
+    """What these are shares of."""
+    credit: int
+    """The peer's, as it was at first."""
+    packets: int
+    size: int
+    much: int
+    """The smaller of `size` and half a window."""
+
+
+@lru_cache(maxsize=64)
+def _shares(retained: Retained, credit: int, window: int) -> Shares:
+    packets = max(1, retained.packets // SHARE) if retained.packets else NEVER
+    size = max(1, retained.size // SHARE) if retained.size else NEVER
+    return Shares(retained, credit, packets, size, min(size, window // 2))
+
+
+class Flow(Channel):
     """One connection's, as seen from the server."""
 
     __slots__ = (
-        "_on_confirmed",
-        "_open",
-        "_quarter_bytes",
-        "_seal",
         "_single",
         "_single_packets",
         "acked",
-        "agreement",
         "credit",
         "delivery",
         "granted",
         "marked",
-        "much",
-        "quarter_packets",
+        "on_confirmed",
         "received",
         "retention",
         "sent",
+        "shares",
         "told",
         "told_received",
     )
 
-    def __init__(
-        self,
-        channel: Channel,
-        retained: Retained,
-        credit: int,
-        granted: int,
-        on_confirmed: Callable[[Agreement], None],
-    ) -> None:
-        """`retained` and `credit` are the peer's, `granted` is what it is told first."""
-        self._on_confirmed = on_confirmed
-        self._seal = channel.sending.seal_framed
-        self._open = None if isinstance(channel.receiving, Clear) else channel.receiving.open
+    def __init__(self, channel: Channel, retained: Retained, credit: int, window: int) -> None:
+        """Go on with a channel whose handshake is done. `retained` and `credit` are the peer's, `window` is what it may
+        send at first."""
+        self._keys, self._sealed, self._opened = channel._keys, channel._sealed, channel._opened
+        self.hash = b""  # of no more use
         self.delivery = Delivery(0)
         """The session's, once it is in one."""
-        self.agreement: Agreement | None = None
-        """What the welcome said, until the peer has confirmed it, which its first record does."""
+        self.on_confirmed: Callable[[], None] | None = None
+        """Called, once, when the peer has confirmed its welcome, which its first record does."""
         self.retention: Retention | None = None
         """What is kept for the peer, but for a small chunk that is alone."""
         self._single: Chunk | None = None
         self._single_packets = 0
-        self.quarter_packets = max(1, retained.packets // SHARE) if retained.packets else 1 << 62
-        self._quarter_bytes = max(1, retained.size // SHARE) if retained.size else 1 << 62
+        self.shares = _shares(retained, credit, window)
         self.received = 0
         """Bytes of data bodies, ..."""
-        self.granted = granted
+        self.granted = window
         """... of which the peer may send so many."""
-        self.much = min(self._quarter_bytes, granted // 2)
-        """Bytes received since it was told something, upon which it has to be told again at once."""
         self.sent = 0
         """The same the other way, ..."""
-        self.credit = credit
+        self.credit = self.shares.credit
         """... and how many we may send."""
         self.acked = 0
         """The peer's ack, as it came last."""
@@ -122,16 +130,16 @@ class Flow:
 
     # ---- to the peer
 
-    def seal(self, kind: int, body: Buffer = b"") -> bytes:
+    def record(self, kind: int, body: Buffer = b"") -> bytes:
         """A record as a message, with its size in front."""
         safe = self.told = self.delivery.safe
         self.told_received = self.received
-        return self._seal(HEAD.pack(kind, safe, self.granted) + body)
+        return self.seal_framed(HEAD.pack(kind, safe, self.granted) + body)
 
-    def seal_data(self, body: Buffer) -> bytes:
+    def data(self, body: Buffer) -> bytes:
         """The same for data, which the credit must allow for."""
         self.sent += len(body)
-        return self.seal(_DATA, body)
+        return self.record(_DATA, body)
 
     @property
     def owes(self) -> bool:
@@ -142,31 +150,31 @@ class Flow:
     def owes_much(self) -> bool:
         """Whether that is a quarter of what the peer retains."""
         return (
-            self.delivery.safe - self.told >= self.quarter_packets
-            or self.received - self.told_received >= self._quarter_bytes
+            self.delivery.safe - self.told >= self.shares.packets
+            or self.received - self.told_received >= self.shares.size
         )
 
     def grant(self, window: int) -> None:
         """Let the peer send so much ahead. It is told with the next record."""
         self.granted = self.received + window
-        self.much = min(self._quarter_bytes, window // 2)
+        self.shares = _shares(self.shares.retained, self.shares.credit, window)
 
     # ---- from the peer
 
-    def open(self, buffer: Buffer, view: memoryview, start: int, stop: int) -> tuple[int, Buffer, int, int]:
+    def read(self, buffer: Buffer, view: memoryview, start: int, stop: int) -> tuple[int, Buffer, int, int]:
         """The next record, from its message: its kind, and where its body stands.
 
         Raises BadRecord, MalformedRecord, BadNumbers.
         """
-        if self._open is not None:
-            buffer = self._open(view[start:stop])
+        if self._keys:
+            buffer = self.open(view[start:stop])
             start, stop = 0, len(buffer)
         if stop - start < HEAD_SIZE:
             raise MalformedRecord(f"a record of {stop - start} bytes; at least {HEAD_SIZE} are needed")
         kind, ack, credit = HEAD.unpack_from(buffer, start)
-        if self.agreement is not None:
-            agreement, self.agreement = self.agreement, None
-            self._on_confirmed(agreement)
+        if self.on_confirmed is not None:
+            self.on_confirmed()
+            self.on_confirmed = None
         if ack != self.acked:
             self._on_ack(ack)
         if credit != self.credit:

@@ -1,7 +1,10 @@
 """By what a session of version 3 is recognised: secrets that are replaced with each resume (SPEC 14).
 
-Of the next generation each welcome has a secret of its own, a branch. The first of them that its client confirms, or
-proves, is the present one, and all others are superseded: of several copies of a client one goes on.
+    SETTLED  there is a present secret                            ──a welcome is to be told──▶ OFFERED
+    OFFERED  and a root, of which each welcome has a branch  ──one confirmed, or proven──▶ SETTLED, that is the present
+
+So of several copies of a client one goes on, and a lost welcome costs nothing. What stands first is the client's own
+secret, and the handle that its opening is known by; both are gone with the first confirmation.
 """
 
 from __future__ import annotations
@@ -12,59 +15,60 @@ from typing import Callable, NamedTuple
 from ...errors import BadProof, Superseded
 from ...wire.v3 import HANDLE_SIZE, MAGIC, SECRET_SIZE, branch_secret
 
-_LAYOUT = Struct(f"<BBIQ{SECRET_SIZE}s{SECRET_SIZE}sQ{HANDLE_SIZE}s")
-CREDENTIAL_SIZE = _LAYOUT.size
+_SETTLED = Struct(f"<BBIQ{SECRET_SIZE}s")
+_OFFERED = Struct(f"<BBIQ{SECRET_SIZE}s{SECRET_SIZE}s")
+_OPENED = Struct(f"<BBIQ{SECRET_SIZE}s{SECRET_SIZE}s{HANDLE_SIZE}s")
+_BY_SIZE = {layout.size: layout for layout in (_SETTLED, _OFFERED, _OPENED)}
+CREDENTIAL_SIZES = tuple(_BY_SIZE)
 
 
 class Secrets(NamedTuple):
-    """The present generation's, and what those of the next one are made of. As `Session.credential`: `encode`."""
+    """One session's. As `Session.credential`: `encode`."""
 
     suite: int
     generation: int
     branch: int
     """Of the present secret; of generation 0, which is the client's own, 0."""
     present: bytes
-    root: bytes
-    """Of the next generation."""
-    chosen: int
-    """The branch of it that the client has confirmed, so that the present secret is superseded; 0: none."""
-    handle: bytes
-    """What its opening is known by."""
+    root: bytes = b""
+    """Of the next generation, once a welcome was told."""
+    handle: bytes = b""
 
     def encode(self) -> bytes:
         """As it is kept."""
-        return _LAYOUT.pack(MAGIC, *self)
+        layout = _BY_SIZE[_SETTLED.size + len(self.root) + len(self.handle)]
+        return layout.pack(MAGIC, *[field for field in self if field != b""])
 
     def select(self, generation: int, branch: int) -> bytes:
         """The secret that a resume with this one has to prove. Raises Superseded, BadProof."""
-        if generation > self.generation + 1:
-            raise BadProof(f"generation {generation} of the session's secrets, which is not there yet")
-        if generation == self.generation + 1 and self.chosen in (0, branch):
-            return branch_secret(self.root, branch)
-        if generation == self.generation and branch == self.branch and not self.chosen:
+        if generation == self.generation and branch == self.branch:
             return self.present
+        if generation == self.generation + 1 and self.root:
+            return branch_secret(self.root, branch)
+        if generation > self.generation:
+            raise BadProof(f"generation {generation} of the session's secrets, which is not there yet")
         raise Superseded(f"generation {generation} of the session's secrets, or its branch, is superseded")
 
-    def proven(self, generation: int, branch: int, random: Callable[[int], bytes]) -> Secrets:
-        """The same, or those of the next generation, where that was proven."""
+    def offered(self, generation: int, branch: int, random: Callable[[int], bytes]) -> Secrets:
+        """Those of which the next welcome has a branch, where this one was proven: the same, where that was told before
+        of the present one."""
         if generation == self.generation:
-            return self
-        present = branch_secret(self.root, branch)
-        return Secrets(self.suite, generation, branch, present, random(SECRET_SIZE), 0, self.handle)
+            return self if self.root else self._replace(root=random(SECRET_SIZE))
+        return Secrets(self.suite, generation, branch, branch_secret(self.root, branch), random(SECRET_SIZE))
 
     def confirmed(self, branch: int) -> Secrets:
         """The client has this one of the next generation."""
-        return self._replace(chosen=branch)
+        return Secrets(self.suite, self.generation + 1, branch, branch_secret(self.root, branch))
 
     def __repr__(self) -> str:
         return f"<Secrets of generation {self.generation}>"
 
 
 def first_secrets(suite: int, handle: bytes, secret: bytes, random: Callable[[int], bytes]) -> Secrets:
-    """Those of a session that opens."""
-    return Secrets(suite, 0, 0, secret, random(SECRET_SIZE), 0, handle)
+    """Those of a session that opens, and is welcomed."""
+    return Secrets(suite, 0, 0, secret, random(SECRET_SIZE), handle)
 
 
 def decode_secrets(credential: bytes) -> Secrets:
     """What `encode` gave."""
-    return Secrets(*_LAYOUT.unpack(credential)[1:])
+    return Secrets(*_BY_SIZE[len(credential)].unpack(credential)[1:])

@@ -21,8 +21,9 @@ def protocol_of(message: Buffer) -> WireProtocol:
     return PROTOCOLS.get(message[0], V2) if message else V2
 
 
-def revive(credential: bytes, epoch: int) -> Delivery | None:
-    """What there is to know of the packets of a session that begins now."""
+def revive(credential: bytes, epoch: int) -> tuple[Delivery, bytes] | None:
+    """What there is to know of the packets of a session that begins now, and what its opening is known by, or b""; None
+    where its protocol has no numbers."""
     if credential[0] != MAGIC:  # a point of the curve, in any form
         return None
-    return Delivery(epoch, handle=decode_secrets(credential).handle)
+    return Delivery(epoch), decode_secrets(credential).handle

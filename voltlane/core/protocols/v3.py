@@ -12,7 +12,7 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Callable
 
-from ...errors import BadProof, MalformedRecord, NoMemory, SessionEnded, SuiteRefused, Superseded, UnknownSession
+from ...errors import BadProof, MalformedRecord, NoMemory, SessionEnded, SuiteRefused, UnknownSession
 from ...reasons import CloseReason, Symbol
 from ...wire.framing import Buffer, frame
 from ...wire.noise import Channel, KeyPair, respond
@@ -38,6 +38,7 @@ from ...wire.v3 import (
     server_hello,
 )
 from ..delivery import Claims
+from ..registry import Registry
 from ..session import Session
 from ..tombstones import Tombstone
 from .ends import CODES, close_for
@@ -80,7 +81,7 @@ class V3Handshake:
         self._context = context
         self._proven = b""  # the secret that the client has shown
         self._told = 0, 0, ""  # of a close: ack, taken and text, where the client may know
-        self._peer = peer
+        self._peer: Peer | None = peer  # until it is known how to talk to it
         self.step = Step.HELLO
         self.done = False
         self.credential: bytes | None = None
@@ -107,7 +108,7 @@ class V3Handshake:
         """See Handshake."""
         if self.step is Step.HELLO:
             return self._hello(bytes(message))
-        plaintext = bytes(self.channel.receiving.open(message))
+        plaintext = bytes(self.channel.open(message))
         kind, ack, self.credit = head_of(plaintext)
         step = _ENTRIES.get(kind)
         if step is None:
@@ -128,7 +129,7 @@ class V3Handshake:
         if reason is CloseReason.BAD_RECORD:
             return b""
         ack, taken, text = self._told
-        return frame(self.channel.sending.seal(record(Kind.CLOSE, ack, 0, close_for(reason, taken, text))))
+        return frame(self.channel.seal(record(Kind.CLOSE, ack, 0, close_for(reason, taken, text))))
 
     def welcome(self, session: Session, taken: int) -> bytes:
         """The body of the welcome to a session that the client was let into."""
@@ -142,8 +143,9 @@ class V3Handshake:
     # ---- the steps
 
     def _hello(self, message: bytes) -> bytes:
-        hello, terms = decode_hello(message), self._context.terms
-        suite = terms.choose(hello.suites, self._peer.local)
+        hello, terms, peer, self._peer = decode_hello(message), self._context.terms, self._peer, None
+        assert peer is not None
+        suite = terms.choose(hello.suites, peer.local)
         if suite is None:
             offered = ", ".join(map(str, hello.suites))
             raise SuiteRefused(f"suites {offered} were offered; 1 is allowed, and 0 as clients.unencrypted says")
@@ -164,7 +166,7 @@ class V3Handshake:
         opening, context = decode_open(body), self._context
         self.retained = opening.retained
         self._proven = opening.secret
-        session = context.registry.handles.get(opening.handle)
+        session = context.registry.openings.find(opening.handle)
         if session is None:
             if context.budget.is_near:
                 raise NoMemory("no memory for another client")
@@ -172,8 +174,6 @@ class V3Handshake:
             return
         secrets = decode_secrets(session.credential)
         self._check_suite(secrets)
-        if secrets.generation or secrets.chosen:
-            raise Superseded("the session that was opened with that handle has gone on since")
         if not compare_digest(secrets.present, opening.secret):
             raise BadProof("another secret than that handle was opened with")
         self.session = session
@@ -191,8 +191,10 @@ class V3Handshake:
         secrets = self._prove(session.credential, asked)
         self.retained = asked.retained
         self.claims = Claims(asked.epoch, asked.taken, ack, asked.sent, asked.acked)
-        renewed = secrets.proven(asked.generation, asked.branch, self._context.random)
+        renewed = secrets.offered(asked.generation, asked.branch, self._context.random)
         if renewed is not secrets:
+            if secrets.handle and renewed.generation:
+                registry.openings.confirm(secrets.handle)
             session.credential = renewed.encode()
             registry.journal.renewed(session, True)
         self.session = session
@@ -213,10 +215,13 @@ class V3Handshake:
         self._told = stone.safe, stone.taken, stone.reason.value
 
 
-def confirm(session: Session, branch: int, journal_renewed: Callable[[Session, bool], None]) -> None:
-    """The client has the secret that its welcome told it of: the one before is superseded."""
-    session.credential = decode_secrets(session.credential).confirmed(branch).encode()
-    journal_renewed(session, False)
+def confirm(session: Session, branch: int, registry: Registry) -> None:
+    """The client has the secret that its welcome told it of: the one before is superseded, and its opening is over."""
+    secrets = decode_secrets(session.credential)
+    if secrets.handle:
+        registry.openings.confirm(secrets.handle)
+    session.credential = secrets.confirmed(branch).encode()
+    registry.journal.renewed(session, False)
 
 
 MAX_ENTRY = 512

@@ -32,14 +32,15 @@ CROWD = 256
 """Handshakes in line from which on no new connections are accepted, until half of them have had their turn. Whoever
 waits in the kernel's queue meanwhile is not running out of time; an accepted connection is."""
 
-QUEUED, LOUD, PARKED, ENDING, METERED, THROTTLED, BUSY, RETIRED, UNANSWERED = 1, 2, 4, 8, 16, 32, 64, 128, 256
-NOTED, OWING, UNPAUSED = 512, 1024, 2048
+QUEUED, LOUD, PARKED, ENDING, METERED, THROTTLED, BUSY, UNPAUSED = 1, 2, 4, 8, 16, 32, 64, 128
+RETIRED, UNANSWERED, NOTED, OWING, OWED, LEFT = 256, 512, 1024, 2048, 4096, 8192
 """Flags of a reader: it stands in line; it filled its last read; it is not read until it has read itself; an end was
 announced behind what there is to read, and will not be again; its reads are counted; it is not read until its rate
-allows for what it has sent; what it sent is being passed on, and nothing else is to be read in between; it is only read
-any more, and its session waits for the client to come back; it has begun a handshake and has no answer, so that its
-socket is reset if it closes; what it brought in this turn is looked at behind it; it is to be told that something is
-safe; it is read while the trunk is full, too, and allowed no more than a little to send then."""
+allows for what it has sent; what it sent is being passed on, and nothing else is to be read in between; it is read
+while the trunk is full, too, and allowed to send no more than a little then;
+it is only read any more, and its session waits for the client to come back; it has begun a handshake and has no
+answer, so that its socket is reset if it closes; what it brought in this turn is looked at behind it; it is to be told
+soon that something is safe; and once it has read what was sent to it; it has said that it will not come back."""
 
 
 class Reader(Guarded, Protocol):

@@ -1,0 +1,152 @@
+"""One connection of version 3, as a socket that never blocks, and what it is waited for with."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import select
+import socket
+import time
+
+from ..address import Address
+from ..errors import ConnectionLost
+from ..net.deadlines import LONGEST_POLL
+from ..net.sockets import NO_SIGNAL, close_gently
+from .link import refuse_itself, tune
+
+READ_BYTES = 256 << 10
+
+
+class Line:
+    """Connecting, reading and writing are done under its owner's lock, waiting is not.
+
+    The descriptor is closed by whoever is the last inside `wait`: closed under another thread's poll, it would leave
+    that thread waiting on a number which the next socket of the program may get.
+    """
+
+    __slots__ = ("_address", "_closed", "_socket", "_targets", "_waiting", "connected")
+
+    def __init__(self, address: Address, targets: list[tuple[int, object]]) -> None:
+        """Begin to connect, to the first that answers. `targets`: the addresses that the address's name has, at least
+        one. Raises ConnectionLost."""
+        self._address = address
+        self._targets = list(targets)
+        self._waiting = 0
+        self._closed = False
+        self.connected = False
+        self._socket: socket.socket | None = None
+        self._try_next(0)
+
+    def _try_next(self, error: int) -> None:
+        """To the next target; behind the last one the error is raised."""
+        while self._targets:
+            family, name = self._targets.pop(0)
+            if self._socket is not None:
+                self._socket.close()
+            try:
+                self._socket = socket.socket(family, socket.SOCK_STREAM)
+                self._socket.setblocking(False)
+                error = self._socket.connect_ex(name)  # type: ignore[arg-type]
+            except OSError as failed:
+                error = failed.errno or errno.EINVAL
+            if error in (0, errno.EINPROGRESS):
+                return
+        if self._socket is not None:
+            self._socket.close()
+        raise ConnectionLost(f"cannot connect to {self._address}: {os.strerror(error)}")
+
+    def connect(self) -> bool:
+        """Whether it is connected by now. Raises ConnectionLost when nobody answers."""
+        assert self._socket is not None
+        while not self.connected:
+            poll = select.poll()
+            poll.register(self._socket, select.POLLOUT)
+            if not poll.poll(0):
+                return False
+            error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            try:
+                if not error:
+                    refuse_itself(self._socket)
+                    tune(self._socket)
+                    self.connected = True
+                    return True
+            except OSError as failed:
+                error = failed.errno or errno.ECONNREFUSED
+            self._try_next(error)
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor, or -1 when it is closed."""
+        assert self._socket is not None
+        return self._socket.fileno()
+
+    def read(self) -> bytes | None:
+        """What is there; None for nothing now. Raises ConnectionLost, at the server's end as well."""
+        assert self._socket is not None
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise _lost(error) from error
+        if not data:
+            raise ConnectionLost("the server closed the connection")
+        return data
+
+    def write(self, output: bytearray) -> None:
+        """As much of it as there is room for, which is deleted there. Raises ConnectionLost."""
+        assert self._socket is not None
+        while output:
+            try:
+                with memoryview(output) as view:
+                    sent = self._socket.send(view, NO_SIGNAL)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise _lost(error) from error
+            del output[:sent]
+
+    def wait(self, reading: bool, writing: bool, seconds: float | None) -> None:
+        """Until there is something to read, or room to write, or the time is over, or it is closed."""
+        assert self._socket is not None
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN * reading | select.POLLOUT * writing)
+        self._waiting += 1
+        try:
+            poll.poll(math.ceil(1000 * (LONGEST_POLL if seconds is None else min(seconds, LONGEST_POLL))))
+        finally:
+            self._waiting -= 1
+            if self._closed:
+                self._release()
+
+    def finish(self, seconds: float) -> None:
+        """Say that nothing more comes, and wait for the server's end: closing before it would make the system reset
+        the connection when more arrives, and that overtakes what we said last."""
+        assert self._socket is not None
+        deadline = time.monotonic() + seconds
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            while (left := deadline - time.monotonic()) > 0:
+                if self.read() is None:
+                    self.wait(True, False, left)
+
+    def close(self) -> None:
+        """Idempotent. Whoever is in `wait` is woken."""
+        assert self._socket is not None
+        if not self._closed:
+            self._closed = True
+            # Wakes a poll in another thread, which closing the descriptor would not.
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._release()
+
+    def _release(self) -> None:
+        assert self._socket is not None
+        if not self._waiting:
+            close_gently(self._socket)
+
+
+def _lost(error: OSError) -> ConnectionLost:
+    return ConnectionLost(f"the connection is lost: {error.strerror or error}")
