@@ -506,6 +506,15 @@ def test_a_client_that_was_away_over_many_kills_has_one_gap(home: Home) -> None:
     client.check("")
 
 
+def test_what_an_older_state_of_a_client_does_not_know_of_is_uncertain_too() -> None:
+    """The welcome says taken; a client reckons up to that."""
+    delivery = Delivery(1, taken=9)
+    delivery.safe = 7
+    delivery.forget(2)
+    agreement = agree(delivery, 0, Claims(1, 0, 0, 5, 5))
+    assert agreement.taken == 9 and agreement.uncertain == (8, 9)
+
+
 def test_what_is_over_a_limit_behind_a_kill_is_in_that_gap_too() -> None:
     delivery = Delivery(1, 7)
     delivery.forget(2)
