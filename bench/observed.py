@@ -8,6 +8,7 @@ Settings are those of the configuration. Nothing is asked of the server that a c
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
@@ -133,8 +134,17 @@ class _Answering(Handler):
             asked = os.read(0, 4096)
         except BlockingIOError:
             return
+        _trim()
         for _ in range(asked.count(b"\n")):
             print(json.dumps(state_of(self._server)), flush=True)
+
+
+def _trim() -> None:
+    """Have the C library give back what is free, where it can: what is left is what the server needs."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):
+        pass  # another C library
 
 
 def state_of(server: Any) -> dict[str, Any]:

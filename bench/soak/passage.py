@@ -253,3 +253,14 @@ class Passage:
         self._drop(self, False)
         self.sock.close()
         self.traveller.on_end(self._cut if self._ending and not self._left else None)
+
+    def __repr__(self) -> str:
+        steps = {
+            "over": self._over,
+            "half closed, for good" if self._left else "half closed": self._ending,
+            "leaving": self._left,
+            "welcomed": self._welcomed,
+            "met": self._channel is not None,
+        }
+        step = next((name for name, there in steps.items() if there), "new")
+        return f"<Passage {step}, {self._out} bytes sent, {self._in} heard, {len(self._unsent)} unsent>"

@@ -162,7 +162,7 @@ class Storm:
                 late = next(iter(self._people))
                 raise Fault(
                     f"{len(self._people)} clients do not get their last packets, one of them {late}: "
-                    f"{late.acked} of {late.said} are safe, {late.got} of {late.total or 'more'} came"
+                    f"{late.acked} of {late.said} are safe, {late.got} of {late.total or 'more'} came, {late.passage}"
                 )
 
     def _arrive(self) -> None:

@@ -207,7 +207,7 @@ def welcomed(pair: Pair, **changes: object) -> None:
     ack = changes.pop("ack", 0)
     usual = v3.Welcome(7, v3.proof(session.secret, "server", pair.link._channel.hash), 1, 3, 99, bytes(32), 0)
     # The model's own welcome had number 0: this one is sealed behind it, so it is opened behind it.
-    pair.endpoint._channel.receiving._count = pair.link._channel.sending._count  # type: ignore[union-attr]
+    pair.endpoint._channel._opened = pair.link._channel._sealed  # type: ignore[union-attr]
     pair.link.say(Kind.WELCOME, usual._replace(**changes).encode(), ack=ack)  # type: ignore[arg-type]
     pair.down()
 
