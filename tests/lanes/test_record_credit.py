@@ -399,3 +399,62 @@ class TestPieces:
         client.send(bytes(65_519 - 17 - 4), b"behind")
         home.settle()
         assert home.master.data[client.session.id] == [bytes(65_519 - 17 - 4), b"behind"]
+
+
+FRAMED = [lane for lane in lanes() if lane.Speaker().ping()]
+
+
+@pytest.mark.parametrize("lane", FRAMED, ids=lambda lane: lane.__name__.rpartition(".")[2])
+class TestTheFramingsWords:
+    """A framing has pings and an end of its own, between the records."""
+
+    def test_a_ping(self, make: MakeWorld, lane: ModuleType):
+        home = make()
+        client = enter(home, lane=lane)
+        for packet in (b"a", b"b", b"c"):
+            client.write(client.speaker.ping())
+            client.send(packet)
+        home.settle()
+        assert client.speaker.pongs == 3 and home.master.data[client.session.id] == [b"a", b"b", b"c"]
+
+    def test_pings_of_who_does_not_read_are_bounded(self, make: MakeWorld, lane: ModuleType):
+        home = make({"clients.outbox_bytes": 320_000})
+        client = enter(home, lane=lane)
+        client.reading = False
+        for _ in range(10):
+            client.write(client.speaker.ping() * 2000)
+            home.settle()
+        assert home.server.budget.used < 100_000 and not client.ended
+        client.reading = True
+        home.settle()
+        assert client.speaker.pongs == 20_000 and home.server.budget.used == 0
+        client.send(b"up")
+        home.settle()
+        assert home.master.data[client.session.id] == [b"up"]
+
+    def test_one_who_does_not_read_and_leaves(self, make: MakeWorld, lane: ModuleType):
+        home = make({"clients.outbox_bytes": 320_000})
+        client = enter(home, lane=lane)
+        client.reading = False
+        client.write(client.speaker.ping() * 20_000)
+        home.settle()
+        client.lose()
+        home.settle()
+        assert home.server.budget.used == 0 and home.server.registry.stale_count == 1
+
+    def test_the_clients_end(self, make: MakeWorld, lane: ModuleType):
+        home = make()
+        client = enter(home, lane=lane)
+        client.send(b"bye")
+        client.write(client.speaker.close())
+        home.settle()
+        assert home.master.data[client.session.id] == [b"bye"] and client.ended and client.speaker.ended
+        assert home.server.counters.closed == {CloseReason.PEER_CLOSED: 1} and home.server.registry.stale_count == 1
+
+    def test_the_servers_end(self, make: MakeWorld, lane: ModuleType):
+        """Behind the record that says why."""
+        home = make()
+        client = enter(home, lane=lane)
+        home.master.kick(client.session.id)
+        home.settle()
+        assert closed_with(client) == Code.KICKED and client.speaker.ended
