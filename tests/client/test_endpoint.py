@@ -373,6 +373,16 @@ def test_a_pong_that_nobody_asked_for_is_ignored() -> None:
     assert pair.endpoint.ponged == number
 
 
+def test_a_ping_of_one_connection_is_not_answered_by_the_pong_of_another() -> None:
+    pair = Pair()
+    first = pair.endpoint.ping(pair.now)
+    pair.exchange()
+    pair.endpoint.lost()
+    pair.connect()
+    pair.exchange()
+    assert pair.endpoint.ponged == first < pair.endpoint.ping(pair.now)
+
+
 def test_silence() -> None:
     pair = Pair(heartbeat=10.0)
     assert pair.endpoint.due(pair.now) == pair.now + 10.0

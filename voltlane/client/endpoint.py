@@ -81,8 +81,8 @@ class Endpoint:
         """Whether an opening record was sent: from then on the server may know the session."""
         self.closed: Closed | None = None
         """What the server said last on this connection."""
-        self.ponged = 0
-        """How many pongs came that answered a ping of `ping`."""
+        self._pings = self.ponged = 0
+        """The number of the last ping that was answered."""
         self._retained = options.retained
         self._window = options.window_bytes
         self._again = options.uncertain == "resend"
@@ -105,7 +105,6 @@ class Endpoint:
         self._told_bytes = self.memory.inbox.handed_bytes
         self._ack_at: float | None = None
         self._pong: bytes | None = None
-        self._pings = self._answered = 0
         self._heard = self._silent_since = 0.0
         self._probed = False
 
