@@ -65,7 +65,7 @@ bench-scaling: $(installed-bench) ## how the cost of a packet grows with clients
 fuzz: $(installed-dev) ## every parser and the whole handshake with inputs that go wrong (SECONDS=60; ARGS='handshake': one target)
 	@$(bin)/python tests/fuzz --seconds $(SECONDS) $(ARGS)
 
-soak: $(installed) ## thousands of clients that come, go, resume, flood and idle (MINUTES=5; ARGS='--clients 500 --pure')
+soak: $(installed) ## thousands of clients that come, go, resume, flood and idle (MINUTES=5; ARGS='--clients 500 --pure', '--protocol 3')
 	@$(bin)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
 siege: $(installed) ## a hundred good clients beside thousands of attackers for a minute (ARGS='--seconds 10 --pure')

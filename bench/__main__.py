@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from . import chart, options
 from .machine import raise_descriptor_limit
 from .report import IDLE_SECS, Report, Run, clients_of, print_table, thousands
-from .servers import RIVALS, Server, find
+from .servers import PROTOCOLS, RIVALS, VOLTLANE, Server, find
 from .workloads import QUICK, WORKLOADS, Workload
 
 
@@ -23,14 +23,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="WORKLOADS",
         help=f"some of {','.join(WORKLOADS)} (all)",
     )
-    parser.add_argument("--quick", action="store_true", help=f"{','.join(QUICK)}, 200 clients, 0.4 s: half a minute")
+    parser.add_argument(
+        "--protocols",
+        type=options.names_of(list(PROTOCOLS)),
+        default=list(PROTOCOLS),
+        metavar="NAMES",
+        help=f"what Voltlane's clients speak: some of {','.join(PROTOCOLS)} (all)",
+    )
+    parser.add_argument("--quick", action="store_true", help=f"{','.join(QUICK)}, 200 clients, 0.4 s: a glance")
     if (sys.argv[1:] if argv is None else argv).count("--quick"):
-        parser.set_defaults(clients=200, seconds=0.4, only=list(QUICK))
+        parser.set_defaults(clients=200, seconds=0.4, only=list(QUICK), protocols=["v2", "v3"])
     given = parser.parse_args(argv)
     most = raise_descriptor_limit()
-    servers, notes = find(given.voltlane, given.rivals, given.pypy, given.set)
+    found, notes = find(given.voltlane, given.rivals, given.pypy, given.set)
+    servers = [
+        speaking
+        for server in found
+        for speaking in ([server.speaking(name) for name in given.protocols] if server.key in VOLTLANE else [server])
+    ]
     workloads = [WORKLOADS[name] for name in given.only]
-    runs = [_run(server, row, given.clients, given.seconds, most) for row in workloads for server in servers]
+    runs = [
+        _run(server, row, given.clients, given.seconds, most)
+        for row in workloads
+        for server in servers
+        if server.wire.resumes or row.mode != "resume"
+    ]
     report = Report(servers, notes, {"clients": given.clients, "seconds": given.seconds})
     report.print_head(runs)
     return report.measure(
@@ -50,7 +67,9 @@ def _run(server: Server, workload: Workload, clients: int, seconds: float, most:
 def tell(report: Report, workloads: Sequence[Workload]) -> None:
     """The tables."""
     servers = report.servers
-    print("\nThousands a second: of the server's CPU time (of the clock's). Packets, round trips or connections.\n")
+    print(
+        "\nThousands a second: of the server's CPU time (of the clock's). Packets, round trips, connections, resumes.\n"
+    )
 
     def cell(workload: Workload, server: Server) -> str:
         row = report.find(workload.name, server.key)

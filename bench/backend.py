@@ -39,10 +39,10 @@ class Backend:
         """The whole part of this process. What it has to report."""
         self._accept()
         self.own[READY] = 1
-        if self.job.mode == "connect":
+        if self.job.mode in ("connect", "resume"):
             return self._connects()
         self._meet()
-        modes = {"ingest": self._ingest, "fanout": self._fanout, "idle": self._silence, "resume": self._connects}
+        modes = {"ingest": self._ingest, "fanout": self._fanout, "idle": self._silence}
         return modes.get(self.job.mode, self._echo)()
 
     def _accept(self) -> None:
@@ -189,7 +189,7 @@ class Backend:
                 position = packet.end
                 if packet.kind == 0:
                     index = read_hello(packet.data)
-                    if self.ids.get(index, packet.client_id) != packet.client_id:
+                    if self.ids.setdefault(index, packet.client_id) != packet.client_id:
                         raise Fault(f"client {index} has id {packet.client_id}, it had {self.ids[index]}")
                     total += index
                     count += 1

@@ -17,6 +17,12 @@ _COLOURS = {
     "native": "#1f6feb",
     "pure": "#58a6ff",
     "pypy": "#8957e5",
+    "native-v3": "#0b8a6f",
+    "native-v3-clear": "#57b894",
+    "pure-v3": "#3fa98c",
+    "pure-v3-clear": "#93d3bd",
+    "pypy-v3": "#a97fd8",
+    "pypy-v3-clear": "#cdb4ea",
     "zeromq": "#d4772a",
     "asyncio": "#8b949e",
     "uvloop": "#6a8f5f",
@@ -88,7 +94,7 @@ def bars(report: Report, workloads: Sequence[Workload]) -> str:
     return _document(title, subtitle, body, bottom, report)
 
 
-_UNITS = {"echo": "k round trips", "connect": "k connections", "idle": "KiB; shorter is better"}
+_UNITS = {"echo": "k round trips", "connect": "k connections", "resume": "k resumes", "idle": "KiB; shorter is better"}
 
 
 def _panel(report: Report, workload: Workload, left: float, top: float, wide: float) -> list[str]:

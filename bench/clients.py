@@ -85,6 +85,8 @@ class Clients:
             self.own[PREPARED] = 1
             self._await(WARM)
             return self._connect()
+        if self.job.mode == "resume":
+            return self._resume()
         self.clients = [Client(index) for index in self.indices]
         self._open(self.clients)
         self.active = [client for client in self.clients if client.index < self.job.active]
@@ -95,7 +97,7 @@ class Clients:
             client.view = memoryview(client.cycle * 2 if self.job.mode in ("echo", "paced") else client.cycle)
         self.own[PREPARED] = 1
         self._await(WARM)
-        plays = {"ingest": self._ingest, "fanout": self._fanout, "idle": self._idle, "resume": self._resume}
+        plays = {"ingest": self._ingest, "fanout": self._fanout, "idle": self._idle}
         play = plays.get(self.job.mode, self._echo)
         report = play(cycle)
         self.own[DONE] = 1
@@ -134,8 +136,8 @@ class Clients:
             return False
         return client.line.advance()
 
-    def _open(self, clients: Iterable[Client], most: int = OPENING) -> None:
-        """Connect them all, so many at once."""
+    def _open(self, clients: Iterable[Client], most: int = OPENING, counted: int = READY) -> None:
+        """Connect them all, so many at once, and count them on the board."""
         waiting = deque(clients)
         opening = 0
         while waiting or opening:
@@ -145,7 +147,7 @@ class Clients:
             for fd, mask in self.poller.poll(1.0):
                 if self._advance(self.by_fd[fd], mask):
                     opening -= 1
-                    self.own[READY] += 1
+                    self.own[counted] += 1
 
     def _connect(self) -> dict[str, Any]:
         """Slots that connect, handshake, send one packet, close, and begin again."""
@@ -173,29 +175,37 @@ class Clients:
         self._await(QUIT)
         return {"connects": done, "total": total}
 
-    def _resume(self, cycle: Cycle) -> dict[str, Any]:
-        """All lose their connections, all resume at once and send one packet; and again."""
+    def _resume(self) -> dict[str, Any]:
+        """All lose their connections, all resume at once and send one packet; and again. Once before it counts: a
+        server of version 2 derives what it needs for that when a session first resumes."""
         own, phase = self.own, self.board.phase
-        rounds = total = 0
+        clients = [Client(index) for index in self.indices]
+        self._open(clients, counted=PACKETS)
         while phase[0] < STOP:
-            for client in self.clients:
+            for client in clients:
                 client.session = client.line.session
                 del self.by_fd[client.line.sock.fileno()]
                 client.line.sock.close()
-            self._open(self.clients, len(self.clients))
-            rounds += 1
-            total += sum(self.indices)
-            own[PACKETS] = rounds * len(self.clients)
+            self._open(clients, len(clients), PACKETS)
+            if not own[PREPARED]:
+                own[PREPARED] = 1
+                self._await(WARM)
         own[SENT] = own[PACKETS]
-        return {"connects": int(own[SENT]), "total": total}
+        own[DONE] = 1
+        self._await(QUIT)
+        return {"connects": int(own[SENT]), "total": sum(self.indices) * (int(own[SENT]) // len(clients))}
 
     # ---- traffic
 
     def _ingest(self, cycle: Cycle) -> dict[str, Any]:
-        """Everybody writes what the window allows, in turn. There is nothing to wait for, but acks, where there are
-        some."""
+        """Everybody writes as many packets as the window allows, in turn. There is nothing to wait for, but acks, where
+        there are some."""
         phase, seen, size = self.board.phase, self.board.seen, cycle.size
         turns = [(client, client.line, client.line.send, client.view) for client in self.active]
+
+        def whole(sent: int) -> int:
+            return cycle.bytes_of(cycle.packets_in(sent))
+
         window, adapt = self.job.smallest_window, time.monotonic() + ADAPT_SECS
         while phase[0] < STOP:
             idle, least = True, window // 2
@@ -205,6 +215,7 @@ class Clients:
                 if room < least:
                     continue
                 at = client.sent % size
+                room = whole(client.sent + room) - client.sent
                 try:
                     client.sent += send(view[at : at + room], view[: max(0, at + room - size)])
                 except BlockingIOError:

@@ -51,8 +51,8 @@ class Server(NamedTuple):
         """The same with clients that speak another one of `PROTOCOLS`."""
         if protocol == "v2":
             return self
-        suffix = protocol.replace("-", ", ")
-        return self._replace(key=f"{self.key}-{protocol}", label=f"{self.label}, {suffix}", wire=PROTOCOLS[protocol])
+        label = f"{self.label.replace('Voltlane, ', '')}, {protocol.replace('-', ' ')}"
+        return self._replace(key=f"{self.key}-{protocol}", label=label, wire=PROTOCOLS[protocol])
 
     @contextmanager
     def running(self, master: int) -> Iterator[Running]:

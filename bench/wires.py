@@ -133,6 +133,8 @@ class Wire:
     """Where in a tagged packet its eight bytes of client id stand."""
     pipelined = True
     """Whether a client's first packet may follow its side of the handshake at once."""
+    resumes = True
+    """Whether a client that lost its connection gets its session again."""
     backend_opening = b""
     """What the backend says first."""
 
@@ -236,6 +238,7 @@ class Plain(Wire):
     """Voltlane's framing without its handshake: the server hands out an id and that is it."""
 
     name = "plain"
+    resumes = False
 
     def opening(self, index: int) -> bytes:
         return b""
@@ -252,6 +255,7 @@ class Zmtp(Wire):
 
     name = "zmtp"
     id_at = 2
+    resumes = False
     pipelined = False  # libzmq drops a connection whose greeting, READY and first message come in one piece
 
     _GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)

@@ -130,7 +130,7 @@ def test_a_very_small_run(tmp_path: Path) -> None:
     out = tmp_path / "out"
     workloads = ["ingest-mixed", "fanout-64", "echo-16", "connect"]
     flags = ["--clients", "5", "--seconds", "0.3", "--voltlane", "pure", "--rivals", "asyncio", "--out", str(out)]
-    done = bench("bench", *flags, "--only", ",".join(workloads))
+    done = bench("bench", *flags, "--protocols", "v2", "--only", ",".join(workloads))
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads((out / "results.json").read_text(encoding="utf-8"))
     assert [(row["workload"], row["server"]) for row in document["results"]] == [
@@ -144,6 +144,29 @@ def test_a_very_small_run(tmp_path: Path) -> None:
     chart = ElementTree.parse(out / "chart.svg")
     words = {element.text for element in chart.iter("{http://www.w3.org/2000/svg}text")}
     assert {"asyncio streams", "clients → backend, 16–112 B", "connect, handshake, close"} <= words
+
+
+def test_clients_of_version_3_under_both_suites(tmp_path: Path) -> None:
+    flags = ["--clients", "5", "--seconds", "0.3", "--voltlane", "pure", "--rivals", "asyncio", "--out", str(tmp_path)]
+    workloads = ["ingest-16k", "fanout-mixed", "echo-1", "connect", "resume", "idle"]
+    done = bench("bench", *flags, "--protocols", "v3,v3-clear", "--only", ",".join(workloads))
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    servers = ["pure-v3", "pure-v3-clear"]
+    expected = [(name, key) for name in workloads for key in [*servers, *["asyncio"] * (name != "resume")]]
+    assert [(row["workload"], row["server"]) for row in document["results"]] == expected
+    assert not any("fault" in row for row in document["results"])
+    assert all(row["packets"] > 0 for row in document["results"] if row["workload"] != "idle")
+
+
+def test_what_version_3_costs_beside_version_2() -> None:
+    flags = ["--pure", "--rounds", "1", "--seconds", "0.1", "--clients", "3", "--only", "echo-1,resume"]
+    done = bench("bench.protocols", *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = done.stdout.split("medians.")[1].splitlines()
+    assert table[2].split() == ["v2", "v3", "v3-clear"]
+    assert table[4].startswith("echo, 1 under way per client")
+    assert table[4].count("(") == 3
 
 
 def test_a_setting_of_the_server_may_be_another(tmp_path: Path) -> None:

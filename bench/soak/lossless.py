@@ -23,10 +23,9 @@ from .master import Master
 from .run import AT_REST, GROWTH_BYTES, GROWTH_SHARE, WARM_SHARE
 from .storm import Storm, Totals
 
-STALE_SECS = 20
+STALE_SECS = 10
 """Nobody is away for so long; what is left of a client that never got its welcome is over then."""
 LIFE_SECS = 5.0, 12.0
-"""Of a server that is killed, at least and at most."""
 DEAD_SECS = 0.3
 SETTINGS: dict[str, object] = {
     "clients.stale_timeout_secs": STALE_SECS,
@@ -96,8 +95,17 @@ class _Server:
         self._stack.close()
 
 
-def lossless(seconds: float, clients: int, *, pure: bool = False, seed: int = 1, killing: bool = False) -> Found:
-    """Raises Fault when a packet is lost, repeated or out of order, and that was not told."""
+def lossless(
+    seconds: float,
+    clients: int,
+    *,
+    pure: bool = False,
+    seed: int = 1,
+    killing: bool = False,
+    lives: tuple[float, float] = LIFE_SECS,
+) -> Found:
+    """Raises Fault when a packet is lost, repeated or out of order, and that was not told. `lives`: how many seconds a
+    server has that is killed, at least and at most."""
     dice = random.Random(seed)
     master = Master(dice, killing)
     with ExitStack() as stack:
@@ -113,8 +121,8 @@ def lossless(seconds: float, clients: int, *, pure: bool = False, seed: int = 1,
         kills = 0
         with _storm(server, clients, seed + 1, master, killing) as storm:
             until = time.monotonic() + seconds
-            while killing and (left := until - time.monotonic()) > LIFE_SECS[1]:
-                storm.live(min(left, dice.uniform(*LIFE_SECS)))
+            while killing and (left := until - time.monotonic()) > lives[1]:
+                storm.live(min(left, dice.uniform(*lives)))
                 server.kill()
                 kills += 1
                 storm.live(DEAD_SECS)

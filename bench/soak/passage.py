@@ -14,7 +14,7 @@ from voltlane.wire.framing import PREFIX_SIZE, frame, next_frame
 from voltlane.wire.noise import MESSAGE_MAX, Channel
 from voltlane.wire.v3 import HEAD_SIZE, Kind, Suite
 
-from .cuts import HALF, OVER, UNCUT, Cut, end
+from .cuts import CLOSE, HALF, OVER, UNCUT, Cut, end
 
 RECEIVE = 1 << 16
 AHEAD = 1 << 16
@@ -59,6 +59,7 @@ class Passage:
         self.sock = sock
         self.until = until
         self._cut = cut
+        self._over = False  # nothing of it counts any more
         self._ending = False  # our half is over
         self._left = False  # for good
         self._greeting = Greeting(suite)
@@ -108,7 +109,7 @@ class Passage:
 
     @property
     def _open(self) -> bool:
-        return not self._ending and self.sock.fileno() >= 0
+        return not self._ending and not self._over
 
     def _fill(self) -> bool:
         """The next record of data, if there is any and it may be sent."""
@@ -155,6 +156,8 @@ class Passage:
 
     def read(self) -> None:
         """Take what came, up to the cut."""
+        if self._over:
+            return
         most = min(RECEIVE, self._cut.after_heard - self._in)
         if most <= 0:
             self.cut()
@@ -238,13 +241,15 @@ class Passage:
             self._cut = self._cut._replace(after_heard=UNCUT.after_heard)
             self._unsent = b""
             end(self.sock, HALF)
-        elif not self._left:
+        elif not self._left and not self._over:
+            self._over = True
             self._drop(self, self._cut.how == OVER)
-            end(self.sock, self._cut.how)
+            end(self.sock, CLOSE if self._ending else self._cut.how)
             self.traveller.on_end(self._cut)
 
     def _closed(self) -> None:
         """The other side has ended it."""
+        self._over = True
         self._drop(self, False)
         self.sock.close()
         self.traveller.on_end(self._cut if self._ending and not self._left else None)

@@ -25,6 +25,8 @@ GHOST_SECS = 1.5
 """How long a connection stays open whose session has gone on elsewhere."""
 LAST_SECS = 90.0
 """How long everybody may take to leave."""
+MOST_UNDER_WAY = 500
+"""Packets that are not there yet, past which nobody says more: a client that is cut all the time takes little."""
 NEWCOMERS = 50
 """Clients that may be without a session at once, while they come."""
 _NO_PORT_YET = 24  # IP_BIND_ADDRESS_NO_PORT: a name for it came with Python 3.12 only
@@ -186,8 +188,11 @@ class Storm:
         """It says something, and so does the master to it."""
         if voyager in self._people and not voyager.finished:
             habits, dice = voyager.habits, self.dice
-            voyager.say(dice.randint(0, 2 * habits.burst))
-            self._master.say(voyager.id, dice.randint(0, 2 * habits.burst))
+            if voyager.said - voyager.first < MOST_UNDER_WAY:
+                voyager.say(dice.randint(0, 2 * habits.burst))
+            account = self._master.accounts.get(voyager.id)
+            if account is not None and account.sent - voyager.got < MOST_UNDER_WAY:
+                self._master.say(voyager.id, dice.randint(0, 2 * habits.burst))
             self._at(habits.every * dice.uniform(0.5, 1.5), lambda: self._act(voyager))
 
     def _at(self, seconds: float, action: Callable[[], None]) -> None:
@@ -200,7 +205,7 @@ class Storm:
             if passage is not None:
                 if mask & _OUT:
                     passage.write()
-                if mask & ~_OUT and passage.sock.fileno() == fd:
+                if mask & ~_OUT:
                     passage.read()
                 self._watch(passage)
             elif fd == self._master.fileno():

@@ -22,9 +22,6 @@ from .cuts import Cut
 from .packets import ECHO, LAST, PLAIN, TOTAL, Up, decode_down
 from .passage import Passage
 
-MOST_KEPT = 5000
-"""Packets that are not safe, past which a client says nothing more."""
-
 
 class Habits(NamedTuple):
     """What a client does, and what its limits are."""
@@ -101,7 +98,7 @@ class Voyager:
     def say(self, count: int) -> None:
         """Have so many packets more to send."""
         if not self.finished:
-            self._add(min(count, MOST_KEPT - len(self.kept)), PLAIN)
+            self._add(count, PLAIN)
 
     def finish(self) -> None:
         """Say that nothing more comes."""
@@ -168,11 +165,11 @@ class Voyager:
             self.gone = True
 
     def on_ack(self, acked: int) -> None:
-        """What is safe is forgotten."""
-        if not self.acked <= acked <= self.sent:
+        """What is safe is forgotten. A server that has lost its memory knows of less, at first."""
+        if acked > self.sent or (acked < self.acked and not self.sea.killing):
             raise Fault(f"{self}: an ack of {acked} behind {self.acked}, where {self.sent} were sent")
-        self.acked = acked
-        self._forget(acked)
+        self.acked = max(self.acked, acked)
+        self._forget(self.acked)
 
     def _forget(self, number: int) -> None:
         while self.first <= number:

@@ -189,6 +189,8 @@ def test_every_counter_moves_as_the_model_says() -> None:
             ("voltlane_sessions_resumed_total", ""): 1,
             ("voltlane_packets_replayed_total", ""): 5,
             ("voltlane_backlog_packets_dropped_total", ""): 3,
+            ("voltlane_gaps_total", ""): 0,
+            ("voltlane_uncertain_total", ""): 0,
             ("voltlane_packets_up_total", ""): sent + len(own),
             ("voltlane_packets_down_total", ""): sent + len(other),
             ("voltlane_bytes_up_total", ""): sent * (tag + size) + sum(tag + len(data) for data in own),

@@ -10,10 +10,13 @@ import pytest
 from kit.process import EmbeddedServer
 from kit.raw_client import PING, VERSION, RawClient, client_id, frame, public_key, response, shared_keys, version
 from kit.raw_master import KICK, RECONNECTION, tagged
+from kit.raw_records import RawRecordClient
+from kit.records import Session
 from kit.rig import Rig, running
 from kit.wait import wait_until
 
 from voltlane.reasons import CloseReason, EndReason
+from voltlane.wire.v3 import Code, Kind, Open, Retained
 
 LIMITS = {
     "clients.outbox_bytes": 1 << 24,
@@ -26,6 +29,7 @@ LIMITS = {
     "clients.max_stale_clients": 3,
     "clients.missed_packets_buffer_size": 50,
     "clients.packet_size_limit": 1000,
+    "clients.window_bytes": 4096,
 }
 
 
@@ -93,6 +97,58 @@ def bad_proof(rig: Rig) -> None:
     again, client = rig.stranger(), rig.new()
     again.begin_resume(client.client_id)
     again.send_raw(response(bytes(72)))
+
+
+def superseded(rig: Rig) -> None:
+    """A copy of a client comes when that has gone on."""
+    client = rig.records().enter()
+    copied = client.session.copy()
+    rig.records(client.session).enter()
+    told(rig, Code.SUPERSEDED, copied)
+
+
+def suite_refused(rig: Rig) -> None:
+    client = rig.records(suite=9)
+    client.say(client.endpoint.hello())
+    while client.step():
+        pass
+    assert client.endpoint.refusal == (Code.NO_SUITE, CloseReason.SUITE_REFUSED.value)
+
+
+def bad_record(rig: Rig) -> None:
+    client = rig.records().enter()
+    client.say(bytes(60))
+    assert list(client.rest()) == [] and client.endpoint.close is None, "nothing is said to who breaks its records"
+
+
+def malformed_record(rig: Rig) -> None:
+    broken(rig, Kind.OPEN, Open(bytes(16), bytes(32), Retained(0, 0)).encode())
+
+
+def bad_numbers(rig: Rig) -> None:
+    broken(rig, Kind.ACK, ack=1)
+
+
+def credit_exceeded(rig: Rig) -> None:
+    broken(rig, Kind.DATA, bytes(5000))
+
+
+def broken(rig: Rig, kind: int, body: bytes = b"", **wrong: int) -> None:
+    """A client that breaks the protocol is told so, and may come back."""
+    client = rig.records().enter()
+    client.record(kind, body, **wrong)
+    told(rig, Code.PROTOCOL, client.session, client)
+    client.come_back().close()
+
+
+def told(rig: Rig, code: Code, session: Session, client: RawRecordClient | None = None) -> None:
+    """It, or a connection that it makes, is closed with that code."""
+    if client is None:
+        client = rig.records(session)
+        client.say(client.endpoint.hello())
+    while client.step():
+        pass
+    assert client.endpoint.close is not None and client.endpoint.close.code == code
 
 
 def taken_over(rig: Rig) -> None:
@@ -196,6 +252,12 @@ PROVOCATIONS: dict[CloseReason, Callable[[Rig], None]] = {
     CloseReason.UNKNOWN_SESSION: unknown_session,
     CloseReason.REFLECTED_PROOF: reflected_proof,
     CloseReason.BAD_PROOF: bad_proof,
+    CloseReason.SUPERSEDED: superseded,
+    CloseReason.SUITE_REFUSED: suite_refused,
+    CloseReason.BAD_RECORD: bad_record,
+    CloseReason.MALFORMED_RECORD: malformed_record,
+    CloseReason.BAD_NUMBERS: bad_numbers,
+    CloseReason.CREDIT_EXCEEDED: credit_exceeded,
     CloseReason.TAKEN_OVER: taken_over,
     CloseReason.SESSION_ENDED: session_ended,
     CloseReason.KICKED: kicked,

@@ -221,6 +221,7 @@ class Endpoint:
                 session.events.append(Uncertain(first, welcome.taken))
         session.id, session.epoch = welcome.id, welcome.epoch
         session.secret, session.generation, session.branch = welcome.secret, welcome.generation, welcome.branch
+        session.acked, self._last_ack = max(session.acked, ack), ack
         session.sent = max(session.sent, welcome.taken)
         while len(session.packets) < welcome.taken:  # of an older state: numbers that were used by then
             session.packets.append(b"")

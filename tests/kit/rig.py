@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Union
+from typing import Any, Union
 
 from kit.process import EmbeddedServer, ServerProcess, Settings
 from kit.raw_client import RawClient
 from kit.raw_master import RawMaster
+from kit.raw_records import RawRecordClient
+from kit.records import Session
 
 Server = Union[ServerProcess, EmbeddedServer]
 
@@ -32,6 +34,12 @@ class Rig:
     def back(self, client: RawClient, behind: bytes = b"", *, receive_buffer: int = 0) -> RawClient:
         """A second connection that resumes a client's session."""
         return self._keep(client.come_back(behind, receive_buffer=receive_buffer))
+
+    def records(self, session: Session | None = None, **how: Any) -> RawRecordClient:
+        """A connection of version 3, and nothing said on it."""
+        client = RawRecordClient(self.server.address, session, **how)
+        self._clients.callback(client.close)
+        return client
 
     def stale(self) -> RawClient:
         """A client that has left, and whose session waits for it."""

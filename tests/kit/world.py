@@ -266,7 +266,7 @@ def _said(outbox: Outbox) -> list[tuple[Chunk, int]]:
 def _of_records(connection: RecordConnection) -> dict[Holding, int]:
     """What a client of version 3 holds beyond a part of a record."""
     held: dict[Holding, int] = {}
-    flow, unsent, packet = connection.flow, connection._unsent, connection.packet
+    flow, unsent, packet = connection.flow, connection.unsent, connection.packet
     if flow.retention is not None:
         held[flow.retention] = flow.retention.memory
     if unsent is not None:

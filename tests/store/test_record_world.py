@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from kit.record_world import enter
+from kit.record_world import RecordClient, enter
 from kit.records import Session
 from kit.world import World, numbered
 
@@ -17,8 +17,6 @@ from voltlane.core.registry import SessionJournal
 from voltlane.wire.v3 import Gap, Uncertain, Why
 
 Start = Callable[..., World]
-
-unheard = pytest.mark.xfail(strict=True, reason="not told yet to who has come back meanwhile")
 
 
 @pytest.fixture
@@ -34,6 +32,26 @@ def start(tmp_path: Path) -> Iterator[Start]:
             return world
 
         yield begin
+
+
+class Mute(RecordClient):
+    """What it says behind the welcome is lost, and so it does not confirm it."""
+
+    def say(self, *messages: bytes) -> None:
+        if not self.endpoint.ready:
+            super().say(*messages)
+
+
+def mute(world: World, session: Session) -> Mute:
+    client = Mute(world, session)
+    world.settle()
+    assert client.ready
+    return client
+
+
+def stop(world: World) -> None:
+    """In order."""
+    world.server.close()
 
 
 def kill(world: World) -> None:
@@ -127,6 +145,42 @@ def test_after_a_kill_what_nobody_knows_is_told(start: Start) -> None:
     unsure = [event for event in told if isinstance(event, Uncertain)]
     assert unsure[0].first <= known + 1 and unsure[0].last == session.sent - 1
     assert told[-1] == b"new" and last.master.data[session.id] == [b"new"]
+
+
+@pytest.mark.parametrize("end", [kill, stop])
+def test_what_is_uncertain_is_told_until_it_is_heard(start: Start, end: Callable[[World], None]) -> None:
+    """Who has not had the welcome is told by the next process, though this one has stopped in order, and the master has
+    taken all that came; who had it, and could not say so, is not told again by the same process."""
+    first = start()
+    session = Session()
+    client = enter(first, session)
+    first.master.reading = False
+    client.send(*numbered(300, size=1000))
+    first.settle()
+    known = session.acked
+    client.lose()
+    kill(first)
+    for _ in range(2):
+        world = start()
+        unheard = session.copy()
+        client = mute(world, unheard)
+        assert [event for event in unheard.events if isinstance(event, Uncertain)]
+        client.lose()
+        world.settle()
+        world.pass_(1)
+        end(world)
+    last = start()
+    epoch = session.epoch
+    for loses in (True, False):
+        client = (mute if loses else enter)(last, session)
+        if loses:
+            client.lose()
+        else:
+            client.send(b"new")
+        last.pass_(1)
+    told = [event for event in session.events if isinstance(event, Uncertain)]
+    assert told == [Uncertain(known + 1, session.sent - 1)] and session.epoch > epoch
+    assert last.master.data[session.id] == [b"new"] and session.acked == session.sent
 
 
 def test_and_so_it_is_for_who_comes_back_to_the_same_process(start: Start) -> None:

@@ -15,7 +15,6 @@ from voltlane.wire.tagged import (
     TAG_SIZE,
     Flag,
     Tagged,
-    count_data,
     decode_tagged,
     encode_tagged,
     frame_tagged,
@@ -131,10 +130,3 @@ def test_any_packet_comes_back_and_any_bytes_are_refused_by_a_protocol_error():
 
     round_trip()
     any_bytes()
-
-
-def test_data_is_counted_by_client_and_nothing_else_is() -> None:
-    packets = [(1, Flag.DATA, b"x"), (2, Flag.DATA, b""), (1, Flag.RECONNECTION, b""), (3, Flag.FAILURE, b"why")]
-    chunk = b"".join(frame_tagged(*packet) for packet in [*packets, (1, Flag.DATA, b"more")])
-    assert count_data(chunk) == count_data(memoryview(chunk)) == {1: 2, 2: 1}
-    assert count_data(b"") == {}

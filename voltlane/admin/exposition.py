@@ -30,6 +30,8 @@ _COUNTS = {
     "journal_errors": ("journal_errors", "Times that the journal of sessions could not be written."),
     "replayed": ("packets_replayed", "Missed packets that were sent to clients that came back."),
     "backlog_dropped": ("backlog_packets_dropped", "Missed packets that a backlog had no room for."),
+    "gaps": ("gaps", "Gaps in the numbers of packets that were told, one way or the other."),
+    "uncertain": ("uncertain", "Packets of which clients were told that nobody knows whether they were passed on."),
     "unknown_client": ("unknown_client_packets", "Packets of the master's for clients that there are not."),
     "stray_notices": ("stray_notices", "Notices of the master's about clients that there are not."),
     "failures_from_master": ("master_failures", "Failures that the master reported."),

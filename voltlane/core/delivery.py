@@ -13,7 +13,7 @@ from ..errors import BadNumbers
 from ..wire.v3 import Gap, Uncertain, Why
 
 _FORGOTTEN, _LIMIT, _RESTART = int(Why.FORGOTTEN), int(Why.LIMIT), int(Why.RESTART)
-_LAYOUT = Struct("<QQQB")
+_LAYOUT = Struct("<QQQQB")
 DELIVERY_SIZE = _LAYOUT.size
 EPOCH_SPAN = 1 << 40
 """Numbers that an epoch has, more than can ever be used: so a number tells which memory it is of."""
@@ -43,30 +43,26 @@ class Delivery:
         self.epoch, self.floor, self.why = epoch, epoch * EPOCH_SPAN, _RESTART
 
     def drop(self, packets: int) -> None:
-        """The first so many of what is kept were given up, for a limit. Behind what is not known they are a part of
-        that: they are no more than a few of its numbers."""
-        if self.floor != self.epoch * EPOCH_SPAN or not self.floor:
-            self.why = _LIMIT
+        """The first so many of what is kept were given up, for a limit."""
         self.floor += packets
+        self.why = _LIMIT
 
     def acked(self, number: int) -> None:
         """The client says that everything up to there is safe with it."""
         self.floor = number
         self.why = _FORGOTTEN
 
-    def recall(self, known: Delivery) -> None:
-        """What of an earlier memory is known still."""
-        self.epoch, self.floor, self.why = known.epoch, known.floor, known.why
-        self.taken, self.safe = known.taken, known.safe
-
     def encode(self) -> bytes:
-        """For who keeps it over an end of the process in order, which leaves nothing on its way."""
-        return _LAYOUT.pack(self.epoch, self.floor, self.taken, self.why)
+        """For who keeps it over an end of the process in order."""
+        return _LAYOUT.pack(self.epoch, self.floor, self.taken, self.safe, self.why)
 
 
 def decode_delivery(data: bytes) -> Delivery:
-    """What `encode` gave, of DELIVERY_SIZE bytes; everything that was taken counts as safe."""
-    return Delivery(*_LAYOUT.unpack(data))
+    """What `encode` gave, of DELIVERY_SIZE bytes."""
+    epoch, floor, taken, safe, why = _LAYOUT.unpack(data)
+    delivery = Delivery(epoch, floor, taken, why)
+    delivery.safe = safe
+    return delivery
 
 
 class Claims(NamedTuple):
@@ -105,7 +101,9 @@ def agree(delivery: Delivery, kept: int, claims: Claims | None) -> Agreement:
         raise BadNumbers(f"safe {claims.safe}, taken {taken}; acked {claims.acked}, sent {claims.sent}")
     if taken > floor + kept:
         raise BadNumbers(f"{taken} packets taken where {floor + kept} were sent")
-    gap = Gap(taken + 1, floor, delivery.why) if taken < floor else None
+    # What is not known has so many numbers that all else that is in the gap is a part of it.
+    why = _RESTART if taken < delivery.epoch * EPOCH_SPAN <= floor else delivery.why
+    gap = Gap(taken + 1, floor, why) if taken < floor else None
     skip = max(taken - floor, 0)
     if claims.epoch == delivery.epoch:
         return Agreement(delivery.taken, skip, gap, None)

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from ..errors import Superseded
 from .session import Session
 
-MOST = 4096
+MOST = 1024
 
 
 class Openings:

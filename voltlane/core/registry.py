@@ -129,7 +129,7 @@ class Registry:
         session = self._add(client_id, credential, None)
         if session.delivery is not None:
             if known is not None:
-                session.delivery.recall(known)
+                session.delivery = known
             else:
                 session.delivery.forget(self.epoch)
         left = min(left, self._stale_timeout)

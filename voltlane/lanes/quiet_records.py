@@ -32,7 +32,8 @@ class QuietRecords:
                 left.append(event)
                 continue
             client: RecordConnection = handler  # type: ignore[assignment] # nobody else names this reader
-            if client.flags & _BUSY or client.partial is not None or client.outbox is not None or client.framing:
+            waits = client.outbox is not None or client.unsent is not None  # for room, which the event may tell of
+            if waits or client.flags & _BUSY or client.partial is not None or client.framing:
                 left.append(event)
                 continue
             try:

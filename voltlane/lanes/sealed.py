@@ -50,14 +50,14 @@ class _Unsent(Holding):
 class SealedConnection(ClientConnection):
     """The sending side of a client of version 3. Subclasses read."""
 
-    __slots__ = ("_pong", "_unsent", "flow", "framing")
+    __slots__ = ("_pong", "flow", "framing", "unsent")
 
     def __init__(
         self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing
     ) -> None:
         self.framing = None if framing.plain else framing
         self._pong: bytes | None = None  # to be sent
-        self._unsent: _Unsent | None = None
+        self.unsent: _Unsent | None = None
         self.flow: Flow
         """Set by who knows the handshake, before anything else."""
         super().__init__(shared, sock, peer, source, since, framing)
@@ -77,11 +77,10 @@ class SealedConnection(ClientConnection):
             return False
         if packets < 0:
             packets = count_frames(chunk)
-        is_next = self.outbox is None and self._unsent is None and size <= MAX_BODY and size <= flow.credit - flow.sent
+        is_next = self.outbox is None and self.unsent is None and size <= MAX_BODY and size <= flow.credit - flow.sent
         if is_next and (flow.retention is None or self._has_room(flow.retention)):
             flow.keep_sent(chunk, packets, shared.budget, self)
-            if flow.granted - flow.received < shared.window_low:
-                self._renew()
+            self._renew()
             self._push_record(flow.data(chunk))
             return True
         retention = flow.retain(shared.budget, self)
@@ -105,7 +104,7 @@ class SealedConnection(ClientConnection):
     def _flush(self) -> bool:
         """Whether anything went out."""
         left = WRITE_QUANTUM
-        while self.sock is not None and (self._unsent is None or self._push(self._unsent.data)):
+        while self.sock is not None and (self.unsent is None or self._push(self.unsent.data)):
             outbox = self.outbox
             if outbox is None or self.sock is None:
                 break
@@ -124,7 +123,7 @@ class SealedConnection(ClientConnection):
             self._send(sealed)
         if self.outbox is not None and self.sock is not None:
             self.on_pressure()
-        if self._unsent is None:  # though there may be more that waits for credit
+        if self.unsent is None:  # though there may be more that waits for credit
             self._say_pong()
             if self.flags & OWED:
                 self.flags &= ~OWED
@@ -165,8 +164,8 @@ class SealedConnection(ClientConnection):
 
     def _write(self, words: bytes) -> None:
         """Bytes of the wire."""
-        if self._unsent is not None:
-            self._unsent.keep(self._unsent.data + words)
+        if self.unsent is not None:
+            self.unsent.keep(self.unsent.data + words)
         else:
             self._push(words)
 
@@ -184,20 +183,20 @@ class SealedConnection(ClientConnection):
             self.close(CloseReason.PEER_LOST, str(error))
             return False
         if sent == len(words):
-            if self._unsent is not None:
-                self._unsent.keep(b"")
-                self._unsent = None
+            if self.unsent is not None:
+                self.unsent.keep(b"")
+                self.unsent = None
             return True
-        if self._unsent is None:
-            self._unsent = _Unsent(self.shared.budget, words[sent:])
+        if self.unsent is None:
+            self.unsent = _Unsent(self.shared.budget, words[sent:])
         elif sent:
-            self._unsent.keep(words[sent:])
+            self.unsent.keep(words[sent:])
         self.reactor.filled(sock)
         return False
 
     def _say_pong(self) -> None:
         """Answer the last ping, unless what was sealed before waits: who does not read is not answered each time."""
-        if self._pong is not None and self._unsent is None:
+        if self._pong is not None and self.unsent is None:
             pong, self._pong = self._pong, None
             self._send(self.flow.record(Kind.PONG, pong))
 
@@ -206,7 +205,7 @@ class SealedConnection(ClientConnection):
     def settle(self, much: bool) -> bool:
         """See Creditor."""
         flow = self.flow
-        if self.sock is None or self._unsent is not None:
+        if self.sock is None or self.unsent is not None:
             self.flags |= OWED  # there is no use in saying it before it can be said
             return True
         if self._is_short() or (flow.owes and (not much or flow.owes_much)):
@@ -225,14 +224,14 @@ class SealedConnection(ClientConnection):
         return True
 
     def _renew(self) -> None:
-        """Let the client send as much as a window holds, unless it is held back. What is sealed next says so."""
-        flow, window = self.flow, self.shared.window
-        if flow.received + window <= flow.granted:
+        """Let the client send a window ahead, unless it is held back, or nearly can. What is sealed next says so."""
+        flow, shared = self.flow, self.shared
+        if flow.granted - flow.received >= shared.window_low:
             return
         if self._is_held_back():
             self._is_short()  # it is told later, then
         else:
-            flow.grant(window)
+            flow.grant(shared.window)
 
     def _is_held_back(self) -> bool:
         """Whether the client is not to send, since too much waits for the master, or for itself."""
@@ -264,8 +263,8 @@ class SealedConnection(ClientConnection):
 
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
         """See Stream. The client is told why, where no record is cut by that."""
-        if self._unsent is not None:
-            self._unsent.keep(b"")
+        if self.unsent is not None:
+            self.unsent.keep(b"")
         elif reason not in BY_PEER and reason is not CloseReason.BAD_RECORD:
             words = self.flow.record(Kind.CLOSE, close_for(reason, self.delivery.taken))
             with suppress(OSError):

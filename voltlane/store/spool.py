@@ -11,17 +11,15 @@ Numbers (SPEC 15) are part of what waits for a client, and stand for themselves 
 where the process that wrote them was the last: its journal names the file, and whoever begins after it writes a journal
 that does not. Else a process has had these sessions that did not end in order. What it was sent for them is lost,
 though it may not have touched their part: nobody can know, so another epoch begins for them. What the file has for
-them is given up with that, since the one gap that tells of the loss stands in front of all that still comes; how much
-they had sent still holds as the least.
+them is given up with that, since the one gap that tells of the loss stands in front of all that still comes. What was
+taken from them, and what of that was safe, was so whatever has happened since: it holds as the least.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Container, Iterator
 
 from ..core.delivery import Delivery, decode_delivery
-from ..wire.tagged import count_data
 from .backlogs import Backlogs
 from .ledger import Ledger
 from .records import ALL_KNOWN, Kind, Note, note
@@ -52,24 +50,12 @@ class Spool:
         """Whose part was not handed over."""
 
     def numbers(self, epoch: int) -> dict[int, Delivery]:
-        """What is known, by client id, of the packets of those whose part was not handed over. `epoch`: that of a
-        memory that begins now. To be had once, before `left`."""
-        numbered = [found for found in self._notes if found.kind is Kind.NUMBERS and found.number not in self._spent]
-        if self.given_up or not numbered:
-            return {}
-        upwards: Counter[int] = Counter()
-        for found in self._notes:
-            if found.kind is Kind.UPWARDS:
-                upwards.update(count_data(found.data))
-        known = {found.number: decode_delivery(found.data) for found in numbered}
-        for client_id, delivery in known.items():
-            # What waits for the master its client may forget once the master has it, and no sooner: from when it is
-            # handed over until then, it is in the hands of one process alone.
-            delivery.safe = max(0, delivery.taken - upwards[client_id])
-            if MASTER in self._spent:
-                delivery.taken = delivery.safe
-            if not self._in_order:
-                self._spent.add(client_id)
+        """What is known of packets by number, by client id. `epoch`: that of a memory that begins now. To be had once,
+        before `left`."""
+        known = {found.number: decode_delivery(found.data) for found in self._notes if found.kind is Kind.NUMBERS}
+        if not self._in_order:
+            self._spent.update(known)
+            for delivery in known.values():
                 delivery.forget(epoch)
         return known
 

@@ -58,18 +58,6 @@ def decode_tagged(payload: Buffer) -> Tagged:
     return Tagged(client_id, FLAGS[flag], bytes(payload[TAG_SIZE:]))
 
 
-def count_data(chunk: Buffer) -> dict[int, int]:
-    """How many data packets of each client there are in a chunk of whole tagged frames."""
-    counts: dict[int, int] = {}
-    position = 0
-    while position < len(chunk):
-        size, client_id, flag = HEADER.unpack_from(chunk, position)
-        if flag == Flag.DATA:
-            counts[client_id] = counts.get(client_id, 0) + 1
-        position += PREFIX_SIZE + size
-    return counts
-
-
 __all__ = [
     "FLAGS",
     "HEADER",
@@ -79,7 +67,6 @@ __all__ = [
     "TAG_SIZE",
     "Flag",
     "Tagged",
-    "count_data",
     "decode_tagged",
     "encode_tagged",
     "frame_tagged",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 from kit.frames import split
@@ -598,5 +598,5 @@ def test_handles_and_secrets_come_from_the_clients_own():
     clients = [Client(registry, handle=os.urandom(16), secret=os.urandom(32)).greet() for _ in range(5)]
     sessions = [client.open() for client in clients]
     assert len({session.id for session in sessions}) == 5
-    pick: Callable[[Client], Client] = lambda c: Client(registry, handle=c.handle, secret=c.secret).greet()
-    assert [pick(client).open() for client in clients] == sessions
+    again = [Client(registry, handle=client.handle, secret=client.secret).greet() for client in clients]
+    assert [client.open() for client in again] == sessions

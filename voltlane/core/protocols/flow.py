@@ -27,10 +27,13 @@ SMALL = 1024
 
 
 class Shares(NamedTuple):
-    """What has to have come of a peer, since it was told something, for it to be told again at once."""
+    """What has to have come of a peer, since it was told something, for it to be told again at once. Many have the
+    same."""
 
     retained: Retained
     """What these are shares of."""
+    credit: int
+    """The peer's, as it was at first."""
     packets: int
     size: int
     much: int
@@ -38,10 +41,10 @@ class Shares(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _shares(retained: Retained, window: int) -> Shares:
+def _shares(retained: Retained, credit: int, window: int) -> Shares:
     packets = max(1, retained.packets // SHARE) if retained.packets else NEVER
     size = max(1, retained.size // SHARE) if retained.size else NEVER
-    return Shares(retained, packets, size, min(size, window // 2))
+    return Shares(retained, credit, packets, size, min(size, window // 2))
 
 
 class Flow(Channel):
@@ -67,8 +70,7 @@ class Flow(Channel):
     def __init__(self, channel: Channel, retained: Retained, credit: int, window: int) -> None:
         """Go on with a channel whose handshake is done. `retained` and `credit` are the peer's, `window` is what it may
         send at first."""
-        self._seal_key, self._sealed = channel._seal_key, channel._sealed
-        self._open_key, self._opened = channel._open_key, channel._opened
+        self._keys, self._sealed, self._opened = channel._keys, channel._sealed, channel._opened
         self.hash = b""  # of no more use
         self.delivery = Delivery(0)
         """The session's, once it is in one."""
@@ -78,14 +80,14 @@ class Flow(Channel):
         """What is kept for the peer, but for a small chunk that is alone."""
         self._single: Chunk | None = None
         self._single_packets = 0
-        self.shares = _shares(retained, window)
+        self.shares = _shares(retained, credit, window)
         self.received = 0
         """Bytes of data bodies, ..."""
         self.granted = window
         """... of which the peer may send so many."""
         self.sent = 0
         """The same the other way, ..."""
-        self.credit = credit
+        self.credit = self.shares.credit
         """... and how many we may send."""
         self.acked = 0
         """The peer's ack, as it came last."""
@@ -155,7 +157,7 @@ class Flow(Channel):
     def grant(self, window: int) -> None:
         """Let the peer send so much ahead. It is told with the next record."""
         self.granted = self.received + window
-        self.shares = _shares(self.shares.retained, window)
+        self.shares = _shares(self.shares.retained, self.shares.credit, window)
 
     # ---- from the peer
 
@@ -164,7 +166,7 @@ class Flow(Channel):
 
         Raises BadRecord, MalformedRecord, BadNumbers.
         """
-        if self._open_key:
+        if self._keys:
             buffer = self.open(view[start:stop])
             start, stop = 0, len(buffer)
         if stop - start < HEAD_SIZE:

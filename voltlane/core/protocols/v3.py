@@ -81,7 +81,7 @@ class V3Handshake:
         self._context = context
         self._proven = b""  # the secret that the client has shown
         self._told = 0, 0, ""  # of a close: ack, taken and text, where the client may know
-        self._peer = peer
+        self._peer: Peer | None = peer  # until it is known how to talk to it
         self.step = Step.HELLO
         self.done = False
         self.credential: bytes | None = None
@@ -143,8 +143,9 @@ class V3Handshake:
     # ---- the steps
 
     def _hello(self, message: bytes) -> bytes:
-        hello, terms = decode_hello(message), self._context.terms
-        suite = terms.choose(hello.suites, self._peer.local)
+        hello, terms, peer, self._peer = decode_hello(message), self._context.terms, self._peer, None
+        assert peer is not None
+        suite = terms.choose(hello.suites, peer.local)
         if suite is None:
             offered = ", ".join(map(str, hello.suites))
             raise SuiteRefused(f"suites {offered} were offered; 1 is allowed, and 0 as clients.unencrypted says")

@@ -1,0 +1,137 @@
+"""A client of version 3 over a socket, blocking: what it says is `kit.records`.
+
+client = RawRecordClient(address).enter()
+client.send(b"up")
+client.recv() == b"down"
+again = client.come_back()                  # resumes the session over a second connection
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kit.raw_client import connect
+from kit.records import Endpoint, Event, Session, framed
+from kit.sockets import end_hard
+
+from voltlane.wire.framing import FrameBuffer
+from voltlane.wire.v3 import Close, Kind
+
+
+class RawRecordClient:
+    """One connection of a session, or of a new one."""
+
+    def __init__(self, address: str, session: Session | None = None, *, receive_buffer: int = 0, **how: Any) -> None:
+        self.address = address
+        self.session = session or Session()
+        self.endpoint = Endpoint(self.session, **how)
+        self.sock = connect(address, receive_buffer)
+        self._received = FrameBuffer(1 << 20)
+        self._seen = len(self.session.events)
+
+    @property
+    def client_id(self) -> int:
+        return self.session.id
+
+    # ---- in, and out
+
+    def enter(self) -> RawRecordClient:
+        """The whole handshake, and a word from the server that it has heard the end of it."""
+        self.say(self.endpoint.hello())
+        while not self.endpoint.ready:
+            if not self.step():
+                raise EOFError(f"not welcome: {self.endpoint.close or self.endpoint.refusal}")
+        self.fence()
+        return self
+
+    def come_back(self, **how: Any) -> RawRecordClient:
+        """Resume over a new connection; this one is left as it is."""
+        return RawRecordClient(self.address, self.session, **how).enter()
+
+    def fence(self) -> None:
+        """Wait until the server has taken all that was said."""
+        self.say(self.endpoint.record(Kind.PING, b"fence"))
+        pongs = len(self.endpoint.pongs)
+        while len(self.endpoint.pongs) == pongs:
+            if not self.step():
+                raise EOFError(f"closed: {self.endpoint.close}")
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def reset(self) -> None:
+        """Close the hard way."""
+        end_hard(self.sock)
+        self.sock.close()
+
+    def leave(self, code: int) -> None:
+        """Say goodbye, end our side, and wait for the server's."""
+        self.say(self.endpoint.record(Kind.CLOSE, Close(code, self.session.taken, "").encode()))
+        self.end()
+        for _ in self.rest():
+            pass
+        self.close()
+
+    def end(self) -> None:
+        """End our side of the stream."""
+        self.sock.shutdown(1)
+
+    # ---- what it says
+
+    def say(self, *messages: bytes) -> None:
+        self.sock.sendall(framed(messages))
+
+    def record(self, kind: int, body: bytes = b"", **wrong: int) -> None:
+        """A record, with another ack or credit than is right if a test wants that."""
+        self.say(self.endpoint.record(kind, body, **wrong))
+
+    def send(self, *packets: bytes) -> None:
+        """Data, and whatever it takes until the credit allows for all of it."""
+        self.session.send(*packets)
+        self.say(*self.endpoint.flush())
+        while self.session.sent < len(self.session.packets):
+            if not self.step():
+                raise EOFError(f"closed: {self.endpoint.close}")
+
+    # ---- what it hears
+
+    def step(self) -> bool:
+        """Take one of the server's messages, and answer it. False at the end of the stream."""
+        while (message := self._received.pop()) is None:
+            try:
+                data = self.sock.recv(1 << 18)
+            except (ConnectionResetError, BrokenPipeError):
+                return False
+            if not data:
+                return False
+            self._received.feed(data)
+        taken = self.session.taken
+        answers = self.endpoint.receive(message)
+        if self.session.taken != taken:
+            answers.append(self.endpoint.tell())
+        if answers and self.endpoint.close is None:
+            self.say(*answers)
+        return True
+
+    def recv(self) -> Event:
+        """The application's next event."""
+        while self._seen == len(self.session.events):
+            if not self.step():
+                raise EOFError(f"closed: {self.endpoint.close}")
+        self._seen += 1
+        return self.session.events[self._seen - 1]
+
+    def rest(self) -> Iterator[Event]:
+        """Every event until the server closes."""
+        while True:
+            try:
+                yield self.recv()
+            except EOFError:
+                return
+
+    def acked(self, number: int) -> None:
+        """Wait until so much is safe."""
+        while self.session.acked < number:
+            if not self.step():
+                raise EOFError(f"closed: {self.endpoint.close}")

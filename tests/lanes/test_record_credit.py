@@ -1,0 +1,401 @@
+"""How much may be on its way, in each direction: credit up and down, what is retained, limits, pings, memory."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+from kit.record_world import RecordClient, enter
+from kit.records import Session, framed
+from kit.speaker import lanes
+from kit.world import MakeWorld, World, numbered
+
+from voltlane.core.session import State
+from voltlane.lanes.records import RecordConnection
+from voltlane.reasons import CloseReason, EndReason
+from voltlane.wire.framing import frame
+from voltlane.wire.v3 import Code, Kind
+
+WINDOW = 20_000
+SMALL: dict[str, object] = {"clients.window_bytes": WINDOW, "clients.ack_secs": 50, "clients.stale_timeout_secs": 55}
+LANES = pytest.mark.parametrize("lane", lanes(), ids=lambda lane: lane.__name__.rpartition(".")[2])
+
+
+def connection_of(home: World, client: RecordClient) -> RecordConnection:
+    found = home.server.registry.sessions[client.session.id].link
+    assert isinstance(found, RecordConnection)
+    return found
+
+
+def closed_with(client: RecordClient) -> int:
+    assert client.ended and client.endpoint.close is not None
+    return client.endpoint.close.code
+
+
+class TestUp:
+    def test_it_begins_with_a_window(self, make: MakeWorld):
+        home = make(SMALL)
+        assert enter(home).endpoint.credit == WINDOW
+
+    def test_more_when_half_of_it_is_used(self, make: MakeWorld):
+        home = make(SMALL)
+        client = enter(home)
+        client.send(bytes(WINDOW // 2 - 5))
+        home.settle()
+        assert client.endpoint.credit == WINDOW and client.endpoint.alone == 0
+        client.send(b"")
+        client.send(b"")
+        home.settle()
+        assert client.endpoint.alone == 1
+        assert client.endpoint.credit == client.endpoint.spent + WINDOW
+
+    def test_with_data_that_goes_to_it_anyway(self, make: MakeWorld):
+        home = make(SMALL)
+        client = enter(home)
+        client.send(bytes(WINDOW // 4))
+        home.settle()
+        home.master.send(client.session.id, b"down")
+        home.settle()
+        assert client.endpoint.credit == client.endpoint.spent + WINDOW and client.endpoint.alone == 0
+
+    @LANES
+    @pytest.mark.parametrize("suite", [0, 1])
+    def test_a_packet_larger_than_the_window(self, make: MakeWorld, lane: ModuleType, suite: int):
+        home = make({"clients.window_bytes": 4096})
+        client = enter(home, lane=lane, suite=suite)
+        packets = [b"first", bytes(200_000), b"between", bytes(70_000), b"last"]
+        client.send(*packets)
+        home.settle()
+        assert home.master.data[client.session.id] == packets
+
+    def test_what_is_past_it(self, make: MakeWorld):
+        """The one is closed; its session waits for it, and it can come back."""
+        home = make(SMALL)
+        client, other = enter(home), enter(home)
+        client.say(client.endpoint.record(Kind.DATA, frame(bytes(WINDOW - 4))))
+        client.say(client.endpoint.record(Kind.DATA, frame(bytes(WINDOW))))
+        home.settle()
+        assert closed_with(client) == Code.PROTOCOL
+        assert home.server.counters.closed == {CloseReason.CREDIT_EXCEEDED: 1}
+        assert home.server.registry.sessions[client.session.id].state is State.STALE
+        client.session.sent = 1
+        client.session.packets = [bytes(WINDOW - 4)]
+        enter(home, client.session)
+        other.send(b"on we go")
+        home.settle()
+        assert home.master.data[other.session.id] == [b"on we go"]
+
+    def test_every_byte_of_it_may_be_used(self, make: MakeWorld):
+        home = make(SMALL)
+        client = enter(home)
+        client.session.sent = 1
+        client.say(client.endpoint.record(Kind.DATA, frame(bytes(WINDOW - 4))))
+        home.settle()
+        assert not client.ended and home.master.data[client.session.id] == [bytes(WINDOW - 4)]
+
+    def test_all_windows_together_have_a_part_of_the_memory(self, make: MakeWorld):
+        """However many there are; and none is smaller than is of use."""
+        home = make({"limits.memory_bytes": 1 << 20, "master.outbox_bytes": 1 << 18, "clients.outbox_bytes": 1 << 18})
+        clients = [enter(home) for _ in range(8)]
+        credits = [client.endpoint.credit for client in clients]
+        assert credits[0] == (1 << 20) // 4 and credits[7] == (1 << 20) // 4 // 8
+        assert credits == sorted(credits, reverse=True)
+        for client in clients:
+            client.cut()
+        home.settle()
+        assert enter(home).endpoint.credit == (1 << 20) // 4
+        many = [enter(home) for _ in range(80)]
+        assert many[-1].endpoint.credit == 4096
+
+
+class TestWhileTheMasterIsFull:
+    def full(self, make: MakeWorld) -> tuple[World, RecordClient]:
+        home = make({**SMALL, "master.channel_capacity": 20, "clients.ack_secs": 1})
+        client = enter(home)
+        home.master.reading = False
+        client.send(*numbered(800, size=1000))
+        home.settle()
+        assert home.server.trunk.full
+        return home, client
+
+    def test_none_is_given_and_all_comes_when_there_is_room(self, make: MakeWorld):
+        home, client = self.full(make)
+        credit = client.endpoint.credit
+        assert client.endpoint.spent <= credit < 800 * 1004
+        home.pass_(5)
+        assert client.endpoint.credit == credit
+        home.master.reading = True
+        home.settle()
+        assert home.master.data[client.session.id] == numbered(800, size=1000)
+        home.pass_(2)
+        assert client.session.acked == 800
+
+    def test_its_acks_get_through(self, make: MakeWorld):
+        """What it says is safe need not be kept any more, and makes room for what comes next."""
+        home, client = self.full(make)
+        home.master.send(client.session.id, *numbered(50))
+        home.settle()
+        assert client.session.events == numbered(50)
+        delivery = connection_of(home, client).delivery
+        assert delivery.floor == 50
+
+    def test_and_pings_and_goodbyes(self, make: MakeWorld):
+        home, client = self.full(make)
+        client.say(client.endpoint.record(Kind.PING, b"there?"))
+        home.settle()
+        assert client.endpoint.pongs == [b"there?"]
+        other = enter(home)
+        other.write(other.speaker.encode(other.endpoint.record(Kind.CLOSE, b"\xb6\x0d" + bytes(8))))
+        home.settle()
+        assert home.server.counters.ended[EndReason.LEFT] == 1
+
+    def test_a_client_of_version_2_is_not_read(self, make: MakeWorld):
+        home, _ = self.full(make)
+        old = home.start_new()
+        home.settle()
+        assert old.ready
+        old.send(b"up")
+        home.pass_(2)
+        connection = home.server.registry.sessions[old.id].link
+        assert home.server.trunk.full and home.server.clients.turns.paused
+        before = home.server.trunk.pushed
+        home.pass_(2)
+        assert home.server.trunk.pushed == before and connection is not None
+        home.master.reading = True
+        home.settle()
+        assert home.master.data[old.id] == [b"up"]
+
+    def test_who_has_part_of_a_window_may_use_it(self, make: MakeWorld):
+        """What was granted stays granted; more is not, and it is told when there is room."""
+        home, _ = self.full(make)
+        other = enter(home)
+        assert other.endpoint.credit == WINDOW
+        other.send(*numbered(100, size=1000))
+        home.pass_(2)
+        assert other.endpoint.spent == other.endpoint.credit == WINDOW
+        home.master.reading = True
+        home.settle()
+        assert home.master.data[other.session.id] == numbered(100, size=1000)
+
+
+class TestDown:
+    def test_no_more_than_the_client_takes(self, make: MakeWorld):
+        home = make()
+        client = enter(home, window=5000, auto=True)
+        client.auto = False
+        home.master.send(client.session.id, *numbered(100, size=996))
+        home.settle()
+        assert client.endpoint.received == 5000
+        client.endpoint.window = 7000
+        client.tell()
+        home.settle()
+        assert client.endpoint.received == 12_000
+        client.endpoint.window = 1 << 20
+        client.tell()
+        home.settle()
+        assert client.session.events == numbered(100, size=996)
+
+    def test_who_grants_none_overflows_by_the_limits(self, make: MakeWorld):
+        home = make({"clients.channel_capacity": 10, "clients.slow_secs": 2, "clients.write_stall_secs": 0})
+        client = enter(home, window=0)
+        home.master.send(client.session.id, *numbered(11))
+        home.pass_(1)
+        assert client.endpoint.received == 0 and not client.ended
+        home.pass_(2)
+        assert closed_with(client) == Code.OVERFLOW
+        assert home.server.counters.ended == {EndReason.OVERFLOW: 1}
+        assert home.server.counters.closed == {CloseReason.TOO_SLOW: 1}
+
+    def test_or_at_once_by_bytes(self, make: MakeWorld):
+        home = make({"clients.outbox_bytes": 100_000})
+        client = enter(home, window=0)
+        home.master.send(client.session.id, *numbered(110, size=1000))
+        home.settle()
+        assert closed_with(client) == Code.OVERFLOW
+        assert home.server.counters.closed == {CloseReason.OUTBOX_FULL: 1}
+
+    @pytest.mark.parametrize(
+        ("settings", "most"),
+        [({"clients.channel_capacity": 10}, 10), ({"clients.outbox_bytes": 40_000}, 40)],
+        ids=["packets", "bytes"],
+    )
+    def test_who_never_acks_is_sent_no_more_than_is_retained(
+        self, make: MakeWorld, settings: dict[str, object], most: int
+    ):
+        home = make({"clients.slow_secs": 50, "clients.write_stall_secs": 0, **settings})
+        client = enter(home)
+        client.session.safe = 0
+        client.auto = False
+        for packet in numbered(most + 8, size=992):
+            home.master.send(client.session.id, packet)
+            home.settle()
+        assert len(client.session.events) == most
+        client.session.safe = 3
+        client.tell()
+        home.settle()
+        assert most < len(client.session.events) <= most + 8
+        client.session.safe = None
+        client.tell()
+        home.settle()
+        assert client.session.events == numbered(most + 8, size=992)
+
+    def test_and_ends_of_it(self, make: MakeWorld):
+        home = make({"clients.channel_capacity": 10, "clients.slow_secs": 2, "clients.write_stall_secs": 0})
+        client = enter(home)
+        client.session.safe = 0
+        for packet in numbered(30):
+            home.master.send(client.session.id, packet)
+            home.settle()
+        home.pass_(5)
+        assert closed_with(client) == Code.OVERFLOW and len(client.session.events) == 10
+
+    def test_who_takes_nothing_at_all_is_away(self, make: MakeWorld):
+        """Its session waits for it, with all that it has not taken."""
+        home = make({"clients.write_stall_secs": 2})
+        client = enter(home)
+        client.reading = False
+        home.master.send(client.session.id, *numbered(400, size=5000))
+        home.pass_(6)
+        assert home.server.counters.closed == {CloseReason.WRITE_STALLED: 1}
+        client.lose()
+        again = enter(home, client.session)
+        assert again.session.events == numbered(400, size=5000)
+
+    def test_an_ack_ahead_or_back(self, make: MakeWorld):
+        home = make()
+        ahead, back, less = enter(home), enter(home), enter(home)
+        for client in (ahead, back, less):
+            home.master.send(client.session.id, b"one", b"two")
+        home.settle()
+        ahead.say(ahead.endpoint.record(Kind.ACK, ack=3))
+        back.say(back.endpoint.record(Kind.ACK, ack=1))
+        less.say(less.endpoint.record(Kind.ACK, credit=1))
+        home.settle()
+        assert [closed_with(client) for client in (ahead, back, less)] == [Code.PROTOCOL] * 3
+        assert home.server.counters.closed == {CloseReason.BAD_NUMBERS: 3}
+        for client in (ahead, back, less):
+            assert home.server.registry.sessions[client.session.id].state is State.STALE
+            home.master.send(client.session.id, b"three")
+            home.settle()
+            assert enter(home, client.session).session.events == [b"one", b"two", b"three"]
+
+
+class TestPings:
+    def test_they_come_back(self, make: MakeWorld):
+        home = make()
+        client = enter(home)
+        for body in (b"", b"p", bytes(64)):
+            client.say(client.endpoint.record(Kind.PING, body))
+            home.settle()
+        assert client.endpoint.pongs == [b"", b"p", bytes(64)]
+
+    def test_one_that_is_too_long(self, make: MakeWorld):
+        home = make()
+        client = enter(home)
+        client.say(client.endpoint.record(Kind.PING, bytes(65)))
+        home.settle()
+        assert closed_with(client) == Code.PROTOCOL
+        assert home.server.counters.closed == {CloseReason.MALFORMED_RECORD: 1}
+
+    def test_a_flood_of_one_who_does_not_read(self, make: MakeWorld):
+        """It is answered in the end, with the last; nothing grows meanwhile."""
+        home = make()
+        client = enter(home)
+        client.reading = False
+        used = []
+        for number in range(3000):
+            client.say(client.endpoint.record(Kind.PING, b"%064d" % number))
+            if number % 300 == 0:
+                home.settle()
+                used.append(home.server.budget.used)
+        home.settle()
+        connection = connection_of(home, client)
+        assert connection.unsent is not None, "it is full"
+        assert max(used) < 2000 and len(connection.unsent.data) < 200
+        client.reading = True
+        home.settle()
+        assert client.endpoint.pongs[-1] == b"%064d" % 2999 and len(client.endpoint.pongs) < 3000
+
+    def test_one_is_answered_though_packets_wait_for_credit(self, make: MakeWorld):
+        """Once what was sealed before is out."""
+        home = make({"clients.ack_secs": 1})
+        client = enter(home, window=300_000)
+        client.reading = False
+        home.master.send(client.session.id, *numbered(600, size=1000))
+        home.settle()
+        connection = connection_of(home, client)
+        client.send(b"up")
+        client.say(client.endpoint.record(Kind.PING, b"there?"))
+        home.settle()
+        assert connection.unsent is not None
+        client.auto, client.reading = False, True
+        home.pass_(3)
+        assert connection.unsent is None and connection.outbox is not None
+        assert client.endpoint.pongs == [b"there?"] and client.session.acked == 1
+
+    def test_a_pong_that_nobody_asked_for(self, make: MakeWorld):
+        home = make()
+        client = enter(home)
+        client.say(client.endpoint.record(Kind.PONG, bytes(100)), client.endpoint.record(99, b"odd, and skipped"))
+        client.send(b"up")
+        home.settle()
+        assert not client.ended and home.master.data[client.session.id] == [b"up"]
+
+
+class TestPieces:
+    @LANES
+    @pytest.mark.parametrize("suite", [0, 1])
+    def test_byte_by_byte(self, make: MakeWorld, lane: ModuleType, suite: int):
+        home = make()
+        client = enter(home, lane=lane, suite=suite)
+        packets = [b"", b"a", b"bc", bytes(30)]
+        client.session.sent = len(packets)
+        records = [client.endpoint.record(Kind.PING, b"p")]
+        records += [client.endpoint.record(Kind.DATA, frame(packet)) for packet in packets]
+        for byte in b"".join(client.speaker.encode(record) for record in records):
+            client.write(bytes([byte]))
+            home.loop.turn(0)
+        home.settle()
+        assert home.master.data[client.session.id] == packets
+
+    @LANES
+    @pytest.mark.parametrize("size", [1, 2, 3, 5, 100, 65_000])
+    def test_packets_over_records_of_any_size(self, make: MakeWorld, lane: ModuleType, size: int):
+        """The stream of packets knows nothing of the records that it comes in."""
+        home = make()
+        client = enter(home, lane=lane)
+        packets = [b"", b"a", bytes(3), b"bc" * 500, b"", bytes(70_000) if size > 50 else b"x", b"last"]
+        stream = framed(packets)
+        for at in range(0, len(stream), size):
+            client.say(client.endpoint.record(Kind.DATA, stream[at : at + size]))
+        home.settle()
+        assert home.master.data[client.session.id] == packets
+        assert connection_of(home, client).packet is None
+
+    def test_packets_over_the_limit(self, make: MakeWorld):
+        home = make({"clients.packet_size_limit": 1000})
+        client, parts = enter(home), enter(home)
+        client.say(client.endpoint.record(Kind.DATA, frame(bytes(1000)) + (1001).to_bytes(4, "little")))
+        for byte in (1001).to_bytes(4, "little"):
+            parts.say(parts.endpoint.record(Kind.DATA, bytes([byte])))
+        home.settle()
+        assert closed_with(client) == closed_with(parts) == Code.TOO_LARGE
+        assert home.server.counters.closed == {CloseReason.FRAME_TOO_LARGE: 2}
+        assert home.master.data == {client.session.id: [bytes(1000)]}
+        assert home.server.registry.sessions[client.session.id].state is State.STALE
+
+    def test_a_message_over_the_limit(self, make: MakeWorld):
+        """Before any memory is taken for it."""
+        home = make()
+        client = enter(home)
+        client.write((65_536).to_bytes(4, "little"))
+        home.settle()
+        assert client.ended and home.server.budget.used == 0
+        assert home.server.counters.closed == {CloseReason.FRAME_TOO_LARGE: 1}
+
+    def test_the_largest_message(self, make: MakeWorld):
+        home = make()
+        client = enter(home, Session())
+        client.send(bytes(65_519 - 17 - 4), b"behind")
+        home.settle()
+        assert home.master.data[client.session.id] == [bytes(65_519 - 17 - 4), b"behind"]
