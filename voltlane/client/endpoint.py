@@ -390,7 +390,7 @@ class Endpoint:
         if self.phase is Phase.LIVE:
             self._told_credit = self._credit()
         self._told_ack, self._told_bytes, self._ack_at = inbox.safe, inbox.handed_bytes, None
-        self.output += frame(self._channel.seal(v3.record(kind, inbox.safe, self._told_credit, body)))
+        self.output += self._channel.seal_framed(v3.record(kind, inbox.safe, self._told_credit, body))
         self._records += 1
 
 
