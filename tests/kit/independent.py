@@ -1,10 +1,8 @@
 """A client of version 3 made from SPEC.txt alone, with none of the server's code, so that both cannot be wrong alike.
 
-    client = Client(("127.0.0.1", 42000)); client.connect(); client.send(b"hello"); item = client.recv(1.0)
-
 No threads, no timers, and nothing is tried again unasked: everything happens within the calls. When the connection is
 gone, recv gives what had come and then raises: `Closed` with the other side's words, or another `ConnectionError`.
-`reconnect` goes on from there; no packet is lost, and none comes twice. The state is in memory only.
+`connect` goes on from there; nothing is lost that is not told, and nothing comes twice. The state is in memory only.
 """
 
 from __future__ import annotations
@@ -20,14 +18,16 @@ from collections import deque, namedtuple
 
 from nacl import bindings, exceptions
 
-DATA, ACK, OPEN, RESUME, WELCOME, GAP, UNCERTAIN, CLOSE, PING, PONG = 0, 1, 2, 4, 6, 8, 10, 12, 14, 16
-HEAD, WELCOMED, CLOSING = struct.Struct("<BQQ"), struct.Struct("<Q32sQI32sQ"), struct.Struct("<HQ")
+DATA, ACK, OPEN, RESUME, WELCOME, GAP, CLOSE, PING, PONG = 0, 1, 2, 4, 6, 8, 12, 14, 16
+PACKET_LIMIT, RECORD_LIMIT = 8388599, 65519
+HEAD, WELCOMED, CLOSING = struct.Struct("<BQQ"), struct.Struct("<Q32sQIQ32sQ"), struct.Struct("<HQ")
 seal, unseal = bindings.crypto_aead_chacha20poly1305_ietf_encrypt, bindings.crypto_aead_chacha20poly1305_ietf_decrypt
-Told = namedtuple("Told", "kind first last why")  # GAP: these will not come. UNCERTAIN: these of ours may have arrived
+Gap = namedtuple("Gap", "first last why")  # these of the server's packets will not come
+Uncertain = namedtuple("Uncertain", "first last")  # these of ours may have arrived, or not; they are not sent again
 
 
 class Closed(ConnectionError):
-    """The other side's close: for codes that say so, `ack` and `taken` are what had arrived there."""
+    """The other side's close: its code, and (for some codes) what had arrived there."""
 
     def __init__(self, code: int, text: str, ack: int = 0, taken: int = 0) -> None:
         super().__init__(f"{code} {text}")
@@ -41,21 +41,20 @@ class Cipher:
         self._key, self._count = key, 0
 
     def __call__(self, seal_or_unseal: object, message: bytes, also: bytes = b"") -> bytes:
-        if not self._key:
-            return message
-        if self._count and self._count % 65536 == 0:
-            self._key = seal(bytes(32), b"", bytes(4) + b"\xff" * 8, self._key)[:32]
-        self._count += 1
-        return seal_or_unseal(message, also, struct.pack("<4xQ", self._count - 1), self._key)
+        if self._key:
+            if self._count and self._count % 65536 == 0:
+                self._key = seal(bytes(32), b"", bytes(4) + b"\xff" * 8, self._key)[:32]
+            message = seal_or_unseal(message, also, struct.pack("<4xQ", self._count), self._key)
+            self._count += 1
+        return message
 
 
 def noise_nx(prologue: bytes, private: bytes, public: bytes, message: bytes) -> list[bytes]:
     """The initiator's side of Noise NX: the server's key, its payload, h, and the keys up to it and down from it."""
 
     def derive(secret: bytes) -> tuple[bytes, bytes]:
-        extracted = hmac.digest(chain, secret, "sha256")
-        first = hmac.digest(extracted, b"\1", "sha256")
-        return first, hmac.digest(extracted, first + b"\2", "sha256")
+        key = hmac.digest(chain, secret, "sha256")
+        return (first := hmac.digest(key, b"\1", "sha256")), hmac.digest(key, first + b"\2", "sha256")
 
     chain = h = b"Noise_NX_25519_ChaChaPoly_SHA256"
     opened = [message[:32]]
@@ -71,19 +70,18 @@ def noise_nx(prologue: bytes, private: bytes, public: bytes, message: bytes) -> 
 class Client:
     """One session. Its suites, best first; of the server's keys any in `server_keys`, or the first that it meets."""
 
-    packet_limit, window = 8388599, 1 << 18  # of what comes: one packet; all that the application has not taken
-    retained = 4096, 1 << 22  # at least so many packets and bytes are kept here: acks come at a quarter of that
+    window, retained = 1 << 18, (4096, 1 << 22)  # bytes that wait for the application; what may wait for acks, at least
 
     def __init__(self, address: tuple[str, int], suites: tuple[int, ...] = (1,)) -> None:
         self.address, self.suites, self.server_keys = address, suites, ()
         self.over: Closed | None = None  # why nobody comes back to this session
-        self.id = self.generation = self.epoch = 0
+        self.id = self.generation = self.branch = self.epoch = 0
         self.sent = self.acked = 0  # the last of our packets that may have been sent; that is safe with the server
         self.taken = self.safe = 0  # the last of the server's that we have; that the application has
-        self._sock, self._server_limit, self._ack_after = None, self.packet_limit, (1, 1)
+        self._sock, self._server_limit, self._ack_after = None, PACKET_LIMIT, (1, 1)
         self._handle, self._secret = os.urandom(16), os.urandom(32)
-        self._first, self._retained = 1, deque()  # frames of our packets that are not safe, and the first one's number
-        self._waiting, self._inbox = 0, deque()  # what the application has not taken: number, size, item; all the bytes
+        self._settled = self._last = self._forgotten = 0  # of ours: the last settled; the last; an earlier life's
+        self._kept, self._inbox, self._waiting = deque(), deque(), 0  # number, frame; number, size, item; those sizes
         self._fail(ConnectionError("not connected yet"))
 
     def connect(self, timeout: float = 10.0) -> None:
@@ -98,25 +96,24 @@ class Client:
             transcript, body = self._shake_hands(), self._handle + self._secret
             if self.id:
                 proof = hmac.digest(self._secret, b"VOLTLANE 3 client" + transcript, "sha256")
-                known = self.epoch, self.taken, self.sent, self.acked
-                body = struct.pack("<QI32s4Q", self.id, self.generation, proof, *known)
-            self._write(RESUME if self.id else OPEN, body + struct.pack("<3I", self.packet_limit, *self.retained))
+                body = struct.pack("<QIQ32s", self.id, self.generation, self.branch, proof)
+                body += struct.pack("<4Q", self.epoch, self.taken, self.sent, self.acked)
+            self._write(RESUME if self.id else OPEN, body + struct.pack("<2I", *self.retained))
             self._welcome(hmac.digest(self._secret, b"VOLTLANE 3 server" + transcript, "sha256"))
         except (OSError, ValueError, struct.error, exceptions.CryptoError) as error:
             raise self._fail(error) from None
         self._pump()
 
-    reconnect = connect
-
     def send(self, packet: bytes) -> int:
         """Keep a packet until it is safe with the server; it goes as soon as the server lets it. Its number."""
         if len(packet) > self._server_limit:
             raise ValueError("the server takes no packet as large as this")
-        self._retained.append(struct.pack("<I", len(packet)) + packet)
+        self._last += 1
+        self._kept.append((self._last, struct.pack("<I", len(packet)) + packet))
         self._pump()
-        return self._first + len(self._retained) - 1
+        return self._last
 
-    def recv(self, timeout: float) -> bytes | Told | None:
+    def recv(self, timeout: float) -> bytes | Gap | Uncertain | None:
         """The next packet, or what is told in place of some; None after `timeout` seconds. It is safe with us now."""
         self._deadline = time.monotonic() + timeout
         while not self._inbox:
@@ -130,9 +127,9 @@ class Client:
     def flush(self, timeout: float) -> bool:
         """Wait until all is safe with the server; whether it is. It may take none while too much waits here: recv."""
         self._deadline = time.monotonic() + timeout
-        while self._retained and self._work():
+        while self._kept and self._work():
             pass
-        return not self._retained
+        return not self._kept
 
     def close(self, code: int = 3510, text: str = "") -> None:
         """Leave: for good (3510; flush before), or to come back (3005)."""
@@ -148,14 +145,15 @@ class Client:
         if isinstance(error, (ValueError, struct.error)):
             code, text = error.args if len(error.args) == 2 else (3500, str(error))
             self._write(CLOSE, CLOSING.pack(code, self.taken) + text.encode())
-        if isinstance(error, Closed) and error.code % 1000 >= 500:
+        if isinstance(error, Closed) and 3000 <= error.code < 5000 and error.code % 1000 >= 500:
             self.over = error
+            if error.code in (3501, 3502, 3503, 3508, 3509) and self._settled < self.sent:
+                self._inbox.append((self.taken, 0, Uncertain(self._settled + 1, self.sent)))
         if self._sock:
             self._sock.close()
         self._sock, self._end = None, error if isinstance(error, ConnectionError) else ConnectionError(str(error))
-        self._raw, self._stream = bytearray(), bytearray()  # what came: of messages, of packets
-        self._up, self._down = Cipher(), Cipher()
-        self._next, self._offset = self._first + len(self._retained), 0  # what goes next: a packet, from this byte on
+        self._up, self._down, self._raw, self._stream = Cipher(), Cipher(), bytearray(), bytearray()  # and what came
+        self._at, self._offset, self._told = len(self._kept), 0, 0  # what goes next, from which byte; the number before
         self._used = self._allowed = self._ack_seen = 0  # up: bytes sent, credit for them, the last ack
         self._received = self._credit = self._ack_told = self._safe_bytes = 0  # down: the same, and bytes not acked
         return self._end
@@ -185,15 +183,19 @@ class Client:
         record = self._down(unseal, self._message())
         if record[:1] != bytes([WELCOME]):
             self._receive(record, first=True)  # a close, or it is an error
-        number, theirs, epoch, generation, secret, taken = WELCOMED.unpack_from(record, HEAD.size)
-        if not hmac.compare_digest(theirs, proof) or taken > self.sent:
-            raise ConnectionError("it is not the server, or knows of packets that we never sent")
-        self._next = max(taken + 1, self._first)
+        number, theirs, epoch, generation, branch, secret, taken = WELCOMED.unpack_from(record, HEAD.size)
+        if not hmac.compare_digest(theirs, proof):
+            raise ConnectionError("it is not the server")
+        if taken > max(self.sent, self._forgotten):
+            raise ValueError(3500, "packets were taken that we never sent")
+        known = max(self._settled, HEAD.unpack_from(record)[1])
+        if self.id and epoch != self.epoch and known < taken:
+            self._settled = taken
+            self._inbox.append((self.taken, 0, Uncertain(known + 1, taken)))
+        self.sent, self._told, self._at = max(self.sent, taken), taken, sum(item[0] <= taken for item in self._kept)
         self._receive(record, first=True)
-        self.id, self.epoch, self.generation, self._secret = number, epoch, generation, secret
+        self.id, self.epoch, self.generation, self.branch, self._secret = number, epoch, generation, branch, secret
         self._write(ACK)
-        if self._next > taken + 1:  # the server does not know any more of packets that it had called safe
-            self._write(GAP, struct.pack("<2QB", taken + 1, self._next - 1, 3))
 
     def _put(self, message: bytes) -> None:
         """Send a message. If that fails, what has come can still be read, and behind it the end."""
@@ -220,16 +222,17 @@ class Client:
 
     def _pump(self) -> None:
         """Send what there is to send, as far as the credit goes."""
-        end = self._first + len(self._retained)
-        while self._next < end and self._used < self._allowed:
-            body, most = bytearray(), min(65519 - HEAD.size, self._allowed - self._used)
-            while self._next < end and len(body) < most:
-                self.sent = max(self.sent, self._next)
-                frame = self._retained[self._next - self._first]
+        while self._at < len(self._kept) and self._used < self._allowed:
+            body, most = bytearray(), min(RECORD_LIMIT - HEAD.size, self._allowed - self._used)
+            if (number := self._kept[self._at][0]) > self._told + 1:  # why 3: the server has forgotten them; 2: we have
+                self._write(GAP, struct.pack("<2QB", self._told + 1, number - 1, 2 + (self._told < self._settled)))
+                self._told = number - 1
+            while len(body) < most and self._at < len(self._kept) and self._kept[self._at][0] == self._told + 1:
+                self.sent, frame = max(self.sent, self._told + 1), self._kept[self._at][1]
                 start, self._offset = self._offset, min(len(frame), self._offset + most - len(body))
                 body += frame[start : self._offset]
                 if self._offset == len(frame):
-                    self._next, self._offset = self._next + 1, 0
+                    self._told, self._at, self._offset = self._told + 1, self._at + 1, 0
             self._used += len(body)
             self._write(DATA, body)
 
@@ -265,34 +268,32 @@ class Client:
         if kind == CLOSE:
             code, taken = CLOSING.unpack_from(body)
             raise Closed(code, body[CLOSING.size :].decode(errors="replace"), ack, taken)
-        if first != (kind == WELCOME) or kind in (OPEN, RESUME) or (kind > PONG and kind % 2 == 0):
+        if first != (kind == WELCOME) or (kind % 2 == 0 and kind not in (DATA, WELCOME, GAP, PING, PONG)):
             raise ValueError(3500, f"a record of kind {kind}")
-        if not self._ack_seen <= ack < self._next or credit < self._allowed:
+        if not self._ack_seen <= ack <= self._told or credit < self._allowed:
             raise ValueError(3500, "ack or credit went down, or the ack is above what was sent")
-        self._ack_seen, self._allowed, self.acked, settled = ack, credit, max(self.acked, ack), ack
+        self._ack_seen, self._allowed, self.acked = ack, credit, max(self.acked, ack)
+        self._settled = max(self._settled, ack)
+        while self._kept and self._kept[0][0] <= self._settled:
+            self._kept.popleft()
+            self._at -= 1
         if kind == PING:
             self._write(PONG, body)
-        elif kind == UNCERTAIN:
-            begin, settled = struct.unpack_from("<2Q", body)
-            self._inbox.append((self.taken, 0, Told(kind, begin, settled, 0)))
         elif kind == GAP:
             begin, last, why = struct.unpack_from("<2QB", body)
             if begin > self.taken + 1 or self._stream:
                 raise ValueError(3500, "a gap that leaves out a number, or stands within a packet")
             if last > self.taken:
-                self._inbox.append((last, 0, Told(kind, self.taken + 1, last, why)))
+                self._inbox.append((last, 0, Gap(self.taken + 1, last, why)))
                 self.taken = last
         elif kind == DATA:
-            self._received, most = self._received + len(body), self.packet_limit + 4
+            self._received += len(body)
             if self._received > self._credit:
                 raise ValueError(3500, "data past the credit")
             self._stream += body
-            while len(self._stream) >= (end := 4 + int.from_bytes(self._stream[:4], "little")) or end > most:
-                if end > most:
-                    raise ValueError(3511, "a packet over the limit")
+            while len(self._stream) >= (end := 4 + int.from_bytes(self._stream[:4], "little")):
                 self.taken, self._waiting = self.taken + 1, self._waiting + end
                 self._inbox.append((self.taken, end, bytes(self._stream[4:end])))
                 del self._stream[:end]
-        while self._first <= min(settled, self._next - 1):
-            self._retained.popleft()
-            self._first += 1
+            if end > 4 + PACKET_LIMIT:
+                raise ValueError(3511, "a packet over the limit")
