@@ -104,7 +104,7 @@ def echo(client: Client, packets: list[bytes], cut_chance: float, dice: random.R
 def test_small_packets_while_the_client_cuts(address: str, suite: int) -> None:
     client, dice = opened(address, suite), random.Random(suite)
     packets = [packet(number, dice.choice([4, 8, 40, 200])) for number in range(5000)]
-    assert echo(client, packets, 0.05, dice, ahead=20_000) > 20
+    assert echo(client, packets, 0.05, dice, ahead=20_000) > 10
     client.close()
 
 
@@ -112,7 +112,7 @@ def test_small_packets_while_the_client_cuts(address: str, suite: int) -> None:
 def test_all_sizes_while_the_client_cuts(address: str, suite: int) -> None:
     client, dice = opened(address, suite), random.Random(suite)
     packets = [packet(number, dice.choice(SIZES)) for number in range(300)]
-    assert echo(client, packets, 0.1, dice) > 10
+    assert echo(client, packets, 0.1, dice) > 5
     client.close()
 
 
