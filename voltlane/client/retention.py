@@ -86,8 +86,7 @@ class Retention:
             raise BadNumbers(f"the server has taken packets up to {taken}, and had called {self.acked} safe")
         if ack > taken:
             raise BadNumbers(f"packets up to {ack} are acknowledged, and {taken} were taken")
-        if ahead:
-            # What was queued and not sent, as far as we know: it has other numbers now, unless the server has it.
+        if ahead:  # what was queued since the restore
             self._renumber(max(self.sent, taken), max(self.last, taken, ahead))
         self.sent = max(self.sent, taken)
         self.whole, self._offset, self._frame = taken, 0, b""
