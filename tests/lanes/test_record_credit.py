@@ -129,8 +129,13 @@ class TestOtherSettings:
 
     def test_of_the_memory(self, make: MakeWorld):
         home = make()
-        enter(home)
+        client = enter(home)
         reload(home, {"limits.memory_bytes": 1 << 20, "master.outbox_bytes": 1 << 18, "clients.outbox_bytes": 1 << 18})
+        before = client.endpoint.credit
+        for _ in range(3):
+            client.send(bytes(400_000))
+            home.settle()
+        assert before < client.endpoint.credit <= client.endpoint.spent + (1 << 20) // 4
         assert enter(home).endpoint.credit == (1 << 20) // 4 // 2
 
     def test_of_what_is_told(self, make: MakeWorld):
