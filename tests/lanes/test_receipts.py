@@ -123,6 +123,17 @@ class TestWhen:
         home.pass_(1, step=0.25)
         assert client.session.acked == 1 and client.endpoint.alone == 1
 
+    def test_each_in_its_own_time(self, make: MakeWorld):
+        home = make(SLOW)
+        first, second = enter(home), enter(home)
+        first.send(b"up")
+        home.pass_(ACK_SECS - 0.5, step=0.25)
+        second.send(b"up")
+        home.pass_(1, step=0.25)
+        assert (first.session.acked, second.session.acked) == (1, 0)
+        home.pass_(1.5, step=0.25)
+        assert second.session.acked == 1
+
     def test_one_ack_for_all_that_came_meanwhile(self, make: MakeWorld):
         home = make(SLOW)
         client = enter(home)
