@@ -98,13 +98,6 @@ class TestAnotherEpoch:
         delivery.taken = agree(delivery, 0, claims(sent=9)).taken
         assert agree(delivery, 0, claims(sent=9)) == Agreement(9, 0, delivery_gap(delivery), Uncertain(6, 9))
 
-    def test_what_is_known_still(self):
-        delivery = Delivery(1)
-        delivery.forget(3)
-        delivery.recall(Delivery(2, floor=10, taken=4, why=Why.LIMIT))
-        assert (delivery.epoch, delivery.floor, delivery.taken, delivery.safe) == (2, 10, 4, 4)
-        assert agree(delivery, 1, claims(taken=8, epoch=2)).gap == Gap(9, 10, Why.LIMIT)
-
     @pytest.mark.parametrize(
         ("known", "sent", "acked", "taken", "uncertain"),
         [
