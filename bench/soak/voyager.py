@@ -215,7 +215,7 @@ class Voyager:
             self._add(1, LAST)
 
     def on_end(self, cut: Cut | None, left: bool) -> None:
-        """The connection is over: cut, or left for good, or ended by the server, which only one that has died may do."""
+        """The connection is over: cut, or left for good, or ended by the server, which only one that died may do."""
         self.passage = None
         if left:
             self.sea.ashore(self)
