@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -697,6 +698,50 @@ def test_signals_do_not_disturb(server, connection):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
+
+
+class Interrupt(Exception):
+    """What a signal's handler raises, anywhere."""
+
+
+def interrupting(_signal, frame):
+    """Within the library."""
+    if os.sep + "voltlane" + os.sep in frame.f_code.co_filename:
+        raise Interrupt
+
+
+def test_an_interrupted_wait_does_no_harm(server, connection):
+    old = signal.signal(signal.SIGALRM, interrupting)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(Interrupt):
+            connection.recv(5)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    server.push(b"goes on")
+    assert connection.recv(5) == b"goes on"
+    assert len(server.links) == 1
+
+
+def test_whatever_a_signal_interrupts_nothing_comes_twice_or_out_of_order(server):
+    """A packet whose send was interrupted is queued or not; all others arrive."""
+    connection, sent = Connection(server.address, reconnect="auto"), []
+    old = signal.signal(signal.SIGALRM, interrupting)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+        for number in range(3000):
+            with contextlib.suppress(Interrupt):
+                connection.send(b"%d" % number)
+                sent.append(number)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    connection.flush(10)
+    passed = [int(packet) for packet in server.passed]
+    assert passed == sorted(set(passed)) and set(sent) <= set(passed)
+    assert len(sent) < 3000, "nothing was interrupted"
+    connection.close()
 
 
 def test_select_and_recv_0(server, connection):

@@ -198,17 +198,18 @@ def welcomed(pair: Pair, **changes: object) -> None:
     """A welcome like this, on a new connection."""
     pair.endpoint.lost()
     pair.connect()
+    link, ack = pair.link, changes.pop("ack", 0)
+
+    def welcome(resume: v3.Resume, safe: int) -> None:
+        assert link._channel is not None
+        proof = v3.proof(pair.server.sessions[7].secret, "server", link._channel.hash)
+        usual = v3.Welcome(7, proof, 1, 3, 99, bytes(32), 0)
+        link.say(Kind.WELCOME, usual._replace(**changes).encode(), ack=ack)  # type: ignore[arg-type]
+
+    link._on_resume = welcome  # type: ignore[method-assign]
     pair.up()
     pair.down()
     pair.up()
-    pair.link.output.clear()
-    session = pair.server.sessions[7]
-    assert pair.link._channel is not None
-    ack = changes.pop("ack", 0)
-    usual = v3.Welcome(7, v3.proof(session.secret, "server", pair.link._channel.hash), 1, 3, 99, bytes(32), 0)
-    # The model's own welcome had number 0: this one is sealed behind it, so it is opened behind it.
-    pair.endpoint._channel.receiving._count = pair.link._channel.sending._count  # type: ignore[union-attr]
-    pair.link.say(Kind.WELCOME, usual._replace(**changes).encode(), ack=ack)  # type: ignore[arg-type]
     pair.down()
 
 
@@ -371,6 +372,16 @@ def test_a_pong_that_nobody_asked_for_is_ignored() -> None:
     assert pair.endpoint.ponged < number
     pair.exchange()
     assert pair.endpoint.ponged == number
+
+
+def test_a_ping_of_one_connection_is_not_answered_by_the_pong_of_another() -> None:
+    pair = Pair()
+    first = pair.endpoint.ping(pair.now)
+    pair.exchange()
+    pair.endpoint.lost()
+    pair.connect()
+    pair.exchange()
+    assert pair.endpoint.ponged == first < pair.endpoint.ping(pair.now)
 
 
 def test_silence() -> None:

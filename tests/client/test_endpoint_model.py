@@ -304,6 +304,47 @@ def test_all_of_it(script: list[tuple[str, int]]) -> None:
         world.check()
 
 
+@RELAXED
+@given(steps(*CALM, "cut", "crash_server"))
+def test_what_is_uncertain_may_be_sent_again(script: list[tuple[str, int]]) -> None:
+    """At least once, and what is new in its order; nothing is told."""
+    world = World(OPTIONS._replace(uncertain="resend"))
+    for name, argument in script:
+        STEPS[name](world, argument % 4 if name in ("take", "pass_on") else argument)
+    world.settle()
+    assert not world.app.uncertain and world.over is None
+    passed = world.session.passed if world.session else []
+    assert list(dict.fromkeys(passed)) == world.app.sent
+    assert world.crashes or passed == world.app.sent
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_with_acks_by_hand_the_newest_state_loses_nothing(seed: int) -> None:
+    """The program acknowledges what it has kept. Whatever it got behind that, it forgets when it is killed: by the
+    state that was kept last, be it its own or that of a welcome, it is given that again."""
+    choose = random.Random(seed)
+    world = World(OPTIONS._replace(acks="manual"))
+    has: list[bytes] = []
+    for _ in range(1500):
+        name = (
+            choose.choice(["cut", "cut", "restore", "ack", "ack"]) if not choose.randrange(30) else choose.choice(CALM)
+        )
+        argument = choose.choice([1, 20, 400, 5000])
+        if name == "ack":
+            has = list(world.app.got)
+            world.endpoint.memory.inbox.acknowledge()
+            world.keep(0)
+            world.endpoint.acknowledge(world.now)
+        elif name == "restore":
+            world.restore(0)
+            world.app.got = list(has)
+        else:
+            STEPS[name](world, argument % 4 if name in ("take", "pass_on") else argument)
+    world.settle()
+    assert world.over is None and not world.app.gaps
+    assert world.app.got == world.sent_down and len(world.sent_down) > 20 and world.restores > 3
+
+
 @pytest.mark.parametrize("seed", range(18))
 def test_long_runs(seed: int) -> None:
     """Without a crash, with crashes of the server, with those and a program that goes on from its newest state."""

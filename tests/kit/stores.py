@@ -13,6 +13,7 @@ from kit.handlers import Loop
 from kit.recorders import RecorderLink, RecorderTrunk
 
 from voltlane.core.counters import Counters
+from voltlane.core.delivery import Delivery
 from voltlane.core.hub import BacklogLimits, Hub
 from voltlane.core.outbox import Chunk
 from voltlane.core.protocols.secrets import first_secrets
@@ -86,7 +87,11 @@ class Process:
 
     def open_v3(self) -> Session:
         """One with secrets and numbers."""
-        return self.open(first_secrets(1, os.urandom(16), os.urandom(32), os.urandom).encode())
+        handle = os.urandom(16)
+        session = self.open(first_secrets(1, handle, os.urandom(32), os.urandom).encode())
+        session.delivery = Delivery(self.registry.epoch)
+        self.registry.openings.add(handle, session)
+        return session
 
     def lose(self, *sessions: Session) -> None:
         for session in sessions:

@@ -217,7 +217,7 @@ class TestMemory:
     def test_who_brings_nothing_leaves_nothing_behind(self, make: MakeWorld):
         """Records of data without a byte need no credit, and gaps none either: there may be any number."""
         home = make()
-        empty, gaps = enter(home), enter(home)
+        empty, gaps, busy = enter(home), enter(home), enter(home)
         home.master.cut()
         empty.send(b"up")
         home.settle()
@@ -228,9 +228,14 @@ class TestMemory:
             home.settle()
         receipts = home.server.clients.receipts
         assert sum(len(mark.numbers) for mark in receipts._marks) <= 4
+        for _ in range(100):
+            busy.send(b"up")
+            empty.say(empty.endpoint.record(Kind.DATA))
+            home.settle()
+        assert sum(len(mark.numbers) for mark in receipts._marks) <= 104
         home.connect_master()
         home.pass_(1)
-        assert (empty.session.acked, gaps.session.acked) == (1, 99)
+        assert (empty.session.acked, gaps.session.acked, busy.session.acked) == (1, 99, 100)
         assert not receipts._marks
 
     def test_nothing_is_kept_of_who_is_gone(self, make: MakeWorld):

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voltlane.core.delivery import Delivery
-from voltlane.core.protocols.secrets import CREDENTIAL_SIZE
+from voltlane.core.protocols.secrets import CREDENTIAL_SIZES
 from voltlane.store.ledger import LIVE, Entry, Ledger, read_ledger
 from voltlane.store.records import HEAD_SIZE, JOURNAL_MAGIC, Damaged, Kind, head, note, opened, stale
 
 OWNER = b"\x03" + bytes(32)
 POINT = b"\x02" + bytes(range(32))
 LONG_POINT = b"\x04" + bytes(64)
-SECRETS = b"V" + bytes(CREDENTIAL_SIZE - 1)
+SECRETS = b"V" + bytes(CREDENTIAL_SIZES[0] - 1)
 
 
 def file_of(*records: bytes, whole: int = 0) -> bytes:

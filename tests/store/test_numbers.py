@@ -12,7 +12,7 @@ from kit.numbered import CONFIRMATION, WELCOME, Client, Master
 from kit.stores import KEY, POINT, TIMEOUT, Disk, Home, Process, delivered, full, left
 
 from voltlane.core.delivery import EPOCH_SPAN, Claims, Delivery, agree, decode_delivery
-from voltlane.core.protocols.secrets import CREDENTIAL_SIZE, decode_secrets
+from voltlane.core.protocols.secrets import CREDENTIAL_SIZES, decode_secrets
 from voltlane.reasons import EndReason
 from voltlane.store import session_store as module
 from voltlane.store.backlogs import FILE as BACKLOGS
@@ -50,8 +50,8 @@ def numbered(process: Process, floor: int, taken: int, safe: int | None = None) 
 def test_a_secret_is_written_before_its_client_is_told(home: Home) -> None:
     first = home.start()
     session = first.open_v3()
-    assert len(session.credential) == CREDENTIAL_SIZE
-    secrets = decode_secrets(session.credential).confirmed(7).proven(1, 7, os.urandom)
+    assert len(session.credential) in CREDENTIAL_SIZES
+    secrets = decode_secrets(session.credential).offered(1, 7, os.urandom)
     session.credential = secrets.encode()
     first.registry.journal.renewed(session, True)
     first.die()  # in the middle of the turn
@@ -76,7 +76,7 @@ def test_what_nobody_is_told_is_written_with_all_else_of_the_turn(home: Home, mo
     first.turn()
     assert len(writes) == 1
     first.die()
-    assert decode_secrets(home.start().registry.sessions[session.id].credential).chosen == 7
+    assert decode_secrets(home.start().registry.sessions[session.id].credential).branch == 7
 
 
 def test_a_new_secret_makes_nobody_live_who_is_not(home: Home) -> None:
@@ -101,7 +101,7 @@ def test_a_new_secret_behind_the_seal_is_kept(home: Home) -> None:
     session.credential = decode_secrets(session.credential).confirmed(7).encode()
     first.registry.journal.renewed(session, False)
     first.store.leave()
-    assert decode_secrets(home.start().registry.sessions[session.id].credential).chosen == 7
+    assert decode_secrets(home.start().registry.sessions[session.id].credential).branch == 7
 
 
 def test_a_new_secret_is_in_a_journal_that_was_written_anew_meanwhile(home: Home) -> None:
@@ -112,7 +112,7 @@ def test_a_new_secret_is_in_a_journal_that_was_written_anew_meanwhile(home: Home
     first.registry.journal.renewed(session, False)
     first.turn(5)
     first.die()
-    assert decode_secrets(home.start().registry.sessions[session.id].credential).chosen == 7
+    assert decode_secrets(home.start().registry.sessions[session.id].credential).branch == 7
 
 
 def test_an_opening_is_known_by_its_handle_in_the_next_process_too(home: Home) -> None:
@@ -122,7 +122,7 @@ def test_an_opening_is_known_by_its_handle_in_the_next_process_too(home: Home) -
     for end in (Process.die, Process.stop):
         end(home.processes[-1])
         after = home.start()
-        assert after.registry.handles == {handle: after.registry.sessions[session.id]}
+        assert after.registry.openings.find(handle) is after.registry.sessions[session.id]
 
 
 def test_secrets_are_in_no_log_line(home: Home, caplog: pytest.LogCaptureFixture) -> None:
@@ -506,6 +506,15 @@ def test_a_client_that_was_away_over_many_kills_has_one_gap(home: Home) -> None:
     client.check("")
 
 
+def test_what_an_older_state_of_a_client_does_not_know_of_is_uncertain_too() -> None:
+    """The welcome says taken; a client reckons up to that."""
+    delivery = Delivery(1, taken=9)
+    delivery.safe = 7
+    delivery.forget(2)
+    agreement = agree(delivery, 0, Claims(1, 0, 0, 5, 5))
+    assert agreement.taken == 9 and agreement.uncertain == (8, 9)
+
+
 def test_what_is_over_a_limit_behind_a_kill_is_in_that_gap_too() -> None:
     delivery = Delivery(1, 7)
     delivery.forget(2)
@@ -554,6 +563,6 @@ def test_what_is_known_is_of_the_session_that_its_handle_opens(home: Home) -> No
     first.stop()
     second = home.start()
     back = second.registry.sessions[session.id]
-    assert back.delivery is not None and back.delivery.handle == decode_secrets(session.credential).handle
+    assert second.registry.openings.find(decode_secrets(session.credential).handle) is back
     second.registry.end(back)
-    assert second.registry.handles == {}
+    assert len(second.registry.openings) == 0

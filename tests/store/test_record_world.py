@@ -183,6 +183,26 @@ def test_what_is_uncertain_is_told_until_it_is_heard(start: Start, end: Callable
     assert last.master.data[session.id] == [b"new"] and session.acked == session.sent
 
 
+def test_who_confirms_what_is_uncertain_is_told_that_it_is_settled(start: Start) -> None:
+    """By its first record alone: it need not send anything of its own."""
+    first = start()
+    first.master.reading = False
+    session = Session()
+    client = enter(first, session)
+    client.send(*numbered(300, size=1000))
+    first.settle()
+    client.lose()
+    kill(first)
+    assert session.acked < session.sent
+    second = start()
+    enter(second, session)
+    second.pass_(1)
+    assert session.acked == session.sent and second.master.data.get(session.id, []) == []
+    assert second.server.counters.uncertain == sum(
+        event.last - event.first + 1 for event in session.events if isinstance(event, Uncertain)
+    )
+
+
 def test_and_so_it_is_for_who_comes_back_to_the_same_process(start: Start) -> None:
     first = start()
     first.master.reading = False

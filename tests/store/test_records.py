@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from voltlane.core.delivery import Delivery
-from voltlane.core.protocols.secrets import CREDENTIAL_SIZE
+from voltlane.core.protocols.secrets import CREDENTIAL_SIZES
 from voltlane.store.records import (
     BACKLOGS_MAGIC,
     FRAME_SIZE,
@@ -34,7 +34,7 @@ def read(data: bytes) -> object:
 
 
 def test_records_come_back_as_they_were() -> None:
-    for credential in (POINT, b"\x04" + bytes(64), b"V" + bytes(CREDENTIAL_SIZE - 1)):
+    for credential in (POINT, b"\x04" + bytes(64), b"V" + bytes(CREDENTIAL_SIZES[0] - 1)):
         assert read(opened(7, credential)) == (Kind.OPENED, 7, credential)
     numbers = Delivery(2**64 - 1, 5, 9).encode()
     assert read(note(Kind.NUMBERS, 7, numbers)) == (Kind.NUMBERS, 7, numbers)
@@ -69,7 +69,7 @@ def test_zeros_are_no_record() -> None:
         b"\x63" + bytes(8),
         bytes([Kind.ENDED]),
         bytes([Kind.ENDED]) + bytes(9),
-        bytes([Kind.OPENED]) + bytes(8) + b"V" + bytes(CREDENTIAL_SIZE),
+        bytes([Kind.OPENED]) + bytes(8) + b"V" + bytes(CREDENTIAL_SIZES[0]),
         bytes([Kind.NUMBERS]) + bytes(8),
     ],
 )

@@ -13,7 +13,7 @@ from nacl import bindings
 
 from voltlane.errors import BadRecord, MalformedPacket
 from voltlane.wire import aead, noise
-from voltlane.wire.noise import MESSAGE_MAX, REKEY_EVERY, Channel, Cipher, Clear, Initiator, KeyPair, respond
+from voltlane.wire.noise import MESSAGE_MAX, REKEY_EVERY, Channel, Initiator, KeyPair, respond
 
 NAME = "Noise_NX_25519_ChaChaPoly_SHA256"
 FILE = Path(__file__).parent.parent / "vectors" / "noise.json"
@@ -138,63 +138,89 @@ class TestRefusals:
         assert KeyPair(b"\1" * 32).public == KeyPair(b"\1" * 32).public != one.public
 
 
-class TestCipher:
+def pair(up: bytes = bytes(32), down: bytes = bytes(range(32))) -> tuple[Channel, Channel]:
+    """Both ends of a channel with these keys."""
+    return Channel(up, down, b""), Channel(down, up, b"")
+
+
+class TestChannel:
     def test_a_record_that_does_not_open(self):
-        message = Cipher(bytes(32)).seal(b"record")
+        message = bytes(pair()[0].seal(b"record"))
         for at in range(len(message)):
             wrong = bytearray(message)
             wrong[at] ^= 1
             with pytest.raises(BadRecord):
-                Cipher(bytes(32)).open(wrong)
+                pair()[1].open(wrong)
         for size in range(len(message)):
             with pytest.raises(BadRecord):
-                Cipher(bytes(32)).open(message[:size])
-        assert Cipher(bytes(32)).open(memoryview(message)) == b"record"
+                pair()[1].open(message[:size])
+        assert pair()[1].open(memoryview(message)) == b"record"
 
     def test_records_in_another_order_or_twice(self):
-        sender = Cipher(bytes(32))
-        first, second = sender.seal(b"first"), sender.seal(b"second")
+        sender, receiver = pair()
+        first, second = bytes(sender.seal(b"first")), bytes(sender.seal(b"second"))
         with pytest.raises(BadRecord):
-            Cipher(bytes(32)).open(second)
-        receiver = Cipher(bytes(32))
+            pair()[1].open(second)
         assert receiver.open(first) == b"first"
         with pytest.raises(BadRecord):
             receiver.open(first)
 
+    def test_each_direction_has_a_key_and_a_count_of_its_own(self):
+        one, other = pair()
+        for number in range(3):
+            assert other.open(one.seal(b"%d" % number)) == b"%d" % number
+        message = other.seal(b"back")
+        assert one.open(message) == b"back"
+        with pytest.raises(BadRecord):
+            pair()[1].open(message)
+
+    def test_with_the_size_in_front(self):
+        one, other = pair()
+        for record in (b"", b"record", bytes(5000)):
+            framed = one.seal_framed(record)
+            assert int.from_bytes(framed[:4], "little") == len(framed) - 4 == len(record) + 16
+            assert other.open(framed[4:]) == record
+
     def test_the_largest_record(self):
+        one, other = pair()
         record = bytes(MESSAGE_MAX - aead.TAG_SIZE)
-        message = Cipher(bytes(32)).seal(record)
+        message = one.seal(record)
         assert len(message) == MESSAGE_MAX
-        assert Cipher(bytes(32)).open(message) == record
+        assert other.open(message) == record
 
     def test_rekeying(self):
         """By hand: numbers go on, under the key that the one before makes of 32 zeros under the largest nonce."""
-        key = bytes(range(32))
-        sender, receiver = Cipher(key), Cipher(key)
+        key = bytes(range(1, 33))
+        sender, receiver = pair(key)
         for number in range(2 * REKEY_EVERY + 2):
             if number and number % 65536 == 0:
                 last = b"\0\0\0\0" + b"\xff" * 8
                 key = bindings.crypto_aead_chacha20poly1305_ietf_encrypt(bytes(32), None, last, key)[:32]
-            message = sender.seal(b"")
+            message = sender.seal_framed(b"")[4:] if number % 131072 > 65530 else sender.seal(b"")
             nonce = b"\0\0\0\0" + number.to_bytes(8, "little")
             if number % 65536 in (0, 1, 65535):
                 assert message == bindings.crypto_aead_chacha20poly1305_ietf_encrypt(b"", None, nonce, key), number
             assert receiver.open(message) == b""
+        back = bytes(receiver.seal(b"back"))
+        unseal = bindings.crypto_aead_chacha20poly1305_ietf_decrypt
+        assert unseal(back, None, bytes(12), bytes(range(32))) == b"back", "the other direction has its key still"
+        assert sender.open(back) == b"back"
 
     def test_a_record_under_the_key_before(self):
-        key = bytes(32)
-        receiver, sender = Cipher(key), Cipher(key)
-        receiver._count = sender._count = REKEY_EVERY
+        _, receiver = pair()
+        receiver._opened = REKEY_EVERY
         nonce = b"\0\0\0\0" + REKEY_EVERY.to_bytes(8, "little")
         with pytest.raises(BadRecord):
-            receiver.open(bindings.crypto_aead_chacha20poly1305_ietf_encrypt(b"", None, nonce, key))
+            receiver.open(bindings.crypto_aead_chacha20poly1305_ietf_encrypt(b"", None, nonce, bytes(32)))
 
-    def test_a_clear_direction(self):
-        assert Clear().seal(b"as it is") == b"as it is"
-        memory = bytearray(b"as it is")
-        opened = Clear().open(memoryview(memory))
-        memory[:2] = b"no"
-        assert opened == b"as it is", "memory of its own"
+    def test_a_clear_one(self):
+        channel = Channel(b"", b"", b"")
+        assert channel.seal(b"as it is") == channel.open(b"as it is") == b"as it is"
+        assert channel.seal_framed(b"as it is") == b"\x08\0\0\0as it is"
+
+    def test_no_key_is_shown(self):
+        channel = Channel(b"SECRET" * 5 + b"..", b"SECRET" * 5 + b"..", b"SECRET")
+        assert "SECRET" not in repr(channel) and "SECRET" not in str(channel)
 
 
 def test_a_peer_made_by_hand():

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Callable, cast
 
 from ..address import Address, parse_address
-from ..errors import ConfigError, ConnectionLost
+from ..errors import ConfigError, ConnectionLost, ProtocolError
 from ..wire.aead import KEY_SIZE
 from ..wire.framing import Buffer
 from .memory import Memory
@@ -291,7 +291,7 @@ class Connection:
             return
         try:
             self.close(timeout=0.0)
-        except (ConnectionLost, TimeoutError):
+        except (ConnectionLost, ProtocolError, TimeoutError):
             pass
 
     def __repr__(self) -> str:

@@ -81,8 +81,8 @@ class Endpoint:
         """Whether an opening record was sent: from then on the server may know the session."""
         self.closed: Closed | None = None
         """What the server said last on this connection."""
-        self.ponged = 0
-        """How many pongs came that answered a ping of `ping`."""
+        self._pings = self.ponged = 0
+        """The number of the last ping that was answered."""
         self._retained = options.retained
         self._window = options.window_bytes
         self._again = options.uncertain == "resend"
@@ -105,7 +105,6 @@ class Endpoint:
         self._told_bytes = self.memory.inbox.handed_bytes
         self._ack_at: float | None = None
         self._pong: bytes | None = None
-        self._pings = self._answered = 0
         self._heard = self._silent_since = 0.0
         self._probed = False
 
@@ -391,7 +390,7 @@ class Endpoint:
         if self.phase is Phase.LIVE:
             self._told_credit = self._credit()
         self._told_ack, self._told_bytes, self._ack_at = inbox.safe, inbox.handed_bytes, None
-        self.output += frame(self._channel.seal(v3.record(kind, inbox.safe, self._told_credit, body)))
+        self.output += self._channel.seal_framed(v3.record(kind, inbox.safe, self._told_credit, body))
         self._records += 1
 
 

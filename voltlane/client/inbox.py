@@ -15,7 +15,8 @@ Item = Union[bytes, Gap, Uncertain]
 
 
 class Numbered(NamedTuple):
-    """What `recv` gives out next. `number` is that of the packet, or the last of the gap; 0 for what has none."""
+    """What `recv` gives out next. `number` is that of the packet, or the last of the gap; of what has none, the one
+    in front of it."""
 
     number: int
     item: Item
@@ -39,7 +40,6 @@ class Inbox:
         "handed_bytes",
         "received",
         "safe",
-        "taken",
     )
 
     def __init__(self, packet_limit: int, manual: bool) -> None:
@@ -48,7 +48,6 @@ class Inbox:
         self._items: deque[Numbered] = deque()
         self._unsafe: deque[Numbered] = deque()
         """Given out, and not acknowledged by the application: for states."""
-        self.taken = 0
         self.handed = 0
         """The last that the application was given."""
         self.safe = 0
@@ -61,6 +60,11 @@ class Inbox:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def taken(self) -> int:
+        """The last that has come, or is in a gap."""
+        return self._items[-1].number if self._items else self.handed
 
     # ---- the connection's side
 
@@ -93,14 +97,11 @@ class Inbox:
     def tell(self, uncertain: Uncertain | None) -> None:
         """The application will hear of it when it has got this far."""
         if uncertain is not None:
-            self._items.append(Numbered(0, uncertain))
+            self._items.append(Numbered(self.taken, uncertain))
 
     def _append(self, numbered: Numbered) -> None:
-        # In this order, should an interrupt come between the two: a packet may then be there without having been
-        # counted, and the connection is given up.
         self._items.append(numbered)
         self.bytes += numbered.size
-        self.taken = numbered.number
 
     # ---- the application's side
 
@@ -108,9 +109,11 @@ class Inbox:
         """What comes next, or None."""
         if not self._items:
             return None
-        numbered = self._items.popleft()
+        # In this order: a signal's handler may raise between any two, and then it comes next time.
+        numbered = self._items[0]
+        self.handed = numbered.number
         self.bytes -= numbered.size
-        self.handed = numbered.number or self.handed
+        self._items.popleft()
         if self._manual:
             self._unsafe.append(numbered)
         else:
@@ -123,7 +126,7 @@ class Inbox:
             self._make_safe(self._unsafe.popleft())
 
     def _make_safe(self, numbered: Numbered) -> None:
-        self.safe = numbered.number or self.safe
+        self.safe = numbered.number
         self.handed_bytes += numbered.size
 
     # ---- states
@@ -136,6 +139,4 @@ class Inbox:
         """As it was: what was not acknowledged is given out again."""
         self._items.extend(items)
         self.bytes = sum(numbered.size for numbered in items)
-        self.safe = self.handed = self.taken = safe
-        for numbered in items:
-            self.taken = numbered.number or self.taken
+        self.safe = self.handed = safe

@@ -42,13 +42,13 @@ class Retention:
         self._frame = b""
 
     def __len__(self) -> int:
-        return len(self._packets)
+        return len(self._order)
 
     # ---- the application's side
 
     def full(self, size: int) -> str:
         """What there is no room for another packet of so many bytes for; empty while there is. One always fits."""
-        count = len(self._packets)
+        count = len(self._order)
         if not count:
             return ""
         if count >= self._most_packets:
@@ -65,10 +65,11 @@ class Retention:
         return number
 
     def _put(self, number: int, packet: bytes) -> None:
+        # In this order: a signal's handler may raise between any two, and then the number is one that nobody used.
+        self.last = number
         self._packets[number] = packet
         self._order.append(number)
         self.bytes += PREFIX_SIZE + len(packet)
-        self.last = number
 
     # ---- the connection's side
 
@@ -85,8 +86,7 @@ class Retention:
             raise BadNumbers(f"the server has taken packets up to {taken}, and had called {self.acked} safe")
         if ack > taken:
             raise BadNumbers(f"packets up to {ack} are acknowledged, and {taken} were taken")
-        if ahead:
-            # What was queued and not sent, as far as we know: it has other numbers now, unless the server has it.
+        if ahead:  # what was queued since the restore
             self._renumber(max(self.sent, taken), max(self.last, taken, ahead))
         self.sent = max(self.sent, taken)
         self.whole, self._offset, self._frame = taken, 0, b""
@@ -170,16 +170,12 @@ class Retention:
 
     def _renumber(self, behind: int, above: int) -> None:
         """Those behind this number, in their order, are numbered above that one."""
-        kept = [(number, self._packets[number]) for number in self._order if number <= behind]
-        moved = [self._packets[number] for number in self._order if number > behind]
-        self._packets.clear()
-        self._order.clear()
-        self.bytes = 0
-        for number, packet in kept:
-            self._put(number, packet)
-        self.last = above
-        for packet in moved:
-            self._put(self.last + 1, packet)
+        packets, last = {}, above
+        for number in self._order:
+            if number > behind:
+                last += 1
+            packets[number if number <= behind else last] = self._packets[number]
+        self._packets, self._order, self.last = packets, deque(packets), last
 
     # ---- states
 

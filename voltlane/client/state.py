@@ -64,7 +64,8 @@ def decode(state: bytes, options: Options, packet_limit: int, ahead: int) -> tup
     memory.handle, memory.ahead = handle, max(1, ahead) if known else 0
     last, sent, acked, settled, safe = _NUMBERS.unpack(numbers)
     packets = [(_NUMBER.unpack_from(packet)[0], packet[_NUMBER.size :]) for packet in _next_list(fields)]
-    memory.retention.restore(packets, last, sent, acked, settled)
+    # What is only queued here, a life that is not known may have sent: it keeps its number (SPEC 17).
+    memory.retention.restore(packets, last, max([sent, *[number for number, _ in packets]]), acked, settled)
     memory.inbox.restore([_decode_item(item) for item in _next_list(fields)], safe)
     return memory, address.decode()
 

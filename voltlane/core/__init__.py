@@ -4,6 +4,7 @@ hub         where both directions meet
 link        what the core needs of a client's connection
 trunk       what the core and the lanes need of the master's side
 delivery    what is known of a session's packets by number, and what a resume agrees on
+openings    what openings of version 3 are known by
 tombstones  what is remembered of sessions that have ended
 session     identity, how it is proven, and backlog, which outlive a connection; the state table
 registry    every session: ids, look-ups, stale ones in their order, the reaping

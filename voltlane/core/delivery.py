@@ -65,6 +65,13 @@ def decode_delivery(data: bytes) -> Delivery:
     return delivery
 
 
+def forgotten(epoch: int) -> Delivery:
+    """That of a session of which nothing else is known."""
+    delivery = Delivery(epoch)
+    delivery.forget(epoch)
+    return delivery
+
+
 class Claims(NamedTuple):
     """What a client says when it resumes."""
 
@@ -108,6 +115,6 @@ def agree(delivery: Delivery, kept: int, claims: Claims | None) -> Agreement:
     if claims.epoch == delivery.epoch:
         return Agreement(delivery.taken, skip, gap, None)
     # What another process took over from what the client had sent, and nobody confirmed, is not known to be safe.
-    safe = max(delivery.safe, claims.acked)
-    uncertain = Uncertain(safe + 1, claims.sent) if claims.sent > safe else None
-    return Agreement(max(delivery.taken, claims.sent), skip, gap, uncertain)
+    safe, last = max(delivery.safe, claims.acked), max(delivery.taken, claims.sent)
+    uncertain = Uncertain(safe + 1, last) if last > safe else None
+    return Agreement(last, skip, gap, uncertain)

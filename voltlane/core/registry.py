@@ -7,7 +7,7 @@ from functools import partial
 from typing import Callable
 
 from ..reasons import EndReason
-from .delivery import Delivery
+from .delivery import Delivery, forgotten
 from .ids import Ids
 from .link import Link
 from .openings import Openings
@@ -39,13 +39,12 @@ class SessionJournal:
         """It is over."""
 
 
-Revive = Callable[[bytes, int], "tuple[Delivery, bytes] | None"]
-"""Credential and epoch → what there is to know of the packets of a session that begins here, and what its opening is
-known by, or b"". None: its protocol has neither."""
+Revive = Callable[[bytes], "tuple[bool, bytes]"]
+"""Of a session's credential: whether its packets have numbers, and what its opening is known by, or b""."""
 
 
-def _without_numbers(credential: bytes, epoch: int) -> None:
-    return None
+def _without_numbers(credential: bytes) -> tuple[bool, bytes]:
+    return False, b""
 
 
 class Registry:
@@ -105,17 +104,9 @@ class Registry:
 
     def open(self, credential: bytes, link: Link) -> Session:
         """A new live session. Only while an id is available."""
-        session = self._add(self.ids.take(), credential, link)
+        session = Session(self.ids.take(), credential, link)
+        self.sessions[session.id] = session
         self.journal.opened(session)
-        return session
-
-    def _add(self, client_id: int, credential: bytes, link: Link | None) -> Session:
-        session = self.sessions[client_id] = Session(client_id, credential, link)
-        known = self._revive(credential, self.epoch)
-        if known is not None:
-            session.delivery, handle = known
-            if handle:
-                self.openings.add(handle, session)
         return session
 
     def restore(
@@ -126,12 +117,12 @@ class Registry:
 
         However many there are, none is evicted for it: those who were connected cannot help it that all are stale now.
         """
-        session = self._add(client_id, credential, None)
-        if session.delivery is not None:
-            if known is not None:
-                session.delivery = known
-            else:
-                session.delivery.forget(self.epoch)
+        session = self.sessions[client_id] = Session(client_id, credential, None)
+        numbered, handle = self._revive(credential)
+        if handle:
+            self.openings.add(handle, session)
+        if numbered:
+            session.delivery = known or forgotten(self.epoch)
         left = min(left, self._stale_timeout)
         if left <= 0 or not self._max_stale:
             self._end(session, EndReason.EXPIRED)
@@ -179,9 +170,9 @@ class Registry:
         self.journal.ended(session)
 
     def _forget_opening(self, session: Session) -> None:
-        known = self._revive(session.credential, self.epoch)
-        if known is not None:
-            self.openings.end(known[1])
+        handle = self._revive(session.credential)[1]
+        if handle:
+            self.openings.end(handle)
 
     def leave_to_the_next(self, journal: SessionJournal) -> None:
         """The process ends, its sessions do not: whatever becomes of connections now is no news of them, but for who

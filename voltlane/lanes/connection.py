@@ -7,6 +7,7 @@ framing stands between.
 from __future__ import annotations
 
 import socket
+from typing import ClassVar
 
 from ..core.admission import Source
 from ..core.budget import Holding
@@ -28,6 +29,7 @@ from .fairness.turns import (
     BUSY,
     ENDING,
     FIRST_QUANTUM,
+    LEFT,
     LOUD,
     METERED,
     PARKED,
@@ -64,6 +66,8 @@ class ClientConnection(Stream):
     )
 
     measured = True
+    retains: ClassVar[bool] = False
+    """Whether what was sent is kept until it is safe."""
 
     def __init__(
         self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing
@@ -224,11 +228,11 @@ class ClientConnection(Stream):
             self.end_sending(self.sock, CloseReason.TAKEN_OVER)
         self.read_out()  # behind that: its system may have kept a small packet until something came from us
         self.leave_session()
-        counted, outbox = 0, self.outbox
+        unwritten, counted, outbox = [], 0, self.outbox
         if outbox is not None:
             outbox.rewind()
             counted = outbox.counted
-        unwritten = self.leave_frames()
+            unwritten = self.leave_frames()
         self.close(CloseReason.TAKEN_OVER)
         return unwritten, counted
 
@@ -350,10 +354,10 @@ class ClientConnection(Stream):
         if self.source is not None:
             self.source.left(reason, True, now - self.since, now)
         theirs = reason in BY_PEER or (self.flags & RETIRED and session is not None and session.state is State.STALE)
-        left = theirs and self.said_goodbye()
+        left = theirs and (bool(self.flags & LEFT) or (self.partial is not None and self.said_goodbye()))
         self.keep(None)
         self.session = None
-        frames = self.leave_frames()
+        frames = self.leave_frames() if self.retains or self.outbox is not None else []
         if self.flags & RETIRED:
             shared.retired.discard(self)
         if session is not None and left:

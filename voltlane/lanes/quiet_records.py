@@ -16,11 +16,19 @@ _BUSY = ~(NOTED | OWING | OWED | UNPAUSED)
 
 
 class QuietRecords:
-    """The batch reader of `records`, where the framing is the length prefix."""
+    """The batch reader of `records`, where the framing is the length prefix; while there are any of these, for it has
+    to look at every event."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        shared.reactor.batch_readers[READER] = self.read
+        shared.on_records = self._come_and_go
+
+    def _come_and_go(self, there: bool) -> None:
+        readers = self._shared.reactor.batch_readers
+        if there:
+            readers[READER] = self.read
+        else:
+            readers.pop(READER, None)
 
     def read(self, events: Events, handlers: list[Handler | None]) -> Events:
         """Read every client that has nothing else going on. The events that are left."""

@@ -362,10 +362,6 @@ class RecordConnection(SealedConnection):
     def read_out(self) -> None:
         """See ClientConnection: the same."""
 
-    def said_goodbye(self) -> bool:
-        """See ClientConnection."""
-        return bool(self.flags & LEFT)
-
     def shed(self, holding: Holding) -> None:
         """See Owner."""
         if holding is self.packet:

@@ -50,6 +50,8 @@ class _Unsent(Holding):
 class SealedConnection(ClientConnection):
     """The sending side of a client of version 3. Subclasses read."""
 
+    retains = True
+
     __slots__ = ("_pong", "flow", "framing", "unsent")
 
     def __init__(

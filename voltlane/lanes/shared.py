@@ -65,6 +65,8 @@ class Shared:
         self.receipts = Receipts(reactor, trunk, receipts.secs)
         self._window = receipts.window
         self._crowd = 0
+        self.on_records: Callable[[bool], None] = lambda any_: None
+        """Called when the first client of version 3 comes, with True, and when the last one has left, with False."""
         self.crowd(0)
         self.retired: set[Client] = set()
         """Whose sessions have been left to wait, and who are still read: the server ends."""
@@ -72,7 +74,9 @@ class Shared:
 
     def crowd(self, more: int) -> None:
         """So many more clients have a window: together no more than a share of the memory."""
-        self._crowd += more
+        before, self._crowd = self._crowd, self._crowd + more
+        if not before or not self._crowd:
+            self.on_records(bool(self._crowd))
         fair = self.budget.limit // (WINDOWS_SHARE * max(1, self._crowd))
         self.window = max(SMALLEST_WINDOW, min(self._window, fair))
         """Bytes of data that a client may send ahead."""

@@ -254,7 +254,7 @@ class Reactor:
 
     def _dispatch(self, events: list[tuple[int, int]]) -> None:
         handlers = self._handlers
-        for read in self.batch_readers.values():
+        for read in list(self.batch_readers.values()):  # who may come and go with what they read
             events = read(events, handlers)
         for fd, mask in events:
             handler = handlers[fd]
@@ -284,7 +284,9 @@ class Reactor:
 
     def _dispatch_timed(self, events: list[tuple[int, int]]) -> None:
         began = self._clock()
-        for read in self.batch_readers.values():  # of ordinary events: where these take long, that is their number
+        for read in list(
+            self.batch_readers.values()
+        ):  # of ordinary events: where these take long, that is their number
             events = read(events, self._handlers)
         self._accounted += self._clock() - began
         for fd, mask in events:

@@ -8,11 +8,11 @@ import pytest
 from kit.frames import join
 
 from voltlane.core.budget import Budget
-from voltlane.core.delivery import Agreement, Delivery
+from voltlane.core.delivery import Delivery
 from voltlane.core.protocols.flow import SMALL, Flow
 from voltlane.errors import BadNumbers, BadRecord, CreditExceeded, MalformedRecord
 from voltlane.wire.framing import PREFIX_SIZE
-from voltlane.wire.noise import Channel, Cipher, Clear
+from voltlane.wire.noise import Channel
 from voltlane.wire.v3 import HEAD_SIZE, Kind, Retained, head_of, record
 
 UP, DOWN = b"u" * 32, b"d" * 32
@@ -32,28 +32,28 @@ class Peer:
         floor: int = 0,
         taken: int = 0,
     ) -> None:
-        self.agreements: list[Agreement] = []
-        ours = Channel(Clear(), Clear(), b"") if clear else Channel(Cipher(DOWN), Cipher(UP), b"")
-        self.sending: Cipher | Clear = Clear() if clear else Cipher(UP)
-        self.receiving: Cipher | Clear = Clear() if clear else Cipher(DOWN)
+        self.confirmed: list[int] = []
+        """How far the flow had come each time."""
+        up, down = (b"", b"") if clear else (UP, DOWN)
+        self.channel = Channel(up, down, b"")
         self.budget = Budget()
-        self.flow = Flow(ours, retained, credit, granted, self.agreements.append)
+        self.flow = Flow(Channel(down, up, b""), retained, credit, granted)
         self.flow.delivery = Delivery(1, floor, taken)
 
     def say(self, kind: int = Kind.ACK, ack: int = 0, credit: int = 1000, body: bytes = b"") -> tuple[int, bytes]:
         """A record, as it stands in a buffer among others; its kind and its body."""
-        message = bytes(self.sending.seal(record(kind, ack, credit, body)))
+        message = bytes(self.channel.seal(record(kind, ack, credit, body)))
         return self.hear(message)
 
     def hear(self, message: bytes) -> tuple[int, bytes]:
         buffer = bytearray(b"before" + message + b"behind")
-        kind, plaintext, start, stop = self.flow.open(buffer, memoryview(buffer), 6, 6 + len(message))
+        kind, plaintext, start, stop = self.flow.read(buffer, memoryview(buffer), 6, 6 + len(message))
         return kind, bytes(plaintext[start:stop])
 
     def heard(self, framed: bytes) -> tuple[tuple[int, int, int], bytes]:
         """A record of ours: kind, ack and credit; and its body."""
         assert int.from_bytes(framed[:PREFIX_SIZE], "little") == len(framed) - PREFIX_SIZE
-        plaintext = bytes(self.receiving.open(framed[PREFIX_SIZE:]))
+        plaintext = bytes(self.channel.open(framed[PREFIX_SIZE:]))
         return head_of(plaintext), plaintext[HEAD_SIZE:]
 
     def keep(self, *payloads: bytes) -> None:
@@ -70,21 +70,21 @@ class TestRecords:
 
     def test_down(self, clear: bool):
         peer = Peer(clear=clear, taken=7)
-        assert peer.heard(peer.flow.seal(Kind.ACK)) == ((Kind.ACK, 7, 1000), b"")
+        assert peer.heard(peer.flow.record(Kind.ACK)) == ((Kind.ACK, 7, 1000), b"")
         peer.flow.grant(5000)
-        assert peer.heard(peer.flow.seal_data(b"body")) == ((Kind.DATA, 7, 5000), b"body")
+        assert peer.heard(peer.flow.data(b"body")) == ((Kind.DATA, 7, 5000), b"body")
         assert peer.flow.sent == 4
 
     def test_too_short(self, clear: bool):
         for size in range(HEAD_SIZE):
             peer = Peer(clear=clear)
             with pytest.raises(MalformedRecord, match=f"a record of {size} bytes"):
-                peer.hear(bytes(peer.sending.seal(record(Kind.ACK, 0, 1000)[:size])))
+                peer.hear(bytes(peer.channel.seal(record(Kind.ACK, 0, 1000)[:size])))
 
 
 class TestSealed:
     def test_a_byte_that_is_another(self):
-        message = bytes(Peer().sending.seal(record(Kind.ACK, 0, 1000)))
+        message = bytes(Peer().channel.seal(record(Kind.ACK, 0, 1000)))
         for at in range(len(message)):
             peer = Peer()
             with pytest.raises(BadRecord):
@@ -229,7 +229,7 @@ class TestOwing:
         assert not peer.flow.owes
         peer.flow.delivery.safe = 3
         assert peer.flow.owes
-        peer.flow.seal(Kind.PONG)
+        peer.flow.record(Kind.PONG)
         assert not peer.flow.owes
 
     @pytest.mark.parametrize(("safe", "much"), [(9, False), (10, True)])
@@ -237,7 +237,7 @@ class TestOwing:
         peer = Peer()
         peer.flow.delivery.safe = safe
         assert peer.flow.owes_much is much
-        peer.flow.seal(Kind.ACK)
+        peer.flow.record(Kind.ACK)
         assert not peer.flow.owes_much
 
     @pytest.mark.parametrize(("size", "much"), [(999, False), (1000, True)])
@@ -245,7 +245,7 @@ class TestOwing:
         peer = Peer()
         peer.flow.spend(size)
         assert peer.flow.owes_much is much
-        peer.flow.seal(Kind.ACK)
+        peer.flow.record(Kind.ACK)
         assert not peer.flow.owes_much
 
     def test_one_that_does_not_say(self):
@@ -256,28 +256,52 @@ class TestOwing:
 
 
 class TestConfirming:
-    AGREEMENT = Agreement(taken=9, skip=0, gap=None, uncertain=None)
+    def waiting(self) -> Peer:
+        peer = Peer()
+        peer.flow.on_confirmed = lambda: peer.confirmed.append(peer.flow.credit)
+        return peer
 
     def test_the_first_record_does(self):
-        peer = Peer()
-        peer.flow.agreement = self.AGREEMENT
+        peer = self.waiting()
         peer.say(Kind.PING)
         peer.say(Kind.PING)
-        assert peer.agreements == [self.AGREEMENT], "once"
+        assert peer.confirmed == [1000], "once"
 
     def test_one_that_does_not_open_does_not(self):
-        peer = Peer()
-        peer.flow.agreement = self.AGREEMENT
+        peer = self.waiting()
         with pytest.raises(BadRecord):
             peer.hear(bytes(40))
-        assert peer.agreements == []
+        assert peer.confirmed == []
 
-    def test_before_its_ack_is_looked_at(self):
-        peer = Peer()
-        peer.flow.agreement = self.AGREEMENT
+    def test_nor_does_one_that_is_none(self):
+        peer = self.waiting()
+        with pytest.raises(MalformedRecord):
+            peer.hear(bytes(peer.channel.seal(bytes(16))))
+        assert peer.confirmed == []
+
+    def test_before_its_ack_and_credit_are_looked_at(self):
+        peer = self.waiting()
         with pytest.raises(BadNumbers):
-            peer.say(ack=1)
-        assert peer.agreements == [self.AGREEMENT]
+            peer.say(ack=1, credit=2000)
+        assert peer.confirmed == [1000]
+
+
+def test_it_goes_on_where_the_handshake_has_left_off():
+    """The counts of both directions are the channel's."""
+    ours, theirs = Channel(DOWN, UP, b"hash"), Channel(UP, DOWN, b"hash")
+    ours.open(theirs.seal(b"open"))
+    flow = Flow(ours, RETAINED, 0, 0)
+    message = bytes(theirs.seal(record(Kind.ACK, 0, 0)))
+    assert flow.read(message, memoryview(message), 0, len(message))[0] == Kind.ACK
+    assert head_of(bytes(theirs.open(flow.record(Kind.ACK)[4:])))[0] == Kind.ACK
+
+
+def test_clients_that_are_alike_share_what_is():
+    """Thousands have the same limits."""
+    one, other = Peer().flow, Peer().flow
+    assert one.shares is other.shares
+    other.grant(77_777)
+    assert one.shares.much == 500 and other.shares.much == 1000 and other.shares.retained is one.shares.retained
 
 
 def test_what_is_given_up_is_gone():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from voltlane.core.protocols.secrets import CREDENTIAL_SIZE, Secrets, decode_secrets, first_secrets
+from voltlane.core.protocols.secrets import CREDENTIAL_SIZES, Secrets, decode_secrets, first_secrets
 from voltlane.errors import BadProof, Superseded
 from voltlane.wire.v3 import MAGIC, branch_secret
 
@@ -40,26 +40,38 @@ class TestWhichAreGood:
         assert good(secrets, 0, 0, OWN)
 
     def test_once_one_is_confirmed_that_one_only(self):
-        secrets = opened().confirmed(4)
-        assert good(secrets, 1, 4, branch_secret(secrets.root, 4))
+        before = opened()
+        secrets = before.confirmed(4)
+        assert good(secrets, 1, 4, branch_secret(before.root, 4))
         for generation, branch in ((0, 0), (1, 3), (1, 0)):
             with pytest.raises(Superseded):
                 secrets.select(generation, branch)
+        with pytest.raises(BadProof, match="not there yet"):
+            secrets.select(2, 1)
+        assert secrets.root == secrets.handle == b"", "of no more use"
 
     def test_once_one_is_proven_that_one_and_those_behind_it(self):
         before = opened()
-        secrets = before.proven(1, 4, os.urandom)
-        assert (secrets.generation, secrets.branch, secrets.chosen) == (1, 4, 0)
-        assert secrets.root != before.root and secrets.handle == before.handle and secrets.suite == before.suite
+        secrets = before.offered(1, 4, os.urandom)
+        assert (secrets.generation, secrets.branch) == (1, 4) and secrets.suite == before.suite
+        assert secrets.root != before.root and secrets.handle == b""
         assert good(secrets, 1, 4, branch_secret(before.root, 4))
         assert good(secrets, 2, 9, branch_secret(secrets.root, 9))
         for generation, branch in ((0, 0), (1, 3), (1, 0)):
             with pytest.raises(Superseded):
                 secrets.select(generation, branch)
 
+    def test_a_welcome_to_who_has_confirmed(self):
+        """It has the present secret, and is offered a new one."""
+        settled = opened().confirmed(4)
+        secrets = settled.offered(1, 4, os.urandom)
+        assert secrets.root and secrets.present == settled.present and secrets.generation == 1
+        assert good(secrets, 1, 4, settled.present)
+        assert good(secrets, 2, 9, branch_secret(secrets.root, 9))
+
     def test_one_that_is_proven_again_changes_nothing(self):
-        secrets = opened().proven(1, 4, os.urandom)
-        assert secrets.proven(1, 4, os.urandom) is secrets
+        secrets = opened().offered(1, 4, os.urandom)
+        assert secrets.offered(1, 4, os.urandom) is secrets
 
     @pytest.mark.parametrize("generation", [2, 3, 2**32 - 1])
     def test_one_that_is_not_there_yet(self, generation: int):
@@ -74,21 +86,27 @@ class TestWhichAreGood:
 
 
 class TestKept:
-    @given(
-        some.integers(0, 255),
-        some.integers(0, 2**32 - 1),
-        some.integers(0, 2**64 - 1),
-        some.binary(min_size=96, max_size=96),
-        some.integers(0, 2**64 - 1),
-    )
-    def test_there_and_back(self, suite: int, generation: int, branch: int, data: bytes, chosen: int):
-        secrets = Secrets(suite, generation, branch, data[:32], data[32:64], chosen, data[64:80])
-        credential = secrets.encode()
-        assert decode_secrets(credential) == secrets
-        assert len(credential) == CREDENTIAL_SIZE and credential[0] == MAGIC
+    @pytest.mark.parametrize("root", [b"", b"r" * 32])
+    @pytest.mark.parametrize("handle", [b"", b"h" * 16])
+    def test_there_and_back(self, root: bytes, handle: bytes):
+        if handle and not root:
+            return  # an opening has been offered something
+
+        @given(some.integers(0, 255), some.integers(0, 2**32 - 1), some.integers(0, 2**64 - 1))
+        def check(suite: int, generation: int, branch: int) -> None:
+            secrets = Secrets(suite, generation, branch, OWN, root, handle)
+            credential = secrets.encode()
+            assert decode_secrets(credential) == secrets
+            assert len(credential) in CREDENTIAL_SIZES and credential[0] == MAGIC
+
+        check()
+
+    def test_no_two_kinds_have_one_size(self):
+        """By which they are told apart; nor has a key of version 2."""
+        assert len(set(CREDENTIAL_SIZES)) == 3 and not {33, 65} & set(CREDENTIAL_SIZES)
 
     def test_no_secret_is_shown(self):
-        secrets = Secrets(1, 2, 3, b"SECRET", b"SECRET", 4, b"SECRET")
+        secrets = Secrets(1, 2, 3, b"SECRET", b"SECRET", b"SECRET")
         assert repr(secrets) == str(secrets) == "<Secrets of generation 2>"
 
 
@@ -106,7 +124,7 @@ def test_of_copies_one_goes_on(steps: list[tuple[int, str]]):
             generation, its_branch, secret = copies[who]
             if good(secrets, generation, its_branch, secret):
                 assert went_on in (None, who), "another copy has gone on"
-                secrets = secrets.proven(generation, its_branch, os.urandom)
+                secrets = secrets.offered(generation, its_branch, os.urandom)
                 branch += 1
                 told = {who: (secrets.generation + 1, branch, branch_secret(secrets.root, branch))}
             else:

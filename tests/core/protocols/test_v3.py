@@ -152,7 +152,7 @@ class Client:
         return decode_welcome(self.handshake.welcome(session, taken))
 
     def confirm(self, session: Session) -> None:
-        confirm(session, self.handshake.branch, self.registry.journal.renewed)
+        confirm(session, self.handshake.branch, self.registry)
 
     def closing(self, reason: CloseReason) -> tuple[int, int, int, str]:
         """What it is told at the end: code, ack, taken and text."""
@@ -179,7 +179,7 @@ def state_of(registry: Registry) -> tuple[Any, ...]:
         (s.id, s.credential, s.state, s.link, s.backlog, s.delivery and (s.delivery.floor, s.delivery.taken))
         for s in registry.sessions.values()
     ]
-    return sessions, list(registry.handles), len(registry.tombstones), list(registry.journal.told)  # type: ignore
+    return sessions, len(registry.openings), len(registry.tombstones), list(registry.journal.told)  # type: ignore
 
 
 class TestTable:
@@ -367,12 +367,23 @@ class TestOpening:
         assert state_of(registry) == before
         assert at(Step.ENTRY, registry).open() is session
 
-    def test_a_handle_is_known_as_long_as_its_session(self):
+    def test_a_handle_is_forgotten_with_its_session(self):
         registry = registry_of()
         session = at(Step.ENTRY, registry).open()
         registry.end(session)
-        assert registry.handles == {}
+        assert len(registry.openings) == 0
         assert at(Step.ENTRY, registry).open() is not session
+
+    def test_one_that_was_confirmed_is_remembered_longer(self):
+        """An opening that was under way is not to become a second session, though the first is over."""
+        registry = registry_of()
+        client = at(Step.ENTRY, registry)
+        session = client.open()
+        client.welcome(session)
+        client.confirm(session)
+        registry.end(session)
+        with pytest.raises(Superseded):
+            at(Step.ENTRY, registry).open()
 
     def test_while_memory_is_short(self):
         budget, registry = Budget(100), registry_of()
@@ -388,7 +399,7 @@ class TestOpening:
     def test_nothing_is_there_before_it_enters(self):
         client = at(Step.ENTRY)
         client.say(Kind.OPEN, Open(b"h" * 16, b"s" * 32, RETAINED).encode())
-        assert client.registry.sessions == {} == client.registry.handles
+        assert client.registry.sessions == {} and not len(client.registry.openings)
 
 
 class Scene:

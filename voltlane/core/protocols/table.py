@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ...wire.framing import Buffer
 from ...wire.v3 import MAGIC
-from ..delivery import Delivery
 from .handshake import WireProtocol
 from .secrets import decode_secrets
 from .v2 import V2
@@ -21,9 +20,8 @@ def protocol_of(message: Buffer) -> WireProtocol:
     return PROTOCOLS.get(message[0], V2) if message else V2
 
 
-def revive(credential: bytes, epoch: int) -> tuple[Delivery, bytes] | None:
-    """What there is to know of the packets of a session that begins now, and what its opening is known by, or b""; None
-    where its protocol has no numbers."""
+def revive(credential: bytes) -> tuple[bool, bytes]:
+    """Of a session of an earlier process: whether its packets have numbers, and what its opening is known by, if so."""
     if credential[0] != MAGIC:  # a point of the curve, in any form
-        return None
-    return Delivery(epoch), decode_secrets(credential).handle
+        return False, b""
+    return True, decode_secrets(credential).handle

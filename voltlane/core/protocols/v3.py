@@ -37,7 +37,7 @@ from ...wire.v3 import (
     refusal,
     server_hello,
 )
-from ..delivery import Claims
+from ..delivery import Claims, Delivery
 from ..registry import Registry
 from ..session import Session
 from ..tombstones import Tombstone
@@ -120,6 +120,10 @@ class V3Handshake:
 
     def answer(self, session: Session) -> bytes:
         """See Handshake: the welcome is a record, which the connection makes."""
+        if session.delivery is None:
+            registry = self._context.registry
+            session.delivery = Delivery(registry.epoch)
+            registry.openings.add(decode_secrets(session.credential).handle, session)
         return b""
 
     def refuse(self, reason: CloseReason) -> bytes:

@@ -88,7 +88,7 @@ class Turns:
         self._quiet = Line()
         self._loud = Line()
         self._sessions = self._quiet, self._loud  # in the order in which they are read next
-        self._unpaused = Line()  # of those who are read while the trunk is full as well
+        self._unpaused: Line | None = None  # of those who are read while the trunk is full as well, once there are any
         self.rank: Rank = None
         """If set, who is read first in a round: whose rank is lowest. Within a round only, so nobody waits for ever."""
         self._greeting: deque[Reader] = deque()
@@ -115,6 +115,8 @@ class Turns:
         if greeting:
             self._greeting.append(reader)
         elif reader.flags & UNPAUSED:
+            if self._unpaused is None:
+                self._unpaused = Line()
             self._unpaused.add(reader)
         elif reader.flags & LOUD:
             self._loud.add(reader)
@@ -126,8 +128,9 @@ class Turns:
             self._on_crowd(True)
 
     def _schedule(self) -> None:
-        waiting = self._greeting or self._unpaused or (not self.paused and (self._loud or self._quiet))
-        if waiting and not self._scheduled:
+        if not self._scheduled and (
+            self._greeting or (not self.paused and (self._loud or self._quiet)) or self._unpaused
+        ):
             self._scheduled = True
             self._reactor.call_soon(self._serve)
 
@@ -147,15 +150,17 @@ class Turns:
     def _read_sessions(self) -> None:
         """One turn's share of the lines. Who of the quiet and the loud is first changes only with a turn that was made
         use of."""
-        self._budget = READ_BUDGET
-        self._read_from(self._unpaused, READ_BUDGET // 2)
+        unpaused, self._budget = self._unpaused, READ_BUDGET
+        if unpaused is not None:
+            self._read_from(unpaused, READ_BUDGET // 2)
         if not self.paused:
             first, second = self._sessions
             self._sessions = second, first
             self._read_from(first, self._budget // 2)
             self._read_from(second, 0)
             self._read_from(first, 0)
-        self._read_from(self._unpaused, 0)
+        if unpaused is not None:
+            self._read_from(unpaused, 0)
 
     def key_agreed(self) -> None:
         """A handshake has made a key agreement."""
