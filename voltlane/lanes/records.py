@@ -224,6 +224,7 @@ class RecordConnection(SealedConnection):
             words = framing.take_reply()
             if words:
                 self._write(words)
+                self.park()
         if self.sock is None:
             return
         rest = bytes(view[position:stop])

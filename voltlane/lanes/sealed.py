@@ -24,7 +24,7 @@ from ..reasons import BY_PEER, CloseReason
 from ..wire.framing import Buffer, count_frames
 from ..wire.v3 import MAX_BODY, Kind
 from .connection import ClientConnection
-from .fairness.turns import OWED
+from .fairness.turns import OWED, PARKED
 from .framing import Framing
 from .shared import Shared
 
@@ -189,6 +189,9 @@ class SealedConnection(ClientConnection):
             if self.unsent is not None:
                 self.unsent.keep(b"")
                 self.unsent = None
+                if self.flags & PARKED:
+                    self.flags &= ~PARKED
+                    self.shared.turns.enqueue(self, False)
             return True
         if self.unsent is None:
             self.unsent = _Unsent(self.shared.budget, bytes(words[sent:]))
@@ -196,6 +199,11 @@ class SealedConnection(ClientConnection):
             self.unsent.keep(bytes(words[sent:]))
         self.reactor.filled(sock)
         return False
+
+    def park(self) -> None:
+        """It had to be answered within its framing. If it does not read what it asks for, it is not read either."""
+        if self.unsent is not None and len(self.unsent.data) > self.shared.pressure.park_above:
+            self.flags |= PARKED
 
     def _say_pong(self) -> None:
         """Answer the last ping, unless what was sealed before waits: who does not read is not answered each time."""
@@ -268,10 +276,16 @@ class SealedConnection(ClientConnection):
         """See Stream. The client is told why, where no record is cut by that."""
         if self.unsent is not None:
             self.unsent.keep(b"")
-        elif reason not in BY_PEER and reason is not CloseReason.BAD_RECORD:
-            words = self.flow.record(self.shared.space, Kind.CLOSE, close_for(reason, self.delivery.taken))
-            with suppress(OSError):
-                sock.send(words if self.framing is None else self.framing.encode(words))
+        else:
+            words: Buffer = b""
+            framing = self.framing
+            if reason not in BY_PEER and reason is not CloseReason.BAD_RECORD:
+                words = self.flow.record(self.shared.space, Kind.CLOSE, close_for(reason, self.delivery.taken))
+            if framing is not None:
+                words = (framing.encode(words) if words else b"") + framing.farewell(reason)
+            if words:
+                with suppress(OSError):
+                    sock.send(words)
         self.shared.crowd(-1)
         self.shared.receipts.forget(self)
         super().on_closed(sock, reason, detail)
