@@ -99,6 +99,14 @@ class Model(RuleBasedStateMachine):
             del self.chunks[0][: self.safe]
         self.sent = self.safe = 0
 
+    @precondition(lambda self: len(self.frames()) > self.whole())
+    @rule(data=some.data())
+    def span(self, data: some.DataObject) -> None:
+        left = self.frames()[self.whole() :]
+        count = data.draw(some.integers(0, len(left)))
+        begun = self.sent - sum(map(len, self.frames()[: self.whole()]))
+        assert self.kept.span(count) == sum(map(len, left[:count])) - begun
+
     @rule()
     def take(self) -> None:
         chunks = self.kept.take()

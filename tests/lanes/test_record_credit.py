@@ -321,6 +321,27 @@ class TestDown:
         home.settle()
         assert client.session.events == numbered(most + 8, size=992)
 
+    @pytest.mark.parametrize("before", [0, 1, 7, 10])
+    def test_nor_many_at_once(self, make: MakeWorld, before: int):
+        home = make({"clients.slow_secs": 50, "clients.write_stall_secs": 0, "clients.channel_capacity": 10})
+        client = enter(home)
+        client.session.safe, client.auto = 0, False
+        packets = numbered(500)
+        home.master.send(client.session.id, *packets[:before])
+        home.settle()
+        home.master.send(client.session.id, *packets[before:])
+        home.settle()
+        assert client.session.events == packets[:10] and client.endpoint.received == 10 * 28
+        for safe in (1, 4, 10, 17):
+            client.session.safe = safe
+            client.tell()
+            home.settle()
+            assert client.session.events == packets[: safe + 10]
+        client.session.safe, client.auto = None, True
+        client.tell()
+        home.settle()
+        assert client.session.events == packets
+
     def test_and_ends_of_it(self, make: MakeWorld):
         home = make({"clients.channel_capacity": 10, "clients.slow_secs": 2, "clients.write_stall_secs": 0})
         client = enter(home)

@@ -50,6 +50,18 @@ class Retention(Outbox):
         self._gone += len(chunk)
         self.hold_chunk(len(chunk))
 
+    def span(self, packets: int) -> int:
+        """Bytes to be sent until so many more packets are out in whole."""
+        self._locate()
+        size, start, passed = -self._offset, self._start, self._passed
+        for chunk, count in self._chunks:
+            if packets < count - passed:
+                return size + start + skip_frames(memoryview(chunk)[start:], packets)
+            packets -= count - passed
+            size += len(chunk)
+            start = passed = 0
+        return size
+
     def skip(self, packets: int) -> None:
         """The first so many of what is unsent need not be sent; they are kept all the same."""
         while packets and packets >= self._chunks[0][1]:

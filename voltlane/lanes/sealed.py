@@ -80,7 +80,7 @@ class SealedConnection(ClientConnection):
         if packets < 0:
             packets = count_frames(chunk)
         is_next = self.outbox is None and self.unsent is None and size <= MAX_BODY and size <= flow.credit - flow.sent
-        if is_next and (flow.retention is None or self._has_room(flow.retention)):
+        if is_next and ((packets == 1 and flow.retention is None) or self._has_room(flow.retention, packets)):
             flow.keep_sent(chunk, packets, shared.budget, self)
             self._renew()
             self._push_record(flow.data(shared.space, chunk))
@@ -137,18 +137,24 @@ class SealedConnection(ClientConnection):
         to say first what is safe with it."""
         flow = self.flow
         room = min(flow.credit - flow.sent, MOST_SEALED)
-        if room <= 0 or not self._has_room(outbox):
+        if room <= 0 or not self._has_room(outbox, 1):
             return b""
+        most = self.shared.pressure.limits.soft_packets - outbox.unacked
+        if outbox.packets_at_most > most:
+            room = min(room, outbox.span(most))
         self._renew()
         data = memoryview(b"".join(outbox.views()))[:room]
         outbox.advance(len(data))
         space, pieces = self.shared.space, range(0, len(data), MAX_BODY)
         return b"".join([bytes(flow.data(space, data[at : at + MAX_BODY])) for at in pieces])
 
-    def _has_room(self, retention: Retention) -> bool:
-        """Whether the client may have more on its way that it has not called safe."""
+    def _has_room(self, retention: Retention | None, packets: int) -> bool:
+        """Whether the client may have so many more on their way that it has not called safe. None: it has none, or a
+        few."""
         limits = self.shared.pressure.limits
-        return retention.unacked < limits.soft_packets and retention.unacked_bytes < limits.hard_bytes
+        if retention is None:
+            return packets <= limits.soft_packets
+        return retention.unacked + packets <= limits.soft_packets and retention.unacked_bytes < limits.hard_bytes
 
     def _show_outbox(self, retention: Retention) -> None:
         """Something is unsent there: for policies that is the outbox."""
