@@ -11,12 +11,15 @@ from voltlane.core.budget import Budget
 from voltlane.core.delivery import Delivery
 from voltlane.core.protocols.flow import SMALL, Flow
 from voltlane.errors import BadNumbers, BadRecord, CreditExceeded, MalformedRecord
+from voltlane.wire.aead import workspace
 from voltlane.wire.framing import PREFIX_SIZE
-from voltlane.wire.noise import Channel
+from voltlane.wire.noise import MESSAGE_MAX, Channel
 from voltlane.wire.v3 import HEAD_SIZE, Kind, Retained, head_of, record
 
 UP, DOWN = b"u" * 32, b"d" * 32
 RETAINED = Retained(40, 4000)
+
+SPACE = workspace(MESSAGE_MAX)
 
 
 class Peer:
@@ -47,7 +50,7 @@ class Peer:
 
     def hear(self, message: bytes) -> tuple[int, bytes]:
         buffer = bytearray(b"before" + message + b"behind")
-        kind, plaintext, start, stop = self.flow.read(buffer, memoryview(buffer), 6, 6 + len(message))
+        kind, plaintext, start, stop = self.flow.read(SPACE, buffer, memoryview(buffer), 6, 6 + len(message))
         return kind, bytes(plaintext[start:stop])
 
     def heard(self, framed: bytes) -> tuple[tuple[int, int, int], bytes]:
@@ -70,9 +73,9 @@ class TestRecords:
 
     def test_down(self, clear: bool):
         peer = Peer(clear=clear, taken=7)
-        assert peer.heard(peer.flow.record(Kind.ACK)) == ((Kind.ACK, 7, 1000), b"")
+        assert peer.heard(peer.flow.record(SPACE, Kind.ACK)) == ((Kind.ACK, 7, 1000), b"")
         peer.flow.grant(5000)
-        assert peer.heard(peer.flow.data(b"body")) == ((Kind.DATA, 7, 5000), b"body")
+        assert peer.heard(peer.flow.data(SPACE, b"body")) == ((Kind.DATA, 7, 5000), b"body")
         assert peer.flow.sent == 4
 
     def test_too_short(self, clear: bool):
@@ -229,7 +232,7 @@ class TestOwing:
         assert not peer.flow.owes
         peer.flow.delivery.safe = 3
         assert peer.flow.owes
-        peer.flow.record(Kind.PONG)
+        peer.flow.record(SPACE, Kind.PONG)
         assert not peer.flow.owes
 
     @pytest.mark.parametrize(("safe", "much"), [(9, False), (10, True)])
@@ -237,7 +240,7 @@ class TestOwing:
         peer = Peer()
         peer.flow.delivery.safe = safe
         assert peer.flow.owes_much is much
-        peer.flow.record(Kind.ACK)
+        peer.flow.record(SPACE, Kind.ACK)
         assert not peer.flow.owes_much
 
     @pytest.mark.parametrize(("size", "much"), [(999, False), (1000, True)])
@@ -245,7 +248,7 @@ class TestOwing:
         peer = Peer()
         peer.flow.spend(size)
         assert peer.flow.owes_much is much
-        peer.flow.record(Kind.ACK)
+        peer.flow.record(SPACE, Kind.ACK)
         assert not peer.flow.owes_much
 
     def test_one_that_does_not_say(self):
@@ -292,8 +295,8 @@ def test_it_goes_on_where_the_handshake_has_left_off():
     ours.open(theirs.seal(b"open"))
     flow = Flow(ours, RETAINED, 0, 0)
     message = bytes(theirs.seal(record(Kind.ACK, 0, 0)))
-    assert flow.read(message, memoryview(message), 0, len(message))[0] == Kind.ACK
-    assert head_of(bytes(theirs.open(flow.record(Kind.ACK)[4:])))[0] == Kind.ACK
+    assert flow.read(SPACE, message, memoryview(message), 0, len(message))[0] == Kind.ACK
+    assert head_of(bytes(theirs.open(flow.record(SPACE, Kind.ACK)[4:])))[0] == Kind.ACK
 
 
 def test_clients_that_are_alike_share_what_is():
