@@ -19,7 +19,7 @@ from voltlane.wire.v3 import HEAD_SIZE, Kind, Retained, head_of, record
 UP, DOWN = b"u" * 32, b"d" * 32
 RETAINED = Retained(40, 4000)
 
-SPACE = workspace(MESSAGE_MAX)
+SPACE = workspace(MESSAGE_MAX, 1 << 18)
 
 
 class Peer:
