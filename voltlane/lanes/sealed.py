@@ -140,7 +140,7 @@ class SealedConnection(ClientConnection):
         if room <= 0 or not self._has_room(outbox):
             return b""
         self._renew()
-        data = memoryview(b"".join(outbox.views()))[:room]
+        data = outbox.first(room)
         outbox.advance(len(data))
         return b"".join([flow.data(data[at : at + MAX_BODY]) for at in range(0, len(data), MAX_BODY)])
 
