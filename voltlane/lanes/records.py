@@ -31,7 +31,7 @@ from ..wire.v3 import (
     decode_close,
     decode_gap,
 )
-from .fairness.turns import ENDING, FIRST_QUANTUM, LEFT, LOUD, METERED, NOTED, OWED, OWING, QUANTUM, UNPAUSED
+from .fairness.turns import ENDING, FIRST_QUANTUM, LEFT, LOUD, METERED, NOTED, OWED, OWING, PARKED, QUANTUM, UNPAUSED
 from .framing import Framing
 from .partial import LargeFrame, Partial, Rest, keep
 from .sealed import SealedConnection
@@ -224,6 +224,8 @@ class RecordConnection(SealedConnection):
             words = framing.take_reply()
             if words:
                 self._write(words)
+                if self.unsent is not None and self.unsent.size > shared.pressure.park_above:
+                    self.flags |= PARKED  # it does not read what its framing is answered with
         if self.sock is None:
             return
         rest = bytes(view[position:stop])
