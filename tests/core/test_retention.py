@@ -211,3 +211,19 @@ def test_an_empty_packet_counts(size: int):
     kept = filled([b"", b"x", b""])
     kept.advance(size)
     assert kept.unacked == (size >= 4)
+
+
+@given(some.lists(payloads, min_size=1, max_size=5), some.data())
+def test_the_first_bytes_of_what_is_unsent(chunks: list[list[bytes]], data: some.DataObject):
+    """In one piece, and no more of it is copied than was asked for."""
+    kept = Retention()
+    for chunk in chunks:
+        kept.append(join(chunk), len(chunk))
+    rest = b"".join(map(join, chunks))
+    while rest:
+        most = data.draw(some.integers(1, len(rest) + 3))
+        first = kept.first(most)
+        assert first == rest[:most]
+        assert first.obj in kept._chunks[0] or len(first.obj) == len(first)
+        kept.advance(len(first))
+        rest = rest[most:]
