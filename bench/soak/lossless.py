@@ -123,10 +123,12 @@ def lossless(
             until = time.monotonic() + seconds
             while killing and (left := until - time.monotonic()) > lives[1]:
                 storm.live(min(left, dice.uniform(*lives)))
+                storm.life = 0
                 server.kill()
                 kills += 1
                 storm.live(DEAD_SECS)
                 server.start()
+                storm.life = kills + 1
             storm.live(until - time.monotonic())
             storm.end()
             rest_after = _at_rest(server.now, storm)

@@ -43,7 +43,7 @@ class Traveller(Protocol):
     def on_packet(self, payload: bytes) -> None: ...
     def on_gap(self, gap: v3.Gap) -> None: ...
     def on_close(self, close: v3.Close) -> None: ...
-    def on_end(self, cut: Cut | None) -> None: ...
+    def on_end(self, cut: Cut | None, left: bool) -> None: ...
 
 
 class Passage:
@@ -142,15 +142,14 @@ class Passage:
                 self._seal(Kind.ACK)
             self.write()
 
-    def leave(self) -> bool:
-        """Close for good. Whether that was said."""
+    def leave(self) -> None:
+        """Close for good."""
         if self._welcomed and self._open and not self._left:
             self._cut = UNCUT
             self.traveller.safe = self.traveller.taken
             self._seal(Kind.CLOSE, v3.Close(v3.Code.LEFT, self.traveller.taken, "").encode())
             self._left = True
             self.write()
-        return self._left
 
     # ---- receiving
 
@@ -245,14 +244,15 @@ class Passage:
             self._over = True
             self._drop(self, self._cut.how == OVER)
             end(self.sock, CLOSE if self._ending else self._cut.how)
-            self.traveller.on_end(self._cut)
+            self.traveller.on_end(self._cut, False)
 
     def _closed(self) -> None:
         """The other side has ended it."""
         self._over = True
         self._drop(self, False)
         self.sock.close()
-        self.traveller.on_end(self._cut if self._ending and not self._left else None)
+        left = self._left and self._ending
+        self.traveller.on_end(self._cut if self._ending and not left else None, left)
 
     def __repr__(self) -> str:
         steps = {

@@ -61,6 +61,7 @@ class Storm:
     def __init__(self, port: int, clients: int, seed: int, master: Master, killing: bool) -> None:
         self.dice = random.Random(seed)
         self.killing = killing
+        self.life = 1
         self.totals = Totals()
         self._port = port
         self._clients = clients

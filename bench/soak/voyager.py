@@ -44,6 +44,8 @@ class Sea(Protocol):
     dice: random.Random
     killing: bool
     """Whether the server may lose its memory."""
+    life: int
+    """Which one of the server's it is; 0 while it is dead."""
 
     def sail(self, voyager: Voyager) -> Passage:
         """A new connection, under way."""
@@ -86,7 +88,8 @@ class Voyager:
         """Whether a gap was told since the last packet."""
         self.gaps = self.resumes = self.cuts = 0
         self.uncertain: list[tuple[int, int]] = []
-        self.finished = self.gone = False
+        self.finished = False
+        self._life = 0  # that of the server when the connection was begun
 
     # ---- what it does
 
@@ -121,8 +124,8 @@ class Voyager:
 
     def connect(self) -> None:
         """A connection for its session."""
-        if self.passage is None and not self.gone:
-            self.passage = self.sea.sail(self)
+        self._life = self.sea.life
+        self.passage = self.sea.sail(self)
 
     def entry(self, channel: Channel) -> tuple[int, bytes]:
         """The record that asks for a session, kind and body."""
@@ -161,8 +164,8 @@ class Voyager:
 
     def leave(self) -> None:
         """For good."""
-        if self.passage is not None and self.passage.leave():
-            self.gone = True
+        if self.passage is not None:
+            self.passage.leave()
 
     def on_ack(self, acked: int) -> None:
         """What is safe is forgotten. A server that has lost its memory knows of less, at first."""
@@ -211,23 +214,22 @@ class Voyager:
         if self.finished and not self.total:  # that, or the answer, may be what is lost
             self._add(1, LAST)
 
-    def on_end(self, cut: Cut | None) -> None:
-        """The connection is over: by its cut, else by the server."""
+    def on_end(self, cut: Cut | None, left: bool) -> None:
+        """The connection is over: cut, or left for good, or ended by the server, which only one that died may do."""
         self.passage = None
-        if self.gone:
+        if left:
             self.sea.ashore(self)
         elif cut is not None:
             self.cuts += 1
             self.sea.later(self, cut.away_secs)
-        elif self.sea.killing:
-            self.sea.later(self, self.sea.dice.uniform(0.02, 0.3))
-        else:
+        elif self._life and self._life == self.sea.life:
             raise Fault(f"{self}: the server has closed its connection")
+        else:
+            self.sea.later(self, self.sea.dice.uniform(0.02, 0.3))
 
     def on_close(self, close: v3.Close) -> None:
         """The server says why it ends the connection."""
-        if not self.sea.killing or close.code >= 3500 or close.code == v3.Code.ERROR:
-            raise Fault(f"{self} was closed, {close.code}: {close.text}")
+        raise Fault(f"{self} was closed, {close.code}: {close.text}")
 
     def __repr__(self) -> str:
         return f"client {self.id} ({self.habits.suite.name.lower()}, {self.resumes} resumes)"

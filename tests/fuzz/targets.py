@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 
-from fuzz import servers
+from fuzz import servers, version3
 from fuzz.parsers import PARSERS
 from fuzz.servers import SERVERS
 
-TARGETS = {target.name: target for target in [*PARSERS, *SERVERS]}
+TARGETS = {target.name: target for target in [*PARSERS, *SERVERS, *version3.TARGETS]}
 
 if importlib.util.find_spec("h11") and importlib.util.find_spec("prometheus_client"):  # the extra `web`
     from fuzz import web
@@ -21,6 +21,7 @@ else:
 def close() -> None:
     """Give back what the targets took."""
     servers.close()
+    version3.close()
     if web is not None:
         web.close()
 

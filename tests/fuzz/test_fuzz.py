@@ -9,7 +9,7 @@ import pytest
 from fuzz.engine import CORPUS, Finding, Reach, Session, Target, check, corpus, mutated, seeded
 from fuzz.targets import TARGETS, close
 
-MUTATIONS = {"handshake": 40, "firehose": 40, "setting": 40, "toml": 20, "group": 100, "retag": 200}
+MUTATIONS = {"handshake": 40, "firehose": 40, "records": 60, "setting": 40, "toml": 20, "group": 100, "retag": 200}
 USUAL = 400
 every_target = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 

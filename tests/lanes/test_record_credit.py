@@ -6,10 +6,11 @@ from types import ModuleType
 
 import pytest
 from kit.record_world import RecordClient, enter
-from kit.records import Session, framed
 from kit.speaker import lanes
 from kit.world import MakeWorld, World, numbered
 
+from voltlane import config
+from voltlane.config import changes
 from voltlane.core.session import State
 from voltlane.lanes.records import RecordConnection
 from voltlane.reasons import CloseReason, EndReason
@@ -106,6 +107,87 @@ class TestUp:
         assert enter(home).endpoint.credit == (1 << 20) // 4
         many = [enter(home) for _ in range(80)]
         assert many[-1].endpoint.credit == 4096
+
+
+class TestOtherSettings:
+    """They are gone by from the next word on."""
+
+    def test_of_the_window(self, make: MakeWorld):
+        home = make(SMALL)
+        client = enter(home)
+        reload(home, {"clients.window_bytes": 50_000})
+        client.send(bytes(WINDOW // 2))
+        home.settle()
+        assert client.endpoint.credit == client.endpoint.spent + 50_000
+        assert enter(home).endpoint.credit == 50_000
+        reload(home, {"clients.window_bytes": 5000})
+        before = client.endpoint.credit
+        client.send(bytes(50_000 - 4))
+        home.settle()
+        assert client.endpoint.credit == max(before, client.endpoint.spent + 5000), "what was granted stays"
+        assert home.master.data[client.session.id] == [bytes(WINDOW // 2), bytes(50_000 - 4)]
+
+    def test_of_the_memory(self, make: MakeWorld):
+        home = make()
+        client = enter(home)
+        reload(home, {"limits.memory_bytes": 1 << 20, "master.outbox_bytes": 1 << 18, "clients.outbox_bytes": 1 << 18})
+        before = client.endpoint.credit
+        for _ in range(3):
+            client.send(bytes(400_000))
+            home.settle()
+        assert before < client.endpoint.credit <= client.endpoint.spent + (1 << 20) // 4
+        assert enter(home).endpoint.credit == (1 << 20) // 4 // 2
+
+    def test_of_what_is_told(self, make: MakeWorld):
+        home = make()
+        reload(
+            home, {"clients.packet_size_limit": 1234, "clients.channel_capacity": 56, "clients.unencrypted": "never"}
+        )
+        client = enter(home)
+        assert client.endpoint.payload.limits.packet == 1234 and client.endpoint.payload.limits.retained.packets == 56
+        clear = RecordClient(home, suite=0)
+        home.settle()
+        assert clear.endpoint.refusal is not None and clear.endpoint.refusal[0] == Code.NO_SUITE
+
+
+def reload(home: World, settings: dict[str, object]) -> None:
+    """As if these had been in its file from now on."""
+    kept: dict[str, object] = {"clients.stale_timeout_secs": 20, "clients.stale_reap_interval_secs": 3}
+    home.server.configure(changes(home.server.config, config.load(None, {}, {**kept, **settings})).config)
+    home.settle()
+
+
+class TestWhoIsBlockedFor:
+    """The policy "block": the master waits for the slowest."""
+
+    def test_everything_arrives(self, make: MakeWorld):
+        home = make({"clients.overflow_policy": "block", "clients.channel_capacity": 20, "clients.write_stall_secs": 0})
+        client, other = enter(home, window=3000), enter(home)
+        client.auto = False
+        packets = numbered(200, size=500)
+        for packet in packets:
+            home.master.send(client.session.id, packet)
+        home.settle()
+        assert home.server.trunk.blocked and not client.ended
+        home.master.send(other.session.id, b"behind")
+        home.settle()
+        assert other.session.events == []
+        client.auto = True
+        client.tell()
+        home.settle()
+        assert client.session.events == packets and other.session.events == [b"behind"]
+        assert not home.server.trunk.blocked
+
+    def test_who_grants_nothing_is_given_up_in_the_end(self, make: MakeWorld):
+        home = make({"clients.overflow_policy": "block", "clients.channel_capacity": 20, "clients.write_stall_secs": 2})
+        client, other = enter(home, window=0), enter(home)
+        home.master.send(client.session.id, *numbered(50))
+        home.master.send(other.session.id, b"behind")
+        home.settle()
+        home.pass_(6)
+        assert home.server.counters.closed == {CloseReason.WRITE_STALLED: 1}
+        assert closed_with(client) == Code.DROPPED and other.session.events == [b"behind"]
+        assert enter(home, client.session).session.events == numbered(50)
 
 
 class TestWhileTheMasterIsFull:
@@ -340,62 +422,3 @@ class TestPings:
         client.send(b"up")
         home.settle()
         assert not client.ended and home.master.data[client.session.id] == [b"up"]
-
-
-class TestPieces:
-    @LANES
-    @pytest.mark.parametrize("suite", [0, 1])
-    def test_byte_by_byte(self, make: MakeWorld, lane: ModuleType, suite: int):
-        home = make()
-        client = enter(home, lane=lane, suite=suite)
-        packets = [b"", b"a", b"bc", bytes(30)]
-        client.session.sent = len(packets)
-        records = [client.endpoint.record(Kind.PING, b"p")]
-        records += [client.endpoint.record(Kind.DATA, frame(packet)) for packet in packets]
-        for byte in b"".join(client.speaker.encode(record) for record in records):
-            client.write(bytes([byte]))
-            home.loop.turn(0)
-        home.settle()
-        assert home.master.data[client.session.id] == packets
-
-    @LANES
-    @pytest.mark.parametrize("size", [1, 2, 3, 5, 100, 65_000])
-    def test_packets_over_records_of_any_size(self, make: MakeWorld, lane: ModuleType, size: int):
-        """The stream of packets knows nothing of the records that it comes in."""
-        home = make()
-        client = enter(home, lane=lane)
-        packets = [b"", b"a", bytes(3), b"bc" * 500, b"", bytes(70_000) if size > 50 else b"x", b"last"]
-        stream = framed(packets)
-        for at in range(0, len(stream), size):
-            client.say(client.endpoint.record(Kind.DATA, stream[at : at + size]))
-        home.settle()
-        assert home.master.data[client.session.id] == packets
-        assert connection_of(home, client).packet is None
-
-    def test_packets_over_the_limit(self, make: MakeWorld):
-        home = make({"clients.packet_size_limit": 1000})
-        client, parts = enter(home), enter(home)
-        client.say(client.endpoint.record(Kind.DATA, frame(bytes(1000)) + (1001).to_bytes(4, "little")))
-        for byte in (1001).to_bytes(4, "little"):
-            parts.say(parts.endpoint.record(Kind.DATA, bytes([byte])))
-        home.settle()
-        assert closed_with(client) == closed_with(parts) == Code.TOO_LARGE
-        assert home.server.counters.closed == {CloseReason.FRAME_TOO_LARGE: 2}
-        assert home.master.data == {client.session.id: [bytes(1000)]}
-        assert home.server.registry.sessions[client.session.id].state is State.STALE
-
-    def test_a_message_over_the_limit(self, make: MakeWorld):
-        """Before any memory is taken for it."""
-        home = make()
-        client = enter(home)
-        client.write((65_536).to_bytes(4, "little"))
-        home.settle()
-        assert client.ended and home.server.budget.used == 0
-        assert home.server.counters.closed == {CloseReason.FRAME_TOO_LARGE: 1}
-
-    def test_the_largest_message(self, make: MakeWorld):
-        home = make()
-        client = enter(home, Session())
-        client.send(bytes(65_519 - 17 - 4), b"behind")
-        home.settle()
-        assert home.master.data[client.session.id] == [bytes(65_519 - 17 - 4), b"behind"]

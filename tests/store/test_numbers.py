@@ -51,7 +51,7 @@ def test_a_secret_is_written_before_its_client_is_told(home: Home) -> None:
     first = home.start()
     session = first.open_v3()
     assert len(session.credential) in CREDENTIAL_SIZES
-    secrets = decode_secrets(session.credential).offered(1, 7, os.urandom)
+    secrets = decode_secrets(session.credential).confirmed(7).offered(1, 7, os.urandom)
     session.credential = secrets.encode()
     first.registry.journal.renewed(session, True)
     first.die()  # in the middle of the turn
@@ -555,14 +555,3 @@ def test_nor_does_it_stay_for_what_is_given_up(home: Home) -> None:
     assert not (home.path / BACKLOGS).exists()
     third.stop()
     assert known(home.start(), session.id) == another(3, 9, 9)
-
-
-def test_what_is_known_is_of_the_session_that_its_handle_opens(home: Home) -> None:
-    first = home.start()
-    session = numbered(first, 5, 9)
-    first.stop()
-    second = home.start()
-    back = second.registry.sessions[session.id]
-    assert second.registry.openings.find(decode_secrets(session.credential).handle) is back
-    second.registry.end(back)
-    assert len(second.registry.openings) == 0

@@ -34,7 +34,7 @@ def read(data: bytes) -> object:
 
 
 def test_records_come_back_as_they_were() -> None:
-    for credential in (POINT, b"\x04" + bytes(64), b"V" + bytes(CREDENTIAL_SIZES[0] - 1)):
+    for credential in (POINT, b"\x04" + bytes(64), *[b"V" + bytes(size - 1) for size in CREDENTIAL_SIZES]):
         assert read(opened(7, credential)) == (Kind.OPENED, 7, credential)
     numbers = Delivery(2**64 - 1, 5, 9).encode()
     assert read(note(Kind.NUMBERS, 7, numbers)) == (Kind.NUMBERS, 7, numbers)

@@ -103,10 +103,10 @@ class RecordConnection(SealedConnection):
         if agreement.uncertain is None and delivery.safe < delivery.taken:
             shared.receipts.note(self)  # an earlier connection has brought it, and the master not taken it yet
         self._catch_up(agreement, claims)
-        words = flow.record(Kind.WELCOME, handshake.welcome(session, agreement.taken))
+        words = bytes(flow.record(shared.space, Kind.WELCOME, handshake.welcome(session, agreement.taken)))
         if agreement.gap is not None:
             shared.counters.gaps += 1
-            words += flow.record(Kind.GAP, agreement.gap.encode())
+            words += flow.record(shared.space, Kind.GAP, agreement.gap.encode())
         self._send(words)
         if flow.retention is not None and flow.retention.size:
             self._show_outbox(flow.retention)
@@ -167,7 +167,7 @@ class RecordConnection(SealedConnection):
             self.after_read(received)
             return
         flow = self.flow
-        kind, buffer, start, stop = flow.read(scratch, shared.view, _FIRST_MESSAGE, TAG_SIZE + received)
+        kind, buffer, start, stop = flow.read(shared.space, scratch, shared.view, _FIRST_MESSAGE, TAG_SIZE + received)
         size = stop - start - PREFIX_SIZE
         if kind == DATA and 0 <= size <= shared.quiet and self.packet is None and size == _size_at(buffer, start)[0]:
             flow.received += size + PREFIX_SIZE
@@ -224,6 +224,7 @@ class RecordConnection(SealedConnection):
             words = framing.take_reply()
             if words:
                 self._write(words)
+                self.park()
         if self.sock is None:
             return
         rest = bytes(view[position:stop])
@@ -234,9 +235,9 @@ class RecordConnection(SealedConnection):
 
     def _records(self, buffer: Buffer, view: memoryview, position: int, stop: int) -> int:
         """Take every whole record in `buffer[position:stop]`. Where the part of one begins."""
-        flow = self.flow
+        flow, space = self.flow, self.shared.space
         while end := next_frame(buffer, position, stop, MESSAGE_MAX):
-            kind, plaintext, start, last = flow.read(buffer, view, position + PREFIX_SIZE, end)
+            kind, plaintext, start, last = flow.read(space, buffer, view, position + PREFIX_SIZE, end)
             position = end
             self._record(kind, plaintext, start, last)
             if self.sock is None:

@@ -21,10 +21,10 @@ from ..core.retention import Retention
 from ..net.sockets import half_close
 from ..net.stream import WRITE_QUANTUM
 from ..reasons import BY_PEER, CloseReason
-from ..wire.framing import count_frames
+from ..wire.framing import Buffer, count_frames
 from ..wire.v3 import MAX_BODY, Kind
 from .connection import ClientConnection
-from .fairness.turns import OWED
+from .fairness.turns import OWED, PARKED
 from .framing import Framing
 from .shared import Shared
 
@@ -83,7 +83,7 @@ class SealedConnection(ClientConnection):
         if is_next and (flow.retention is None or self._has_room(flow.retention)):
             flow.keep_sent(chunk, packets, shared.budget, self)
             self._renew()
-            self._push_record(flow.data(chunk))
+            self._push_record(flow.data(shared.space, chunk))
             return True
         retention = flow.retain(shared.budget, self)
         retention.append(chunk, packets)
@@ -142,7 +142,8 @@ class SealedConnection(ClientConnection):
         self._renew()
         data = memoryview(b"".join(outbox.views()))[:room]
         outbox.advance(len(data))
-        return b"".join([flow.data(data[at : at + MAX_BODY]) for at in range(0, len(data), MAX_BODY)])
+        space, pieces = self.shared.space, range(0, len(data), MAX_BODY)
+        return b"".join([bytes(flow.data(space, data[at : at + MAX_BODY])) for at in pieces])
 
     def _has_room(self, retention: Retention) -> bool:
         """Whether the client may have more on its way that it has not called safe."""
@@ -156,22 +157,22 @@ class SealedConnection(ClientConnection):
             retention.touched = self.reactor.now
             self.reactor.filled(self.sock)
 
-    def _send(self, records: bytes) -> None:
+    def _send(self, records: Buffer) -> None:
         """Core frames that are records, behind everything that was sealed before."""
         self._write(records if self.framing is None else self.framing.encode(records))
 
-    def _push_record(self, message: bytes) -> None:
+    def _push_record(self, message: Buffer) -> None:
         """The same, where nothing is unsent."""
         self._push(message if self.framing is None else self.framing.encode(message))
 
-    def _write(self, words: bytes) -> None:
+    def _write(self, words: Buffer) -> None:
         """Bytes of the wire."""
         if self.unsent is not None:
-            self.unsent.keep(self.unsent.data + words)
+            self.unsent.keep(self.unsent.data + bytes(words))
         else:
             self._push(words)
 
-    def _push(self, words: bytes) -> bool:
+    def _push(self, words: Buffer) -> bool:
         """Write these; what the socket does not take is what is unsent then. Whether all of it went out."""
         sock = self.sock
         if sock is None:
@@ -188,19 +189,27 @@ class SealedConnection(ClientConnection):
             if self.unsent is not None:
                 self.unsent.keep(b"")
                 self.unsent = None
+                if self.flags & PARKED:
+                    self.flags &= ~PARKED
+                    self.shared.turns.enqueue(self, False)
             return True
         if self.unsent is None:
-            self.unsent = _Unsent(self.shared.budget, words[sent:])
+            self.unsent = _Unsent(self.shared.budget, bytes(words[sent:]))
         elif sent:
-            self.unsent.keep(words[sent:])
+            self.unsent.keep(bytes(words[sent:]))
         self.reactor.filled(sock)
         return False
+
+    def park(self) -> None:
+        """It had to be answered within its framing. If it does not read what it asks for, it is not read either."""
+        if self.unsent is not None and len(self.unsent.data) > self.shared.pressure.park_above:
+            self.flags |= PARKED
 
     def _say_pong(self) -> None:
         """Answer the last ping, unless what was sealed before waits: who does not read is not answered each time."""
         if self._pong is not None and self.unsent is None:
             pong, self._pong = self._pong, None
-            self._send(self.flow.record(Kind.PONG, pong))
+            self._send(self.flow.record(self.shared.space, Kind.PONG, pong))
 
     # ---- acks and credit
 
@@ -212,7 +221,7 @@ class SealedConnection(ClientConnection):
             return True
         if self._is_short() or (flow.owes and (not much or flow.owes_much)):
             self._renew()
-            self._push_record(flow.record(Kind.ACK))
+            self._push_record(flow.record(self.shared.space, Kind.ACK))
         return not flow.owes
 
     def _is_short(self) -> bool:
@@ -267,10 +276,16 @@ class SealedConnection(ClientConnection):
         """See Stream. The client is told why, where no record is cut by that."""
         if self.unsent is not None:
             self.unsent.keep(b"")
-        elif reason not in BY_PEER and reason is not CloseReason.BAD_RECORD:
-            words = self.flow.record(Kind.CLOSE, close_for(reason, self.delivery.taken))
-            with suppress(OSError):
-                sock.send(words if self.framing is None else self.framing.encode(words))
+        else:
+            words: Buffer = b""
+            framing = self.framing
+            if reason not in BY_PEER and reason is not CloseReason.BAD_RECORD:
+                words = self.flow.record(self.shared.space, Kind.CLOSE, close_for(reason, self.delivery.taken))
+            if framing is not None:
+                words = (framing.encode(words) if words else b"") + framing.farewell(reason)
+            if words:
+                with suppress(OSError):
+                    sock.send(words)
         self.shared.crowd(-1)
         self.shared.receipts.forget(self)
         super().on_closed(sock, reason, detail)

@@ -11,7 +11,9 @@ from ..core.meter import MeterLimits
 from ..core.trunk import Trunk
 from ..net.memory import receive_buffer
 from ..net.reactor import Reactor
+from ..wire.aead import workspace
 from ..wire.batch.views import LARGE
+from ..wire.noise import MESSAGE_MAX
 from ..wire.tagged import TAG_SIZE
 from .connection_log import ConnectionLog
 from .fairness.client import Client
@@ -59,6 +61,7 @@ class Shared:
         self.scratch = receive_buffer(TAG_SIZE + SMALL + QUANTUM)
         self.view = memoryview(self.scratch)
         self.behind_tag = self.view[TAG_SIZE:]
+        self.space = workspace(MESSAGE_MAX)
         self.turns = Turns(reactor, on_crowd)
         self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
         self.meters = Meters(reactor, trunk, self.turns, counters, meter)

@@ -153,6 +153,7 @@ class Parts:
     def apply(self, config: Config) -> None:
         """Tell each part the settings that it goes by. Told others next, it is as if it had never heard of these."""
         master, clients = config.master, config.clients
+        self.budget.configure(memory_for_queues(config))  # of which the clients have a share
         self.clients.configure(
             clients.packet_size_limit, PressureLimits.of(clients), MeterLimits.of(clients), ReceiptLimits.of(clients)
         )
@@ -160,7 +161,6 @@ class Parts:
         self.arrivals.configure(clients.handshake_secs, config.listener.proxy_secs)
         self.trunk.configure(TrunkLimits.of(master))
         self.hub.configure(BacklogLimits.of(clients))
-        self.budget.configure(memory_for_queues(config))
         self.registry.configure(
             stale_timeout=clients.stale_timeout_secs,
             reap_interval=clients.stale_reap_interval_secs,

@@ -2,7 +2,7 @@
 
 PyNaCl's own functions check and convert what they are given for three times as long as a small record takes to seal; so
 libsodium is called as they call it, and they are there for a PyNaCl that has it elsewhere. Every call has a buffer of
-its own, since libsodium runs without Python's lock.
+its own, since libsodium runs without Python's lock; who has one thread has a `Workspace`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,34 @@ def _open_checked(sealed: Buffer, nonce: bytes, key: bytes, data: bytes = b"") -
     return plaintext
 
 
-def _framed_checked(plaintext: bytes, nonce: bytes, key: bytes) -> bytes:
-    sealed = _seal_checked(plaintext, nonce, key)
-    return PREFIX.pack(len(sealed)) + sealed
+class Workspace:
+    """Where the messages of one thread are sealed and opened, of at most so many bytes. What comes of one is there
+    until the next."""
+
+    def __init__(self, most: int) -> None:
+        self.opened = bytearray(most)
+        """The plaintext that was opened last, at the beginning."""
+        self._sealed = bytearray(PREFIX_SIZE + most)
+        self._view = memoryview(self._sealed)
+
+    def open(self, message: bytes, nonce: bytes, key: bytes) -> int:
+        """Open it into `opened`; how many bytes it has. Raises ValueError."""
+        plaintext = open_sealed(message, nonce, key)
+        self.opened[: len(plaintext)] = plaintext
+        return len(plaintext)
+
+    def seal_framed(self, plaintext: bytes, nonce: bytes, key: bytes) -> memoryview:
+        """The message, with its size in front (SPEC 2)."""
+        sealed = seal(plaintext, nonce, key)
+        end = PREFIX_SIZE + len(sealed)
+        PREFIX.pack_into(self._sealed, 0, len(sealed))
+        self._sealed[PREFIX_SIZE:end] = sealed
+        return self._view[:end]
 
 
-seal, seal_framed, open_sealed = _seal_checked, _framed_checked, _open_checked
+seal, open_sealed = _seal_checked, _open_checked
+workspace: type[Workspace] = Workspace
+"""The kind of workspace that is fastest here."""
 
 try:
     from nacl._sodium import ffi as _ffi
@@ -55,13 +77,6 @@ else:
         _seal_raw(_at(sealed), _NOTHING, _at(plaintext), size, data, len(data), _NOTHING, nonce, key)
         return sealed
 
-    def _framed_fast(plaintext: bytes, nonce: bytes, key: bytes) -> bytearray:
-        size = len(plaintext)
-        framed = bytearray(PREFIX_SIZE + size + TAG_SIZE)
-        PREFIX.pack_into(framed, 0, size + TAG_SIZE)
-        _seal_raw(_at(framed) + PREFIX_SIZE, _NOTHING, plaintext, size, _NOTHING, 0, _NOTHING, nonce, key)
-        return framed
-
     def _open_fast(sealed: Buffer, nonce: bytes, key: bytes, data: bytes = b"") -> bytearray:
         size = len(sealed)
         plaintext = bytearray(size - TAG_SIZE if size > TAG_SIZE else 0)
@@ -70,4 +85,24 @@ else:
             raise ValueError("not sealed under this key")
         return plaintext
 
-    seal, seal_framed, open_sealed = _seal_fast, _framed_fast, _open_fast  # type: ignore[assignment]
+    class _FastWorkspace(Workspace):
+        def __init__(self, most: int) -> None:
+            super().__init__(most)
+            self._opened_at = _at(self.opened)
+            self._message_at = _at(self._sealed) + PREFIX_SIZE
+
+        def open(self, message: bytes, nonce: bytes, key: bytes) -> int:
+            size = len(message)
+            if size < TAG_SIZE or _open_raw(
+                self._opened_at, _NOTHING, _NOTHING, message, size, _NOTHING, 0, nonce, key
+            ):
+                raise ValueError("not sealed under this key")
+            return size - TAG_SIZE
+
+        def seal_framed(self, plaintext: bytes, nonce: bytes, key: bytes) -> memoryview:
+            size = len(plaintext)
+            PREFIX.pack_into(self._sealed, 0, size + TAG_SIZE)
+            _seal_raw(self._message_at, _NOTHING, plaintext, size, _NOTHING, 0, _NOTHING, nonce, key)
+            return self._view[: PREFIX_SIZE + size + TAG_SIZE]
+
+    seal, open_sealed, workspace = _seal_fast, _open_fast, _FastWorkspace  # type: ignore[assignment]

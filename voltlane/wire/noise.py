@@ -15,7 +15,7 @@ from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
 from nacl.exceptions import CryptoError
 
 from ..errors import BadRecord, MalformedPacket
-from .aead import KEY_SIZE, TAG_SIZE, open_sealed, seal, seal_framed
+from .aead import KEY_SIZE, TAG_SIZE, Workspace, open_sealed, seal
 from .framing import PREFIX, Buffer
 
 NAME = b"Noise_NX_25519_ChaChaPoly_SHA256"
@@ -69,26 +69,48 @@ class Channel:
         nonce = self._next_nonce()
         return seal(record, nonce, self._keys[:KEY_SIZE])
 
-    def seal_framed(self, record: bytes) -> bytes:
-        """The same, with the message's size in front (SPEC 2)."""
-        if not self._keys:
-            return PREFIX.pack(len(record)) + record
-        nonce = self._next_nonce()
-        return seal_framed(record, nonce, self._keys[:KEY_SIZE])
-
     def open(self, message: Buffer) -> Buffer:
         """The record in the next message. Raises BadRecord, and is of no more use then."""
         if not self._keys:
             return message
+        nonce = self._nonce_to_open()
+        try:
+            record = open_sealed(message, nonce, self._keys[KEY_SIZE:])
+        except ValueError:
+            raise self._unopened(message) from None
+        self._opened += 1
+        return record
+
+    def seal_framed(self, record: Buffer) -> bytes:
+        """The next record as a message, with its size in front (SPEC 2)."""
+        message = self.seal(record)
+        return PREFIX.pack(len(message)) + message
+
+    def seal_in(self, space: Workspace, record: bytes) -> Buffer:
+        """The same, good until something else is sealed there."""
+        if not self._keys:
+            return PREFIX.pack(len(record)) + record
+        nonce = self._next_nonce()
+        return space.seal_framed(record, nonce, self._keys[:KEY_SIZE])
+
+    def open_in(self, space: Workspace, message: bytes) -> int:
+        """Open the next message there, where it is encrypted; the bytes of the record. As `open`."""
+        nonce = self._nonce_to_open()
+        try:
+            size = space.open(message, nonce, self._keys[KEY_SIZE:])
+        except ValueError:
+            raise self._unopened(message) from None
+        self._opened += 1
+        return size
+
+    def _nonce_to_open(self) -> bytes:
         count = self._opened
         if not count % REKEY_EVERY and count:
             self._keys = self._keys[:KEY_SIZE] + _rekeyed(self._keys[KEY_SIZE:])
-        try:
-            record = open_sealed(message, _NONCE.pack(count), self._keys[KEY_SIZE:])
-        except ValueError:
-            raise BadRecord(f"a message of {len(message)} bytes does not open as record {count}") from None
-        self._opened = count + 1
-        return record
+        return _NONCE.pack(count)
+
+    def _unopened(self, message: Buffer) -> BadRecord:
+        return BadRecord(f"a message of {len(message)} bytes does not open as record {self._opened}")
 
     def _next_nonce(self) -> bytes:
         """For sealing; with a new key, where it is time for that."""

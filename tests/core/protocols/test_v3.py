@@ -137,6 +137,7 @@ class Client:
         if session is None:
             assert self.handshake.credential is not None
             session = self.registry.open(self.handshake.credential, RecorderLink())
+        assert self.handshake.answer(session) == b"", "the welcome is a record of the connection"
         return session
 
     def resume_body(self, session: Session, generation: int, branch: int, secret: bytes, **wrong: Any) -> bytes:

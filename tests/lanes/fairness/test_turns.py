@@ -16,6 +16,7 @@ from voltlane.lanes.fairness.turns import (
     QUANTUM,
     READ_BUDGET,
     READ_COST,
+    UNPAUSED,
     Turns,
 )
 from voltlane.reasons import CloseReason
@@ -172,6 +173,46 @@ def test_while_paused_only_handshakes_go_on(hall: Hall):
     assert hall.turn() == [0, 1, 2]
     hall.turns.resume()
     assert hall.turn() == []
+
+
+class TestUnpaused:
+    """Those who are read while the trunk is full, too."""
+
+    def unpaused(self, hall: Hall, count: int, **options: object) -> list[Reader]:
+        readers = [Reader(hall, f"unpaused {number}", **options) for number in range(count)]  # type: ignore[arg-type]
+        for reader in readers:
+            reader.flags |= UNPAUSED
+            reader.stand()
+        return readers
+
+    def test_they_are_read_in_a_pause(self, hall: Hall):
+        hall.turns.pause()
+        stand(hall, 2)
+        self.unpaused(hall, 2)
+        assert hall.turn() == ["unpaused 0", "unpaused 1"] and hall.turn() == [] and not hall.loop._tasks
+        hall.turns.resume()
+        assert hall.turn() == [0, 1]
+
+    def test_a_turn_has_its_end_in_a_pause_too(self, hall: Hall):
+        hall.turns.pause()
+        share = -(-READ_BUDGET // (QUANTUM + READ_COST))
+        self.unpaused(hall, 3, times=share)
+        assert len(hall.turn()) <= share + 1
+
+    @pytest.mark.parametrize("loud", [False, True])
+    def test_they_and_the_others_leave_room_for_each_other(self, hall: Hall, loud: bool):
+        share = -(-READ_BUDGET // (QUANTUM + READ_COST))
+        self.unpaused(hall, 2, times=3 * share)
+        stand(hall, 2, times=3 * share, loud=loud)
+        for _ in range(3):
+            names = hall.turn()
+            theirs = sum(str(name).startswith("unpaused") for name in names)
+            assert share // 3 <= theirs <= len(names) - share // 4, names
+
+    def test_all_of_a_turn_is_theirs_if_nobody_else_wants_it(self, hall: Hall):
+        share = -(-READ_BUDGET // (QUANTUM + READ_COST))
+        self.unpaused(hall, 2, times=share)
+        assert len(hall.turn()) >= share
 
 
 def test_pausing_in_the_middle_keeps_the_order(hall: Hall):

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Callable, NamedTuple
 
 from ...errors import BadNumbers, CreditExceeded, MalformedRecord
+from ...wire.aead import Workspace
 from ...wire.framing import Buffer, skip_frames
 from ...wire.noise import Channel
 from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Retained
@@ -130,16 +131,16 @@ class Flow(Channel):
 
     # ---- to the peer
 
-    def record(self, kind: int, body: Buffer = b"") -> bytes:
-        """A record as a message, with its size in front."""
+    def record(self, space: Workspace, kind: int, body: Buffer = b"") -> Buffer:
+        """A record as a message, with its size in front; good until the next one is sealed there."""
         safe = self.told = self.delivery.safe
         self.told_received = self.received
-        return self.seal_framed(HEAD.pack(kind, safe, self.granted) + body)
+        return self.seal_in(space, HEAD.pack(kind, safe, self.granted) + body)
 
-    def data(self, body: Buffer) -> bytes:
+    def data(self, space: Workspace, body: Buffer) -> Buffer:
         """The same for data, which the credit must allow for."""
         self.sent += len(body)
-        return self.record(_DATA, body)
+        return self.record(space, _DATA, body)
 
     @property
     def owes(self) -> bool:
@@ -161,14 +162,16 @@ class Flow(Channel):
 
     # ---- from the peer
 
-    def read(self, buffer: Buffer, view: memoryview, start: int, stop: int) -> tuple[int, Buffer, int, int]:
-        """The next record, from its message: its kind, and where its body stands.
+    def read(
+        self, space: Workspace, buffer: Buffer, view: memoryview, start: int, stop: int
+    ) -> tuple[int, Buffer, int, int]:
+        """The next record, from its message: its kind, and where its body stands, there or in `space`.
 
         Raises BadRecord, MalformedRecord, BadNumbers.
         """
         if self._keys:
-            buffer = self.open(view[start:stop])
-            start, stop = 0, len(buffer)
+            stop = self.open_in(space, bytes(view[start:stop]))
+            buffer, start = space.opened, 0
         if stop - start < HEAD_SIZE:
             raise MalformedRecord(f"a record of {stop - start} bytes; at least {HEAD_SIZE} are needed")
         kind, ack, credit = HEAD.unpack_from(buffer, start)
