@@ -158,6 +158,20 @@ NUMBERS = [
     (ARCHITECTURE, "once 256 KiB are there", "trunk.trunk.STAGE", 256 << 10),
     (ARCHITECTURE, "bites of up to 4 MiB", "trunk.connection.BITE", 4 << 20),
     (ARCHITECTURE, "ticks of 50 ms", "net.reactor.TICK", 0.05),
+    (ARCHITECTURE, "at most 128 KiB of packets ahead", "lanes.sealed.MOST_SEALED", 128 << 10),
+    (ARCHITECTURE, "sealed with 17 bytes in front", "wire.v3.HEAD_SIZE", 17),
+    (ARCHITECTURE, "A chunk of up to 1 KiB that is the only one", "core.protocols.flow.SMALL", 1 << 10),
+    (ARCHITECTURE, "a quarter of what the client retains", "core.protocols.flow.SHARE", 4),
+    (ARCHITECTURE, "no more than a quarter of `limits.memory_bytes`", "lanes.shared.WINDOWS_SHARE", 4),
+    (ARCHITECTURE, "as long as that leaves 4 KiB for each", "lanes.shared.SMALLEST_WINDOW", 4 << 10),
+    (ARCHITECTURE, "a part in 32 of `clients.outbox_bytes`", "lanes.fairness.pressure.PARK_SHARE", 32),
+    (ARCHITECTURE, "the latest 1,024 are remembered", "core.openings.MOST", 1024),
+    (ARCHITECTURE, "of the latest 4,096", "core.tombstones.MOST", 4096),
+    (ARCHITECTURE, "at its count times 2^40", "core.delivery.EPOCH_SPAN", 1 << 40),
+    (ARCHITECTURE, "46 bytes of credential", "core.protocols.secrets._SETTLED.size", 46),
+    (THREATS, "Each 65,536 records", "wire.noise.REKEY_EVERY", 65_536),
+    (THREATS, "of an opening or a resume of version 3 512", "core.protocols.v3.MAX_ENTRY", 512),
+    (THREATS, "the latest 4,096; the latest 1,024", "core.tombstones.MOST", 4096),
     (THREATS, "8 MiB from the master", "wire.framing.MAX_TAGGED", 8 << 20),
     (THREATS, "8 MiB less the tag", "config.Clients.packet_size_limit", (8 << 20) - 9),
 ]
@@ -243,6 +257,15 @@ def test_links_and_paths_lead_somewhere(path: Path):
         assert not anchor or anchor in anchors(file), f"{path.name} links to {target}"
     for name in _PATH.findall(text):
         assert (ROOT / name).exists(), f"{path.name} names {name}"
+
+
+def test_tests_that_are_named_are_in_the_files_in_front_of_them():
+    """`tests/some/file.py` (`test_this`, `test_that`), in the threat model's tables."""
+    named = re.findall(r"`(tests/[\w./-]+\.py)` \(((?:`test_\w+`(?:, )?)+)\)", text_of(THREATS))
+    assert len(named) > 20
+    for file, tests in named:
+        for name in _CODE.findall(tests):
+            assert f"def {name}(" in text_of(ROOT / file), f"{file} has no {name}"
 
 
 def test_links_are_found_at_all():

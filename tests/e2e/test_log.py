@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from kit.process import ServerProcess
 from kit.raw_client import RawClient, frame
 from kit.rig import running
@@ -70,4 +71,31 @@ def test_neither_keys_nor_payloads_are_logged() -> None:
         rig.master.fence()
         log = rig.server.log
         for secret in (payload, client.keys.session_key(client.server_point), client.keys.public):
+            assert secret.hex() not in log and repr(secret)[2:-1] not in log
+
+
+def test_nor_are_those_of_version_3(tmp_path: Path) -> None:
+    payload = os.urandom(8).hex().encode()
+    settings = {"general.log_level": "Trace", "general.state_dir": str(tmp_path / "state")}
+    with running(settings) as rig:
+        first = rig.records().enter()
+        secrets = [first.session.handle, first.session.secret]
+        first.send(payload)
+        assert rig.master.recv_data(first.client_id, 1) == [payload]
+        copy = first.session.copy()
+        again = first.come_back()
+        secrets.append(again.session.secret)
+        wrong = again.session.copy()
+        wrong.secret = os.urandom(32)
+        for refused in (copy, wrong):
+            with pytest.raises(EOFError):
+                rig.records(refused).enter()
+        again.say(again.endpoint.record(2, payload))
+        rig.server.wait_for_log("malformed record")
+        again.close()
+        key = Path(tmp_path, "state", "channel.key").read_text(encoding="ascii").splitlines()[0]
+        log = rig.server.log
+        assert "superseded" in log and "proof of the key failed" in log
+        assert key not in log
+        for secret in (payload, *secrets):
             assert secret.hex() not in log and repr(secret)[2:-1] not in log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from kit.record_world import RecordClient, enter, refused, told
 from kit.records import Session
 from kit.world import MakeWorld, World, numbered
@@ -47,6 +48,23 @@ class TestLimits:
         home.settle()
         again = enter(home, client.session)
         assert again.session.events == numbered(9) and home.server.counters.gaps == 0
+
+    @pytest.mark.parametrize("safe", [0, 1])
+    def test_what_was_on_its_way_is_kept_too(self, make: MakeWorld, safe: int):
+        """And so it counts: a loss alone may be too much."""
+        home = make({"clients.missed_packets_buffer_size": 5})
+        client = enter(home)
+        client.session.safe = 0
+        home.master.send(client.session.id, *numbered(6))
+        home.settle()
+        client.session.safe = safe
+        client.tell()
+        home.settle()
+        client.cut()
+        home.settle()
+        assert client.session.events == numbered(6)
+        assert state(home, client) is (State.STALE if safe else None)
+        assert home.server.counters.ended == ({} if safe else {EndReason.BACKLOG_FULL: 1})
 
     def test_none_is_kept_at_all(self, make: MakeWorld):
         home = make({"clients.missed_packets_policy": "drop-oldest", "clients.missed_packets_buffer_size": 0})

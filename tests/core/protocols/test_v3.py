@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -234,7 +236,44 @@ class TestTable:
         assert protocol_of(b"\x01").name == protocol_of(b"").name == protocol_of(b"\x57").name == "v2"
 
 
+def all_bytes(start: object) -> set[bytes]:
+    """Every string of bytes that an object of ours holds, however deep."""
+    found: set[bytes] = set()
+    seen: set[int] = set()
+    left = [start]
+    while left:
+        one = left.pop()
+        if id(one) in seen or isinstance(one, (type, ModuleType, FunctionType)):
+            continue
+        seen.add(id(one))
+        if isinstance(one, (bytes, bytearray)):
+            found.add(bytes(one))
+        else:
+            left += gc.get_referents(one)
+    return found
+
+
 class TestHello:
+    def test_its_key_is_made_for_one_connection_and_not_kept(self):
+        """So nobody can open later what was recorded, with all that the server still has."""
+        made: list[bytes] = []
+        registry = registry_of()
+
+        def random(size: int) -> bytes:
+            made.append(os.urandom(size))
+            return made[-1]
+
+        clients = [Client(registry), Client(registry)]
+        for client in clients:
+            client.handshake = V3Handshake(context(KEY, registry, random=random), Peer())
+            client.greet()
+            client.handshake._context = None  # type: ignore[assignment] # where `made` is
+        first, second = made
+        assert first != second and len(first) == 32
+        held = b" ".join(all_bytes(clients[0].handshake))
+        assert first not in held
+        assert clients[0].handshake.channel.hash in held, "what is held was not found"
+
     def test_what_the_server_says(self):
         client = Client(registry_of(), channel_capacity=77, outbox_bytes=1 << 20, packet_size_limit=4321).greet()
         assert client.static == CHANNEL_KEY.public

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from kit.frames import join
+from kit.record_world import RecordClient
 from kit.world import CLIENT_KEY, SERVER_KEY, Client, MakeWorld, World, numbered, world
 
-from voltlane.lanes.fairness.turns import LOUD, QUANTUM
+from voltlane.lanes.fairness.turns import HANDSHAKE_BUDGET, KEY_AGREEMENT_COST, LOUD, QUANTUM
 from voltlane.lanes.table import TCP
 from voltlane.net.poller import READ, SelectorPoller
 from voltlane.reasons import CloseReason
@@ -126,6 +127,22 @@ def test_a_flood_of_handshakes_is_worked_off_in_turns(make: MakeWorld):
     home.settle()
     assert all(one.ready for one in crowd)
     assert sorted(one.id for one in crowd) == list(range(2, 202))
+
+
+def test_a_flood_of_hellos_of_version_3_is_worked_off_in_turns(make: MakeWorld):
+    """Each costs the server a key agreement, and whoever sends it nothing."""
+    home = make()
+    client = home.new()
+    crowd = [RecordClient(home, auto=False) for _ in range(200)]
+    client.send(b"me too")
+    home.loop.turn(0)
+    home.loop.turn(0)
+    home.pump()
+    answered = sum(one.endpoint.server_key != b"" for one in crowd)
+    assert home.master.data[client.id] == [b"me too"]
+    assert answered <= 2 * (HANDSHAKE_BUDGET // KEY_AGREEMENT_COST + 1)
+    home.settle()
+    assert all(one.endpoint.server_key for one in crowd)
 
 
 @pytest.mark.parametrize("leaves", [False, True])
