@@ -37,7 +37,7 @@ class Peer:
         """How far the flow had come each time."""
         up, down = (b"", b"") if clear else (UP, DOWN)
         self.channel = Channel(up, down, b"")
-        self.budget, self.space = Budget(), workspace(MESSAGE_MAX)
+        self.budget, self.space = Budget(), workspace(MESSAGE_MAX, 1 << 18)
         self.flow = Flow(Channel(down, up, b""), retained, credit, granted)
         self.flow.delivery = Delivery(1, floor, taken)
 
@@ -291,7 +291,7 @@ def test_it_goes_on_where_the_handshake_has_left_off():
     """The counts of both directions are the channel's."""
     ours, theirs = Channel(DOWN, UP, b"hash"), Channel(UP, DOWN, b"hash")
     ours.open(theirs.seal(b"open"))
-    flow, space = Flow(ours, RETAINED, 0, 0), workspace(MESSAGE_MAX)
+    flow, space = Flow(ours, RETAINED, 0, 0), workspace(MESSAGE_MAX, 1 << 18)
     message = bytes(theirs.seal(record(Kind.ACK, 0, 0)))
     assert flow.read(space, message, memoryview(message), 0, len(message))[0] == Kind.ACK
     assert head_of(bytes(theirs.open(flow.record(space, Kind.ACK)[4:])))[0] == Kind.ACK
