@@ -316,6 +316,16 @@ class TestBothForms:
             with pytest.raises(ValueError):
                 space.open(bytes(aead.seal(bytes(85), self.NONCE, self.KEY)), self.NONCE, self.KEY)
             assert len(space.opened) == 84 and len(space.seal_framed(bytes(84), self.NONCE, self.KEY)) == 104
+            sealed = bytes(aead.seal(bytes(80), self.NONCE, self.KEY))
+            assert space.open(sealed, self.NONCE, self.KEY, 4) == 80
+            with pytest.raises(ValueError):
+                space.open(sealed, self.NONCE, self.KEY, 5)
+
+    def test_beside_each_other(self):
+        for space in [kind(100, 84) for kind in self.SPACES]:
+            assert space.open(bytes(aead.seal(b"one", self.NONCE, self.KEY)), self.NONCE, self.KEY, 1) == 3
+            assert space.open(bytes(aead.seal(b"two", self.NONCE, self.KEY)), self.NONCE, self.KEY, 4) == 3
+            assert space.opened[:8] == b"\0onetwo\0"
 
     def test_workspaces_refuse_the_same(self):
         sealed = bytes(aead.seal(b"plaintext", self.NONCE, self.KEY))

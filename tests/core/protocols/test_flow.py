@@ -83,6 +83,17 @@ class TestRecords:
                 peer.hear(bytes(peer.channel.seal(record(Kind.ACK, 0, 1000)[:size])))
 
 
+def test_bodies_stand_beside_each_other():
+    """Each where the one before ends: the head in front of it covers nothing when it is through."""
+    peer, at, expected = Peer(), HEAD_SIZE, b""
+    for body in (b"one", b"", bytes(20), b"two" * 400, b"3"):
+        message = bytes(peer.channel.seal(record(Kind.DATA, 0, 1000, body)))
+        kind, buffer, start, stop = peer.flow.read(peer.space, message, memoryview(message), 0, len(message), at)
+        assert (kind, start, stop) == (Kind.DATA, at, at + len(body)) and buffer is peer.space.opened
+        at, expected = stop, expected + body
+        assert buffer[HEAD_SIZE:at] == expected
+
+
 class TestSealed:
     def test_a_byte_that_is_another(self):
         message = bytes(Peer().channel.seal(record(Kind.ACK, 0, 1000)))
