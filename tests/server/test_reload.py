@@ -151,7 +151,7 @@ USES = {
         "drop-oldest", lambda server: "drop-oldest" if server.hub._backlog.drop_oldest else "fail"
     ),
     "clients.unencrypted": Use("never", lambda server: server.terms._unencrypted),
-    "clients.window_bytes": Use(8192, lambda server: server.clients.window),
+    "clients.window_bytes": Use(8192, lambda server: server.clients.windows.most),
     "clients.ack_secs": Use(7.0, lambda server: server.clients.receipts.secs),
     "quality.sample_secs": Use(7.0, lambda server: server.sampler._interval),
     "listener.proxy_networks": Use(("10.0.0.0/8",), lambda server: server.config.listener.proxy_networks),

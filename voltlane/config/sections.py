@@ -261,7 +261,7 @@ class Clients(Section):
     )
     window_bytes: int = setting(
         1024 * 1024,
-        "Bytes that a client may send ahead of what the server has read (version 3).",
+        "Bytes that a client may come to send ahead of what the server has read (version 3).",
         unit="bytes",
         at_least=4096,
         at_most=64 * 1024 * 1024,

@@ -10,7 +10,8 @@ prefix          the length prefix, and the connections that need no coding
 coded           the connections of every other framing
 records         the connections of version 3, whatever their framing
 sealed          how their records go out
-receipts        version 3: telling clients what is safe, and how much they may send
+receipts        version 3: telling clients what is safe
+windows         version 3: how much they may send ahead
 quiet           reading those who say little, many at once
 quiet_records   the same for version 3
 partial         the received part of a message

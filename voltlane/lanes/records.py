@@ -68,7 +68,10 @@ class RecordConnection(SealedConnection):
         """See ClientConnection."""
         self._handshake = cast(V3Handshake, handshake)
         channel, retained, credit = self._handshake.channel, self._handshake.retained, self._handshake.credit
-        self.flow = Flow(channel, retained, credit, self.shared.window)
+        shared = self.shared
+        if not shared.windows.count:
+            shared.on_records(True)
+        self.flow = Flow(channel, retained, credit, shared.windows.open())
         super().begin(handshake, unsent, rest)
 
     def finish_handshake(self, unsent: bytes, answer: bytes) -> None:

@@ -76,7 +76,6 @@ class SealedConnection(ClientConnection):
         self.flow: Flow
         """Set by who knows the handshake, before anything else."""
         super().__init__(shared, sock, peer, source, since, framing)
-        shared.crowd(1)
 
     @property
     def delivery(self) -> Delivery:
@@ -255,23 +254,24 @@ class SealedConnection(ClientConnection):
 
     def _is_short(self) -> bool:
         """Whether the client has used half of what it may send ahead, and is to be told that it may send more."""
-        flow, shared = self.flow, self.shared
-        if 2 * (flow.received + shared.window - flow.granted) < shared.window:
+        flow, window = self.flow, self.flow.shares.window
+        if 2 * (flow.granted - flow.received) > window:
             return False
         if self._is_held_back():
-            shared.receipts.starve(self)
+            self.shared.receipts.starve(self)
             return False
         return True
 
     def _renew(self) -> None:
         """Let the client send a window ahead, unless it is held back, or nearly can. What is sealed next says so."""
-        flow, shared = self.flow, self.shared
-        if flow.granted - flow.received >= shared.window_low:
+        flow, window = self.flow, self.flow.shares.window
+        left = flow.granted - flow.received
+        if left >= window - window // 8:
             return
         if self._is_held_back():
             self._is_short()  # it is told later, then
         else:
-            flow.grant(shared.window)
+            flow.grant(self.shared.windows.renew(window, left))
 
     def _is_held_back(self) -> bool:
         """Whether the client is not to send, since too much waits for the master, or for itself."""
@@ -318,6 +318,8 @@ class SealedConnection(ClientConnection):
             if words:
                 with suppress(OSError):
                     sock.send(words)
-        self.shared.crowd(-1)
+        self.shared.windows.close(self.flow.shares.window)
+        if not self.shared.windows.count:
+            self.shared.on_records(False)
         self.shared.receipts.forget(self)
         super().on_closed(sock, reason, detail)

@@ -22,14 +22,10 @@ from .fairness.pressure import Pressure, PressureLimits
 from .fairness.turns import QUANTUM, Turns
 from .partial import SMALL
 from .receipts import ReceiptLimits, Receipts
+from .windows import Windows
 
 QUIET = 1024
 """Payload bytes up to which a packet that comes alone is tagged where it was received: see `quiet`."""
-
-
-WINDOWS_SHARE = 4
-"""The part of the memory for queues that all windows together may come to fill, if all clients send at once."""
-SMALLEST_WINDOW = 4096
 
 
 class Shared:
@@ -66,30 +62,16 @@ class Shared:
         self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
         self.meters = Meters(reactor, trunk, self.turns, counters, meter)
         self.receipts = Receipts(reactor, trunk, receipts.secs)
-        self._window = receipts.window
-        self._crowd = 0
+        self.windows = Windows(budget, receipts.window)
         self.on_records: Callable[[bool], None] = lambda any_: None
         """Called when the first client of version 3 comes, with True, and when the last one has left, with False."""
-        self.crowd(0)
         self.retired: set[Client] = set()
         """Whose sessions have been left to wait, and who are still read: the server ends."""
         self.limit_packets(packet_size_limit)
 
-    def crowd(self, more: int) -> None:
-        """So many more clients have a window: together no more than a share of the memory."""
-        before, self._crowd = self._crowd, self._crowd + more
-        if not before or not self._crowd:
-            self.on_records(bool(self._crowd))
-        fair = self.budget.limit // (WINDOWS_SHARE * max(1, self._crowd))
-        self.window = max(SMALLEST_WINDOW, min(self._window, fair))
-        """Bytes of data that a client may send ahead."""
-        self.window_low = self.window - self.window // 8
-        """With fewer left, what is sent to it anyway tells it that it may send more."""
-
     def configure_receipts(self, limits: ReceiptLimits) -> None:
         """Go by these limits from now on."""
-        self.receipts.secs, self._window = limits.secs, limits.window
-        self.crowd(0)
+        self.receipts.secs, self.windows.most = limits.secs, limits.window
 
     def limit_packets(self, size: int) -> None:
         """Let packets have so many bytes at most, from now on."""

@@ -35,17 +35,19 @@ class Shares(NamedTuple):
     """What these are shares of."""
     credit: int
     """The peer's, as it was at first."""
+    window: int
+    """What the peer may send ahead."""
     packets: int
     size: int
     much: int
     """The smaller of `size` and half a window."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _shares(retained: Retained, credit: int, window: int) -> Shares:
     packets = max(1, retained.packets // SHARE) if retained.packets else NEVER
     size = max(1, retained.size // SHARE) if retained.size else NEVER
-    return Shares(retained, credit, packets, size, min(size, window // 2))
+    return Shares(retained, credit, window, packets, size, min(size, window // 2))
 
 
 class Flow(Channel):
