@@ -108,6 +108,23 @@ class TestUp:
         many = [enter(home) for _ in range(80)]
         assert many[-1].endpoint.credit == 4096
 
+    def test_again_when_less_waits_for_it(self, make: MakeWorld):
+        """Though some does yet, which is for the client to take."""
+        home = make({**SMALL, "clients.outbox_bytes": 1 << 20, "clients.write_stall_secs": 0, "clients.slow_secs": 50})
+        client = enter(home, window=0)
+        client.auto = False
+        home.master.send(client.session.id, *numbered(100, size=992))
+        client.send(bytes(WINDOW - 4))
+        home.settle()
+        assert client.endpoint.credit == WINDOW, "so much waits for it that it is not to send"
+        home.pass_(51)
+        client.endpoint.window = 99_000
+        client.tell()
+        home.settle()
+        outbox = connection_of(home, client).outbox
+        assert outbox is not None and outbox.size == 1000
+        assert client.endpoint.credit == 2 * WINDOW
+
 
 class TestWhileTheMasterIsFull:
     def full(self, make: MakeWorld) -> tuple[World, RecordClient]:

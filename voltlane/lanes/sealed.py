@@ -269,8 +269,7 @@ class SealedConnection(ClientConnection):
     def on_relief(self) -> None:
         """See Stream: it may be allowed to send again."""
         super().on_relief()
-        if self.sock is not None and self.outbox is None:
-            self.settle(True)
+        self.settle(True)
 
     # ---- the end
 
