@@ -334,6 +334,14 @@ class TestPings:
             home.settle()
         assert client.endpoint.pongs == [b"", b"p", bytes(64)]
 
+    def test_of_several_at_once_the_last(self, make: MakeWorld):
+        home = make()
+        client = enter(home)
+        pings = [client.endpoint.record(Kind.PING, b"%d" % number) for number in range(100)]
+        client.write(framed(pings))
+        home.settle()
+        assert client.endpoint.pongs == [b"99"]
+
     def test_one_that_is_too_long(self, make: MakeWorld):
         home = make()
         client = enter(home)

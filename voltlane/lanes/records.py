@@ -183,6 +183,7 @@ class RecordConnection(SealedConnection):
                 shared.receipts.note(self)
         elif kind != ACK:
             self._record(kind, buffer, start, stop)
+            self._say_pong()
         self.reactor.drained(self.sock)
 
     def receive(self, most: int) -> int:
@@ -245,6 +246,7 @@ class RecordConnection(SealedConnection):
                 return position
         if self.outbox is not None:  # there may be credit for it now
             self.try_flush()
+        self._say_pong()
         return position
 
     def _record(self, kind: int, buffer: Buffer, start: int, stop: int) -> None:
@@ -336,8 +338,7 @@ class RecordConnection(SealedConnection):
     def _ping(self, body: bytes) -> None:
         if len(body) > MAX_PING:
             raise MalformedRecord(f"a ping of {len(body)} bytes; at most {MAX_PING} are allowed")
-        self._pong = body
-        self._say_pong()
+        self._pong = body  # of several that came together the last is answered
 
     def _skip(self, body: bytes) -> None:
         """There is nothing to be done for it."""

@@ -224,7 +224,7 @@ class SealedConnection(ClientConnection):
 
     def _say_pong(self) -> None:
         """Answer the last ping, unless what was sealed before waits: who does not read is not answered each time."""
-        if self._pong is not None and self.unsent is None:
+        if self._pong is not None and self.unsent is None and self.sock is not None:
             pong, self._pong = self._pong, None
             self._send(self.flow.record(Kind.PONG, pong))
 
