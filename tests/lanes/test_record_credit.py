@@ -185,15 +185,37 @@ class TestWhileTheMasterIsFull:
 
     def test_who_has_part_of_a_window_may_use_it(self, make: MakeWorld):
         """What was granted stays granted; more is not, and it is told when there is room."""
-        home, _ = self.full(make)
-        other = enter(home)
-        assert other.endpoint.credit == WINDOW
+        home = make({**SMALL, "master.channel_capacity": 20})
+        first, other = enter(home), enter(home)
+        home.master.reading = False
+        first.send(*numbered(800, size=1000))
+        home.settle()
+        assert home.server.trunk.full
         other.send(*numbered(100, size=1000))
         home.pass_(2)
         assert other.endpoint.spent == other.endpoint.credit == WINDOW
         home.master.reading = True
         home.settle()
         assert home.master.data[other.session.id] == numbered(100, size=1000)
+
+    def test_who_comes_has_none(self, make: MakeWorld):
+        """Else the memory would be full of who comes again and again."""
+        home, client = self.full(make)
+        waiting = home.server.trunk.pushed
+        again = client
+        for _ in range(20):
+            again = enter(home, client.session)
+            assert again.endpoint.credit == 0
+        again.send(b"up")
+        home.settle()
+        assert home.server.trunk.pushed - waiting == 20, "but for the notices"
+        new = enter(home)
+        assert new.endpoint.credit == 0
+        home.master.reading = True
+        new.send(b"new")
+        home.settle()
+        assert home.master.data[new.session.id] == [b"new"]
+        assert home.master.data[client.session.id] == [*numbered(800, size=1000), b"up"]
 
 
 class TestDown:

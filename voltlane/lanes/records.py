@@ -68,6 +68,8 @@ class RecordConnection(SealedConnection):
         self._handshake = cast(V3Handshake, handshake)
         channel, retained, credit = self._handshake.channel, self._handshake.retained, self._handshake.credit
         self.flow = Flow(channel, retained, credit, self.shared.window)
+        if self.shared.trunk.full:  # else who comes again and again has a window each time
+            self.flow.granted = 0
         super().begin(handshake, unsent, rest)
 
     def finish_handshake(self, unsent: bytes, answer: bytes) -> None:
@@ -108,6 +110,8 @@ class RecordConnection(SealedConnection):
             shared.counters.gaps += 1
             words += flow.record(Kind.GAP, agreement.gap.encode())
         self._send(words)
+        if not flow.granted:
+            self.settle(True)
         if flow.retention is not None and flow.retention.size:
             self._show_outbox(flow.retention)
             flow.retention.exempt(counted)
