@@ -188,6 +188,23 @@ class TestWhoIsBlockedFor:
         assert closed_with(client) == Code.DROPPED and other.session.events == [b"behind"]
         assert enter(home, client.session).session.events == numbered(50)
 
+    def test_again_when_less_waits_for_it(self, make: MakeWorld):
+        """Though some does yet, which is for the client to take."""
+        home = make({**SMALL, "clients.outbox_bytes": 1 << 20, "clients.write_stall_secs": 0, "clients.slow_secs": 50})
+        client = enter(home, window=0)
+        client.auto = False
+        home.master.send(client.session.id, *numbered(100, size=992))
+        client.send(bytes(WINDOW - 4))
+        home.settle()
+        assert client.endpoint.credit == WINDOW, "so much waits for it that it is not to send"
+        home.pass_(51)
+        client.endpoint.window = 99_000
+        client.tell()
+        home.settle()
+        outbox = connection_of(home, client).outbox
+        assert outbox is not None and outbox.size == 1000
+        assert client.endpoint.credit == 2 * WINDOW
+
 
 class TestWhileTheMasterIsFull:
     def full(self, make: MakeWorld) -> tuple[World, RecordClient]:
@@ -248,15 +265,37 @@ class TestWhileTheMasterIsFull:
 
     def test_who_has_part_of_a_window_may_use_it(self, make: MakeWorld):
         """What was granted stays granted; more is not, and it is told when there is room."""
-        home, _ = self.full(make)
-        other = enter(home)
-        assert other.endpoint.credit == WINDOW
+        home = make({**SMALL, "master.channel_capacity": 20})
+        first, other = enter(home), enter(home)
+        home.master.reading = False
+        first.send(*numbered(800, size=1000))
+        home.settle()
+        assert home.server.trunk.full
         other.send(*numbered(100, size=1000))
         home.pass_(2)
         assert other.endpoint.spent == other.endpoint.credit == WINDOW
         home.master.reading = True
         home.settle()
         assert home.master.data[other.session.id] == numbered(100, size=1000)
+
+    def test_who_comes_has_none(self, make: MakeWorld):
+        """Else the memory would be full of who comes again and again."""
+        home, client = self.full(make)
+        waiting = home.server.trunk.pushed
+        again = client
+        for _ in range(20):
+            again = enter(home, client.session)
+            assert again.endpoint.credit == 0
+        again.send(b"up")
+        home.settle()
+        assert home.server.trunk.pushed - waiting == 20, "but for the notices"
+        new = enter(home)
+        assert new.endpoint.credit == 0
+        home.master.reading = True
+        new.send(b"new")
+        home.settle()
+        assert home.master.data[new.session.id] == [b"new"]
+        assert home.master.data[client.session.id] == [*numbered(800, size=1000), b"up"]
 
 
 class TestDown:
@@ -417,6 +456,14 @@ class TestPings:
             client.say(client.endpoint.record(Kind.PING, body))
             home.settle()
         assert client.endpoint.pongs == [b"", b"p", bytes(64)]
+
+    def test_of_several_at_once_the_last(self, make: MakeWorld):
+        home = make()
+        client = enter(home)
+        pings = [client.endpoint.record(Kind.PING, b"%d" % number) for number in range(100)]
+        client.write(framed(pings))
+        home.settle()
+        assert client.endpoint.pongs == [b"99"]
 
     def test_one_that_is_too_long(self, make: MakeWorld):
         home = make()

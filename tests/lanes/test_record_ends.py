@@ -423,3 +423,11 @@ class TestWhereFrom:
         home.settle()
         assert client.ready is allowed
         assert enter(home, address=("127.0.0.1", 7000), header=header).ready
+
+    def test_a_proxy_elsewhere_says_nothing_of_its_own_leg(self, make: MakeWorld):
+        """A client that is on the proxy's machine is on no other, and what it says goes over the network."""
+        home = make({"listener.proxy_protocol": "required", "listener.proxy_networks": "192.0.2.0/24"})
+        header = b"PROXY TCP4 127.0.0.1 127.0.0.1 5000 1\r\n"
+        client = RecordClient(home, suite=0, address=("192.0.2.7", 7000), header=header)
+        home.settle()
+        assert client.endpoint.refusal == (Code.NO_SUITE, CloseReason.SUITE_REFUSED.value)

@@ -72,6 +72,8 @@ class RecordConnection(SealedConnection):
         if not shared.windows.count:
             shared.on_records(True)
         self.flow = Flow(channel, retained, credit, shared.windows.open())
+        if shared.trunk.full:  # else who comes again and again has a window each time
+            self.flow.granted = 0
         super().begin(handshake, unsent, rest)
 
     def finish_handshake(self, unsent: bytes, answer: bytes) -> None:
@@ -112,6 +114,8 @@ class RecordConnection(SealedConnection):
             shared.counters.gaps += 1
             words += flow.record(shared.space, Kind.GAP, agreement.gap.encode())
         self._send(words)
+        if not flow.granted:
+            self.settle(True)
         if flow.retention is not None and flow.retention.size:
             self._show_outbox(flow.retention)
             flow.retention.exempt(counted)
@@ -190,6 +194,7 @@ class RecordConnection(SealedConnection):
             self._packets(buffer, start, stop)
         elif kind != ACK:
             self._control(kind, buffer, start, stop)
+            self._say_pong()
         self.reactor.drained(self.sock)
 
     def receive(self, most: int) -> int:
@@ -271,6 +276,7 @@ class RecordConnection(SealedConnection):
             self._packets(space.opened, HEAD_SIZE, filled)
         if self.outbox is not None and self.sock is not None:  # there may be credit for it now
             self.try_flush()
+        self._say_pong()
         return position
 
     def _control(self, kind: int, buffer: Buffer, start: int, stop: int) -> None:
@@ -359,8 +365,7 @@ class RecordConnection(SealedConnection):
     def _ping(self, body: bytes) -> None:
         if len(body) > MAX_PING:
             raise MalformedRecord(f"a ping of {len(body)} bytes; at most {MAX_PING} are allowed")
-        self._pong = body
-        self._say_pong()
+        self._pong = body  # of several that came together the last is answered
 
     def _skip(self, body: bytes) -> None:
         """There is nothing to be done for it."""

@@ -235,7 +235,7 @@ class SealedConnection(ClientConnection):
 
     def _say_pong(self) -> None:
         """Answer the last ping, unless what was sealed before waits: who does not read is not answered each time."""
-        if self._pong is not None and self.unsent is None:
+        if self._pong is not None and self.unsent is None and self.sock is not None:
             pong, self._pong = self._pong, None
             self._send(self.flow.record(self.shared.space, Kind.PONG, pong))
 
@@ -281,8 +281,7 @@ class SealedConnection(ClientConnection):
     def on_relief(self) -> None:
         """See Stream: it may be allowed to send again."""
         super().on_relief()
-        if self.sock is not None and self.outbox is None:
-            self.settle(True)
+        self.settle(True)
 
     # ---- the end
 

@@ -12,7 +12,7 @@ from typing import Callable, Optional
 from ...config import Listener
 from ...core.admission import Admission, Source
 from ...core.networks import Networks, plain, shown
-from ...net.peers import name_of, packed_of
+from ...net.peers import is_local, name_of, packed_of
 from ...net.reactor import Reactor
 from ...net.sockets import reset_on_close
 from ...reasons import CloseReason
@@ -75,7 +75,7 @@ class Gate:
 
     def _identify(self, newcomer: Newcomer, header: ProxyHeader) -> bool:
         """A proxy has said whose connection it is; what counts for everybody was counted at the beginning."""
-        newcomer.hearsay = not header.address
+        newcomer.hearsay = not (header.address and is_local(newcomer.peer))
         if header.address:
             newcomer.peer = shown(header.address, header.port)
             if self.admission.wants_addresses:

@@ -16,7 +16,7 @@ class Newcomer(Protocol):
     peer: str
     """What to call it in logs and lists."""
     hearsay: bool
-    """Whether a proxy has passed it on without saying whose it is."""
+    """Whether a proxy has passed it on that is on another machine, or does not say whose it is."""
     source: Source | None
     """Whose it is, as the limits for addresses have it."""
     unsent: bytes
