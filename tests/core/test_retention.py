@@ -99,6 +99,14 @@ class Model(RuleBasedStateMachine):
             del self.chunks[0][: self.safe]
         self.sent = self.safe = 0
 
+    @precondition(lambda self: len(self.frames()) > self.whole())
+    @rule(data=some.data())
+    def span(self, data: some.DataObject) -> None:
+        left = self.frames()[self.whole() :]
+        count = data.draw(some.integers(0, len(left)))
+        begun = self.sent - sum(map(len, self.frames()[: self.whole()]))
+        assert self.kept.span(count) == sum(map(len, left[:count])) - begun
+
     @rule()
     def take(self) -> None:
         chunks = self.kept.take()
@@ -203,3 +211,19 @@ def test_an_empty_packet_counts(size: int):
     kept = filled([b"", b"x", b""])
     kept.advance(size)
     assert kept.unacked == (size >= 4)
+
+
+@given(some.lists(payloads, min_size=1, max_size=5), some.data())
+def test_the_first_bytes_of_what_is_unsent(chunks: list[list[bytes]], data: some.DataObject):
+    """In one piece, and no more of it is copied than was asked for."""
+    kept = Retention()
+    for chunk in chunks:
+        kept.append(join(chunk), len(chunk))
+    rest = b"".join(map(join, chunks))
+    while rest:
+        most = data.draw(some.integers(1, len(rest) + 3))
+        first = kept.first(most)
+        assert first == rest[:most]
+        assert first.obj in kept._chunks[0] or len(first.obj) == len(first)
+        kept.advance(len(first))
+        rest = rest[most:]

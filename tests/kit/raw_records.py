@@ -13,10 +13,9 @@ from typing import Any
 
 from kit.raw_client import connect
 from kit.records import Endpoint, Event, Session, framed
-from kit.sockets import end_hard
 
 from voltlane.wire.framing import FrameBuffer
-from voltlane.wire.v3 import Close, Kind
+from voltlane.wire.v3 import Kind
 
 
 class RawRecordClient:
@@ -59,23 +58,6 @@ class RawRecordClient:
 
     def close(self) -> None:
         self.sock.close()
-
-    def reset(self) -> None:
-        """Close the hard way."""
-        end_hard(self.sock)
-        self.sock.close()
-
-    def leave(self, code: int) -> None:
-        """Say goodbye, end our side, and wait for the server's."""
-        self.say(self.endpoint.record(Kind.CLOSE, Close(code, self.session.taken, "").encode()))
-        self.end()
-        for _ in self.rest():
-            pass
-        self.close()
-
-    def end(self) -> None:
-        """End our side of the stream."""
-        self.sock.shutdown(1)
 
     # ---- what it says
 
@@ -129,9 +111,3 @@ class RawRecordClient:
                 yield self.recv()
             except EOFError:
                 return
-
-    def acked(self, number: int) -> None:
-        """Wait until so much is safe."""
-        while self.session.acked < number:
-            if not self.step():
-                raise EOFError(f"closed: {self.endpoint.close}")

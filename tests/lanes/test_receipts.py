@@ -7,6 +7,7 @@ from kit.record_world import RecordClient, enter
 from kit.records import Session
 from kit.world import MakeWorld, World, numbered
 
+from voltlane.lanes.receipts import MOST_MARKS
 from voltlane.wire.v3 import Gap, Kind, Retained
 
 ACK_SECS = 2.0
@@ -49,6 +50,26 @@ class TestSafe:
         home.master.reading = True
         home.settle()
         assert home.master.data[client.session.id] == numbered(1000, size=2000)
+
+    def test_what_is_remembered_of_who_brings_a_little_each_turn_has_a_limit(self, make: MakeWorld):
+        """And nobody is told too soon because of it."""
+        home = make()
+        client, other = enter(home), enter(home)
+        home.master.reading = False
+        client.send(*numbered(300, size=2000))
+        home.settle()
+        for _ in range(MOST_MARKS + 500):
+            for one in (client, other):
+                one.send(b"")
+                home.loop.turn(0)
+        assert len(home.server.clients.receipts._marks) == MOST_MARKS
+        trunk = home.server.trunk
+        while trunk.outbox is not None:
+            assert client.session.acked + other.session.acked <= trunk.written
+            home.master.read_some(20_000)
+            home.pass_(0.5)
+        home.pass_(1)
+        assert (client.session.acked, other.session.acked) == (MOST_MARKS + 800, MOST_MARKS + 500)
 
     def test_each_of_several_is_told_of_its_own(self, make: MakeWorld):
         home = make()
@@ -122,6 +143,17 @@ class TestWhen:
         assert client.session.acked == 0 and client.endpoint.alone == 0
         home.pass_(1, step=0.25)
         assert client.session.acked == 1 and client.endpoint.alone == 1
+
+    def test_each_in_its_own_time(self, make: MakeWorld):
+        home = make(SLOW)
+        first, second = enter(home), enter(home)
+        first.send(b"up")
+        home.pass_(ACK_SECS - 0.5, step=0.25)
+        second.send(b"up")
+        home.pass_(1, step=0.25)
+        assert (first.session.acked, second.session.acked) == (1, 0)
+        home.pass_(1.5, step=0.25)
+        assert second.session.acked == 1
 
     def test_one_ack_for_all_that_came_meanwhile(self, make: MakeWorld):
         home = make(SLOW)

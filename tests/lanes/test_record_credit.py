@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 import pytest
+from kit.lanes import toy
 from kit.record_world import RecordClient, enter
 from kit.speaker import lanes
 from kit.world import MakeWorld, World, numbered
@@ -321,6 +322,27 @@ class TestDown:
         home.settle()
         assert client.session.events == numbered(most + 8, size=992)
 
+    @pytest.mark.parametrize("before", [0, 1, 7, 10])
+    def test_nor_many_at_once(self, make: MakeWorld, before: int):
+        home = make({"clients.slow_secs": 50, "clients.write_stall_secs": 0, "clients.channel_capacity": 10})
+        client = enter(home)
+        client.session.safe, client.auto = 0, False
+        packets = numbered(500)
+        home.master.send(client.session.id, *packets[:before])
+        home.settle()
+        home.master.send(client.session.id, *packets[before:])
+        home.settle()
+        assert client.session.events == packets[:10] and client.endpoint.received == 10 * 28
+        for safe in (1, 4, 10, 17):
+            client.session.safe = safe
+            client.tell()
+            home.settle()
+            assert client.session.events == packets[: safe + 10]
+        client.session.safe, client.auto = None, True
+        client.tell()
+        home.settle()
+        assert client.session.events == packets
+
     def test_and_ends_of_it(self, make: MakeWorld):
         home = make({"clients.channel_capacity": 10, "clients.slow_secs": 2, "clients.write_stall_secs": 0})
         client = enter(home)
@@ -342,6 +364,33 @@ class TestDown:
         client.lose()
         again = enter(home, client.session)
         assert again.session.events == numbered(400, size=5000)
+
+    def test_also_where_all_of_it_is_sealed(self, make: MakeWorld):
+        """Nothing waits but what the socket has not taken; that it was called safe unread makes no difference."""
+        home = make({"clients.write_stall_secs": 2})
+        client, reader = enter(home), enter(home)
+        client.reading = False
+        for one in (client, reader):
+            home.master.send(one.session.id, bytes(60_000))
+        home.settle()
+        connection = connection_of(home, client)
+        assert connection.outbox is None and connection.unsent is not None
+        client.say(client.endpoint.record(Kind.ACK, ack=1))
+        home.pass_(6)
+        assert home.server.counters.closed == {CloseReason.WRITE_STALLED: 1} and not reader.ended
+
+    def test_memory_for_what_is_sealed(self, make: MakeWorld):
+        home = make()
+        client = enter(home)
+        client.reading = False
+        home.master.send(client.session.id, bytes(60_000))
+        home.settle()
+        client.say(client.endpoint.record(Kind.ACK, ack=1))
+        home.settle()
+        home.server.budget.configure(10_000)
+        home.settle()
+        assert home.server.counters.closed == {CloseReason.OUTBOX_SHED: 1}
+        assert home.server.registry.sessions[client.session.id].state is State.STALE
 
     def test_an_ack_ahead_or_back(self, make: MakeWorld):
         home = make()
@@ -397,6 +446,21 @@ class TestPings:
         client.reading = True
         home.settle()
         assert client.endpoint.pongs[-1] == b"%064d" % 2999 and len(client.endpoint.pongs) < 3000
+
+    def test_a_flood_of_the_framing_s_own(self, make: MakeWorld):
+        """Its answers are for the framing to give, each of them: so who does not read them is not read."""
+        home = make({"clients.outbox_bytes": 1 << 20})
+        client = enter(home, lane=toy)
+        client.reading = False
+        for _ in range(50):
+            client.write(client.speaker.ping() * 1000)
+            home.settle()
+        connection = connection_of(home, client)
+        assert connection.unsent is not None and connection.unsent.size < 400_000 < client.waiting
+        client.reading = True
+        client.send(b"up")
+        home.settle()
+        assert client.speaker.pongs == 50_000 and home.master.data[client.session.id] == [b"up"]
 
     def test_one_is_answered_though_packets_wait_for_credit(self, make: MakeWorld):
         """Once what was sealed before is out."""

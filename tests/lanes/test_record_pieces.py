@@ -8,13 +8,13 @@ import pytest
 from kit.record_world import RecordClient, enter, told
 from kit.records import Session, framed
 from kit.speaker import lanes
-from kit.world import MakeWorld, World
+from kit.world import MakeWorld, World, numbered
 
 from voltlane.core.session import State
 from voltlane.lanes.records import RecordConnection
-from voltlane.reasons import CloseReason
+from voltlane.reasons import CloseReason, EndReason
 from voltlane.wire.framing import frame
-from voltlane.wire.v3 import Code, Kind
+from voltlane.wire.v3 import Close, Code, Gap, Kind
 
 LANES = pytest.mark.parametrize("lane", lanes(), ids=lambda lane: lane.__name__.rpartition(".")[2])
 
@@ -54,6 +54,82 @@ class TestPieces:
         home.settle()
         assert home.master.data[client.session.id] == packets
         assert connection_of(home, client).packet is None
+
+    @LANES
+    @pytest.mark.parametrize("suite", [0, 1])
+    def test_records_of_all_kinds_in_one_read(self, make: MakeWorld, lane: ModuleType, suite: int):
+        """Each is taken in its place, however many come at once."""
+        home = make({"clients.ack_secs": 1})
+        client = enter(home, lane=lane, suite=suite)
+        client.session.sent = 12
+        stream = framed([b"one", b"two", b"three"])
+        record = client.endpoint.record
+        home.loop.turn(0)
+        client.write(
+            b"".join(
+                map(
+                    client.speaker.encode,
+                    [
+                        record(Kind.DATA, stream[:5]),
+                        record(Kind.PING, b"p"),
+                        record(Kind.DATA, stream[5:]),
+                        record(Kind.DATA),
+                        record(Kind.GAP, Gap(4, 10, 4).encode()),
+                        record(Kind.ACK),
+                        record(Kind.DATA, framed([b"eleven"])),
+                        record(99, b"skipped"),
+                        record(Kind.DATA, framed([b"twelve"])[:3]),
+                        record(Kind.DATA, framed([b"twelve"])[3:]),
+                    ],
+                )
+            )
+        )
+        home.pass_(2)
+        assert home.master.data[client.session.id] == [b"one", b"two", b"three", b"eleven", b"twelve"]
+        assert client.endpoint.pongs == [b"p"] and client.session.acked == 12
+
+    @LANES
+    @pytest.mark.parametrize("suite", [0, 1])
+    def test_what_is_said_in_front_of_a_close_in_one_read(self, make: MakeWorld, lane: ModuleType, suite: int):
+        home = make()
+        client = enter(home, lane=lane, suite=suite)
+        client.session.sent = 2
+        record = client.endpoint.record
+        words = [record(Kind.DATA, framed([b"one"])), record(Kind.DATA, framed([b"two"]))]
+        words += [record(Kind.CLOSE, Close(Code.LEFT, 0, "").encode()), record(Kind.DATA, framed([b"three"]))]
+        client.write(b"".join(map(client.speaker.encode, words)))
+        home.settle()
+        assert home.master.data[client.session.id] == [b"one", b"two"]
+        assert home.server.counters.ended == {EndReason.LEFT: 1}
+
+    @LANES
+    @pytest.mark.parametrize("suite", [0, 1])
+    def test_a_mistake_behind_data_in_one_read(self, make: MakeWorld, lane: ModuleType, suite: int):
+        """What was in front of it is taken, or not: it is told which, and nothing comes twice."""
+        home = make()
+        client = enter(home, lane=lane, suite=suite)
+        client.session.send(b"one", b"two")
+        words = [*client.endpoint.flush(), client.endpoint.record(10)]
+        client.write(b"".join(map(client.speaker.encode, words)))
+        home.settle()
+        taken = told(client).taken
+        assert home.master.data[client.session.id] == [b"one", b"two"][:taken]
+        enter(home, client.session, lane=lane, suite=suite)
+        assert home.master.data[client.session.id] == [b"one", b"two"]
+
+    @LANES
+    @pytest.mark.parametrize("suite", [0, 1])
+    @pytest.mark.parametrize("size", [0, 1, 30, 2000])
+    def test_as_many_as_fit_in_a_read(self, make: MakeWorld, lane: ModuleType, suite: int, size: int):
+        home = make({"clients.window_bytes": 1 << 22})
+        client = enter(home, lane=lane, suite=suite)
+        count = 400 if size > 100 else 6000
+        packets = numbered(count, size=size)
+        client.session.sent = count
+        words = [client.endpoint.record(Kind.DATA, frame(packet)) for packet in packets]
+        client.write(b"".join(map(client.speaker.encode, words)))
+        home.settle()
+        assert home.master.data[client.session.id] == packets
 
     def test_packets_over_the_limit(self, make: MakeWorld):
         home = make({"clients.packet_size_limit": 1000})

@@ -68,6 +68,13 @@ class TestTakeovers:
         enter(home, old.session)
         assert home.master.data[old.session.id] == packets
 
+    def test_where_no_session_waits(self, make: MakeWorld):
+        """It is never stale meanwhile."""
+        home = make({"clients.stale_timeout_secs": 0})
+        old = enter(home)
+        new = enter(home, old.session)
+        assert told(old).code == Code.TAKEN_OVER and not new.ended and home.server.counters.ended == {}
+
     def test_of_who_does_not_read(self, make: MakeWorld):
         """What was sealed and not written is sealed anew for the next."""
         home = make()

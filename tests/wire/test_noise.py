@@ -181,6 +181,21 @@ class TestChannel:
             assert int.from_bytes(framed[:4], "little") == len(framed) - 4 == len(record) + 16
             assert other.open(framed[4:]) == record
 
+    def test_in_one_place(self):
+        """As a server does it: the same messages, and rekeyed at the same time."""
+        one, other = pair()
+        alike, space = pair()[0], aead.workspace(MESSAGE_MAX, 1 << 18)
+        for channel in (one, other, alike):
+            channel._sealed = channel._opened = REKEY_EVERY - 2
+        for number in range(5):
+            record = b"%d" % number * 100
+            message = bytes(one.seal_in(space, record))
+            assert message == alike.seal_framed(record)
+            size = other.open_in(space, message[4:])
+            assert space.opened[:size] == record
+        with pytest.raises(BadRecord):
+            other.open_in(space, bytes(40))
+
     def test_the_largest_record(self):
         one, other = pair()
         record = bytes(MESSAGE_MAX - aead.TAG_SIZE)
@@ -277,6 +292,50 @@ class TestBothForms:
         assert len(sealed) == 1
         for _, unseal in self.FORMS:
             assert unseal(kind(next(iter(sealed))), self.NONCE, self.KEY, data) == plaintext
+
+    SPACES = aead.Workspace, aead.workspace
+
+    def test_the_fast_workspace_is_used(self):
+        assert aead.workspace is not aead.Workspace
+
+    @pytest.mark.parametrize("size", [0, 1, 64, 1000])
+    def test_workspaces_agree(self, size: int):
+        plaintext = bytes(number % 251 for number in range(size))
+        for space in [kind(1016, 1000) for kind in self.SPACES]:
+            message = space.seal_framed(plaintext, self.NONCE, self.KEY)
+            assert message[:4] == (size + 16).to_bytes(4, "little")
+            assert message[4:] == aead.seal(plaintext, self.NONCE, self.KEY)
+            assert space.open(bytes(message[4:]), self.NONCE, self.KEY) == size
+            assert space.opened[:size] == plaintext
+
+    def test_what_does_not_fit_is_refused(self):
+        """Whoever calls must see to that it does; here is memory behind it."""
+        for space in [kind(100, 84) for kind in self.SPACES]:
+            with pytest.raises(ValueError):
+                space.seal_framed(bytes(85), self.NONCE, self.KEY)
+            with pytest.raises(ValueError):
+                space.open(bytes(aead.seal(bytes(85), self.NONCE, self.KEY)), self.NONCE, self.KEY)
+            assert len(space.opened) == 84 and len(space.seal_framed(bytes(84), self.NONCE, self.KEY)) == 104
+            sealed = bytes(aead.seal(bytes(80), self.NONCE, self.KEY))
+            assert space.open(sealed, self.NONCE, self.KEY, 4) == 80
+            with pytest.raises(ValueError):
+                space.open(sealed, self.NONCE, self.KEY, 5)
+
+    def test_beside_each_other(self):
+        for space in [kind(100, 84) for kind in self.SPACES]:
+            assert space.open(bytes(aead.seal(b"one", self.NONCE, self.KEY)), self.NONCE, self.KEY, 1) == 3
+            assert space.open(bytes(aead.seal(b"two", self.NONCE, self.KEY)), self.NONCE, self.KEY, 4) == 3
+            assert space.opened[:8] == b"\0onetwo\0"
+
+    def test_workspaces_refuse_the_same(self):
+        sealed = bytes(aead.seal(b"plaintext", self.NONCE, self.KEY))
+        for space in [kind(100, 84) for kind in self.SPACES]:
+            for wrong in (b"", bytes(15), bytes(16), sealed[:-1], sealed + b"\0", b"\1" + sealed[1:]):
+                with pytest.raises(ValueError):
+                    space.open(wrong, self.NONCE, self.KEY)
+            with pytest.raises(ValueError):
+                space.open(sealed, bytes(12), self.KEY)
+            assert space.open(sealed, self.NONCE, self.KEY) == 9
 
     def test_they_refuse_the_same(self):
         sealed = aead.seal(b"plaintext", self.NONCE, self.KEY, b"data")

@@ -50,6 +50,32 @@ class Retention(Outbox):
         self._gone += len(chunk)
         self.hold_chunk(len(chunk))
 
+    def span(self, packets: int) -> int:
+        """Bytes to be sent until so many more packets are out in whole."""
+        self._locate()
+        size, start, passed = -self._offset, self._start, self._passed
+        for chunk, count in self._chunks:
+            if packets < count - passed:
+                return size + start + skip_frames(memoryview(chunk)[start:], packets)
+            packets -= count - passed
+            size += len(chunk)
+            start = passed = 0
+        return size
+
+    def first(self, most: int) -> memoryview:
+        """The next bytes to write, in one piece: at most so many, since no more than that is to be copied."""
+        first, left = memoryview(self._chunks[0][0])[self._offset : self._offset + most], most
+        if len(first) == most or len(self._chunks) == 1:
+            return first
+        parts: list[memoryview] = []
+        for chunk, _ in self._chunks:
+            part = memoryview(chunk)[:left] if parts else first
+            parts.append(part)
+            left -= len(part)
+            if not left:
+                break
+        return memoryview(b"".join(parts))
+
     def skip(self, packets: int) -> None:
         """The first so many of what is unsent need not be sent; they are kept all the same."""
         while packets and packets >= self._chunks[0][1]:

@@ -19,6 +19,7 @@ from ..core.timers import Timer
 from ..errors import ProtocolError
 from ..net.poller import HANGUP, WRITE
 from ..net.sockets import half_close, reset_on_close, throw_away
+from ..net.stall import Waiting
 from ..net.stream import Stream
 from ..reasons import BY_PEER, LOSSES, CloseReason
 from ..wire.batch import retag
@@ -281,6 +282,11 @@ class ClientConnection(Stream):
     def new_outbox(self) -> Outbox:
         """See Stream."""
         return Outbox(self.shared.budget, self)
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """See Client."""
+        return self.outbox
 
     def shed(self, holding: Holding) -> None:
         """There is no memory for this one any more."""

@@ -19,6 +19,9 @@ from ..net.reactor import Handler, Reactor
 from ..reasons import CloseReason
 from .fairness.turns import NOTED, OWING
 
+MOST_MARKS = 1024
+"""While the master takes nothing: with so many, what comes later is known to be safe with what comes after it."""
+
 
 class ReceiptLimits(NamedTuple):
     """How long a client may be owed word of what is safe, and how many bytes it may send ahead."""
@@ -93,7 +96,9 @@ class Receipts(Handler):
         marks, flow = self._marks, creditor.flow
         if number != flow.marked:
             flow.marked = number
-            if not marks or marks[-1].pushed != pushed:
+            if len(marks) == MOST_MARKS:
+                marks[-1] = marks[-1]._replace(pushed=pushed)
+            elif not marks or marks[-1].pushed != pushed:
                 marks.append(_Mark(pushed, {}))
             marks[-1].numbers[creditor] = number
 

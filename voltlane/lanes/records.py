@@ -24,6 +24,7 @@ from ..wire.framing import PREFIX, PREFIX_SIZE, Buffer, next_frame
 from ..wire.noise import MESSAGE_MAX
 from ..wire.tagged import HEADER, TAG_SIZE
 from ..wire.v3 import (
+    HEAD_SIZE,
     MAX_PING,
     Code,
     Kind,
@@ -181,8 +182,11 @@ class RecordConnection(SealedConnection):
             flow.delivery.taken += 1
             if not self.flags & NOTED:
                 shared.receipts.note(self)
+        elif kind == DATA:
+            flow.spend(stop - start)
+            self._packets(buffer, start, stop)
         elif kind != ACK:
-            self._record(kind, buffer, start, stop)
+            self._control(kind, buffer, start, stop)
         self.reactor.drained(self.sock)
 
     def receive(self, most: int) -> int:
@@ -234,31 +238,48 @@ class RecordConnection(SealedConnection):
             self.close(CloseReason.PEER_CLOSED)
 
     def _records(self, buffer: Buffer, view: memoryview, position: int, stop: int) -> int:
-        """Take every whole record in `buffer[position:stop]`. Where the part of one begins."""
-        flow, space = self.flow, self.shared.space
+        """Take every whole record in `buffer[position:stop]`. Where the part of one begins.
+
+        The bodies of data records that follow each other are put together: what is done to packets is done for all of
+        them at once.
+        """
+        flow, space, filled = self.flow, self.shared.space, HEAD_SIZE
         while end := next_frame(buffer, position, stop, MESSAGE_MAX):
-            kind, plaintext, start, last = flow.read(space, buffer, view, position + PREFIX_SIZE, end)
+            kind, body, start, last = flow.read(space, buffer, view, position + PREFIX_SIZE, end, filled)
             position = end
-            self._record(kind, plaintext, start, last)
+            if kind == DATA:
+                flow.spend(last - start)
+                if body is not space.opened:
+                    if end == stop and filled == HEAD_SIZE:
+                        self._packets(body, start, last)
+                        continue
+                    space.view[filled : filled + last - start] = view[start:last]
+                    last = filled + last - start
+                filled = last
+                continue
+            if filled > HEAD_SIZE:
+                rest = bytes(body[start:last])
+                self._packets(space.opened, HEAD_SIZE, filled)
+                body, start, last, filled = rest, 0, len(rest), HEAD_SIZE
+            self._control(kind, body, start, last)
             if self.sock is None:
                 return position
-        if self.outbox is not None:  # there may be credit for it now
+        if filled > HEAD_SIZE:
+            self._packets(space.opened, HEAD_SIZE, filled)
+        if self.outbox is not None and self.sock is not None:  # there may be credit for it now
             self.try_flush()
         return position
 
-    def _record(self, kind: int, buffer: Buffer, start: int, stop: int) -> None:
-        """One record, whose body stands there."""
-        if kind == DATA:
-            self._data(buffer, start, stop)
-        elif (step := _STEPS.get(kind)) is not None:
+    def _control(self, kind: int, buffer: Buffer, start: int, stop: int) -> None:
+        """A record that is no data, whose body stands there."""
+        if (step := _STEPS.get(kind)) is not None:
             step(self, bytes(buffer[start:stop]))
         elif not kind & 1:
             raise MalformedRecord(f"a record of kind {kind}")
 
-    def _data(self, buffer: Buffer, start: int, stop: int) -> None:
-        """The body of a data record: whole packets, and parts of some."""
+    def _packets(self, buffer: Buffer, start: int, stop: int) -> None:
+        """A piece of the stream of packets: whole ones, and parts of some."""
         flow, shared = self.flow, self.shared
-        flow.spend(stop - start)
         if self.packet is not None:
             start = self._complete(self.packet, memoryview(buffer)[:stop], start)
         chunk, position, packets = retag(cast(bytes, buffer), start, stop, self.client_id, shared.small)

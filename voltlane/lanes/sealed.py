@@ -19,6 +19,7 @@ from ..core.protocols.ends import close_for
 from ..core.protocols.flow import Flow
 from ..core.retention import Retention
 from ..net.sockets import half_close
+from ..net.stall import Waiting
 from ..net.stream import WRITE_QUANTUM
 from ..reasons import BY_PEER, CloseReason
 from ..wire.framing import Buffer, count_frames
@@ -33,15 +34,27 @@ MOST_SEALED = 1 << 17
 
 
 class _Unsent(Holding):
-    """Sealed bytes that the socket has not taken. Nobody is made to give them up: they cannot be sealed again."""
+    """Sealed bytes that the socket has not taken. They cannot be sealed again: who gives them up gives the connection
+    up. What is waited for: see `net.stall`."""
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "touched", "unconfirmed")
 
-    def __init__(self, budget: Budget, data: bytes) -> None:
-        super().__init__(budget)
-        self.keep(data)
+    def __init__(self, budget: Budget, owner: object, data: bytes, now: float) -> None:
+        super().__init__(budget, owner)
+        self.unconfirmed = 1 << 62
+        self.keep(data, now)
 
-    def keep(self, data: bytes) -> None:
+    @property
+    def size(self) -> int:
+        """How many."""
+        return len(self.data)
+
+    def keep(self, data: bytes, now: float) -> None:
+        """It is these from now on, since the socket has taken some."""
+        self.touched = now
+        self.put(data)
+
+    def put(self, data: bytes) -> None:
         """It is these from now on."""
         self.data = data
         self.hold(len(data) + CHUNK_COST if data else 0)
@@ -80,7 +93,7 @@ class SealedConnection(ClientConnection):
         if packets < 0:
             packets = count_frames(chunk)
         is_next = self.outbox is None and self.unsent is None and size <= MAX_BODY and size <= flow.credit - flow.sent
-        if is_next and (flow.retention is None or self._has_room(flow.retention)):
+        if is_next and ((packets == 1 and flow.retention is None) or self._has_room(flow.retention, packets)):
             flow.keep_sent(chunk, packets, shared.budget, self)
             self._renew()
             self._push_record(flow.data(shared.space, chunk))
@@ -137,18 +150,24 @@ class SealedConnection(ClientConnection):
         to say first what is safe with it."""
         flow = self.flow
         room = min(flow.credit - flow.sent, MOST_SEALED)
-        if room <= 0 or not self._has_room(outbox):
+        if room <= 0 or not self._has_room(outbox, 1):
             return b""
+        most = self.shared.pressure.limits.soft_packets - outbox.unacked
+        if outbox.packets_at_most > most:
+            room = min(room, outbox.span(most))
         self._renew()
-        data = memoryview(b"".join(outbox.views()))[:room]
+        data = outbox.first(room)
         outbox.advance(len(data))
         space, pieces = self.shared.space, range(0, len(data), MAX_BODY)
         return b"".join([bytes(flow.data(space, data[at : at + MAX_BODY])) for at in pieces])
 
-    def _has_room(self, retention: Retention) -> bool:
-        """Whether the client may have more on its way that it has not called safe."""
+    def _has_room(self, retention: Retention | None, packets: int) -> bool:
+        """Whether the client may have so many more on their way that it has not called safe. None: it has none, or a
+        few."""
         limits = self.shared.pressure.limits
-        return retention.unacked < limits.soft_packets and retention.unacked_bytes < limits.hard_bytes
+        if retention is None:
+            return packets <= limits.soft_packets
+        return retention.unacked + packets <= limits.soft_packets and retention.unacked_bytes < limits.hard_bytes
 
     def _show_outbox(self, retention: Retention) -> None:
         """Something is unsent there: for policies that is the outbox."""
@@ -165,10 +184,21 @@ class SealedConnection(ClientConnection):
         """The same, where nothing is unsent."""
         self._push(message if self.framing is None else self.framing.encode(message))
 
+    @property
+    def waiting(self) -> Waiting | None:
+        """See Client."""
+        return self.unsent or self.outbox
+
+    def _unpark(self) -> None:
+        """It has read all that was said to it."""
+        if self.flags & PARKED:
+            self.flags &= ~PARKED
+            self.shared.turns.enqueue(self, False)
+
     def _write(self, words: Buffer) -> None:
         """Bytes of the wire."""
         if self.unsent is not None:
-            self.unsent.keep(self.unsent.data + bytes(words))
+            self.unsent.put(self.unsent.data + bytes(words))
         else:
             self._push(words)
 
@@ -187,22 +217,21 @@ class SealedConnection(ClientConnection):
             return False
         if sent == len(words):
             if self.unsent is not None:
-                self.unsent.keep(b"")
+                self.unsent.put(b"")
                 self.unsent = None
-                if self.flags & PARKED:
-                    self.flags &= ~PARKED
-                    self.shared.turns.enqueue(self, False)
+                self._unpark()
             return True
         if self.unsent is None:
-            self.unsent = _Unsent(self.shared.budget, bytes(words[sent:]))
+            self.unsent = _Unsent(self.shared.budget, self, bytes(words[sent:]), self.reactor.now)
+            self.shared.pressure.watch(self)
         elif sent:
-            self.unsent.keep(bytes(words[sent:]))
+            self.unsent.keep(bytes(words[sent:]), self.reactor.now)
         self.reactor.filled(sock)
         return False
 
     def park(self) -> None:
         """It had to be answered within its framing. If it does not read what it asks for, it is not read either."""
-        if self.unsent is not None and len(self.unsent.data) > self.shared.pressure.park_above:
+        if self.unsent is not None and self.unsent.size > self.shared.pressure.park_above:
             self.flags |= PARKED
 
     def _say_pong(self) -> None:
@@ -264,6 +293,9 @@ class SealedConnection(ClientConnection):
 
     def shed(self, holding: Holding) -> None:
         """See Owner."""
+        if holding is self.unsent:  # its session has all that is in there, but for what was said between packets
+            self.close(CloseReason.OUTBOX_SHED, f"{holding.held} bytes of memory")
+            return
         if holding is self.flow.retention:
             self.outbox = self.flow.retention  # of which nothing may be unsent
         super().shed(holding)
@@ -275,7 +307,7 @@ class SealedConnection(ClientConnection):
     def on_closed(self, sock: socket.socket, reason: CloseReason, detail: str) -> None:
         """See Stream. The client is told why, where no record is cut by that."""
         if self.unsent is not None:
-            self.unsent.keep(b"")
+            self.unsent.put(b"")
         else:
             words: Buffer = b""
             framing = self.framing

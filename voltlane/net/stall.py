@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import socket
+from typing import Protocol
 
-from ..core.outbox import Outbox
 from .sockets import unconfirmed
 
 
-def next_look(outbox: Outbox, sock: socket.socket, patience: float, now: float) -> float | None:
+class Waiting(Protocol):
+    """What waits for a peer: as Outbox has these."""
+
+    unconfirmed: int
+    touched: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+        ...
+
+
+def next_look(waiting: Waiting, sock: socket.socket, patience: float, now: float) -> float | None:
     """When to look again; None if it has taken nothing for `patience` seconds.
 
     If it takes something the kernel has less of it, long before there is room to tell us of.
     """
-    before, outbox.unconfirmed = outbox.unconfirmed, unconfirmed(sock)
-    due = outbox.touched + patience
+    before, waiting.unconfirmed = waiting.unconfirmed, unconfirmed(sock)
+    due = waiting.touched + patience
     if now < due:
         return due
-    return now + patience if outbox.unconfirmed < before else None
+    return now + patience if waiting.unconfirmed < before else None

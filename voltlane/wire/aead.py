@@ -32,24 +32,31 @@ def _open_checked(sealed: Buffer, nonce: bytes, key: bytes, data: bytes = b"") -
 
 
 class Workspace:
-    """Where the messages of one thread are sealed and opened, of at most so many bytes. What comes of one is there
-    until the next."""
+    """Where the messages of one thread are sealed, of at most so many bytes, and opened, several beside each other.
+    What comes of them is there until something else is put there."""
 
-    def __init__(self, most: int) -> None:
-        self.opened = bytearray(most)
-        """The plaintext that was opened last, at the beginning."""
+    def __init__(self, most: int, opened: int) -> None:
+        """`opened`: bytes that there is room for, of those that were opened."""
+        self._most = most  # which libsodium does not ask about
+        self.opened = bytearray(opened)
+        """What was opened, and what else has its place beside it."""
+        self.view = memoryview(self.opened)
         self._sealed = bytearray(PREFIX_SIZE + most)
         self._view = memoryview(self._sealed)
 
-    def open(self, message: bytes, nonce: bytes, key: bytes) -> int:
-        """Open it into `opened`; how many bytes it has. Raises ValueError."""
+    def open(self, message: bytes, nonce: bytes, key: bytes, at: int = 0) -> int:
+        """Open it into `opened`, from there on; how many bytes it has. Raises ValueError."""
         plaintext = open_sealed(message, nonce, key)
-        self.opened[: len(plaintext)] = plaintext
+        if len(plaintext) > len(self.opened) - at:
+            raise ValueError("no room for that")
+        self.view[at : at + len(plaintext)] = plaintext
         return len(plaintext)
 
     def seal_framed(self, plaintext: bytes, nonce: bytes, key: bytes) -> memoryview:
         """The message, with its size in front (SPEC 2)."""
         sealed = seal(plaintext, nonce, key)
+        if len(sealed) > self._most:
+            raise ValueError(f"{len(plaintext)} bytes are no record")
         end = PREFIX_SIZE + len(sealed)
         PREFIX.pack_into(self._sealed, 0, len(sealed))
         self._sealed[PREFIX_SIZE:end] = sealed
@@ -86,21 +93,25 @@ else:
         return plaintext
 
     class _FastWorkspace(Workspace):
-        def __init__(self, most: int) -> None:
-            super().__init__(most)
+        def __init__(self, most: int, opened: int) -> None:
+            super().__init__(most, opened)
             self._opened_at = _at(self.opened)
             self._message_at = _at(self._sealed) + PREFIX_SIZE
 
-        def open(self, message: bytes, nonce: bytes, key: bytes) -> int:
+        def open(self, message: bytes, nonce: bytes, key: bytes, at: int = 0) -> int:
             size = len(message)
+            if size - TAG_SIZE > len(self.opened) - at:
+                raise ValueError("no room for that")
             if size < TAG_SIZE or _open_raw(
-                self._opened_at, _NOTHING, _NOTHING, message, size, _NOTHING, 0, nonce, key
+                self._opened_at + at, _NOTHING, _NOTHING, message, size, _NOTHING, 0, nonce, key
             ):
                 raise ValueError("not sealed under this key")
             return size - TAG_SIZE
 
         def seal_framed(self, plaintext: bytes, nonce: bytes, key: bytes) -> memoryview:
             size = len(plaintext)
+            if size + TAG_SIZE > self._most:
+                raise ValueError(f"{size} bytes are no record")
             PREFIX.pack_into(self._sealed, 0, size + TAG_SIZE)
             _seal_raw(self._message_at, _NOTHING, plaintext, size, _NOTHING, 0, _NOTHING, nonce, key)
             return self._view[: PREFIX_SIZE + size + TAG_SIZE]

@@ -93,11 +93,11 @@ class Channel:
         nonce = self._next_nonce()
         return space.seal_framed(record, nonce, self._keys[:KEY_SIZE])
 
-    def open_in(self, space: Workspace, message: bytes) -> int:
-        """Open the next message there, where it is encrypted; the bytes of the record. As `open`."""
+    def open_in(self, space: Workspace, message: bytes, at: int = 0) -> int:
+        """Open the next message there, from that byte on, where it is encrypted; the bytes of the record. As `open`."""
         nonce = self._nonce_to_open()
         try:
-            size = space.open(message, nonce, self._keys[KEY_SIZE:])
+            size = space.open(message, nonce, self._keys[KEY_SIZE:], at)
         except ValueError:
             raise self._unopened(message) from None
         self._opened += 1

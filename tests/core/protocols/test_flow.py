@@ -11,8 +11,9 @@ from voltlane.core.budget import Budget
 from voltlane.core.delivery import Delivery
 from voltlane.core.protocols.flow import SMALL, Flow
 from voltlane.errors import BadNumbers, BadRecord, CreditExceeded, MalformedRecord
-from voltlane.wire.framing import PREFIX_SIZE
-from voltlane.wire.noise import Channel
+from voltlane.wire.aead import workspace
+from voltlane.wire.framing import PREFIX_SIZE, Buffer
+from voltlane.wire.noise import MESSAGE_MAX, Channel
 from voltlane.wire.v3 import HEAD_SIZE, Kind, Retained, head_of, record
 
 UP, DOWN = b"u" * 32, b"d" * 32
@@ -36,7 +37,7 @@ class Peer:
         """How far the flow had come each time."""
         up, down = (b"", b"") if clear else (UP, DOWN)
         self.channel = Channel(up, down, b"")
-        self.budget = Budget()
+        self.budget, self.space = Budget(), workspace(MESSAGE_MAX, 1 << 18)
         self.flow = Flow(Channel(down, up, b""), retained, credit, granted)
         self.flow.delivery = Delivery(1, floor, taken)
 
@@ -47,10 +48,10 @@ class Peer:
 
     def hear(self, message: bytes) -> tuple[int, bytes]:
         buffer = bytearray(b"before" + message + b"behind")
-        kind, plaintext, start, stop = self.flow.read(buffer, memoryview(buffer), 6, 6 + len(message))
+        kind, plaintext, start, stop = self.flow.read(self.space, buffer, memoryview(buffer), 6, 6 + len(message))
         return kind, bytes(plaintext[start:stop])
 
-    def heard(self, framed: bytes) -> tuple[tuple[int, int, int], bytes]:
+    def heard(self, framed: Buffer) -> tuple[tuple[int, int, int], bytes]:
         """A record of ours: kind, ack and credit; and its body."""
         assert int.from_bytes(framed[:PREFIX_SIZE], "little") == len(framed) - PREFIX_SIZE
         plaintext = bytes(self.channel.open(framed[PREFIX_SIZE:]))
@@ -70,9 +71,9 @@ class TestRecords:
 
     def test_down(self, clear: bool):
         peer = Peer(clear=clear, taken=7)
-        assert peer.heard(peer.flow.record(Kind.ACK)) == ((Kind.ACK, 7, 1000), b"")
+        assert peer.heard(peer.flow.record(peer.space, Kind.ACK)) == ((Kind.ACK, 7, 1000), b"")
         peer.flow.grant(5000)
-        assert peer.heard(peer.flow.data(b"body")) == ((Kind.DATA, 7, 5000), b"body")
+        assert peer.heard(peer.flow.data(peer.space, b"body")) == ((Kind.DATA, 7, 5000), b"body")
         assert peer.flow.sent == 4
 
     def test_too_short(self, clear: bool):
@@ -80,6 +81,17 @@ class TestRecords:
             peer = Peer(clear=clear)
             with pytest.raises(MalformedRecord, match=f"a record of {size} bytes"):
                 peer.hear(bytes(peer.channel.seal(record(Kind.ACK, 0, 1000)[:size])))
+
+
+def test_bodies_stand_beside_each_other():
+    """Each where the one before ends: the head in front of it covers nothing when it is through."""
+    peer, at, expected = Peer(), HEAD_SIZE, b""
+    for body in (b"one", b"", bytes(20), b"two" * 400, b"3"):
+        message = bytes(peer.channel.seal(record(Kind.DATA, 0, 1000, body)))
+        kind, buffer, start, stop = peer.flow.read(peer.space, message, memoryview(message), 0, len(message), at)
+        assert (kind, start, stop) == (Kind.DATA, at, at + len(body)) and buffer is peer.space.opened
+        at, expected = stop, expected + body
+        assert buffer[HEAD_SIZE:at] == expected
 
 
 class TestSealed:
@@ -229,7 +241,7 @@ class TestOwing:
         assert not peer.flow.owes
         peer.flow.delivery.safe = 3
         assert peer.flow.owes
-        peer.flow.record(Kind.PONG)
+        peer.flow.record(peer.space, Kind.PONG)
         assert not peer.flow.owes
 
     @pytest.mark.parametrize(("safe", "much"), [(9, False), (10, True)])
@@ -237,7 +249,7 @@ class TestOwing:
         peer = Peer()
         peer.flow.delivery.safe = safe
         assert peer.flow.owes_much is much
-        peer.flow.record(Kind.ACK)
+        peer.flow.record(peer.space, Kind.ACK)
         assert not peer.flow.owes_much
 
     @pytest.mark.parametrize(("size", "much"), [(999, False), (1000, True)])
@@ -245,7 +257,7 @@ class TestOwing:
         peer = Peer()
         peer.flow.spend(size)
         assert peer.flow.owes_much is much
-        peer.flow.record(Kind.ACK)
+        peer.flow.record(peer.space, Kind.ACK)
         assert not peer.flow.owes_much
 
     def test_one_that_does_not_say(self):
@@ -290,10 +302,10 @@ def test_it_goes_on_where_the_handshake_has_left_off():
     """The counts of both directions are the channel's."""
     ours, theirs = Channel(DOWN, UP, b"hash"), Channel(UP, DOWN, b"hash")
     ours.open(theirs.seal(b"open"))
-    flow = Flow(ours, RETAINED, 0, 0)
+    flow, space = Flow(ours, RETAINED, 0, 0), workspace(MESSAGE_MAX, 1 << 18)
     message = bytes(theirs.seal(record(Kind.ACK, 0, 0)))
-    assert flow.read(message, memoryview(message), 0, len(message))[0] == Kind.ACK
-    assert head_of(bytes(theirs.open(flow.record(Kind.ACK)[4:])))[0] == Kind.ACK
+    assert flow.read(space, message, memoryview(message), 0, len(message))[0] == Kind.ACK
+    assert head_of(bytes(theirs.open(flow.record(space, Kind.ACK)[4:])))[0] == Kind.ACK
 
 
 def test_clients_that_are_alike_share_what_is():

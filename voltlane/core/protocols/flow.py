@@ -163,18 +163,23 @@ class Flow(Channel):
     # ---- from the peer
 
     def read(
-        self, space: Workspace, buffer: Buffer, view: memoryview, start: int, stop: int
+        self, space: Workspace, buffer: Buffer, view: memoryview, start: int, stop: int, at: int = HEAD_SIZE
     ) -> tuple[int, Buffer, int, int]:
-        """The next record, from its message: its kind, and where its body stands, there or in `space`.
+        """The next record, from its message: its kind, and where its body stands. That is in place, if nothing is
+        encrypted, else `at` that byte of `space`, behind what is there: so bodies can be one piece.
 
         Raises BadRecord, MalformedRecord, BadNumbers.
         """
+        head = start
         if self._keys:
-            stop = self.open_in(space, bytes(view[start:stop]))
-            buffer, start = space.opened, 0
-        if stop - start < HEAD_SIZE:
-            raise MalformedRecord(f"a record of {stop - start} bytes; at least {HEAD_SIZE} are needed")
-        kind, ack, credit = HEAD.unpack_from(buffer, start)
+            head, buffer = at - HEAD_SIZE, space.opened
+            covered = buffer[head:at] if head else b""  # by the head, until that was looked at
+            stop = head + self.open_in(space, bytes(view[start:stop]), head)
+        if stop - head < HEAD_SIZE:
+            raise MalformedRecord(f"a record of {stop - head} bytes; at least {HEAD_SIZE} are needed")
+        kind, ack, credit = HEAD.unpack_from(buffer, head)
+        if self._keys and head:
+            space.opened[head:at] = covered
         if self.on_confirmed is not None:
             self.on_confirmed()
             self.on_confirmed = None
@@ -184,7 +189,7 @@ class Flow(Channel):
             if credit < self.credit:
                 raise BadNumbers(f"a credit of {credit} behind one of {self.credit}")
             self.credit = credit
-        return kind, buffer, start + HEAD_SIZE, stop
+        return kind, buffer, head + HEAD_SIZE, stop
 
     def spend(self, size: int) -> None:
         """So many bytes of data came. Raises CreditExceeded."""

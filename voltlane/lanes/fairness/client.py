@@ -9,6 +9,7 @@ from ...core.meter import Meter
 from ...core.outbox import Outbox
 from ...core.session import Session
 from ...core.timers import Timer
+from ...net.stall import Waiting
 from .turns import Reader
 
 
@@ -23,6 +24,11 @@ class Client(Reader, Protocol):
     stall: Timer | None
     """Looks whether it takes anything."""
     meter: Meter | None
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """What its socket has to take first, if something waits."""
+        ...
 
     @property
     def closed(self) -> bool:

@@ -79,10 +79,7 @@ class Pressure:
         outbox, limits = client.outbox, self.limits
         if outbox is None or client.session is None:
             return
-        if client.stall is None and limits.stall_secs:
-            # It is left running when the outbox is empty again, and looks for itself what became of it.
-            outbox.unconfirmed = unconfirmed(client.sock) if client.sock is not None else 0
-            client.stall = self._reactor.call_later(limits.stall_secs, partial(self._look, client))
+        self.watch(client)
         verdict = self._verdict(outbox)
         if limits.block:
             if verdict is not Verdict.FINE:
@@ -93,6 +90,14 @@ class Pressure:
             self._stop_slow(client)
         elif client.slow is None:
             client.slow = self._reactor.call_later(limits.slow_secs, partial(self._too_slow, client))
+
+    def watch(self, client: Client) -> None:
+        """Something waits for it: will it take any of that?"""
+        waiting, patience = client.waiting, self.limits.stall_secs
+        if client.stall is None and patience and waiting is not None:
+            # It is left running when nothing waits any more, and looks for itself what became of it.
+            waiting.unconfirmed = unconfirmed(client.sock) if client.sock is not None else 0
+            client.stall = self._reactor.call_later(patience, partial(self._look, client))
 
     def relieve(self, client: Client) -> None:
         """It has taken something."""
@@ -147,12 +152,12 @@ class Pressure:
     def _look(self, client: Client, now: float) -> None:
         """Has it taken anything since?"""
         client.stall = None
-        outbox, sock, patience = client.outbox, client.sock, self.limits.stall_secs
-        if outbox is None or sock is None or not patience:
+        waiting, sock, patience = client.waiting, client.sock, self.limits.stall_secs
+        if waiting is None or sock is None or not patience:
             return
-        again = next_look(outbox, sock, patience, now)
+        again = next_look(waiting, sock, patience, now)
         if again is None:
-            client.close(CloseReason.WRITE_STALLED, f"{outbox.size} bytes were waiting")
+            client.close(CloseReason.WRITE_STALLED, f"{waiting.size} bytes were waiting")
         else:
             client.stall = self._reactor.call_at(again, partial(self._look, client))
 
