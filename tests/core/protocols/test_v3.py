@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import os
-from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -243,13 +241,18 @@ def all_bytes(start: object) -> set[bytes]:
     left = [start]
     while left:
         one = left.pop()
-        if id(one) in seen or isinstance(one, (type, ModuleType, FunctionType)):
+        if id(one) in seen or isinstance(one, type):
             continue
         seen.add(id(one))
         if isinstance(one, (bytes, bytearray)):
             found.add(bytes(one))
+        elif isinstance(one, dict):
+            left += [*one, *one.values()]
+        elif isinstance(one, (tuple, list, set)):
+            left += one
         else:
-            left += gc.get_referents(one)
+            slots = [name for kind in type(one).__mro__ for name in getattr(kind, "__slots__", ())]
+            left += [getattr(one, name) for name in slots if hasattr(one, name)] + [getattr(one, "__dict__", {})]
     return found
 
 

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 from kit.handlers import Loop
+from kit.record_world import enter, refused, told
 from kit.world import CLIENT_KEY, Client, MakeWorld, World
 
 from voltlane.config import Limits, Listener
@@ -19,6 +20,7 @@ from voltlane.reasons import CloseReason
 from voltlane.wire.crypto import seal
 from voltlane.wire.framing import frame
 from voltlane.wire.v2 import ChallengeResponse, ProtocolVersion, PubKey, encode
+from voltlane.wire.v3 import Code
 
 HERE, THERE = ("192.0.2.1", 5000), ("192.0.2.2", 5000)
 PROXY = ("10.0.0.1", 7000)
@@ -200,6 +202,18 @@ def test_a_wrong_proof_is_a_failed_handshake(make: MakeWorld):
     assert closed(home) == {CloseReason.BAD_PROOF: 1}
     assert Client(home, address=HERE).theirs.fileno() == -1
     home.resume(owner, address=THERE)
+
+
+def test_so_is_one_of_version_3(make: MakeWorld):
+    home = make({"limits.address_failures": 1})
+    owner = enter(home, address=THERE)
+    owner.cut()
+    guessed = owner.session.copy()
+    guessed.secret = bytes(32)
+    thief = refused(home, guessed, address=HERE)
+    assert told(thief).code == Code.BAD_PROOF and closed(home)[CloseReason.BAD_PROOF] == 1
+    assert Client(home, address=HERE).theirs.fileno() == -1
+    assert enter(home, owner.session, address=THERE).session.id == owner.session.id
 
 
 class Watching:
