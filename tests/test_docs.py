@@ -130,7 +130,7 @@ NUMBERS = [
     (OPERATIONS, "(128 bytes during the handshake)", "wire.v2.MAX_HANDSHAKE_FRAME", 128),
     (OPERATIONS, "a record of more than 65,535 bytes", "wire.noise.MESSAGE_MAX", 65_535),
     (OPERATIONS, "or an opening of more than 512", "core.protocols.v3.MAX_ENTRY", 512),
-    (OPERATIONS, "each gets less, down to 4 KiB", "lanes.shared.SMALLEST_WINDOW", 4 << 10),
+    (OPERATIONS, "each gets less, down to 4 KiB", "lanes.windows.SMALLEST", 4 << 10),
     (OPERATIONS, "and 128 KiB that are sealed", "lanes.sealed.MOST_SEALED", 128 << 10),
     (OPERATIONS, "Past four fifths", "core.budget.NEAR", 0.8),
     (OPERATIONS, "once 4 MiB from the master", "trunk.connection.BITE", 4 << 20),
