@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 from kit.lanes import toy
 from kit.record_world import RecordClient, enter
+from kit.records import framed
 from kit.speaker import lanes
 from kit.world import MakeWorld, World, numbered
 
