@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import select
 import signal
@@ -16,6 +17,8 @@ from kit.wait import wait_until
 
 from voltlane.client import PACKET_LIMIT, Connection, driver
 from voltlane.client import backoff as backoffs
+from voltlane.client.options import Options
+from voltlane.client.session_v3 import restore
 from voltlane.errors import (
     BadState,
     ConfigError,
@@ -956,6 +959,18 @@ def test_of_two_copies_one_goes_on(server):
 def test_damaged_states(connection, damage):
     with pytest.raises(BadState):
         Connection.restore(damage(connection.state()))
+
+
+def test_states_of_nobody_s(connection):
+    """The checksum is right, and what is in it is not."""
+    connection.send(b"x")
+    state = connection.state()
+    head = 21  # with the checksum, which is its last 16
+    for position in range(head, len(state)):
+        for rest in (state[head:position], state[head:position] + b"\xff" + state[position + 1 :]):
+            made = state[: head - 16] + hashlib.sha256(rest).digest()[:16] + rest
+            with contextlib.suppress(BadState):
+                restore(made, Options(), PACKET_LIMIT)
 
 
 @pytest.mark.parametrize("option", ["protocol", "server_key", "encrypted"])
