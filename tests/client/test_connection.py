@@ -683,6 +683,23 @@ def test_a_reader_resumes_while_a_writer_writes(server):
     connection.close()
 
 
+def test_two_that_resume_at_once_share_a_connection(server, connection, monkeypatch):
+    """Both look the address up, without the lock; the second one's must not take the place of the first's."""
+    both, look_up, lines = threading.Barrier(2, timeout=5), driver.look_up, []
+
+    class Counted(driver.Line):
+        def __init__(self, *arguments):
+            lines.append(self)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(driver, "Line", Counted)
+    monkeypatch.setattr(driver, "look_up", lambda address: (both.wait(), look_up(address))[1])
+    other = in_thread(connection.reconnect)
+    connection.reconnect()
+    other()
+    assert connection.ping(5) < 5 and len(lines) == 1
+
+
 def test_several_receive(server):
     server.echoes = True
     with Connection(server.address) as connection:
