@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import select
 import signal
@@ -16,6 +17,8 @@ from kit.wait import wait_until
 
 from voltlane.client import PACKET_LIMIT, Connection, driver
 from voltlane.client import backoff as backoffs
+from voltlane.client.options import Options
+from voltlane.client.session_v3 import restore
 from voltlane.errors import (
     BadState,
     ConfigError,
@@ -680,6 +683,23 @@ def test_a_reader_resumes_while_a_writer_writes(server):
     connection.close()
 
 
+def test_two_that_resume_at_once_share_a_connection(server, connection, monkeypatch):
+    """Both look the address up, without the lock; the second one's must not take the place of the first's."""
+    both, look_up, lines = threading.Barrier(2, timeout=5), driver.look_up, []
+
+    class Counted(driver.Line):
+        def __init__(self, *arguments):
+            lines.append(self)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(driver, "Line", Counted)
+    monkeypatch.setattr(driver, "look_up", lambda address: (both.wait(), look_up(address))[1])
+    other = in_thread(connection.reconnect)
+    connection.reconnect()
+    other()
+    assert connection.ping(5) < 5 and len(lines) == 1
+
+
 def test_several_receive(server):
     server.echoes = True
     with Connection(server.address) as connection:
@@ -956,6 +976,18 @@ def test_of_two_copies_one_goes_on(server):
 def test_damaged_states(connection, damage):
     with pytest.raises(BadState):
         Connection.restore(damage(connection.state()))
+
+
+def test_states_of_nobody_s(connection):
+    """The checksum is right, and what is in it is not."""
+    connection.send(b"x")
+    state = connection.state()
+    head = 21  # with the checksum, which is its last 16
+    for position in range(head, len(state)):
+        for rest in (state[head:position], state[head:position] + b"\xff" + state[position + 1 :]):
+            made = state[: head - 16] + hashlib.sha256(rest).digest()[:16] + rest
+            with contextlib.suppress(BadState):
+                restore(made, Options(), PACKET_LIMIT)
 
 
 @pytest.mark.parametrize("option", ["protocol", "server_key", "encrypted"])

@@ -530,6 +530,11 @@ def test_behind_a_restore_the_server_may_have_taken_more() -> None:
     assert frame(b"new") == b"".join(kept.read(100))
 
 
+def test_but_no_more_than_there_are_numbers() -> None:
+    with pytest.raises(BadNumbers):
+        Retention(10, 1000).resume(1 << 63, 0, forgot=True, ahead=100, again=False)
+
+
 def test_pauses_grow_and_a_good_connection_ends_that() -> None:
     backoff = Backoff()
     limits = []

@@ -122,6 +122,9 @@ class Driver:
             self.lock.notify_all()
         if self.closed:
             raise SessionLost("the connection was closed by this side")
+        if self._line is not None:  # another thread was faster: its connection is as good
+            self._live_by = _soonest(self._live_by, limit, deadline)
+            return
         self._line = Line(self._address, targets)
         self.loss = None
         self._live_by = _soonest(limit, deadline)

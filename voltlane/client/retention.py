@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from ..errors import BadNumbers, Uncertain
 from ..wire.framing import PREFIX, PREFIX_SIZE, frame
+from .inbox import LAST_NUMBER
 
 
 class Retention:
@@ -80,6 +81,8 @@ class Retention:
         `again`: what is uncertain is sent anew, as new packets. Returned is what the application must be told.
         Raises BadNumbers: somebody else has sent under our numbers, or the server has forgotten and does not say so.
         """
+        if taken > LAST_NUMBER:
+            raise BadNumbers(f"the server has taken packets up to {taken}; numbers end at {LAST_NUMBER}")
         if taken > self.sent and not ahead:
             raise BadNumbers(f"the server has taken packets up to {taken}, and {self.sent} were sent")
         if taken < self.acked:

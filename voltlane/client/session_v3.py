@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from typing import cast
 
@@ -241,5 +242,5 @@ def restore(kept: bytes, options: Options, packet_limit: int) -> tuple[Memory, s
         return decode(kept, options, packet_limit, time.time_ns() // 1000)
     except BadState:
         raise
-    except (ValueError, IndexError, ArithmeticError) as error:
+    except (ValueError, IndexError, ArithmeticError, ProtocolError, struct.error) as error:
         raise BadState(f"the state cannot be read: {error}") from None
