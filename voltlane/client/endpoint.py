@@ -191,6 +191,7 @@ class Endpoint:
     def _on_hello(self, message: bytes) -> None:
         assert self._hellos is not None
         agreed = self._hellos.answered(message)
+        self._hellos = None  # and with it the key that the channel's are made of
         self._channel, self._peer = agreed.channel, agreed.limits.retained
         memory, inbox, retention = self.memory, self.memory.inbox, self.memory.retention
         self._told_credit = max(0, self._window - inbox.bytes)

@@ -20,6 +20,7 @@ from ..config import General
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.outbox import Chunk
+from ..core.protocols.table import revive
 from ..core.registry import Registry, SessionJournal
 from ..core.session import Session, State
 from ..core.timers import Timer
@@ -30,7 +31,6 @@ from ..reasons import CloseReason
 from ..wire.crypto import KeyPair, generate_key
 from ..wire.framing import count_frames
 from ..wire.noise import KeyPair as ChannelKey
-from ..wire.v3 import MAGIC
 from .backlogs import FILE as BACKLOGS
 from .backlogs import new_number, read_backlogs, write_backlogs
 from .directory import StateDirectory
@@ -155,7 +155,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._wall = wall
         self._ledger = read_journal(directory, self.key.public) or Ledger()
         self.epoch = self._ledger.epoch + 1
-        keyed = any(credential[0] == MAGIC for credential in self._ledger.credentials())
+        keyed = any(revive(credential)[0] for credential in self._ledger.credentials())
         self.channel_key = load_channel_key(directory, keyed)
         self.next_keys = load_next_key(directory)
         self._spool = Spool(read_backlogs(directory, self.key.public), self._ledger, boot or boot_id())
