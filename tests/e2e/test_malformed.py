@@ -10,6 +10,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import pytest
 from kit.process import EmbeddedServer
@@ -82,7 +83,8 @@ def say(rig: Rig, streams: Iterable[bytes], end: bool = False) -> list[bytes]:
         for sock, stream in zip(sockets, streams[start:]):
             sock.sendall(stream)
             if end:
-                sock.shutdown(socket.SHUT_WR)
+                with suppress(OSError):  # it was reset already
+                    sock.shutdown(socket.SHUT_WR)
         answers += [hear(sock) for sock in sockets]
     return answers
 

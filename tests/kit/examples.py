@@ -43,7 +43,7 @@ RANDOM = [counting(0x60), ROOT[0], BRANCH[0].to_bytes(8, "little")]
 RANDOM += [counting(0x70), ROOT[1], BRANCH[1].to_bytes(8, "little")]
 """What the server draws, in that order."""
 
-WINDOW, CREDIT = 1 << 14, 65536
+WINDOW, CREDIT = 1 << 16, 65536
 RETAINED = Retained(1000, 1 << 20)
 LIMITS = Limits(8388599, Retained(8192, 8388608))
 """The defaults."""

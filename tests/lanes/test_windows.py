@@ -17,7 +17,7 @@ def test_who_uses_it_up_gets_twice_as_much_up_to_the_most():
     for _ in range(8):
         window = windows.renew(window, window // 2)
         sizes.append(window)
-    assert sizes == [FIRST << 1, FIRST << 2, FIRST << 3, FIRST << 4, FIRST << 5, MOST, MOST, MOST]
+    assert sizes == [FIRST << 1, FIRST << 2, FIRST << 3, MOST, MOST, MOST, MOST, MOST]
     assert windows.promised == MOST
 
 

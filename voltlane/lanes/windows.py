@@ -12,7 +12,7 @@ from ..core.budget import Budget
 SHARE = 8
 """The part of the memory for queues that all windows together may have. What waits for the master is up to three times
 what was sent, where packets are empty."""
-FIRST = 1 << 14
+FIRST = 1 << 16
 SMALLEST = 1 << 12
 """Bytes; this much everybody gets, however many there are."""
 
