@@ -16,7 +16,7 @@ UNDER_WAY = 128 << 20
 """Bytes that all clients together may have under way to the backend: what the kernel can hold without dropping any."""
 WINDOW = 256 << 10
 """The same for one client, either way."""
-FANOUT_DEPTH = 64
+FANOUT_DEPTH = 256
 CONNECT_SLOTS = 100
 
 

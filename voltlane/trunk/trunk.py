@@ -26,6 +26,8 @@ FEW_CHUNKS = 16
 """Up to so many staged chunks go out with a gathering write; more are joined first, ..."""
 LARGE_CHUNK = 1 << 11
 """... unless they have so many bytes on average: then copying them costs more than gathering."""
+OWN_PLACE = 1 << 14
+"""Bytes of a chunk that is queued as it is where it has to wait anyway: staged, it would be joined with others."""
 
 
 class TrunkLimits(NamedTuple):
@@ -105,11 +107,19 @@ class Trunk(Handler):
 
     def push(self, chunk: bytes, packets: int) -> None:
         """Queue whole tagged frames for the master; written at the end of the turn at the latest."""
+        size, connection = len(chunk), self._speaking
+        if size >= OWN_PLACE and connection is not None and connection.outbox is not None:
+            self.on_flush()
+            self.counters.packets_up += packets
+            self.counters.bytes_up += size
+            connection.try_send(chunk, packets)
+            self._check_full()
+            return
         if not self.staged:
             self.reactor.mark_dirty(self)
         self.staged.append(chunk)
         self._staged_more += packets - 1
-        self._staged_bytes += len(chunk)
+        self._staged_bytes += size
         if self._staged_bytes >= STAGE:
             self.on_flush()
 

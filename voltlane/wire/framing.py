@@ -49,10 +49,8 @@ def count_frames(chunk: Buffer) -> int:
     count, odd = divmod(end, PREFIX_SIZE + size)
     if count == 1 and not odd:
         return 1
-    if not odd and count <= _FEW:
-        sizes, expected = _alike(size, count)
-        if sizes(chunk) == expected:
-            return count
+    if not odd and _are_alike(chunk, size, count):
+        return count
     position = count = 0
     while position < end:
         position += PREFIX_SIZE + unpack(chunk, position)[0]
@@ -61,6 +59,15 @@ def count_frames(chunk: Buffer) -> int:
 
 
 _FEW = 16
+
+
+def _are_alike(chunk: Buffer, size: int, count: int) -> bool:
+    """Whether so many frames of this size stand there: few are read at once, of many each byte of the prefixes."""
+    if count <= _FEW:
+        sizes, expected = _alike(size, count)
+        return sizes(chunk) == expected
+    step, prefix = PREFIX_SIZE + size, bytes(chunk[:PREFIX_SIZE])
+    return all([chunk[at::step] == prefix[at : at + 1] * count for at in range(PREFIX_SIZE)])
 
 
 @lru_cache(maxsize=512)
