@@ -103,6 +103,7 @@ class RecordLine(Line):
         "_seal",
         "_sent",
         "_told",
+        "_told_before",
         "_told_received",
         "_unsent",
     )
@@ -117,6 +118,7 @@ class RecordLine(Line):
         self._sent = self._credit = 0  # bytes of data bodies
         self._received = self._told_received = 0
         self._told = self.session.taken  # packets
+        self._told_before = -1  # the same when that was looked at last
         self._quarter = 1
 
     # ---- the handshake
@@ -221,8 +223,9 @@ class RecordLine(Line):
             self._tell()
 
     def settle(self) -> None:
-        if self.session.taken > self._told:
+        if self.session.taken > self._told == self._told_before:
             self._tell()
+        self._told_before = self._told
         self._push()
 
     def finish(self, rest: Piece, secs: float) -> None:

@@ -19,6 +19,32 @@ def timers(home: World) -> int:
     return home.loop.timers
 
 
+class TestWhoIsTalkedTo:
+    def test_is_not_told_alone_what_the_next_answer_says(self, make: MakeWorld):
+        """Each answer goes out before the packet that it answers is safe, and says that the one before is."""
+        home = make(SLOW)
+        client = enter(home)
+        alone = client.endpoint.alone
+        for number in range(40):
+            client.send(b"%d" % number)
+            home.settle()
+            home.pass_(ACK_SECS / 8)
+            home.master.send(client.session.id, b"answer")
+            home.settle()
+        assert client.endpoint.alone == alone
+
+    def test_is_told_soon_when_the_answers_end(self, make: MakeWorld):
+        home = make(SLOW)
+        client = enter(home)
+        client.send(b"one")
+        home.settle()
+        home.master.send(client.session.id, b"answer")
+        client.send(b"two")
+        home.settle()
+        home.pass_(1.5 * ACK_SECS)
+        assert client.session.acked == 2
+
+
 class TestSafe:
     def test_what_no_master_takes_is_not(self, make: MakeWorld):
         home = make()

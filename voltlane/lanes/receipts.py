@@ -23,6 +23,10 @@ MOST_MARKS = 1024
 """While the master takes nothing: with so many, what comes later is known to be safe with what comes after it."""
 
 
+AGAIN = 0.25
+"""The part of the time for telling after which who was told something meanwhile is looked at again."""
+
+
 class ReceiptLimits(NamedTuple):
     """How long a client may be owed word of what is safe, and how many bytes it may send ahead."""
 
@@ -39,8 +43,12 @@ class Creditor(Protocol):
     """A client's connection, to which the server owes something."""
 
     flags: int
-
     flow: Flow
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was given up, by either side."""
+        ...
 
     def settle(self, much: bool) -> bool:
         """Tell it what is owed; with `much`, only if that is much. Whether nothing is owed any more."""
@@ -54,6 +62,14 @@ class _Mark(NamedTuple):
     numbers: dict[Creditor, int]
 
 
+class _Owing(NamedTuple):
+    """Who is owed something, when it is time to tell it, and what it had been told when that began."""
+
+    due: float
+    creditor: Creditor
+    told: int
+
+
 class Receipts(Handler):
     """One server's. `secs`: how long a client may be owed something."""
 
@@ -63,7 +79,8 @@ class Receipts(Handler):
         self.secs = secs
         self._noted: list[Creditor] = []
         self._marks: deque[_Mark] = deque()
-        self._owing: deque[tuple[float, Creditor]] = deque()
+        self._owing: deque[_Owing] = deque()
+        self._again: deque[_Owing] = deque()  # those that were told something meanwhile, and are owed something since
         self._timer: Timer | None = None
         self._starved: dict[Creditor, None] = {}
 
@@ -118,17 +135,24 @@ class Receipts(Handler):
         much = number - flow.told >= flow.shares.packets or flow.received - flow.told_received >= flow.shares.much
         if not (much and creditor.settle(True)) and not creditor.flags & OWING:
             creditor.flags |= OWING
-            self._owing.append((self._reactor.now + self.secs, creditor))
+            self._owing.append(_Owing(self._reactor.now + self.secs, creditor, flow.told))
             if self._timer is None:
                 self._timer = self._reactor.call_later(self.secs, self._tell)
 
     def _tell(self, now: float) -> None:
-        owing = self._owing
-        while owing and owing[0][0] <= now:
-            creditor = owing.popleft()[1]
-            creditor.flags &= ~OWING
-            creditor.settle(False)
-        self._timer = self._reactor.call_at(owing[0][0], self._tell) if owing else None
+        for owing in (self._owing, self._again):
+            while owing and owing[0].due <= now:
+                _, creditor, told = owing.popleft()
+                flow = creditor.flow
+                if flow.told == told:
+                    creditor.flags &= ~OWING
+                    creditor.settle(False)
+                elif flow.owes and not creditor.closed:  # for less than that, while it is talked to all the time
+                    self._again.append(_Owing(now + self.secs * AGAIN, creditor, flow.told))
+                else:
+                    creditor.flags &= ~OWING
+        due = [owing[0].due for owing in (self._owing, self._again) if owing]
+        self._timer = self._reactor.call_at(min(due), self._tell) if due else None
 
     # ---- credit
 

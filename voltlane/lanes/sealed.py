@@ -94,7 +94,8 @@ class SealedConnection(ClientConnection):
         is_next = self.outbox is None and self.unsent is None and size <= MAX_BODY and size <= flow.credit - flow.sent
         if is_next and ((packets == 1 and flow.retention is None) or self._has_room(flow.retention, packets)):
             flow.keep_sent(chunk, packets, shared.budget, self)
-            self._renew()
+            if 8 * (flow.granted - flow.received) < 7 * flow.shares.window:
+                self._renew()
             self._push_record(flow.data(shared.space, chunk))
             return True
         retention = flow.retain(shared.budget, self)

@@ -90,17 +90,22 @@ class Channel:
         """The same, good until something else is sealed there."""
         if not self._keys:
             return PREFIX.pack(len(record)) + record
-        nonce = self._next_nonce()
+        count = self._sealed
+        if count % REKEY_EVERY:
+            nonce, self._sealed = _NONCE.pack(count), count + 1
+        else:
+            nonce = self._next_nonce()
         return space.seal_framed(record, nonce, self._keys[:KEY_SIZE])
 
     def open_in(self, space: Workspace, message: bytes, at: int = 0) -> int:
         """Open the next message there, from that byte on, where it is encrypted; the bytes of the record. As `open`."""
-        nonce = self._nonce_to_open()
+        count = self._opened
+        nonce = _NONCE.pack(count) if count % REKEY_EVERY else self._nonce_to_open()
         try:
             size = space.open(message, nonce, self._keys[KEY_SIZE:], at)
         except ValueError:
             raise self._unopened(message) from None
-        self._opened += 1
+        self._opened = count + 1
         return size
 
     def _nonce_to_open(self) -> bytes:
