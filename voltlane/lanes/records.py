@@ -41,6 +41,8 @@ DATA, ACK = int(Kind.DATA), int(Kind.ACK)
 _FIRST_MESSAGE = TAG_SIZE + PREFIX_SIZE
 """Where in the scratch buffer the first message stands, if nothing was kept in front of it."""
 _size_at = PREFIX.unpack_from
+RECORD_COST = 1 << 10
+"""Bytes that a record counts for in itself where turns are shared, be there nothing in it."""
 READER = "records"
 """The batch reader of these connections: see `quiet_records`."""
 _USUAL = ENDING | METERED | NOTED | OWING | OWED | UNPAUSED
@@ -241,8 +243,9 @@ class RecordConnection(SealedConnection):
 
     def _records(self, buffer: Buffer, view: memoryview, position: int, stop: int) -> int:
         """Take every whole record in `buffer[position:stop]`. Where the part of one begins."""
-        flow = self.flow
+        flow, turns = self.flow, self.shared.turns
         while end := next_frame(buffer, position, stop, MESSAGE_MAX):
+            turns.spend(RECORD_COST)
             kind, plaintext, start, last = flow.read(buffer, view, position + PREFIX_SIZE, end)
             position = end
             self._record(kind, plaintext, start, last)
