@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 from kit.fault_proxy import End as CutBy
 from kit.fault_proxy import FaultProxy, Faults, Link
-from kit.independent import PING, Client, Closed, Gap, Uncertain
+from kit.independent import PING, PONG, Client, Closed, Gap, Uncertain
 from kit.process import BackendProcess, ServerProcess
 
 TIMEOUT = 10.0
@@ -145,13 +145,15 @@ def test_an_open_whose_welcome_is_lost_opens_one_session(address: str) -> None:
     before.close()
 
 
-def test_the_key_is_replaced_after_65536_records(address: str) -> None:
-    client = opened(address)
-    for _ in range(660):
-        for _ in range(100):
-            client._write(PING, b"ping")
+def test_keys_are_replaced_after_65536_records_each_way(address: str) -> None:
+    client, seen = opened(address), []
+    receive = client._receive
+    client._receive = lambda record, first=False: (seen.append(record[0]), receive(record, first))  # type: ignore[method-assign]
+    while len(seen) < 1 << 16:
+        client._write(PING, b"ping")
         client.send(b"pong")
         assert client.recv(TIMEOUT) == b"pong"
+    assert seen.count(PONG) > 1 << 14, "of those that come together the last is answered"
     client.close()
 
 

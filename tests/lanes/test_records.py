@@ -7,9 +7,12 @@ from types import ModuleType
 
 import pytest
 from kit.record_world import RecordClient, enter
-from kit.records import Session
+from kit.records import Session, framed
 from kit.speaker import lanes
 from kit.world import MakeWorld, numbered
+
+from voltlane.lanes.records import RECORD_COST
+from voltlane.wire.v3 import Kind
 
 LANES = pytest.mark.parametrize("lane", lanes(), ids=lambda lane: lane.__name__.rpartition(".")[2])
 SUITES = pytest.mark.parametrize("suite", [1, 0])
@@ -71,3 +74,16 @@ def test_every_cut_loses_nothing_either_way(make: MakeWorld, lane: ModuleType):
     assert home.master.data[session.id] == up
     assert last.session.acked == len(up)
     assert home.server.counters.gaps == home.server.counters.uncertain == 0
+
+
+def test_a_record_counts_in_its_client_s_turn(make: MakeWorld, monkeypatch: pytest.MonkeyPatch):
+    """A flood of them without anything in them holds the others up, and not by its bytes."""
+    home = make()
+    client = enter(home)
+    turns, spent = home.server.clients.turns, []
+    spend = turns.spend
+    monkeypatch.setattr(turns, "spend", lambda size: (spent.append(size), spend(size)))
+    acks = framed([client.endpoint.record(Kind.ACK) for _ in range(100)])
+    client.write(acks)
+    home.settle()
+    assert sum(spent) == len(acks) + 100 * RECORD_COST

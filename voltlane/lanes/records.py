@@ -42,6 +42,8 @@ DATA, ACK = int(Kind.DATA), int(Kind.ACK)
 _FIRST_MESSAGE = TAG_SIZE + PREFIX_SIZE
 """Where in the scratch buffer the first message stands, if nothing was kept in front of it."""
 _size_at = PREFIX.unpack_from
+RECORD_COST = 1 << 10
+"""Bytes that a record counts for in itself where turns are shared, be there nothing in it."""
 READER = "records"
 """The batch reader of these connections: see `quiet_records`."""
 _USUAL = ENDING | METERED | NOTED | OWING | OWED | UNPAUSED
@@ -251,10 +253,11 @@ class RecordConnection(SealedConnection):
         The bodies of data records that follow each other are put together: what is done to packets is done for all of
         them at once.
         """
-        flow, space, filled = self.flow, self.shared.space, HEAD_SIZE
+        flow, space, filled, records = self.flow, self.shared.space, HEAD_SIZE, 0
         while end := next_frame(buffer, position, stop, MESSAGE_MAX):
             kind, body, start, last = flow.read(space, buffer, view, position + PREFIX_SIZE, end, filled)
             position = end
+            records += 1
             if kind == DATA:
                 flow.spend(last - start)
                 if body is not space.opened:
@@ -272,6 +275,7 @@ class RecordConnection(SealedConnection):
             self._control(kind, body, start, last)
             if self.sock is None:
                 return position
+        self.shared.turns.spend(records * RECORD_COST)
         if filled > HEAD_SIZE:
             self._packets(space.opened, HEAD_SIZE, filled)
         if self.outbox is not None and self.sock is not None:  # there may be credit for it now
