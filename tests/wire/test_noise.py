@@ -191,10 +191,10 @@ class TestChannel:
             record = b"%d" % number * 100
             message = bytes(one.seal_in(space, record))
             assert message == alike.seal_framed(record)
-            size = other.open_in(space, message[4:])
+            size = other.open_in(space, message, 4, len(message))
             assert space.opened[:size] == record
         with pytest.raises(BadRecord):
-            other.open_in(space, bytes(40))
+            other.open_in(space, bytes(40), 0, 40)
 
     def test_the_largest_record(self):
         one, other = pair()
@@ -305,8 +305,20 @@ class TestBothForms:
             message = space.seal_framed(plaintext, self.NONCE, self.KEY)
             assert message[:4] == (size + 16).to_bytes(4, "little")
             assert message[4:] == aead.seal(plaintext, self.NONCE, self.KEY)
-            assert space.open(bytes(message[4:]), self.NONCE, self.KEY) == size
+            assert space.open(bytes(message), 4, len(message), self.NONCE, self.KEY) == size
             assert space.opened[:size] == plaintext
+
+    def test_where_it_is_read_into_it_is_opened_without_a_copy(self):
+        source = bytearray(100)
+        for space in [kind(100, 84, source) for kind in self.SPACES]:
+            for start, plaintext in ((0, b"one"), (7, b"two")):
+                sealed = aead.seal(plaintext, self.NONCE, self.KEY)
+                source[start : start + 19] = sealed
+                assert space.open(source, start, start + 19, self.NONCE, self.KEY) == 3
+                assert space.opened[:3] == plaintext
+                assert source[start : start + 19] == sealed, "nothing is changed there"
+                with pytest.raises(ValueError):
+                    space.open(source, start, start + 18, self.NONCE, self.KEY)
 
     def test_what_does_not_fit_is_refused(self):
         """Whoever calls must see to that it does; here is memory behind it."""
@@ -314,17 +326,17 @@ class TestBothForms:
             with pytest.raises(ValueError):
                 space.seal_framed(bytes(85), self.NONCE, self.KEY)
             with pytest.raises(ValueError):
-                space.open(bytes(aead.seal(bytes(85), self.NONCE, self.KEY)), self.NONCE, self.KEY)
+                space.open(aead.seal(bytes(85), self.NONCE, self.KEY), 0, 101, self.NONCE, self.KEY)
             assert len(space.opened) == 84 and len(space.seal_framed(bytes(84), self.NONCE, self.KEY)) == 104
             sealed = bytes(aead.seal(bytes(80), self.NONCE, self.KEY))
-            assert space.open(sealed, self.NONCE, self.KEY, 4) == 80
+            assert space.open(sealed, 0, 96, self.NONCE, self.KEY, 4) == 80
             with pytest.raises(ValueError):
-                space.open(sealed, self.NONCE, self.KEY, 5)
+                space.open(sealed, 0, 96, self.NONCE, self.KEY, 5)
 
     def test_beside_each_other(self):
         for space in [kind(100, 84) for kind in self.SPACES]:
-            assert space.open(bytes(aead.seal(b"one", self.NONCE, self.KEY)), self.NONCE, self.KEY, 1) == 3
-            assert space.open(bytes(aead.seal(b"two", self.NONCE, self.KEY)), self.NONCE, self.KEY, 4) == 3
+            assert space.open(aead.seal(b"one", self.NONCE, self.KEY), 0, 19, self.NONCE, self.KEY, 1) == 3
+            assert space.open(aead.seal(b"two", self.NONCE, self.KEY), 0, 19, self.NONCE, self.KEY, 4) == 3
             assert space.opened[:8] == b"\0onetwo\0"
 
     def test_workspaces_refuse_the_same(self):
@@ -332,10 +344,10 @@ class TestBothForms:
         for space in [kind(100, 84) for kind in self.SPACES]:
             for wrong in (b"", bytes(15), bytes(16), sealed[:-1], sealed + b"\0", b"\1" + sealed[1:]):
                 with pytest.raises(ValueError):
-                    space.open(wrong, self.NONCE, self.KEY)
+                    space.open(wrong, 0, len(wrong), self.NONCE, self.KEY)
             with pytest.raises(ValueError):
-                space.open(sealed, bytes(12), self.KEY)
-            assert space.open(sealed, self.NONCE, self.KEY) == 9
+                space.open(sealed, 0, len(sealed), bytes(12), self.KEY)
+            assert space.open(sealed, 0, len(sealed), self.NONCE, self.KEY) == 9
 
     def test_they_refuse_the_same(self):
         sealed = aead.seal(b"plaintext", self.NONCE, self.KEY, b"data")

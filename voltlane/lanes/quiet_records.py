@@ -51,5 +51,8 @@ class QuietRecords:
             except OSError as error:
                 reactor.fail(client, error)
                 continue
-            reactor.guard(client, client.take, received)
+            try:
+                client.take(received)
+            except Exception as error:
+                reactor.failed(client, error)
         return left

@@ -177,7 +177,7 @@ class RecordConnection(SealedConnection):
             self.after_read(received)
             return
         flow = self.flow
-        kind, buffer, start, stop = flow.read(shared.space, scratch, shared.view, _FIRST_MESSAGE, TAG_SIZE + received)
+        kind, buffer, start, stop = flow.read(shared.space, scratch, _FIRST_MESSAGE, TAG_SIZE + received)
         size = stop - start - PREFIX_SIZE
         if kind == DATA and 0 <= size <= shared.quiet and self.packet is None and size == _size_at(buffer, start)[0]:
             flow.received += size + PREFIX_SIZE
@@ -255,7 +255,7 @@ class RecordConnection(SealedConnection):
         """
         flow, space, filled, records = self.flow, self.shared.space, HEAD_SIZE, 0
         while end := next_frame(buffer, position, stop, MESSAGE_MAX):
-            kind, body, start, last = flow.read(space, buffer, view, position + PREFIX_SIZE, end, filled)
+            kind, body, start, last = flow.read(space, buffer, position + PREFIX_SIZE, end, filled)
             position = end
             records += 1
             if kind == DATA:

@@ -57,7 +57,7 @@ class Shared:
         self.scratch = receive_buffer(TAG_SIZE + SMALL + QUANTUM)
         self.view = memoryview(self.scratch)
         self.behind_tag = self.view[TAG_SIZE:]
-        self.space = workspace(MESSAGE_MAX, len(self.scratch))
+        self.space = workspace(MESSAGE_MAX, len(self.scratch), self.scratch)
         self.turns = Turns(reactor, on_crowd)
         self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
         self.meters = Meters(reactor, trunk, self.turns, counters, meter)

@@ -317,12 +317,14 @@ class Reactor:
         """Call a function the way callbacks are called: its errors end in the hooks and close `handler`."""
         try:
             function(*arguments)
-        except (ProtocolError, OSError) as error:
-            if handler is None:
-                self._bug(handler, error)
-            else:
-                self.fail(handler, error)
         except Exception as error:
+            self.failed(handler, error)
+
+    def failed(self, handler: Guarded | None, error: Exception) -> None:
+        """What was called for it has raised this."""
+        if handler is not None and isinstance(error, (ProtocolError, OSError)):
+            self.fail(handler, error)
+        else:
             self._bug(handler, error)
 
     def fail(self, handler: Guarded, error: Exception) -> None:

@@ -35,8 +35,10 @@ class Workspace:
     """Where the messages of one thread are sealed, of at most so many bytes, and opened, several beside each other.
     What comes of them is there until something else is put there."""
 
-    def __init__(self, most: int, opened: int) -> None:
-        """`opened`: bytes that there is room for, of those that were opened."""
+    def __init__(self, most: int, opened: int, source: Buffer = b"") -> None:
+        """`opened`: bytes that there is room for, of those that were opened. `source`: the buffer in which nearly all
+        messages come, which are opened without a copy there."""
+        self._source = source
         self._most = most  # which libsodium does not ask about
         self.opened = bytearray(opened)
         """What was opened, and what else has its place beside it."""
@@ -44,9 +46,9 @@ class Workspace:
         self._sealed = bytearray(PREFIX_SIZE + most)
         self._view = memoryview(self._sealed)
 
-    def open(self, message: bytes, nonce: bytes, key: bytes, at: int = 0) -> int:
-        """Open it into `opened`, from there on; how many bytes it has. Raises ValueError."""
-        plaintext = open_sealed(message, nonce, key)
+    def open(self, buffer: Buffer, start: int, stop: int, nonce: bytes, key: bytes, at: int = 0) -> int:
+        """Open what stands there into `opened`, from `at` on; how many bytes it has. Raises ValueError."""
+        plaintext = open_sealed(memoryview(buffer)[start:stop], nonce, key)
         if len(plaintext) > len(self.opened) - at:
             raise ValueError("no room for that")
         self.view[at : at + len(plaintext)] = plaintext
@@ -93,15 +95,17 @@ else:
         return plaintext
 
     class _FastWorkspace(Workspace):
-        def __init__(self, most: int, opened: int) -> None:
-            super().__init__(most, opened)
+        def __init__(self, most: int, opened: int, source: Buffer = b"") -> None:
+            super().__init__(most, opened, source)
+            self._source_at = _at(source)
             self._opened_at = _at(self.opened)
             self._message_at = _at(self._sealed) + PREFIX_SIZE
 
-        def open(self, message: bytes, nonce: bytes, key: bytes, at: int = 0) -> int:
-            size = len(message)
+        def open(self, buffer: Buffer, start: int, stop: int, nonce: bytes, key: bytes, at: int = 0) -> int:
+            size = stop - start
             if size - TAG_SIZE > len(self.opened) - at:
                 raise ValueError("no room for that")
+            message = self._source_at + start if buffer is self._source else bytes(memoryview(buffer)[start:stop])
             if size < TAG_SIZE or _open_raw(
                 self._opened_at + at, _NOTHING, _NOTHING, message, size, _NOTHING, 0, nonce, key
             ):

@@ -77,7 +77,7 @@ class Channel:
         try:
             record = open_sealed(message, nonce, self._keys[KEY_SIZE:])
         except ValueError:
-            raise self._unopened(message) from None
+            raise self._unopened(len(message)) from None
         self._opened += 1
         return record
 
@@ -97,14 +97,15 @@ class Channel:
             nonce = self._next_nonce()
         return space.seal_framed(record, nonce, self._keys[:KEY_SIZE])
 
-    def open_in(self, space: Workspace, message: bytes, at: int = 0) -> int:
-        """Open the next message there, from that byte on, where it is encrypted; the bytes of the record. As `open`."""
+    def open_in(self, space: Workspace, buffer: Buffer, start: int, stop: int, at: int = 0) -> int:
+        """Open the next message, which stands there, in `space` from `at` on, where it is encrypted; the bytes of the
+        record. As `open`."""
         count = self._opened
         nonce = _NONCE.pack(count) if count % REKEY_EVERY else self._nonce_to_open()
         try:
-            size = space.open(message, nonce, self._keys[KEY_SIZE:], at)
+            size = space.open(buffer, start, stop, nonce, self._keys[KEY_SIZE:], at)
         except ValueError:
-            raise self._unopened(message) from None
+            raise self._unopened(stop - start) from None
         self._opened = count + 1
         return size
 
@@ -114,8 +115,8 @@ class Channel:
             self._keys = self._keys[:KEY_SIZE] + _rekeyed(self._keys[KEY_SIZE:])
         return _NONCE.pack(count)
 
-    def _unopened(self, message: Buffer) -> BadRecord:
-        return BadRecord(f"a message of {len(message)} bytes does not open as record {self._opened}")
+    def _unopened(self, size: int) -> BadRecord:
+        return BadRecord(f"a message of {size} bytes does not open as record {self._opened}")
 
     def _next_nonce(self) -> bytes:
         """For sealing; with a new key, where it is time for that."""

@@ -48,7 +48,7 @@ class Peer:
 
     def hear(self, message: bytes) -> tuple[int, bytes]:
         buffer = bytearray(b"before" + message + b"behind")
-        kind, plaintext, start, stop = self.flow.read(self.space, buffer, memoryview(buffer), 6, 6 + len(message))
+        kind, plaintext, start, stop = self.flow.read(self.space, buffer, 6, 6 + len(message))
         return kind, bytes(plaintext[start:stop])
 
     def heard(self, framed: Buffer) -> tuple[tuple[int, int, int], bytes]:
@@ -88,7 +88,7 @@ def test_bodies_stand_beside_each_other():
     peer, at, expected = Peer(), HEAD_SIZE, b""
     for body in (b"one", b"", bytes(20), b"two" * 400, b"3"):
         message = bytes(peer.channel.seal(record(Kind.DATA, 0, 1000, body)))
-        kind, buffer, start, stop = peer.flow.read(peer.space, message, memoryview(message), 0, len(message), at)
+        kind, buffer, start, stop = peer.flow.read(peer.space, message, 0, len(message), at)
         assert (kind, start, stop) == (Kind.DATA, at, at + len(body)) and buffer is peer.space.opened
         at, expected = stop, expected + body
         assert buffer[HEAD_SIZE:at] == expected
@@ -304,7 +304,7 @@ def test_it_goes_on_where_the_handshake_has_left_off():
     ours.open(theirs.seal(b"open"))
     flow, space = Flow(ours, RETAINED, 0, 0), workspace(MESSAGE_MAX, 1 << 18)
     message = bytes(theirs.seal(record(Kind.ACK, 0, 0)))
-    assert flow.read(space, message, memoryview(message), 0, len(message))[0] == Kind.ACK
+    assert flow.read(space, message, 0, len(message))[0] == Kind.ACK
     assert head_of(bytes(theirs.open(flow.record(space, Kind.ACK)[4:])))[0] == Kind.ACK
 
 

@@ -165,7 +165,7 @@ class Flow(Channel):
     # ---- from the peer
 
     def read(
-        self, space: Workspace, buffer: Buffer, view: memoryview, start: int, stop: int, at: int = HEAD_SIZE
+        self, space: Workspace, buffer: Buffer, start: int, stop: int, at: int = HEAD_SIZE
     ) -> tuple[int, Buffer, int, int]:
         """The next record, from its message: its kind, and where its body stands. That is in place, if nothing is
         encrypted, else `at` that byte of `space`, behind what is there: so bodies can be one piece.
@@ -174,14 +174,15 @@ class Flow(Channel):
         """
         head = start
         if self._keys:
-            head, buffer = at - HEAD_SIZE, space.opened
-            covered = buffer[head:at] if head else b""  # by the head, until that was looked at
-            stop = head + self.open_in(space, bytes(view[start:stop]), head)
+            head, opened = at - HEAD_SIZE, space.opened
+            covered = opened[head:at] if head else b""  # by the head, until that was looked at
+            stop = head + self.open_in(space, buffer, start, stop, head)
+            buffer = opened
         if stop - head < HEAD_SIZE:
             raise MalformedRecord(f"a record of {stop - head} bytes; at least {HEAD_SIZE} are needed")
         kind, ack, credit = HEAD.unpack_from(buffer, head)
         if self._keys and head:
-            space.opened[head:at] = covered
+            buffer[head:at] = covered
         if self.on_confirmed is not None:
             self.on_confirmed()
             self.on_confirmed = None
