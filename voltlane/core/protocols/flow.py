@@ -182,7 +182,7 @@ class Flow(Channel):
             raise MalformedRecord(f"a record of {stop - head} bytes; at least {HEAD_SIZE} are needed")
         kind, ack, credit = HEAD.unpack_from(buffer, head)
         if self._keys and head:
-            buffer[head:at] = covered
+            space.opened[head:at] = covered
         if self.on_confirmed is not None:
             self.on_confirmed()
             self.on_confirmed = None
