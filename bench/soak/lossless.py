@@ -23,12 +23,11 @@ from .master import Master
 from .run import AT_REST, GROWTH_BYTES, GROWTH_SHARE, WARM_SHARE
 from .storm import Storm, Totals
 
-STALE_SECS = 10
+STALE_SECS = 10.0
 """Nobody is away for so long; what is left of a client that never got its welcome is over then."""
 LIFE_SECS = 5.0, 12.0
 DEAD_SECS = 0.3
 SETTINGS: dict[str, object] = {
-    "clients.stale_timeout_secs": STALE_SECS,
     "clients.stale_reap_interval_secs": 0.5,
     "clients.missed_packets_buffer_size": 100_000,
 }
@@ -70,13 +69,17 @@ class Found(NamedTuple):
 class _Server:
     """The one that runs at present, always on the same port."""
 
-    def __init__(self, master: str, pure: bool, state: str) -> None:
+    def __init__(self, master: str, pure: bool, state: str, stale_secs: float) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self._master = master
         self._pure = pure
-        self._settings = {**SETTINGS, "listener.address": f"127.0.0.1:{self.port}"}
+        self._settings = {
+            **SETTINGS,
+            "listener.address": f"127.0.0.1:{self.port}",
+            "clients.stale_timeout_secs": stale_secs,
+        }
         if state:
             self._settings["general.state_dir"] = state
         self._stack = ExitStack()
@@ -103,6 +106,7 @@ def lossless(
     seed: int = 1,
     killing: bool = False,
     lives: tuple[float, float] = LIFE_SECS,
+    stale_secs: float = STALE_SECS,
 ) -> Found:
     """Raises Fault when a packet is lost, repeated or out of order, and that was not told. `lives`: how many seconds a
     server has that is killed, at least and at most."""
@@ -111,12 +115,12 @@ def lossless(
     with ExitStack() as stack:
         stack.callback(master.close)
         state = stack.enter_context(tempfile.TemporaryDirectory(prefix="voltlane-soak-")) if killing else ""
-        server = _Server(master.address, pure, state)
+        server = _Server(master.address, pure, state, stale_secs)
         stack.callback(server.close)
         with _storm(server, clients, seed, master, killing) as storm:
             storm.live(max(2.0, seconds * WARM_SHARE))
             storm.end()
-            rest = _at_rest(server.now, storm)
+            rest = _at_rest(server.now, storm, stale_secs)
             resident, descriptors = server.now.resident, server.now.descriptors
         kills = 0
         with _storm(server, clients, seed + 1, master, killing) as storm:
@@ -131,7 +135,7 @@ def lossless(
                 storm.life = kills + 1
             storm.live(until - time.monotonic())
             storm.end()
-            rest_after = _at_rest(server.now, storm)
+            rest_after = _at_rest(server.now, storm, stale_secs)
             now = server.now
             return Found(
                 storm.totals, kills, (resident, now.resident, now.resident_peak), (descriptors, now.descriptors),
@@ -158,9 +162,9 @@ def _closes(server: Observed) -> str:
     return ", ".join(f"{what}: {state[what]}" for what in ("closed", "ended", "internal_errors"))
 
 
-def _at_rest(server: Observed, storm: Storm) -> dict[str, Any]:
+def _at_rest(server: Observed, storm: Storm, stale_secs: float) -> dict[str, Any]:
     """The server's state when every session is over, and no timer of any runs any more."""
-    deadline = time.monotonic() + 2 * STALE_SECS + 5
+    deadline = time.monotonic() + 2 * stale_secs + 10
     while any((state := server.ask())[name] for name in GONE):
         if time.monotonic() > deadline:
             raise Fault(f"still there: {', '.join(f'{name} {state[name]}' for name in GONE)}")

@@ -20,12 +20,12 @@ from bench.wires import Fault
 from voltlane.wire.tagged import frame_tagged
 from voltlane.wire.v3 import Gap, Retained, Suite, Why
 
-SECONDS, CLIENTS = 3.0, 60
+SECONDS, CLIENTS, STALE_SECS = 3.0, 60, 5
 MEMORY = "memory grew"
 
 
 def test_nothing_is_lost_whatever_becomes_of_connections() -> None:
-    found = lossless(SECONDS, CLIENTS)
+    found = lossless(SECONDS, CLIENTS, stale_secs=STALE_SECS)
     assert [fault for fault in found.faults if not fault.startswith(MEMORY)] == []
     totals = found.totals
     assert totals.clients >= CLIENTS
@@ -35,7 +35,7 @@ def test_nothing_is_lost_whatever_becomes_of_connections() -> None:
 
 
 def test_what_a_killed_server_has_lost_is_told() -> None:
-    found = lossless(5.0, CLIENTS, killing=True, lives=(1.0, 2.0))
+    found = lossless(5.0, CLIENTS, killing=True, lives=(1.0, 2.0), stale_secs=STALE_SECS)
     assert found.faults == []
     assert found.kills >= 1
     assert found.totals.gaps > 0
