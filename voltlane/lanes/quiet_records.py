@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from ..net.poller import HANGUP, READ
 from ..net.reactor import Events, Handler
+from ..wire.framing import PREFIX, PREFIX_SIZE
+from ..wire.tagged import TAG_SIZE
 from .fairness.turns import FIRST_QUANTUM, NOTED, OWED, OWING, UNPAUSED
 from .records import READER, RecordConnection
 from .shared import Shared
@@ -32,7 +34,9 @@ class QuietRecords:
 
     def read(self, events: Events, handlers: list[Handler | None]) -> Events:
         """Read every client that has nothing else going on. The events that are left."""
-        reactor, space, ours = self._shared.reactor, self._shared.behind_tag, READER
+        shared, ours = self._shared, READER
+        reactor, trunk, scratch, space = shared.reactor, shared.trunk, shared.scratch, shared.behind_tag
+        size_at, level_triggered = PREFIX.unpack_from, reactor.poller.rearm_read is not None
         left = []
         for event in events:
             handler = handlers[event[0]]
@@ -51,8 +55,16 @@ class QuietRecords:
             except OSError as error:
                 reactor.fail(client, error)
                 continue
+            size = received - PREFIX_SIZE
             try:
-                client.take(received)
+                if size > 0 and size_at(scratch, TAG_SIZE)[0] == size:
+                    client.take_record(TAG_SIZE + received)
+                    if level_triggered:
+                        reactor.drained(client.sock)
+                else:
+                    client.take(received)
             except Exception as error:
                 reactor.failed(client, error)
+        if trunk.staged:
+            trunk.flush_later()
         return left

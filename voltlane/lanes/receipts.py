@@ -23,7 +23,7 @@ MOST_MARKS = 1024
 """While the master takes nothing: with so many, what comes later is known to be safe with what comes after it."""
 
 
-AGAIN = 0.25
+AGAIN = 0.5
 """The part of the time for telling after which who was told something meanwhile is looked at again."""
 
 

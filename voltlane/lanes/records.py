@@ -22,7 +22,7 @@ from ..reasons import CloseReason
 from ..wire.batch import retag
 from ..wire.framing import PREFIX, PREFIX_SIZE, Buffer, next_frame
 from ..wire.noise import MESSAGE_MAX
-from ..wire.tagged import HEADER, TAG_SIZE
+from ..wire.tagged import HEADER, HEADER_SIZE, TAG_SIZE
 from ..wire.v3 import (
     HEAD_SIZE,
     MAX_PING,
@@ -41,7 +41,9 @@ from .shared import Shared
 DATA, ACK = int(Kind.DATA), int(Kind.ACK)
 _FIRST_MESSAGE = TAG_SIZE + PREFIX_SIZE
 """Where in the scratch buffer the first message stands, if nothing was kept in front of it."""
-_size_at = PREFIX.unpack_from
+_LONGER = HEADER_SIZE - PREFIX_SIZE
+"""Bytes by which the header of a packet to the master is longer than that of a client's."""
+_size_at, _put_header = PREFIX.unpack_from, HEADER.pack_into
 RECORD_COST = 1 << 10
 """Bytes that a record counts for in itself where turns are shared, be there nothing in it."""
 READER = "records"
@@ -169,25 +171,22 @@ class RecordConnection(SealedConnection):
             self.after_read(self.shared.meters.read(self) if self.flags & METERED else self.receive(QUANTUM))
 
     def take(self, received: int) -> None:
-        """So much was received for it, behind the place for a tag, where nothing was kept: mostly one small packet."""
-        shared, scratch = self.shared, self.shared.scratch
-        size = received - PREFIX_SIZE
-        if size <= 0 or PREFIX.unpack_from(scratch, TAG_SIZE)[0] != size:
-            self._received(TAG_SIZE, received, FIRST_QUANTUM)
-            self.after_read(received)
-            return
-        flow = self.flow
-        kind, buffer, start, stop = flow.read(shared.space, scratch, _FIRST_MESSAGE, TAG_SIZE + received)
+        """So much was received for it, behind the place for a tag, where nothing was kept."""
+        self._received(TAG_SIZE, received, FIRST_QUANTUM)
+        self.after_read(received)
+
+    def take_record(self, stop: int) -> None:
+        """The same, up to there, and it is one record: mostly one small packet."""
+        shared, flow = self.shared, self.flow
+        kind, buffer, start, stop = flow.read(shared.space, shared.scratch, _FIRST_MESSAGE, stop)
         size = stop - start - PREFIX_SIZE
         if kind == DATA and 0 <= size <= shared.quiet and self.packet is None and size == _size_at(buffer, start)[0]:
             flow.received += size + PREFIX_SIZE
             if flow.received > flow.granted:
                 flow.spend(0)
-            if not shared.trunk.staged:
-                shared.trunk.flush_later()
-            shared.trunk.staged.append(
-                HEADER.pack(size + TAG_SIZE, self.client_id, 0) + buffer[start + PREFIX_SIZE : stop]
-            )
+            start -= _LONGER  # its head is not needed any more: the other header goes in front of it, where it is
+            _put_header(buffer, start, size + TAG_SIZE, self.client_id, 0)
+            shared.trunk.staged.append(cast(bytes, buffer[start:stop]))
             flow.delivery.taken += 1
             if not self.flags & NOTED:
                 shared.receipts.note(self)
@@ -197,7 +196,6 @@ class RecordConnection(SealedConnection):
         elif kind != ACK:
             self._control(kind, buffer, start, stop)
             self._say_pong()
-        self.reactor.drained(self.sock)
 
     def receive(self, most: int) -> int:
         """See Client."""

@@ -29,6 +29,7 @@ from .fairness.turns import OWED, PARKED
 from .framing import Framing
 from .shared import Shared
 
+DATA = int(Kind.DATA)
 MOST_SEALED = 1 << 17
 """Bytes of packets that are sealed before they are written."""
 
@@ -96,7 +97,8 @@ class SealedConnection(ClientConnection):
             flow.keep_sent(chunk, packets, shared.budget, self)
             if 8 * (flow.granted - flow.received) < 7 * flow.shares.window:
                 self._renew()
-            self._push_record(flow.data(shared.space, chunk))
+            record = flow.record(shared.space, DATA, chunk)
+            self._push(record if self.framing is None else self.framing.encode(record))
             return True
         retention = flow.retain(shared.budget, self)
         retention.append(chunk, packets)
@@ -159,7 +161,7 @@ class SealedConnection(ClientConnection):
         data = outbox.first(room)
         outbox.advance(len(data))
         space, pieces = self.shared.space, range(0, len(data), MAX_BODY)
-        return b"".join([bytes(flow.data(space, data[at : at + MAX_BODY])) for at in pieces])
+        return b"".join([bytes(flow.record(space, DATA, data[at : at + MAX_BODY])) for at in pieces])
 
     def _has_room(self, retention: Retention | None, packets: int) -> bool:
         """Whether the client may have so many more on their way that it has not called safe. None: it has none, or a
@@ -179,10 +181,6 @@ class SealedConnection(ClientConnection):
     def _send(self, records: Buffer) -> None:
         """Core frames that are records, behind everything that was sealed before."""
         self._write(records if self.framing is None else self.framing.encode(records))
-
-    def _push_record(self, message: Buffer) -> None:
-        """The same, where nothing is unsent."""
-        self._push(message if self.framing is None else self.framing.encode(message))
 
     @property
     def waiting(self) -> Waiting | None:
@@ -250,7 +248,7 @@ class SealedConnection(ClientConnection):
             return True
         if self._is_short() or (flow.owes and (not much or flow.owes_much)):
             self._renew()
-            self._push_record(flow.record(self.shared.space, Kind.ACK))
+            self._send(flow.record(self.shared.space, Kind.ACK))
         return not flow.owes
 
     def _is_short(self) -> bool:

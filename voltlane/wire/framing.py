@@ -46,9 +46,9 @@ def count_frames(chunk: Buffer) -> int:
         return 0
     unpack = PREFIX.unpack_from
     size: int = unpack(chunk)[0]
-    count, odd = divmod(end, PREFIX_SIZE + size)
-    if count == 1 and not odd:
+    if end == PREFIX_SIZE + size:
         return 1
+    count, odd = divmod(end, PREFIX_SIZE + size)
     if not odd and _are_alike(chunk, size, count):
         return count
     position = count = 0

@@ -73,7 +73,7 @@ class TestRecords:
         peer = Peer(clear=clear, taken=7)
         assert peer.heard(peer.flow.record(peer.space, Kind.ACK)) == ((Kind.ACK, 7, 1000), b"")
         peer.flow.grant(5000)
-        assert peer.heard(peer.flow.data(peer.space, b"body")) == ((Kind.DATA, 7, 5000), b"body")
+        assert peer.heard(peer.flow.record(peer.space, Kind.DATA, b"body")) == ((Kind.DATA, 7, 5000), b"body")
         assert peer.flow.sent == 4
 
     def test_too_short(self, clear: bool):

@@ -134,15 +134,13 @@ class Flow(Channel):
     # ---- to the peer
 
     def record(self, space: Workspace, kind: int, body: Buffer = b"") -> Buffer:
-        """A record as a message, with its size in front; good until the next one is sealed there."""
+        """A record as a message, with its size in front; good until the next one is sealed there. For data there must
+        be credit."""
+        if kind == _DATA:
+            self.sent += len(body)
         safe = self.told = self.delivery.safe
         self.told_received = self.received
         return self.seal_in(space, HEAD.pack(kind, safe, self.granted) + body)
-
-    def data(self, space: Workspace, body: Buffer) -> Buffer:
-        """The same for data, which the credit must allow for."""
-        self.sent += len(body)
-        return self.record(space, _DATA, body)
 
     @property
     def owes(self) -> bool:
@@ -172,17 +170,18 @@ class Flow(Channel):
 
         Raises BadRecord, MalformedRecord, BadNumbers.
         """
-        head = start
+        covered: Buffer = b""  # by the head, until that was looked at
         if self._keys:
             head, opened = at - HEAD_SIZE, space.opened
-            covered = opened[head:at] if head else b""  # by the head, until that was looked at
+            if head:
+                covered = opened[head:at]
             stop = head + self.open_in(space, buffer, start, stop, head)
-            buffer = opened
-        if stop - head < HEAD_SIZE:
-            raise MalformedRecord(f"a record of {stop - head} bytes; at least {HEAD_SIZE} are needed")
-        kind, ack, credit = HEAD.unpack_from(buffer, head)
-        if self._keys and head:
-            space.opened[head:at] = covered
+            buffer, start = opened, head
+        if stop - start < HEAD_SIZE:
+            raise MalformedRecord(f"a record of {stop - start} bytes; at least {HEAD_SIZE} are needed")
+        kind, ack, credit = HEAD.unpack_from(buffer, start)
+        if covered:
+            space.opened[start:at] = covered
         if self.on_confirmed is not None:
             self.on_confirmed()
             self.on_confirmed = None
@@ -192,7 +191,7 @@ class Flow(Channel):
             if credit < self.credit:
                 raise BadNumbers(f"a credit of {credit} behind one of {self.credit}")
             self.credit = credit
-        return kind, buffer, head + HEAD_SIZE, stop
+        return kind, buffer, start + HEAD_SIZE, stop
 
     def spend(self, size: int) -> None:
         """So many bytes of data came. Raises CreditExceeded."""
@@ -202,22 +201,20 @@ class Flow(Channel):
 
     def _on_ack(self, ack: int) -> None:
         delivery, retention = self.delivery, self.retention
-        floor = delivery.floor
-        sent = floor + (self._single_packets if retention is None else retention.unacked)
-        if not self.acked <= ack <= sent:
-            raise BadNumbers(f"an ack of {ack} behind one of {self.acked}, where {sent} were sent")
+        sent, safe = self._single_packets if retention is None else retention.unacked, ack - delivery.floor
+        if ack < self.acked or safe > sent:
+            raise BadNumbers(f"an ack of {ack} behind one of {self.acked}, where {delivery.floor + sent} were sent")
         self.acked = ack
-        if ack <= floor:
+        if safe <= 0:
             return
         if retention is not None:
-            retention.forget(ack - floor)
+            retention.forget(safe)
             if not retention.kept:
                 self.retention = None
-        elif ack == sent:
+        elif safe == sent:
             self._single, self._single_packets = None, 0
         else:
             assert self._single is not None
-            count = ack - floor
-            self._single = bytes(memoryview(self._single)[skip_frames(self._single, count) :])
-            self._single_packets -= count
+            self._single = bytes(memoryview(self._single)[skip_frames(self._single, safe) :])
+            self._single_packets -= safe
         delivery.acked(ack)
