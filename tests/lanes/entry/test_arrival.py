@@ -629,7 +629,11 @@ def test_a_stage_that_gives_it_up(make: MakeWorld):
 # ---- an end
 
 
-@pytest.mark.parametrize("said", [b"", b"a", b"a\n", b"a\nb", b"a\nb\n", b"a\nb\n" + HELLO[:7], b"a\nb\n" + HELLO])
+SAID = [b"", b"a", b"a\n", b"a\nb", b"a\nb\n", b"a\nb\n" + HELLO[:7], b"a\nb\n" + HELLO]
+BEHIND = [b"", b"li", b"line\n", b"line\n" + HELLO[:40], b"line\n" + HELLO + join([b"up"])]
+
+
+@pytest.mark.parametrize("said", SAID, ids=len)
 @pytest.mark.parametrize("whole", [False, True], ids=["half", "whole"])
 @pytest.mark.parametrize("most", [1, 3, 448])
 def test_an_end_announced_together_with_data(make: MakeWorld, said: bytes, whole: bool, most: int):
@@ -647,7 +651,7 @@ def test_an_end_announced_together_with_data(make: MakeWorld, said: bytes, whole
     assert len(home.server.registry.sessions) == said.endswith(HELLO)
 
 
-@pytest.mark.parametrize("behind", [b"", b"li", b"line\n", b"line\n" + HELLO[:40], b"line\n" + HELLO + join([b"up"])])
+@pytest.mark.parametrize("behind", BEHIND, ids=len)
 def test_an_end_behind_another_socket(make: MakeWorld, behind: bytes):
     home = make()
     client = Listener(home, lane=lane(Shift, lambda: Line("two")))
