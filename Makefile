@@ -2,6 +2,7 @@
 #   make run                          the server with its bundled echo backend
 #   make run MASTER=host:port         the server with your backend
 #   make test PYTHON=python3.12       another interpreter (after `make clean`, when .venv was made by a different one)
+#   make test JOBS=0                  in one process, for a debugger; otherwise in three: much of the suite waits
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,11 +11,13 @@ LISTEN ?=
 ARGS ?=
 SECONDS ?= 60
 MINUTES ?= 5
+JOBS ?= 3
 
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
 installed-dev := $(VENV)/.installed-dev
 installed-bench := $(VENV)/.installed-bench
+pytest := $(bin)/python -m pytest -q -n $(JOBS) --dist loadfile
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
@@ -31,10 +34,10 @@ else
 endif
 
 test: $(installed-dev) ## the whole test suite (ARGS='tests/wire -x': a part of it, or pytest's options)
-	@$(bin)/python -m pytest -q $(ARGS)
+	@$(pytest) $(ARGS)
 
 test-quick: $(installed-dev) ## the part of it that needs no other processes, in a minute: for work
-	@$(bin)/python -m pytest -q tests/core tests/wire tests/net tests/ops tests/store tests/lanes tests/trunk tests/server \
+	@$(pytest) tests/core tests/wire tests/net tests/ops tests/store tests/lanes tests/trunk tests/server \
 		tests/test_architecture.py tests/test_costs.py tests/test_config.py tests/test_address.py tests/test_docs.py $(ARGS)
 
 test-all: ## the suite on each of CPython 3.9 to 3.13 and PyPy 3 that this machine has

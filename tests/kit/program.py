@@ -24,8 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's, without what would configure Voltlane."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("VOLTLANE_")}
+    """This process's, without what would configure Voltlane or give the size of a terminal (pytest-xdist sets that)."""
+    ours = os.environ.items()
+    clean = {name: value for name, value in ours if not name.startswith(("VOLTLANE_", "COLUMNS", "LINES"))}
     return {**clean, "PYTHONPATH": str(ROOT), **more}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -148,7 +149,8 @@ class View:
 
         height, width = screen.getmaxyx()
         screen.erase()
-        lines: list[tuple[str, int]] = [(self._trouble or KEYS, curses.A_REVERSE if self._trouble else curses.A_DIM)]
+        trouble = [(text, curses.A_REVERSE) for text in textwrap.wrap(self._trouble, max(1, width - 1))]
+        lines: list[tuple[str, int]] = trouble or [(KEYS, curses.A_DIM)]
         if self._now is not None:
             lines += [(text, 0) for text in summary(self._now, self._before)]
         lines.append(("", 0))
