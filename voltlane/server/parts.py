@@ -26,6 +26,7 @@ from ..core.timers import Timer
 from ..lanes.clients import Clients
 from ..lanes.connection_log import ConnectionLog
 from ..lanes.entry.arrival import Arrivals
+from ..lanes.entry.doors import Doors
 from ..lanes.entry.entrance import Entrance
 from ..lanes.entry.gate import Gate
 from ..lanes.fairness.pressure import PressureLimits
@@ -116,6 +117,7 @@ class Parts:
             self.clients.turns,
             clients.handshake_secs,
             config.listener.proxy_secs,
+            Doors(),
             self.clients.begin,
         )
         self.sampler = Sampler(self.reactor, self.clients.turns, config.quality.sample_secs)

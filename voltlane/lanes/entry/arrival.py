@@ -13,7 +13,7 @@ from typing import Callable
 
 from ...core.admission import Source
 from ...core.counters import Counters
-from ...core.protocols.handshake import Handshake, HandshakeContext
+from ...core.protocols.handshake import Handshake, HandshakeContext, WireProtocol
 from ...core.timeouts import Timeouts
 from ...core.timers import Timer
 from ...net.peers import is_local
@@ -25,6 +25,7 @@ from ..connection_log import ConnectionLog
 from ..fairness.turns import ENDING, LOUD, UNANSWERED, Turns
 from ..framing import Framing
 from ..lane import Lane
+from .doors import Doors
 from .handshake import HandshakeStage
 from .stage import Stage
 
@@ -51,6 +52,7 @@ class Arrivals:
         turns: Turns,
         secs: float,
         header_secs: float,
+        doors: Doors,
         on_session: OnSession,
     ) -> None:
         self.reactor = reactor
@@ -58,6 +60,7 @@ class Arrivals:
         self.counters = counters
         self.log = log
         self.turns = turns
+        self.doors = doors
         self.on_session = on_session
         self._all: Timeouts[Arrival] = Timeouts(secs)
         self._unnamed: Timeouts[Arrival] = Timeouts(header_secs)  # of all, those whose proxy has not said who they are
@@ -141,11 +144,15 @@ class Arrival(Handler):
         "_arrivals",
         "_given_back",
         "_passed",
+        "_wants_room",
         "flags",
+        "framing",
         "hearsay",
         "lane",
         "named",
         "peer",
+        "private",
+        "protocol",
         "sock",
         "source",
         "stage",
@@ -156,10 +163,13 @@ class Arrival(Handler):
         self._arrivals = arrivals
         self._given_back = b""
         self._passed = 0  # stages of the lane
+        self._wants_room = False  # a stage waits until something can be written
         self.unsent = b""
         """Of our side of the handshake, the bytes of the wire that are not written yet."""
         self.flags = 0
-        self.hearsay = False
+        self.framing: Framing | None = None
+        self.protocol: WireProtocol | None = None
+        self.hearsay = self.private = False
         self.lane = lane
         self.named = True
         """False while a proxy has yet to say whose it is."""
@@ -173,7 +183,12 @@ class Arrival(Handler):
     @property
     def local(self) -> bool:
         """See Newcomer."""
-        return not self.hearsay and is_local(self.peer)
+        return self.private or (not self.hearsay and is_local(self.peer))
+
+    @property
+    def doors(self) -> Doors:
+        """See Newcomer."""
+        return self._arrivals.doors
 
     # ---- called by the reactor and the turns
 
@@ -183,6 +198,9 @@ class Arrival(Handler):
             self.flush()
             if not self.unsent:  # for which a stage may have waited
                 self._arrivals.turns.enqueue(self, True)
+        if mask & WRITE and self._wants_room:
+            self._wants_room = False
+            self._arrivals.turns.enqueue(self, True)
         if mask & HANGUP:
             self.flags |= ENDING
         if mask != WRITE:
@@ -204,7 +222,8 @@ class Arrival(Handler):
             self.stage = stages[passed]()
             self.stage.begin(self)
         else:
-            self.stage = HandshakeStage(self._arrivals, self.lane.framing())
+            self.stage = HandshakeStage(self._arrivals, self.framing or self.lane.framing(), self.protocol)
+            self.stage.begin(self)
 
     # ---- for the stages
 
@@ -264,6 +283,15 @@ class Arrival(Handler):
         """See Newcomer."""
         self.unsent += words
         self.flush()
+
+    def wait_for_room(self) -> None:
+        """See Newcomer."""
+        self._wants_room = True
+        self._arrivals.reactor.filled(self.sock)
+
+    def key_agreed(self) -> None:
+        """See Newcomer."""
+        self._arrivals.key_agreed()
 
     def flush(self) -> None:
         """Write what is unsent, as far as the socket takes it."""

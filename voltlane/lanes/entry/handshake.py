@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Protocol
 
-from ...core.protocols.handshake import Handshake, HandshakeContext
+from ...core.protocols.handshake import Handshake, HandshakeContext, WireProtocol
 from ...core.protocols.table import LARGEST, protocol_of
 from ...reasons import REFUSALS, CloseReason
 from ...wire.framing import PREFIX_SIZE, next_frame
@@ -33,12 +33,13 @@ class Host(Protocol):
 class HandshakeStage(Stage):
     """One connection's handshake."""
 
-    __slots__ = ("_framing", "_handshake", "_host", "_kept", "_largest", "_protocol")
+    __slots__ = ("_agreed", "_framing", "_handshake", "_host", "_kept", "_largest", "_protocol")
 
-    def __init__(self, host: Host, framing: Framing) -> None:
+    def __init__(self, host: Host, framing: Framing, agreed: WireProtocol | None = None) -> None:
         self._host = host
         self._framing = framing
         self._handshake: Handshake | None = None
+        self._agreed = agreed  # on a protocol, before the first message
         self._protocol, self._largest = "", LARGEST
         self._kept = b""  # a part of a message
 
@@ -82,7 +83,7 @@ class HandshakeStage(Stage):
                     continue
                 message = message[PREFIX_SIZE:]
                 if handshake is None:
-                    protocol = protocol_of(message)
+                    protocol = self._agreed or protocol_of(message)
                     self._protocol, self._largest = protocol.name, protocol.largest
                     handshake = self._handshake = protocol.begin(host.context, newcomer)
                 answer = handshake.receive(message)

@@ -7,7 +7,10 @@ import socket
 from typing import ClassVar, Protocol
 
 from ...core.admission import Source
+from ...core.protocols.handshake import WireProtocol
 from ...reasons import CloseReason
+from ..framing import Framing
+from .doors import Doors
 
 
 class Newcomer(Protocol):
@@ -19,6 +22,12 @@ class Newcomer(Protocol):
     """Whether a proxy has passed it on that is on another machine, or does not say whose it is."""
     source: Source | None
     """Whose it is, as the limits for addresses have it."""
+    private: bool
+    """Whether nobody else can listen to it, wherever it comes from: a stage has encrypted it."""
+    framing: Framing | None
+    """How its messages stand in the stream, where a stage has found that out; None: as its lane has it."""
+    protocol: WireProtocol | None
+    """What they mean, where a stage has found that out; None: the first message tells."""
     unsent: bytes
     """Of our side, the bytes of the wire that are not written yet."""
     sock: socket.socket | None
@@ -27,7 +36,12 @@ class Newcomer(Protocol):
 
     @property
     def local(self) -> bool:
-        """Whether nobody else can listen to it: it comes from this machine."""
+        """Whether nobody else can listen to it: it comes from this machine, or is private."""
+        ...
+
+    @property
+    def doors(self) -> Doors:
+        """What the stages of lanes go by."""
         ...
 
     def read(self, most: int) -> bytes | None:
@@ -52,6 +66,12 @@ class Newcomer(Protocol):
 
     def say(self, words: bytes) -> None:
         """Send bytes of the wire, now or when there is room."""
+
+    def wait_for_room(self) -> None:
+        """Ask the stage again when the socket, which is full, has room: for a stage that writes by itself."""
+
+    def key_agreed(self) -> None:
+        """A key agreement was made, by far the most expensive thing that an arrival can ask for."""
 
     def close(self, reason: CloseReason, detail: str = "") -> None:
         """Give it up."""
