@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "store": {"lobby", "config", "wire", "core", "net", "ops"},
     "lanes": {"lobby", "config", "wire", "core", "net", "ops"},
     "trunk": {"lobby", "config", "wire", "core", "net", "ops"},
-    "admin": {"lobby", "core", "net", "ops"},
+    "admin": {"lobby", "wire", "core", "net", "ops"},
     "server": {"lobby", "config", "wire", "core", "net", "ops", "store", "lanes", "trunk", "admin"},
     "libraries": {"lobby", "wire", "net"},
     "commands": {"lobby", "config", "wire", "core", "net", "ops", "store", "server", "libraries"},

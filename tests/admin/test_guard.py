@@ -12,11 +12,11 @@ from kit.world import World
 
 from voltlane.address import parse_address
 from voltlane.admin import endpoint
-from voltlane.admin.answers import Refusal
 from voltlane.admin.guard import Guard
-from voltlane.admin.http1 import Request
 from voltlane.errors import StartupError
 from voltlane.net.sockets import listening_socket
+from voltlane.wire.http1.answers import Refusal
+from voltlane.wire.http1.conversation import Request
 
 LOCAL = parse_address("127.0.0.1:42002")
 LOCAL_HOSTS = [

@@ -10,9 +10,9 @@ import pytest
 from kit.admin import Asker
 from kit.world import World
 
-from voltlane.admin.http1 import Request
 from voltlane.admin.listing import MOST, ROWS, SLICE, listing
 from voltlane.statistics import SORT_KEYS, ClientRow
+from voltlane.wire.http1.conversation import Request
 
 
 class Crowd:

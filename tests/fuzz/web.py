@@ -5,16 +5,16 @@ from __future__ import annotations
 from fuzz.engine import Target
 
 from voltlane.address import parse_address
-from voltlane.admin.answers import Refusal, Response
 from voltlane.admin.events import Events
 from voltlane.admin.guard import Guard
 from voltlane.admin.handlers import Handlers
-from voltlane.admin.http1 import Conversation
 from voltlane.admin.recorder import Recorder
 from voltlane.config import load
 from voltlane.net.reactor import Reactor
 from voltlane.server import Server
 from voltlane.server.oversight import Oversight
+from voltlane.wire.http1.answers import Refusal, Response
+from voltlane.wire.http1.conversation import Conversation, Limits
 
 TOKEN = "a-token-of-16-or-more"
 _made: list[Handlers] = []
@@ -46,7 +46,7 @@ def close() -> None:
 
 def respond(data: bytes) -> None:
     """Requests are answered until one is refused; nothing else is raised, and every answer is HTTP."""
-    conversation = Conversation()
+    conversation = Conversation(Limits(), ())
     conversation.receive(data)
     for _ in range(50):
         try:

@@ -12,11 +12,19 @@ from ..core.timers import Timer
 from ..net.reactor import Reactor
 from ..net.stream import Stream
 from ..reasons import AdminEnd, CloseReason
-from .answers import Refusal, Response
-from .http1 import Conversation, Request
+from ..wire.http1.answers import Refusal, Response
+from ..wire.http1.conversation import Conversation, Limits, Request
 from .places import Places, Stage
 from .router import Work
 
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""On every answer. None of them lets another site's page read anything (there is no CORS)."""
 READ = 16384
 """Bytes read at once."""
 PATIENCE_SECS = 30.0
@@ -57,7 +65,7 @@ class AdminConnection(Stream):
 
     def __init__(self, reactor: Reactor, sock: socket.socket, owner: Owner) -> None:
         self._owner = owner
-        self._conversation = Conversation()
+        self._conversation = Conversation(Limits(), HEADERS.items())
         self._work: Work | None = None
         self._readable = False  # there may be something to read
         self._scheduled = False  # a step is due

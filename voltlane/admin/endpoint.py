@@ -14,14 +14,14 @@ from ..net.reactor import Reactor
 from ..net.sockets import defer_accept, listening_socket, local_address, socket_file
 from ..ops.log import PauseLog
 from ..reasons import AdminEnd, CloseReason
-from .answers import RETRY, Refusal, Response
+from ..wire.http1.answers import RETRY, Refusal, Response
+from ..wire.http1.conversation import AVAILABLE as HTTP1_AVAILABLE
+from ..wire.http1.conversation import Request
 from .connection import AdminConnection
 from .events import Events
 from .exposition import AVAILABLE as EXPOSITION_AVAILABLE
 from .guard import Guard
 from .handlers import METRICS, PROBES, Handlers, snapshot
-from .http1 import AVAILABLE as HTTP1_AVAILABLE
-from .http1 import Request
 from .places import MOST_CONNECTIONS, Places
 from .recorder import Recorder
 from .router import Work

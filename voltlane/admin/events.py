@@ -13,7 +13,7 @@ from typing import Any, Callable
 from ..core.timers import Timer
 from ..net.reactor import Reactor
 from ..reasons import AdminEnd
-from .answers import RETRY, Refusal, Response, encode_json
+from ..wire.http1.answers import RETRY, Refusal, Response, encode_json
 from .viewer import Viewer
 
 MOST_VIEWERS = 16

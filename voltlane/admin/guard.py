@@ -14,9 +14,9 @@ from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 
 from ..address import Address, is_loopback
-from .answers import Refusal
-from .http1 import Request
-from .target import host_of
+from ..wire.http1.answers import Refusal
+from ..wire.http1.conversation import Request
+from ..wire.http1.target import host_of
 
 COOKIE = "voltlane"
 _BEARER = "bearer "

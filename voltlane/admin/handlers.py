@@ -6,19 +6,19 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
-from .answers import JSON, Refusal, Response, encode_json, json_response
+from ..wire.http1.answers import JSON, Refusal, Response, encode_json, json_response
+from ..wire.http1.conversation import Request
+from ..wire.http1.target import split_path
 from .events import Events
 from .exposition import exposing
 from .figures import client_figures, figures
 from .guard import Guard
-from .http1 import Request
 from .listing import MOST as MOST_ROWS
 from .listing import check_fields, listing, number
 from .page import Page
 from .recorder import Recorder
 from .router import Route, Router, Work
 from .subject import Subject
-from .target import split_path
 
 OPEN = {split_path(path) for path in ("/", "/livez", "/readyz", "/login")}
 """Paths that need no token and may be asked for by any name: the page itself holds nothing, and probes are simple."""

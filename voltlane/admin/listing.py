@@ -11,9 +11,9 @@ from http import HTTPStatus
 from itertools import islice
 
 from ..statistics import SORT_KEYS
-from .answers import JSON, Refusal, Response, encode_json
+from ..wire.http1.answers import JSON, Refusal, Response, encode_json
+from ..wire.http1.conversation import Request
 from .figures import client_figures
-from .http1 import Request
 from .router import Work
 from .subject import Subject
 

@@ -11,7 +11,7 @@ import re
 from http import HTTPStatus
 from importlib.resources import files
 
-from .answers import Response
+from ..wire.http1.answers import Response
 
 FILE = "page.html"
 """Beside this module, which may be in a zip file."""

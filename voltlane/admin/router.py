@@ -6,9 +6,9 @@ from collections.abc import Generator, Iterable
 from http import HTTPStatus
 from typing import Callable, NamedTuple, Union
 
-from .answers import Refusal, Response
-from .http1 import Request
-from .target import split_path
+from ..wire.http1.answers import Refusal, Response
+from ..wire.http1.conversation import Request
+from ..wire.http1.target import split_path
 
 Work = Generator[None, None, Response]
 """An answer that takes more than a moment: each step is for a turn of its own."""

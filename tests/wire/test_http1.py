@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit.admin import Asker, answers
 
-from voltlane.admin.answers import Refusal, json_response
-from voltlane.admin.http1 import MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_LINE, Conversation, Request
+from voltlane.wire.http1.answers import Refusal, json_response
+from voltlane.wire.http1.conversation import MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_LINE, Conversation, Limits, Request
 
 GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def heard(*pieces: bytes) -> Iterator[Request | int]:
     """The requests in some bytes; the status that a refusal ends them with."""
-    conversation = Conversation()
+    conversation = Conversation(Limits(), ())
     for piece in pieces:
         conversation.receive(piece)
         while True:

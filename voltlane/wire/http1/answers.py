@@ -1,24 +1,13 @@
-"""What the endpoint answers with: a response, a refusal, and the headers that all of them carry."""
+"""What a request is answered with: a response, or a refusal."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, Callable, NamedTuple
 
-from ..reasons import AdminEnd
-from .viewer import Viewer
+from ...reasons import AdminEnd
 
 JSON = "application/json"
-HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-"""On every answer. None of them lets another site's page read anything (there is no CORS)."""
-
-
 RETRY = ("Retry-After", "5")
 """On an answer that may be another one soon."""
 
@@ -31,7 +20,7 @@ class Response(NamedTuple):
     content_type: str = JSON
     """"" where there is no body."""
     headers: tuple[tuple[str, str], ...] = ()
-    follow: Callable[[Viewer], None] | None = None
+    follow: Callable[[Any], None] | None = None
     """For an answer without end: is given the connection, which is its own from then on. Not called for a HEAD."""
 
 

@@ -7,11 +7,12 @@ it is not: bare line feeds, folded lines, two framings at once.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from .answers import HEADERS, Refusal, Response
+from .answers import Refusal, Response
 from .target import check_authority, parse_target
 
 try:
@@ -29,6 +30,17 @@ MAX_HEADERS = 64
 MAX_BODY = 4096
 MAX_FIELDS = 16
 """Fields of a query."""
+
+
+class Limits(NamedTuple):
+    """Of one request."""
+
+    line: int = MAX_LINE
+    head: int = MAX_HEAD
+    headers: int = MAX_HEADERS
+    body: int = MAX_BODY
+
+
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _WRONG_LINE = re.compile(rb"(?<!\r)\n|\n[ \t]")
 """A line feed without its carriage return; a line that goes on with the one before."""
@@ -50,10 +62,15 @@ class Request(NamedTuple):
 
 
 class Conversation:
-    """What is said on one connection. Requests are taken one at a time: the next one after the answer."""
+    """What is said on one connection. Requests are taken one at a time: the next one after the answer.
 
-    def __init__(self) -> None:
-        self._h11: Any = h11.Connection(h11.SERVER, MAX_HEAD)
+    `headers`: those of every answer.
+    """
+
+    def __init__(self, limits: Limits, headers: Iterable[tuple[str, str]]) -> None:
+        self._limits = limits
+        self._headers = headers
+        self._h11: Any = h11.Connection(h11.SERVER, limits.head)
         self._head: Any = None
         self._body = bytearray()
         self._interim = b""
@@ -93,7 +110,7 @@ class Conversation:
                 head = self._h11.trailing_data[0]
                 if head == b"\r":  # half of another empty line
                     return None
-                _check_head(head)
+                _check_head(head, self._limits)
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
@@ -110,7 +127,7 @@ class Conversation:
 
     def answer(self, response: Response, date: str, last: bool = False) -> bytes:
         """The bytes of an answer; of one without end, those it begins with. `last`: the connection ends with it."""
-        headers = [("Date", date), *HEADERS.items(), *response.headers]
+        headers = [("Date", date), *self._headers, *response.headers]
         if response.content_type:
             headers.append(("Content-Type", response.content_type))
         if response.follow is None:
@@ -137,7 +154,7 @@ class Conversation:
         data = self._h11.trailing_data[0]
         empty = _EMPTY_LINES.match(data)
         if empty:
-            self._h11 = h11.Connection(h11.SERVER, MAX_HEAD)
+            self._h11 = h11.Connection(h11.SERVER, self._limits.head)
             if len(data) > empty.end():
                 self._h11.receive_data(data[empty.end() :])
 
@@ -145,8 +162,8 @@ class Conversation:
         self._head = head
         if head.http_version[:1] != b"1":
             raise Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here")
-        if len(head.headers) > MAX_HEADERS:
-            raise _too_large()
+        if len(head.headers) > self._limits.headers:
+            raise _too_large(self._limits)
         names = [name for name, _ in head.headers]
         if head.http_version > b"1.0" and b"host" not in names:
             raise Refusal(HTTPStatus.BAD_REQUEST, "the header Host is missing")
@@ -162,8 +179,8 @@ class Conversation:
             self._interim = bytes(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
 
     def _check_body(self, size: int) -> None:
-        if size > MAX_BODY:
-            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {MAX_BODY} bytes")
+        if size > self._limits.body:
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {self._limits.body} bytes")
 
     def _whole(self) -> Request:
         head, body = self._head, bytes(self._body)
@@ -188,19 +205,19 @@ class Conversation:
         return bool(self._h11._request_method == b"HEAD")
 
 
-def _check_head(data: bytes) -> None:
+def _check_head(data: bytes, limits: Limits) -> None:
     """What is here of a request line and headers, with anything behind them. Raises Refusal."""
     end = data.find(b"\r\n\r\n")
     head = data if end < 0 else data[: end + 4]
-    if len(head.partition(b"\n")[0]) > MAX_LINE:
-        raise Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"a request line may have {MAX_LINE} bytes")
-    if len(head) > MAX_HEAD:
-        raise _too_large()
+    if len(head.partition(b"\n")[0]) > limits.line:
+        raise Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"a request line may have {limits.line} bytes")
+    if len(head) > limits.head:
+        raise _too_large(limits)
     if _WRONG_LINE.search(head):
         raise Refusal(HTTPStatus.BAD_REQUEST, "lines end with CR LF, and none is continued")
 
 
-def _too_large() -> Refusal:
+def _too_large(limits: Limits) -> Refusal:
     return Refusal(
-        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"at most {MAX_HEADERS} headers of {MAX_HEAD} bytes in all"
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"at most {limits.headers} headers of {limits.head} bytes in all"
     )
