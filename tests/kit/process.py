@@ -149,6 +149,11 @@ class ServerProcess(Process):
     def __enter__(self) -> ServerProcess:
         return self
 
+    def stop(self) -> int:
+        """See Process. Before its first word it is not ready for a signal, but a Python that starts."""
+        self._wait_until(lambda: self.log, "its first word")
+        return super().stop()
+
     def close(self) -> None:
         alive = self.process.poll() is None
         if alive:
