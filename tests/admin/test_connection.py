@@ -117,3 +117,15 @@ def test_nothing_is_believed_behind_a_body_in_chunks(asker: Asker) -> None:
     chunks = b"POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
     (answer,) = asker.raw(chunks + GET)
     assert answer.headers["connection"] == "close" and asker.ended
+
+
+def test_who_waits_to_be_told_to_go_on_is_told(asker: Asker) -> None:
+    head = b"POST /drain HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    assert [answer.status for answer in asker.raw(head)] == [100]
+    assert [answer.status for answer in asker.raw(b"{}")] == [200]
+
+
+def test_who_announces_too_much_is_not_told_to_go_on(asker: Asker) -> None:
+    head = b"POST /drain HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 99999\r\n\r\n"
+    assert [answer.status for answer in asker.raw(head)] == [413]
+    assert asker.ended
