@@ -14,10 +14,10 @@ from .numerals import parse_count
 
 FORMS = "127.0.0.1:42000, [::1]:42000 (or ::1:42000), host.name:42000, *:42000 (every interface) or unix:/path"
 
-SCHEMES = ["tcp"]
+SCHEMES = ["tcp", "ws"]
 """The lanes that a listener's address may name; the table of lanes (`lanes/table.py`) has a row for each. tcp, on unix
 sockets too, is meant where none is named."""
-PLANNED = ("tls", "ws", "wss", "udp")
+PLANNED = ("tls", "wss", "udp")
 """Lanes that are not built yet."""
 
 _UNIX = "unix:"

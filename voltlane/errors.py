@@ -13,6 +13,8 @@
     │   ├── MalformedRecord         a record of version 3 that cannot be, there or at all
     │   ├── BadNumbers              an ack, credit or gap that cannot be
     │   ├── CreditExceeded          more data than the receiver has room for
+    │   ├── BadRequest              an HTTP request that cannot be answered as asked
+    │   ├── OriginRefused           a page that may not connect
     │   ├── SuiteRefused            none of the suites of a hello is allowed
     │   ├── BadPublicKey            not a point of secp256k1
     │   ├── UnknownSession          a resume of an id that has no session
@@ -172,6 +174,18 @@ class CreditExceeded(ProtocolError):
     """More data than the receiver has given credit for (version 3)."""
 
     reason = CloseReason.CREDIT_EXCEEDED
+
+
+class BadRequest(ProtocolError):
+    """An HTTP request that is malformed, or asks for a WebSocket in a way that there is none for."""
+
+    reason = CloseReason.BAD_REQUEST
+
+
+class OriginRefused(ProtocolError):
+    """A request for a WebSocket by a page that may not connect."""
+
+    reason = CloseReason.ORIGIN_REFUSED
 
 
 class SuiteRefused(ProtocolError):

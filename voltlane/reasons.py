@@ -31,6 +31,10 @@ class CloseReason(Symbol):
     MALFORMED_RECORD = "malformed record"
     BAD_NUMBERS = "ack, credit or gap that cannot be"
     CREDIT_EXCEEDED = "more data than its credit"
+    ANSWERED = "nothing more was asked"
+    BAD_REQUEST = "malformed HTTP request"
+    ORIGIN_REFUSED = "page that may not connect"
+    PING_UNANSWERED = "ping not answered"
     TAKEOVER_EARLY = "old connection cannot be read to its end yet"
     TAKEN_OVER = "replaced by the same client's new connection"
     SESSION_ENDED = "the session ended"
@@ -84,6 +88,7 @@ session that it is refused (SPEC 5.3)."""
 ORDINARY = {
     CloseReason.PEER_CLOSED,
     CloseReason.PEER_LOST,
+    CloseReason.ANSWERED,
     CloseReason.TAKEN_OVER,
     CloseReason.KICKED,
     CloseReason.SHUTDOWN,
@@ -125,3 +130,4 @@ class EndReason(Symbol):
     BACKLOG_FULL = "too many missed packets"
     MEMORY = "given up for want of memory"
     LEFT = "the client has left for good"
+    NOT_RESUMABLE = "lost, and cannot be resumed"

@@ -386,7 +386,7 @@ class World:
                 held[connection.partial] = len(connection.partial.data) + CHUNK_COST
             elif isinstance(connection.partial, Gathered):
                 size = len(connection.partial.data)
-                more = connection._framing.held  # type: ignore[attr-defined]
+                more = connection.framing.held  # type: ignore[attr-defined]
                 held[connection.partial] = size + size // 8 + more + CHUNK_COST
             elif connection.partial is not None:
                 size = len(connection.partial._buffer)

@@ -2,6 +2,7 @@
 
 sections    the table: each section a dataclass, each setting a field
 limits      one of its sections: who may connect, and how much of everything there may be
+web         another one: whose pages may connect, and what else concerns the lanes for the web
 setting     what is known about one of them, and how a value for it is checked
 forms       what the texts among them may look like
 mistakes    what is wrong, gathered to be told at once
@@ -33,6 +34,7 @@ from .sections import (
 )
 from .setting import Setting
 from .sources import load, nearest
+from .web import Web
 
 __all__ = [
     "LOG_LEVELS",
@@ -49,6 +51,7 @@ __all__ = [
     "Quality",
     "Setting",
     "Socket",
+    "Web",
     "changes",
     "defaults",
     "load",

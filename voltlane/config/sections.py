@@ -10,6 +10,7 @@ from .limits import Limits
 from .mistakes import Mistakes
 from .rules import check_together
 from .setting import Section, Setting, seconds, setting, settings_of
+from .web import Web
 
 LOG_LEVELS = ("Off", "Error", "Warn", "Info", "Debug", "Trace")
 PACKET_SIZE_MAX = 8 * 1024 * 1024 - 9
@@ -361,6 +362,7 @@ SECTIONS: dict[str, type[Section]] = {
     "admin": Admin,
     "limits": Limits,
     "quality": Quality,
+    "web": Web,
 }
 
 
@@ -380,6 +382,7 @@ class Config:
     admin: Admin = field(default_factory=Admin)
     limits: Limits = field(default_factory=Limits)
     quality: Quality = field(default_factory=Quality)
+    web: Web = field(default_factory=Web)
 
     def __post_init__(self) -> None:
         mistakes = Mistakes()

@@ -28,6 +28,8 @@ _NOT_THEIR_FAULT = {
     CloseReason.INTERNAL_ERROR,
     CloseReason.SHUTDOWN,
     CloseReason.TAKEOVER_EARLY,
+    CloseReason.ANSWERED,
+    CloseReason.ORIGIN_REFUSED,  # but the page's
 }
 
 

@@ -31,6 +31,7 @@ _END_NOTICE = {
     EndReason.EXPELLED: b"Client disconnected",
     EndReason.MEMORY: b"out of memory",
     EndReason.LEFT: b"Client disconnected",
+    EndReason.NOT_RESUMABLE: b"Client disconnected",
     EndReason.KICKED: None,  # the master asked for it
 }
 

@@ -24,7 +24,8 @@ class SessionJournal:
     """Hears of everything that has to outlive the process, as it happens. This one keeps nothing of it."""
 
     def opened(self, session: Session) -> None:
-        """A session is new, and nobody knows its id yet."""
+        """A session is new, and nobody knows its id yet. One that nobody can resume is of this process alone, but its
+        id is given out all the same."""
 
     def renewed(self, session: Session, told: bool) -> None:
         """It is recognised by another credential from now on. `told`: its client is told of that next."""
@@ -138,8 +139,8 @@ class Registry:
             self._set_aside(session, now + max(self._stale_timeout, LAST_SECS))
             self._on_stale()
             return
-        if self._stale_timeout <= 0:
-            self._end(session, EndReason.EXPIRED)
+        if not session.credential or self._stale_timeout <= 0:
+            self._end(session, EndReason.EXPIRED if session.credential else EndReason.NOT_RESUMABLE)
             return
         self._set_aside(session, now + self._stale_timeout)
         self.journal.lost(session)

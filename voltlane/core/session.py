@@ -55,7 +55,8 @@ class Session:
         """Live with a link, stale without one."""
         self.id = client_id
         self.credential = credential
-        """What its protocol recognises the client by: in version 2, its public key; in version 3, its secrets."""
+        """What its protocol recognises the client by: in version 2, its public key; in version 3, its secrets. b"":
+        nothing does, and the session ends with its connection."""
         self.delivery: Delivery | None = None
         """What is known of its packets by number, in a protocol that has numbers."""
         self.secret: bytes | None = None

@@ -25,15 +25,20 @@ from .shared import Shared
 class CodedConnection(ClientConnection):
     """A client that speaks version 2 over any framing."""
 
-    __slots__ = ("_framing",)
+    __slots__ = ("framing",)
 
     outbox: CodedOutbox | None
 
     def __init__(
         self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing
     ) -> None:
-        self._framing = framing
+        self.framing = framing
         super().__init__(shared, sock, peer, source, since, framing)
+
+    @property
+    def pinged(self) -> bool:  # type: ignore[override]
+        """See Handler."""
+        return self.framing.pinged
 
     # ---- upwards
 
@@ -58,7 +63,7 @@ class CodedConnection(ClientConnection):
 
     def _take(self, data: bytes | bytearray, view: memoryview, position: int, stop: int) -> None:
         """Pass on what is whole, answer what must be answered, and keep the rest."""
-        framing, limit, partial = self._framing, self.shared.packet_size_limit, self.partial
+        framing, limit, partial = self.framing, self.shared.packet_size_limit, self.partial
         busy, self.flags = self.flags & BUSY, self.flags | BUSY
         if isinstance(partial, Gathered) and partial.data:
             partial.data += view[position:stop]
@@ -81,7 +86,7 @@ class CodedConnection(ClientConnection):
             self.close(CloseReason.PEER_CLOSED)
 
     def _keep_rest(self, data: bytes | bytearray, position: int, stop: int) -> None:
-        partial, more = self.partial, self._framing.held
+        partial, more = self.partial, self.framing.held
         if position == stop and not more:
             self.keep(None)
             return
@@ -98,7 +103,7 @@ class CodedConnection(ClientConnection):
 
     def new_outbox(self) -> CodedOutbox:
         """See Stream."""
-        return CodedOutbox(self._framing, self.shared.budget, self)
+        return CodedOutbox(self.framing, self.shared.budget, self)
 
     def finish_handshake(self, unsent: bytes, answer: bytes) -> None:
         """See ClientConnection."""
@@ -142,7 +147,7 @@ class CodedConnection(ClientConnection):
         super().on_closed(sock, reason, detail)
 
     def _take_leave(self, sock: socket.socket, reason: CloseReason) -> None:
-        words = b"" if self.flags & UNANSWERED else self._framing.farewell(reason)
+        words = b"" if self.flags & UNANSWERED else self.framing.farewell(reason)
         if words and (self.outbox is None or not self.outbox.within_frame):
             with suppress(OSError):  # it does not read, or is gone, or was told before
                 sock.send(words)

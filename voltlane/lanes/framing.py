@@ -36,6 +36,18 @@ class Framing:
         """Whether the peer has said, within the framing, that it will say no more."""
         return False
 
+    pinged: ClassVar[bool] = False
+    """Whether it has pings, and wants them sent."""
+
+    @property
+    def heard(self) -> bool:
+        """Whether anything whole, an answer at least, has come since the last `ping`, or at all."""
+        return True
+
+    def ping(self) -> bytes:
+        """Bytes of the wire that the peer has to answer."""
+        raise NotImplementedError
+
     def decode(self, data: Buffer, start: int, stop: int, limit: int, most: int = EVERY) -> tuple[bytes, int]:
         """The whole messages at the beginning of `data[start:stop]`, at most `most` of them, and the position behind
         the last byte used.

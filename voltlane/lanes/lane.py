@@ -17,3 +17,5 @@ class Lane(NamedTuple):
     """How messages stand in its stream. Called for each connection, behind the stages."""
     stages: tuple[Callable[[], Stage], ...] = ()
     """What a connection passes before its protocol's handshake, in order; each is made when it is its turn."""
+    check: Callable[[], object] = tuple
+    """Called before anybody listens for it. Raises StartupError where something is missing that it needs."""

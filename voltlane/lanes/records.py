@@ -235,8 +235,7 @@ class RecordConnection(SealedConnection):
                 self._records(chunk, memoryview(chunk), 0, len(chunk))
             words = framing.take_reply()
             if words:
-                self._write(words)
-                self.park()
+                self.say(words)
         if self.sock is None:
             return
         rest = bytes(view[position:stop])

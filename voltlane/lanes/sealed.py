@@ -79,6 +79,11 @@ class SealedConnection(ClientConnection):
         super().__init__(shared, sock, peer, source, since, framing)
 
     @property
+    def pinged(self) -> bool:  # type: ignore[override]
+        """See Handler."""
+        return self.framing is not None and self.framing.pinged
+
+    @property
     def delivery(self) -> Delivery:
         """See Creditor."""
         return self.flow.delivery
@@ -227,8 +232,10 @@ class SealedConnection(ClientConnection):
         self.reactor.filled(sock)
         return False
 
-    def park(self) -> None:
-        """It had to be answered within its framing. If it does not read what it asks for, it is not read either."""
+    def say(self, words: bytes) -> None:
+        """Send bytes of the wire that its framing has to say. If it does not read what it asks for, it is not read
+        either."""
+        self._write(words)
         if self.unsent is not None and self.unsent.size > self.shared.pressure.park_above:
             self.flags |= PARKED
 

@@ -22,6 +22,7 @@ from .fairness.pressure import Pressure, PressureLimits
 from .fairness.turns import QUANTUM, Turns
 from .partial import SMALL
 from .receipts import ReceiptLimits, Receipts
+from .web.heartbeat import Heartbeat
 from .windows import Windows
 
 QUIET = 1024
@@ -59,6 +60,7 @@ class Shared:
         self.behind_tag = self.view[TAG_SIZE:]
         self.space = workspace(MESSAGE_MAX, len(self.scratch), self.scratch)
         self.turns = Turns(reactor, on_crowd)
+        self.heartbeat = Heartbeat(reactor, self.turns)
         self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
         self.meters = Meters(reactor, trunk, self.turns, counters, meter)
         self.receipts = Receipts(reactor, trunk, receipts.secs)

@@ -7,13 +7,21 @@ from .connection import ClientConnection
 from .lane import Lane
 from .prefix import LengthPrefix, PrefixConnection
 from .records import RecordConnection
+from .web.request_stage import RequestStage
+from .web.site import require_extra
+from .websocket import WebSocket
 
 TCP = Lane("tcp", LengthPrefix)
+WS = Lane("ws", WebSocket, (RequestStage,), require_extra)
 
-LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP,)}
+LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP, WS)}
 """By scheme. Unix sockets are of the lane tcp: what is on them is the same."""
 
 DATA_PATHS: dict[tuple[str, str], type[ClientConnection]] = {(LengthPrefix.name, "v2"): PrefixConnection}
 """By the names of framing and protocol: where both are one pass over the bytes."""
-CODED: dict[str, type[ClientConnection]] = {"v2": CodedConnection, "v3": RecordConnection}
+CODED: dict[str, type[ClientConnection]] = {
+    "v2": CodedConnection,
+    "open": CodedConnection,
+    "v3": RecordConnection,
+}
 """All others, by the name of the protocol: over any framing."""

@@ -49,6 +49,8 @@ class Handler:
     """The name of who may take its events together with those of others: see `Reactor.batch_readers`."""
     measured: ClassVar[bool] = False
     """Whether there is somebody at its other end the quality of whose link is of interest."""
+    pinged: ClassVar[bool] = False
+    """Whether its other end is to be asked, now and then, whether it is there."""
 
     def on_event(self, mask: int) -> None:
         """Something became ready; mask as in `poller`. Nothing, for one that has no descriptor."""

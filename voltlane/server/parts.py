@@ -35,6 +35,7 @@ from ..lanes.fairness.shed import Shedder
 from ..lanes.quiet import QuietReads
 from ..lanes.quiet_records import QuietRecords
 from ..lanes.receipts import ReceiptLimits
+from ..lanes.web.site import Site
 from ..net.machine import available_memory
 from ..net.reactor import Reactor
 from ..ops.log import log
@@ -103,10 +104,12 @@ class Parts:
             config.socket.linger_secs == 0,
             self._on_crowd,
         )
+        self.clients.heartbeat.secs = config.web.ping_secs
         self.trunk.on_written = self.clients.receipts.look
         QuietReads(self.clients)
         QuietRecords(self.clients)
         self.terms = Terms(clients, self.store.next_keys)
+        self.doors = Doors(Site(config.web))
         self.arrivals = Arrivals(
             self.reactor,
             HandshakeContext(
@@ -117,7 +120,7 @@ class Parts:
             self.clients.turns,
             clients.handshake_secs,
             config.listener.proxy_secs,
-            Doors(),
+            self.doors,
             self.clients.begin,
         )
         self.sampler = Sampler(self.reactor, self.clients.turns, config.quality.sample_secs)
@@ -172,6 +175,8 @@ class Parts:
         self._rearm_reaping()
         self.admission.configure(config.limits)
         self.gate.configure(config.listener)
+        self.doors.site.configure(config.web)
+        self.clients.heartbeat.configure(config.web.ping_secs)
         self.entrance.limit_rate(config.limits.accept_rate)
         self.firehose.configure(master)
         self.sampler.configure(config.quality.sample_secs)
@@ -186,6 +191,7 @@ class Parts:
         self.entrance.close()
         self.firehose.stop()
         self.sampler.stop()
+        self.clients.heartbeat.stop()
         self.seal()
         self.trunk.close(CloseReason.SHUTDOWN)
         self.clients.farewell(self.store.keeps)

@@ -228,8 +228,9 @@ class SessionStore(NoStore, SessionJournal, Handler):
 
     def opened(self, session: Session) -> None:
         """See SessionJournal. Its client is told the id next."""
-        self._pending.append(opened(session.id, session.credential))
-        self.on_flush()
+        if session.credential:
+            self._pending.append(opened(session.id, session.credential))
+            self.on_flush()
         if session.id >= self._reserve_at:
             self._reserve()
 
@@ -251,7 +252,8 @@ class SessionStore(NoStore, SessionJournal, Handler):
 
     def ended(self, session: Session) -> None:
         """See SessionJournal."""
-        self._note(note(Kind.ENDED, session.id))
+        if session.credential:
+            self._note(note(Kind.ENDED, session.id))
         if session.id in self._spool.waiting:
             self._spool.waiting.discard(session.id)
             if not self._spool.waiting:
@@ -260,6 +262,8 @@ class SessionStore(NoStore, SessionJournal, Handler):
 
     def _described(self, session: Session) -> bytes:
         """How it is."""
+        if not session.credential:
+            return b""
         record = opened(session.id, session.credential)
         return record + self._stale(session) if session.state is State.STALE else record
 
@@ -483,6 +487,8 @@ class SessionStore(NoStore, SessionJournal, Handler):
         for chunk, packets in self._trunk.release():
             yield Kind.UPWARDS, packets, chunk
         for session in self._registry.sessions.values():
+            if not session.credential:
+                continue
             if session.delivery is not None:
                 yield Kind.NUMBERS, session.id, session.delivery.encode()
             if session.backlog is not None:

@@ -78,6 +78,6 @@ class WireProtocol(NamedTuple):
     begin: Callable[[HandshakeContext, Peer], Handshake]
     """A handshake with a client whose first message is at hand."""
     first: int
-    """Bytes of the largest first message that is accepted, ..."""
+    """Bytes of the largest first message that is accepted; 0 where the client need not say anything, ..."""
     largest: int
     """... and of any behind it in the handshake."""

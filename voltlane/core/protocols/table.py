@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...wire.framing import Buffer
 from ...wire.v3 import MAGIC
+from .credentials import Kind, kind_of
 from .handshake import WireProtocol
 from .secrets import decode_secrets
 from .v2 import V2
@@ -22,6 +23,6 @@ def protocol_of(message: Buffer) -> WireProtocol:
 
 def revive(credential: bytes) -> tuple[bool, bytes]:
     """Of a session of an earlier process: whether its packets have numbers, and what its opening is known by, if so."""
-    if credential[0] != MAGIC:  # a point of the curve, in any form
+    if kind_of(credential) is not Kind.SECRETS:
         return False, b""
     return True, decode_secrets(credential).handle

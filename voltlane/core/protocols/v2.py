@@ -30,6 +30,7 @@ from ...wire.v2 import (
     encode,
 )
 from ..session import Session, State
+from .credentials import Kind, kind_of
 from .handshake import HandshakeContext, Peer, WireProtocol
 
 PING_FRAME = frame(encode(Ping()))
@@ -101,7 +102,7 @@ class V2Handshake:
 
     def _resume(self, packet: ClientId) -> bytes:
         session = self._context.registry.sessions.get(packet.client_id)
-        if session is None or session.delivery is not None:
+        if session is None or kind_of(session.credential) is not Kind.KEY:
             raise UnknownSession(f"there is no session {packet.client_id}")
         self.session = session
         if session.secret is None:

@@ -41,6 +41,8 @@ from ..delivery import Claims, Delivery
 from ..registry import Registry
 from ..session import Session
 from ..tombstones import Tombstone
+from .credentials import Kind as CredentialKind
+from .credentials import kind_of
 from .ends import CODES, close_for
 from .handshake import HandshakeContext, Peer, WireProtocol
 from .secrets import Secrets, decode_secrets, first_secrets
@@ -185,7 +187,7 @@ class V3Handshake:
     def _resume(self, body: bytes, ack: int) -> None:
         asked, registry = decode_resume(body), self._context.registry
         session = registry.sessions.get(asked.id)
-        if session is None or session.delivery is None:
+        if session is None or kind_of(session.credential) is not CredentialKind.SECRETS:
             stone = registry.tombstones.get(asked.id)
             if stone is None:
                 raise UnknownSession(f"there is no session {asked.id}")

@@ -96,6 +96,11 @@ class Arrivals:
         self._unnamed.end(arrival)
         self.counters.accepted += 1
 
+    def renew(self, arrival: Arrival) -> None:
+        """Its time begins again. No timer is moved for that: the one there is is too early for it, and looks."""
+        self._all.end(arrival)
+        self._all.begin(arrival, self.reactor.now)
+
     def end(self, arrival: Arrival) -> float:
         """It has a session, or is closed. When it began."""
         if not arrival.named:
@@ -232,9 +237,8 @@ class Arrival(Handler):
         sock, arrivals = self.sock, self._arrivals
         assert sock is not None
         if self._given_back:
-            data, self._given_back = self._given_back, b""
             arrivals.turns.enqueue(self, True)
-            return data
+            return self.take_back()
         try:
             data = sock.recv(most)
         except BlockingIOError:
@@ -253,6 +257,11 @@ class Arrival(Handler):
     def give_back(self, data: bytes) -> None:
         """See Newcomer."""
         self._given_back = data
+
+    def take_back(self) -> bytes:
+        """See Newcomer."""
+        data, self._given_back = self._given_back, b""
+        return data
 
     def peek(self, most: int) -> bytes | None:
         """See Newcomer."""
@@ -288,6 +297,10 @@ class Arrival(Handler):
         """See Newcomer."""
         self._wants_room = True
         self._arrivals.reactor.filled(self.sock)
+
+    def renew(self) -> None:
+        """See Newcomer."""
+        self._arrivals.renew(self)
 
     def key_agreed(self) -> None:
         """See Newcomer."""

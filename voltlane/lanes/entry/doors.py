@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from ..web.site import Site
+
 
 class Doors:
-    """Empty where no address of `listener.address` needs any of it."""
+    """What stages ask for."""
 
-    __slots__ = ()
+    __slots__ = ("site",)
+
+    def __init__(self, site: Site) -> None:
+        self.site = site

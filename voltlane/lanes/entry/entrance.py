@@ -89,6 +89,7 @@ class Entrance:
         socks: list[socket.socket] = []
         try:
             for address in addresses:
+                LANES[address.scheme or TCP.scheme].check()
                 sock = listening_socket(address, mode)
                 socks.append(sock)
                 file = socket_file(sock)

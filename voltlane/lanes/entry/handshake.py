@@ -59,6 +59,13 @@ class HandshakeStage(Stage):
             words = self._framing.encode(words)
         return words + self._framing.farewell(reason)
 
+    def begin(self, newcomer: Newcomer) -> None:
+        """See Stage. Where the client need not say anything, it is here."""
+        agreed, host = self._agreed, self._host
+        if agreed is not None and not agreed.first:
+            handshake = agreed.begin(host.context, newcomer)
+            host.on_session(newcomer, handshake, agreed.name, self._framing, newcomer.take_back())
+
     def go_on(self, newcomer: Newcomer) -> bool:
         """See Stage. It is never through: with its last message the connection is somebody else's."""
         data = newcomer.read(RECEIVED)

@@ -14,11 +14,14 @@ class ProxyHeaderStage(Stage):
 
     __slots__ = ("_on_header", "_received")
 
-    late = CloseReason.PROXY_TIMEOUT
-
     def __init__(self, on_header: Callable[[Newcomer, ProxyHeader], bool]) -> None:
         self._on_header = on_header
         self._received = b""
+
+    @property
+    def late(self) -> CloseReason:
+        """See Stage."""
+        return CloseReason.PROXY_TIMEOUT
 
     @property
     def waits_for(self) -> str:

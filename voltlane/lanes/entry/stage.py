@@ -4,7 +4,7 @@ protocol's handshake. All of them together have one deadline."""
 from __future__ import annotations
 
 import socket
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from ...core.admission import Source
 from ...core.protocols.handshake import WireProtocol
@@ -53,6 +53,10 @@ class Newcomer(Protocol):
     def give_back(self, data: bytes) -> None:
         """Leave bytes that were read to the next stage; behind another socket, as that one would have given them."""
 
+    def take_back(self) -> bytes:
+        """What was given back, without reading more."""
+        ...
+
     def peek(self, most: int) -> bytes | None:
         """As `read`, but it stays in the socket: for a stage before all those that read, or replace the socket. What
         was seen has to be taken with `skip`, or there is no word of what comes behind it."""
@@ -70,6 +74,9 @@ class Newcomer(Protocol):
     def wait_for_room(self) -> None:
         """Ask the stage again when the socket, which is full, has room: for a stage that writes by itself."""
 
+    def renew(self) -> None:
+        """It has got somewhere: its time begins again."""
+
     def key_agreed(self) -> None:
         """A key agreement was made, by far the most expensive thing that an arrival can ask for."""
 
@@ -82,8 +89,10 @@ class Stage:
 
     __slots__ = ()
 
-    late: ClassVar[CloseReason] = CloseReason.HANDSHAKE_TIMEOUT
-    """The close reason of a connection that is still here when its time is over."""
+    @property
+    def late(self) -> CloseReason:
+        """The close reason of a connection that is still here when its time is over."""
+        return CloseReason.HANDSHAKE_TIMEOUT
 
     @property
     def waits_for(self) -> str:

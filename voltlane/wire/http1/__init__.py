@@ -3,4 +3,5 @@
 conversation  bytes in, requests out; answers in, bytes out
 target        what a request is for
 answers       what it is answered with
+opening       a request that asks for a WebSocket instead
 """

@@ -142,6 +142,15 @@ class Conversation:
             begun += self._h11.send(h11.Data(data=response.body))
         return bytes(begun + self._h11.send(h11.EndOfMessage()))
 
+    def switch(self, headers: Iterable[tuple[str, str]]) -> tuple[bytes, bytes]:
+        """Go on with the protocol that the request at hand asked for: the bytes of the answer, "101 Switching
+        Protocols", and what has come behind the request, which is of that protocol."""
+        status = HTTPStatus.SWITCHING_PROTOCOLS
+        words = self._h11.send(
+            h11.InformationalResponse(status_code=status.value, headers=[*headers], reason=status.phrase)
+        )
+        return bytes(words), bytes(self._h11.trailing_data[0])
+
     def more(self, data: bytes) -> bytes:
         """The bytes of the next part of an answer without end."""
         return bytes(self._h11.send(h11.Data(data=data)))

@@ -1,0 +1,104 @@
+"""The stage in which a connection speaks HTTP: requests are answered one by one, until one asks for a WebSocket."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from http import HTTPStatus
+
+from ...core.protocols.open import OPEN
+from ...errors import BadRequest, OriginRefused
+from ...reasons import CloseReason
+from ...wire.http1.answers import Refusal, Response
+from ...wire.http1.conversation import Conversation, Request
+from ...wire.http1.opening import asks_for_websocket, read_opening
+from ..entry.stage import Newcomer, Stage
+from ..websocket import WebSocket
+from .site import HEADERS, Site
+
+READ = 4096
+"""Bytes read at once."""
+
+
+class RequestStage(Stage):
+    """One connection's. Pipelined requests wait their turn; a peer that does not take its answer is not read."""
+
+    __slots__ = ("_answered", "_conversation")
+
+    def __init__(self) -> None:
+        self._conversation: Conversation | None = None
+        self._answered = False
+
+    @property
+    def waits_for(self) -> str:
+        """See Stage."""
+        return "a request"
+
+    @property
+    def late(self) -> CloseReason:
+        """See Stage: who has had an answer may have nothing more to ask."""
+        conversation = self._conversation
+        idle = self._answered and conversation is not None and not conversation.begun
+        return CloseReason.ANSWERED if idle else CloseReason.HANDSHAKE_TIMEOUT
+
+    def go_on(self, newcomer: Newcomer) -> bool:
+        """See Stage."""
+        site = newcomer.doors.site
+        conversation = self._conversation
+        if conversation is None:
+            conversation = self._conversation = Conversation(site.limits, HEADERS)
+        elif newcomer.unsent:
+            return False
+        elif conversation.over:
+            newcomer.close(CloseReason.ANSWERED)
+            return False
+        data = newcomer.read(READ)
+        if data is not None:
+            conversation.receive(data)
+        while newcomer.sock is not None and not newcomer.unsent:
+            try:
+                request = conversation.next_request()
+                if request is None:
+                    break
+                if asks_for_websocket(request):
+                    self._open(newcomer, conversation, site, request)
+                    return True
+            except Refusal as refusal:  # nothing behind it can be understood any more, or is wanted
+                newcomer.say(conversation.answer(refusal.response, _date(), last=True))
+                raise (OriginRefused if refusal.status == HTTPStatus.FORBIDDEN else BadRequest)(str(refusal)) from None
+            self._answer(newcomer, conversation, site.respond(request))
+        interim = conversation.take_interim()
+        if interim and newcomer.sock is not None:
+            newcomer.say(interim)
+        return False
+
+    def _open(self, newcomer: Newcomer, conversation: Conversation, site: Site, request: Request) -> None:
+        """Go on as a WebSocket. Raises Refusal."""
+        opening = read_opening(request)
+        site.check_origin(request)
+        name, protocol = site.agree(opening.protocols)
+        headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", opening.accept)]
+        if name:
+            headers.append(("Sec-WebSocket-Protocol", name))
+        words, behind = conversation.switch(headers)
+        newcomer.framing, newcomer.protocol = WebSocket(text=protocol is OPEN), protocol
+        newcomer.give_back(behind)
+        newcomer.say(words)
+
+    def _answer(self, newcomer: Newcomer, conversation: Conversation, response: Response) -> None:
+        self._answered = True
+        newcomer.say(conversation.answer(response, _date()))
+        newcomer.renew()
+        if conversation.over and not newcomer.unsent:
+            newcomer.close(CloseReason.ANSWERED)
+
+    def farewell(self, reason: CloseReason) -> bytes:
+        """See Stage."""
+        conversation = self._conversation
+        if reason is CloseReason.HANDSHAKE_TIMEOUT and conversation is not None and conversation.begun:
+            late = Refusal(HTTPStatus.REQUEST_TIMEOUT, "the request was too long in coming")
+            return conversation.answer(late.response, _date(), last=True)
+        return b""
+
+
+def _date() -> str:
+    return formatdate(usegmt=True)
