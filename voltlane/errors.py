@@ -13,6 +13,9 @@
     │   ├── MalformedRecord         a record of version 3 that cannot be, there or at all
     │   ├── BadNumbers              an ack, credit or gap that cannot be
     │   ├── CreditExceeded          more data than the receiver has room for
+    │   ├── MalformedFrame          a WebSocket frame that breaks the RFC
+    │   ├── BadText                 a WebSocket's text that is not UTF-8
+    │   ├── TextRefused             a text message where the protocol is binary
     │   ├── SuiteRefused            none of the suites of a hello is allowed
     │   ├── BadPublicKey            not a point of secp256k1
     │   ├── UnknownSession          a resume of an id that has no session
@@ -172,6 +175,24 @@ class CreditExceeded(ProtocolError):
     """More data than the receiver has given credit for (version 3)."""
 
     reason = CloseReason.CREDIT_EXCEEDED
+
+
+class MalformedFrame(ProtocolError):
+    """A frame that breaks a rule of WebSocket (RFC 6455), whatever is spoken over it."""
+
+    reason = CloseReason.MALFORMED_FRAME
+
+
+class BadText(ProtocolError):
+    """A WebSocket's text message, or the reason of its close, that is not UTF-8."""
+
+    reason = CloseReason.BAD_TEXT
+
+
+class TextRefused(ProtocolError):
+    """A text message, on a WebSocket that speaks a protocol of binary messages."""
+
+    reason = CloseReason.TEXT_REFUSED
 
 
 class SuiteRefused(ProtocolError):
