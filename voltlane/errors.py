@@ -15,6 +15,11 @@
     │   ├── CreditExceeded          more data than the receiver has room for
     │   ├── BadRequest              an HTTP request that cannot be answered as asked
     │   ├── OriginRefused           a page that may not connect
+
+
+    │   ├── MalformedFrame          a WebSocket frame that breaks the RFC
+    │   ├── BadText                 a WebSocket's text that is not UTF-8
+    │   ├── TextRefused             a text message where the protocol is binary
     │   ├── SuiteRefused            none of the suites of a hello is allowed
     │   ├── BadPublicKey            not a point of secp256k1
     │   ├── UnknownSession          a resume of an id that has no session
@@ -186,6 +191,24 @@ class OriginRefused(ProtocolError):
     """A request for a WebSocket by a page that may not connect."""
 
     reason = CloseReason.ORIGIN_REFUSED
+
+
+class MalformedFrame(ProtocolError):
+    """A frame that breaks a rule of WebSocket (RFC 6455), whatever is spoken over it."""
+
+    reason = CloseReason.MALFORMED_FRAME
+
+
+class BadText(ProtocolError):
+    """A WebSocket's text message, or the reason of its close, that is not UTF-8."""
+
+    reason = CloseReason.BAD_TEXT
+
+
+class TextRefused(ProtocolError):
+    """A text message, on a WebSocket that speaks a protocol of binary messages."""
+
+    reason = CloseReason.TEXT_REFUSED
 
 
 class SuiteRefused(ProtocolError):

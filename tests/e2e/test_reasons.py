@@ -282,6 +282,8 @@ ON_THEIR_OWN = {
     CloseReason.IDLE,
     CloseReason.TAKEOVER_EARLY,
 }
+OVER_WEBSOCKET = {CloseReason.MALFORMED_FRAME, CloseReason.BAD_TEXT, CloseReason.TEXT_REFUSED}
+"""Each closes a connection in tests/lanes/test_websocket_framing.py."""
 AT_THE_GATE = {
     CloseReason.SERVER_FULL,
     CloseReason.TOO_MANY_HANDSHAKES,
@@ -298,7 +300,7 @@ AT_THE_GATE = {
 
 
 def test_every_reason_has_a_test() -> None:
-    assert {*PROVOCATIONS, *THE_MASTERS, *ON_THEIR_OWN, *AT_THE_GATE} == set(CloseReason)
+    assert {*PROVOCATIONS, *THE_MASTERS, *ON_THEIR_OWN, *OVER_WEBSOCKET, *AT_THE_GATE} == set(CloseReason)
     assert set(ENDS) == set(EndReason)
 
 

@@ -1,4 +1,4 @@
-/* The two loops of the data path in C: the same functions as in plain.py, whose docstrings say what they do and whose
+/* The loops of the data path in C: the same functions as in plain.py, whose docstrings say what they do and whose
  * results these are held equal to by tests/wire/test_batch.py. They work on buffers, allocate only what they return (and
  * a table for the length of one call), and keep no state. The interpreter's lock is held throughout: a call takes
  * microseconds.
@@ -221,9 +221,209 @@ done:
     return chunks ? Py_BuildValue("Nnn", chunks, start + (Py_ssize_t)(p - begin), count) : NULL;
 }
 
+/* ---- WebSocket */
+
+enum { KEY = 4, MASKED = 0x80, MOST_7 = 125, SIZE_16 = 126, SIZE_64 = 127, WHOLE_BINARY = 0x82 };
+
+/* Two keys at once, so that the compiler makes as much of it as the machine has. */
+static void mask_into(unsigned char *restrict to, const unsigned char *restrict from, size_t size,
+                      const unsigned char *key)
+{
+    uint64_t keys, part;
+    memcpy(&keys, key, KEY);
+    memcpy((unsigned char *)&keys + KEY, key, KEY);
+    size_t i = 0;
+    for (; i + 32 <= size; i += 32) {
+        uint64_t parts[4];
+        memcpy(parts, from + i, 32);
+        for (int n = 0; n < 4; n++)
+            parts[n] ^= keys;
+        memcpy(to + i, parts, 32);
+    }
+    for (; i + 8 <= size; i += 8) {
+        memcpy(&part, from + i, 8);
+        part ^= keys;
+        memcpy(to + i, &part, 8);
+    }
+    for (; i < size; i++)
+        to[i] = from[i] ^ key[i % KEY];
+}
+
+PyDoc_STRVAR(mask_doc, "mask(data, key): see plain.mask.");
+
+static PyObject *mask(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)module;
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "mask takes 2 arguments");
+        return NULL;
+    }
+    Py_buffer data, key;
+    if (PyObject_GetBuffer(args[0], &data, PyBUF_SIMPLE) < 0)
+        return NULL;
+    if (PyObject_GetBuffer(args[1], &key, PyBUF_SIMPLE) < 0) {
+        PyBuffer_Release(&data);
+        return NULL;
+    }
+    PyObject *masked = NULL;
+    if (key.len != KEY)
+        PyErr_SetString(PyExc_ValueError, "a key has 4 bytes");
+    else if ((masked = PyBytes_FromStringAndSize(NULL, data.len)) != NULL)
+        mask_into((unsigned char *)PyBytes_AS_STRING(masked), data.buf, (size_t)data.len, key.buf);
+    PyBuffer_Release(&key);
+    PyBuffer_Release(&data);
+    return masked;
+}
+
+/* The bytes in front of a simple message's payload, the key included, and its size; 0 where it is none, or not whole. */
+static size_t simple(const unsigned char *p, size_t left, unsigned char first, unsigned long most, uint32_t *size)
+{
+    size_t head = 2 + KEY;
+    if (left < head || p[0] != first || !(p[1] & MASKED))
+        return 0;
+    *size = p[1] & ~MASKED;
+    if (*size == SIZE_64)
+        return 0;
+    if (*size == SIZE_16) {
+        *size = (uint32_t)p[2] << 8 | p[3];
+        head += 2;
+        if (*size <= MOST_7)
+            return 0;
+    }
+    return *size > most || left < head + *size ? 0 : head;
+}
+
+/* With a tag, of `client_id`, between size and payload, or without. */
+static PyObject *unmasked(PyObject *object, Py_ssize_t start, Py_ssize_t stop, unsigned char first, unsigned long most,
+                          size_t tag, uint64_t client_id)
+{
+    Py_buffer buffer;
+    if (PyErr_Occurred() || area(object, start, stop, &buffer) < 0)
+        return NULL;
+    const unsigned char *begin = (const unsigned char *)buffer.buf + start, *p = begin;
+    size_t left = (size_t)(stop - start), total = 0, head;
+    uint32_t size = 0;
+    Py_ssize_t count = 0;
+    while ((head = simple(p, left, first, most, &size)) != 0) {
+        p += head + size;
+        left -= head + size;
+        total += PREFIX + tag + size;
+        count++;
+    }
+    Py_ssize_t taken = (Py_ssize_t)(p - begin);
+    PyObject *chunk = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
+    if (chunk) {
+        unsigned char *to = (unsigned char *)PyBytes_AS_STRING(chunk);
+        const unsigned char *end = p;
+        for (p = begin; p < end; p += size) {
+            size = p[1] & ~MASKED;
+            p += 2 + KEY;
+            if (size == SIZE_16) {
+                size = (uint32_t)p[-KEY] << 8 | p[1 - KEY];
+                p += 2;
+            }
+            put32(to, size + (uint32_t)tag);
+            if (tag) {
+                put64(to + PREFIX, client_id);
+                to[HEADER - 1] = 0;
+            }
+            mask_into(to + PREFIX + tag, p, size, p - KEY);
+            to += PREFIX + tag + size;
+        }
+    }
+    PyBuffer_Release(&buffer);
+    return chunk ? Py_BuildValue("Nnn", chunk, start + taken, count) : NULL;
+}
+
+PyDoc_STRVAR(unmask_doc, "unmask(buffer, start, stop, first, most): see plain.unmask.");
+
+static PyObject *unmask(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)module;
+    if (nargs != 5) {
+        PyErr_SetString(PyExc_TypeError, "unmask takes 5 arguments");
+        return NULL;
+    }
+    Py_ssize_t start = PyLong_AsSsize_t(args[1]), stop = PyLong_AsSsize_t(args[2]);
+    unsigned long first = PyLong_AsUnsignedLong(args[3]), most = PyLong_AsUnsignedLong(args[4]);
+    return unmasked(args[0], start, stop, (unsigned char)first, most, 0, 0);
+}
+
+PyDoc_STRVAR(retag_masked_doc, "retag_masked(buffer, start, stop, client_id, most): see plain.retag_masked.");
+
+static PyObject *retag_masked(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)module;
+    if (nargs != 5) {
+        PyErr_SetString(PyExc_TypeError, "retag_masked takes 5 arguments");
+        return NULL;
+    }
+    Py_ssize_t start = PyLong_AsSsize_t(args[1]), stop = PyLong_AsSsize_t(args[2]);
+    unsigned long long client_id = PyLong_AsUnsignedLongLong(args[3]);
+    unsigned long most = PyLong_AsUnsignedLong(args[4]);
+    return unmasked(args[0], start, stop, WHOLE_BINARY, most, TAG, client_id);
+}
+
+static size_t server_head_size(uint32_t size)
+{
+    return size <= MOST_7 ? 2 : size <= 0xFFFF ? 4 : 10;
+}
+
+PyDoc_STRVAR(frame_doc, "frame(chunk, first): see plain.frame.");
+
+static PyObject *frame(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)module;
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "frame takes 2 arguments");
+        return NULL;
+    }
+    unsigned long first = PyLong_AsUnsignedLong(args[1]);
+    Py_buffer chunk;
+    if (PyErr_Occurred() || PyObject_GetBuffer(args[0], &chunk, PyBUF_SIMPLE) < 0)
+        return NULL;
+    const unsigned char *p = chunk.buf;
+    size_t left = (size_t)chunk.len, total = 0;
+    while (left >= PREFIX && left - PREFIX >= get32(p)) {
+        uint32_t size = get32(p);
+        total += server_head_size(size) + size;
+        p += PREFIX + (size_t)size;
+        left -= PREFIX + (size_t)size;
+    }
+    PyObject *frames = NULL;
+    if (left)
+        PyErr_SetString(PyExc_ValueError, "a chunk holds whole messages");
+    else if ((frames = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total)) != NULL) {
+        unsigned char *to = (unsigned char *)PyBytes_AS_STRING(frames);
+        const unsigned char *end = p;
+        for (p = chunk.buf; p < end;) {
+            uint32_t size = get32(p);
+            size_t head = server_head_size(size);
+            to[0] = (unsigned char)first;
+            if (head == 2) {
+                to[1] = (unsigned char)size;
+            } else {
+                to[1] = head == 4 ? SIZE_16 : SIZE_64;
+                uint64_t rest = size;
+                for (size_t at = head; at > 2; rest >>= 8)
+                    to[--at] = (unsigned char)rest;
+            }
+            memcpy(to + head, p + PREFIX, size);
+            to += head + size;
+            p += PREFIX + (size_t)size;
+        }
+    }
+    PyBuffer_Release(&chunk);
+    return frames;
+}
+
 static PyMethodDef methods[] = {
     {"retag", (PyCFunction)(void (*)(void))retag, METH_FASTCALL, retag_doc},
     {"group", (PyCFunction)(void (*)(void))group, METH_FASTCALL, group_doc},
+    {"frame", (PyCFunction)(void (*)(void))frame, METH_FASTCALL, frame_doc},
+    {"mask", (PyCFunction)(void (*)(void))mask, METH_FASTCALL, mask_doc},
+    {"retag_masked", (PyCFunction)(void (*)(void))retag_masked, METH_FASTCALL, retag_masked_doc},
+    {"unmask", (PyCFunction)(void (*)(void))unmask, METH_FASTCALL, unmask_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -10,21 +10,21 @@ import os
 import platform
 
 if platform.python_implementation() == "PyPy":
-    from .plain import group, retag
+    from .plain import frame, group, mask, retag, retag_masked, unmask
 
     BACKEND = "plain Python"
 elif os.environ.get("VOLTLANE_PURE_PYTHON"):
-    from .runs import group, retag
+    from .runs import frame, group, mask, retag, retag_masked, unmask
 
     BACKEND = "pure Python"
 else:
     try:
-        from ._native import group, retag  # type: ignore[import-not-found,no-redef]
+        from ._native import frame, group, mask, retag, retag_masked, unmask  # type: ignore[import-not-found,no-redef]
 
         BACKEND = "native"
     except ImportError:
-        from .runs import group, retag
+        from .runs import frame, group, mask, retag, retag_masked, unmask
 
         BACKEND = "pure Python"
 
-__all__ = ["BACKEND", "group", "retag"]
+__all__ = ["BACKEND", "frame", "group", "mask", "retag", "retag_masked", "unmask"]

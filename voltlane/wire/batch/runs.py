@@ -16,6 +16,7 @@ from typing import Any, Callable
 
 from ..framing import PREFIX, PREFIX_SIZE
 from ..tagged import HEADER, HEADER_SIZE, TAG, TAG_SIZE
+from ..websocket import KEY_SIZE, MASKED, MOST_CONTROL, SIZE_16, WHOLE_BINARY, server_head
 
 BLOCK = 32
 """Frames a compiled Struct takes at once."""
@@ -53,7 +54,7 @@ def retag(buffer: bytes | bytearray, start: int, stop: int, client_id: int, most
     head = HEADER.pack(size + TAG_SIZE, client_id, 0)
     if frames == 1:
         chunk = head + buffer[start + PREFIX_SIZE : end]
-    elif frames >= SHORTEST_RUN and _same_size(buffer, start, end, stride, frames):
+    elif frames >= SHORTEST_RUN and _same_heads(buffer, start, end, stride, frames):
         chunk = head.join([b"", *_run(_payloads, size, buffer, start, stride, frames)])
     else:
         return _retag_mixed(buffer, start, stop, client_id, most)
@@ -76,7 +77,7 @@ def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int
         chunks = {client_id: head + buffer[start + HEADER_SIZE : end]}
     elif (
         frames >= SHORTEST_RUN
-        and _same_size(buffer, start, end, stride, frames)
+        and _same_heads(buffer, start, end, stride, frames)
         and not any(buffer[start + HEADER_SIZE - 1 : end : stride])
     ):
         values = _run(_ids_and_payloads, size - TAG_SIZE, buffer, start, stride, frames)
@@ -96,9 +97,11 @@ def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int
     return chunks, end, frames + more
 
 
-def _same_size(buffer: bytes | bytearray, start: int, stop: int, stride: int, frames: int) -> bool:
-    """Whether each of the frames, assumed `stride` bytes apart, has the first one's prefix."""
-    return all(buffer[at:stop:stride] == buffer[at : at + 1] * frames for at in range(start, start + PREFIX_SIZE))
+def _same_heads(
+    buffer: bytes | bytearray, start: int, stop: int, stride: int, frames: int, width: int = PREFIX_SIZE
+) -> bool:
+    """Whether each of the frames, assumed `stride` bytes apart, begins with the first one's `width` bytes."""
+    return all(buffer[at:stop:stride] == buffer[at : at + 1] * frames for at in range(start, start + width))
 
 
 def _run(
@@ -196,3 +199,170 @@ def _group_mixed(buffer: bytearray, start: int, stop: int, most: int) -> tuple[d
             count += 1
     chunks = {client_id: b"".join(parts) for client_id, parts in pieces.items() if parts}
     return chunks, start + position - HEADER_SIZE, count
+
+
+# ---- WebSocket: a mask comes off in arithmetic, payload and keys being one long number each
+
+_SMALL_HEAD = Struct("<HI")
+"""First and second byte, and the key as a number."""
+_REPEATS = tuple(int.from_bytes(b"\1\0\0\0" * words, "little") for words in range(257))
+"""What a key is multiplied by to stand there so many times."""
+_LONGEST_NUMBER = 1 << 16
+"""Bytes: those of more are made in pieces, which stay in the processor's cache."""
+_LONGEST_RUN = 128
+"""Frames of a WebSocket that are made one number: it stays in the processor's cache."""
+_LONGEST_STEP = 4096
+"""Bytes of a message whose size is remembered: there is no other limit to them, downwards."""
+
+
+def mask(data: bytes | bytearray | memoryview, key: bytes) -> bytes:
+    """See `plain.mask`."""
+    size = len(data)
+    if size > _LONGEST_NUMBER:
+        return b"".join([mask(data[at : at + _LONGEST_NUMBER], key) for at in range(0, size, _LONGEST_NUMBER)])
+    words = (size + KEY_SIZE - 1) // KEY_SIZE
+    if words < len(_REPEATS):
+        keys = int.from_bytes(key, "little") * _REPEATS[words]
+    else:
+        keys = int.from_bytes(key * words, "little")
+    return (int.from_bytes(data, "little") ^ keys).to_bytes(words * KEY_SIZE, "little")[:size]
+
+
+def unmask(buffer: bytes | bytearray, start: int, stop: int, first: int, most: int) -> tuple[bytes, int, int]:
+    """See `plain.unmask`."""
+    size = stop - start - _SMALL_HEAD.size
+    if 0 <= size <= MOST_CONTROL and size <= most:
+        word, key = _SMALL_HEAD.unpack_from(buffer, start)
+        if word == first + (MASKED + size << 8):  # one small message and nothing else
+            words = (size + KEY_SIZE - 1) // KEY_SIZE
+            number = int.from_bytes(buffer[stop - size : stop], "little") ^ key * _REPEATS[words]
+            return PREFIX.pack(size) + number.to_bytes(words * KEY_SIZE, "little")[:size], stop, 1
+    return _unmask(buffer, start, stop, first, most, b"")
+
+
+def retag_masked(buffer: bytes | bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
+    """See `plain.retag_masked`."""
+    size = stop - start - _SMALL_HEAD.size
+    if 0 <= size <= MOST_CONTROL and size <= most:
+        word, key = _SMALL_HEAD.unpack_from(buffer, start)
+        if word == WHOLE_BINARY + (MASKED + size << 8):  # what a quiet client sends
+            words = (size + KEY_SIZE - 1) // KEY_SIZE
+            number = int.from_bytes(buffer[stop - size : stop], "little") ^ key * _REPEATS[words]
+            data = number.to_bytes(words * KEY_SIZE, "little")[:size]
+            return HEADER.pack(size + TAG_SIZE, client_id, 0) + data, stop, 1
+    return _unmask(buffer, start, stop, WHOLE_BINARY, most, TAG.pack(client_id, 0))
+
+
+def _unmask(
+    buffer: bytes | bytearray, start: int, stop: int, first: int, most: int, tag: bytes
+) -> tuple[bytes, int, int]:
+    """With what is to stand between the size and the data of each."""
+    pieces: list[bytes] = []
+    count = 0
+    small, unpack, from_bytes = first | MASKED << 8, _SMALL_HEAD.unpack_from, int.from_bytes
+    heads: dict[int, bytes] = {}
+    last = stop - _SMALL_HEAD.size
+    while start <= last:
+        word, key = unpack(buffer, start)
+        size, begin = (word - small) >> 8, start + 6
+        if word & 0xFF != first or size < 0 or size > SIZE_16:
+            break
+        if size == SIZE_16:
+            size = buffer[start + 2] << 8 | buffer[start + 3]
+            begin += 2
+            if size <= MOST_CONTROL or begin > stop:
+                break
+            (key,) = PREFIX.unpack_from(buffer, begin - KEY_SIZE)
+        end = begin + size
+        if size > most or end > stop:
+            break
+        try:
+            head = heads[size]
+        except KeyError:
+            head = heads[size] = PREFIX.pack(size + len(tag)) + tag
+        if begin - start == _SMALL_HEAD.size and buffer[end : end + 2] == buffer[start : start + 2]:
+            stride = end - start
+            frames = min((stop - start) // stride, _LONGEST_RUN)
+            if frames >= SHORTEST_RUN and _same_heads(buffer, start, start + frames * stride, stride, frames, 2):
+                pieces.append(head + head.join(_unmasked_run(buffer[start : start + frames * stride], size, frames)))
+                start += frames * stride
+                count += frames
+                continue
+        pieces.append(head)
+        words = (size + KEY_SIZE - 1) // KEY_SIZE
+        if words < len(_REPEATS):
+            number = from_bytes(buffer[begin:end], "little") ^ key * _REPEATS[words]
+            pieces.append(number.to_bytes(words * KEY_SIZE, "little")[:size])
+        else:
+            pieces.append(mask(buffer[begin:end], buffer[begin - KEY_SIZE : begin]))
+        start = end
+        count += 1
+    return b"".join(pieces), start, count
+
+
+def _unmasked_run(run: bytes | bytearray, size: int, frames: int) -> Any:
+    """The payloads of a run of small messages of one size. All of it is one number: the keys are cut out of it, moved
+    to where the payloads begin, and doubled until they cover them. What they cover besides is the next one's head."""
+    number = int.from_bytes(run, "little")
+    keys = (number & _where_keys_are(size, frames)) << 8 * KEY_SIZE
+    words, covered = (size + KEY_SIZE - 1) // KEY_SIZE, 1
+    while covered < words:
+        more = min(covered, words - covered)
+        keys |= keys << 8 * KEY_SIZE * more
+        covered += more
+    unmasked = (number ^ keys).to_bytes(len(run) + KEY_SIZE, "little")
+    return _run(_small_payloads, size, unmasked, 0, size + _SMALL_HEAD.size, frames)
+
+
+@lru_cache(maxsize=64)
+def _where_keys_are(size: int, frames: int) -> int:
+    return int.from_bytes((b"\0\0\xff\xff\xff\xff" + bytes(size)) * frames, "little")
+
+
+@lru_cache(maxsize=512)
+def _small_payloads(size: int, frames: int) -> Struct:
+    return Struct("<" + f"{_SMALL_HEAD.size}x{size}s" * frames)
+
+
+def frame(chunk: bytes | bytearray | memoryview, first: int) -> bytes:
+    """See `plain.frame`."""
+    length = len(chunk)
+    if not length:
+        return b""
+    (size,) = PREFIX.unpack_from(chunk)
+    stride = size + PREFIX_SIZE
+    if stride == length:
+        return server_head(first, size) + chunk[PREFIX_SIZE:]
+    chunk = bytes(chunk)
+    frames, odd = divmod(length, stride)
+    if not odd and frames >= SHORTEST_RUN and _same_heads(chunk, 0, length, stride, frames):
+        head = server_head(first, size)
+        return head.join([b"", *_run(_payloads, size, chunk, 0, stride, frames)])
+    return _frame_mixed(chunk, first)
+
+
+@lru_cache(maxsize=8)
+def _frame_steps(first: int) -> dict[int, _Step]:
+    """By a message's size, as far as sizes were seen."""
+    return {}
+
+
+def _frame_mixed(chunk: bytes, first: int) -> bytes:
+    steps, position = _frame_steps(first), PREFIX_SIZE
+    pieces: list[bytes] = []
+    (size,) = PREFIX.unpack_from(chunk)
+    try:
+        while True:
+            try:
+                unpack, head, step = steps[size]
+            except KeyError:
+                unpack, head, step = Struct(f"<{size}sI").unpack_from, server_head(first, size), size + PREFIX_SIZE
+                if size <= _LONGEST_STEP:
+                    steps[size] = unpack, head, step
+            payload, size = unpack(chunk, position)
+            position += step
+            pieces.append(head)
+            pieces.append(payload)
+    except StructError:  # nothing is behind the last
+        pieces += (head, chunk[position:])
+    return b"".join(pieces)
