@@ -44,7 +44,8 @@ class Speaker(WebSocketSpeaker):
             self.answer = head + end
             if not end:
                 return []
-            assert self.answer.startswith(ACCEPTED)
+            if not self.answer.startswith(ACCEPTED):
+                return []
             assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in self.answer
         return super().decode(data)
 

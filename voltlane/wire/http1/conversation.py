@@ -218,6 +218,8 @@ def _check_head(data: bytes, limits: Limits) -> None:
     """What is here of a request line and headers, with anything behind them. Raises Refusal."""
     end = data.find(b"\r\n\r\n")
     head = data if end < 0 else data[: end + 4]
+    if head and not head[:1].isalpha():  # another protocol's, which may never get to an end of a line
+        raise Refusal(HTTPStatus.BAD_REQUEST, "that is no request")
     if len(head.partition(b"\n")[0]) > limits.line:
         raise Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"a request line may have {limits.line} bytes")
     if len(head) > limits.head:
