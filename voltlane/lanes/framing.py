@@ -41,7 +41,7 @@ class Framing:
 
     @property
     def heard(self) -> bool:
-        """Whether anything whole, an answer at least, has come since the last `ping`, or at all."""
+        """Whether anything whole, an answer at least, has come since the last `ping`, if there was one."""
         return True
 
     def ping(self) -> bytes:

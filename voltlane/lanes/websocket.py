@@ -56,7 +56,7 @@ def code_for(reason: CloseReason) -> int:
 TEXT_TAKEN = 1  # text may come
 DECIDED = 2  # a first message has come
 TEXT_SAID = 4  # it was text, and so is what goes out
-HEARD = 8  # something has come since the last ping
+HEARD = 8  # something has come since the last ping, or none was sent yet
 LEFT = 16  # our close is said
 
 _PARTS_COST = 320
@@ -73,7 +73,7 @@ class WebSocket(Framing):
     pinged = True
 
     def __init__(self, text: bool = False) -> None:
-        self._flags = TEXT_TAKEN if text else DECIDED
+        self._flags = (TEXT_TAKEN if text else DECIDED) | HEARD
         self._parts: Parts | None = None  # a message of which not all has come
         self._pong: bytes | None = None  # what is to be answered: the newest ping's payload
         self._close = 0  # the code of the peer's close
@@ -91,7 +91,7 @@ class WebSocket(Framing):
 
     @property
     def heard(self) -> bool:
-        """Whether anything whole, a pong at least, has come since the last `ping`, or at all."""
+        """Whether anything whole, a pong at least, has come since the last `ping`, if there was one."""
         return self._flags & HEARD != 0
 
     def ping(self) -> bytes:
