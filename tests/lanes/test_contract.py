@@ -148,7 +148,11 @@ def test_what_is_no_client_of_this_lane(make: MakeWorld, lane: ModuleType, strea
     bad.write(stream)
     home.settle()
     assert bad.ended and not good.ended and home.loop.bugs == []
-    assert set(home.server.counters.closed) <= {CloseReason.MALFORMED_PACKET, CloseReason.MALFORMED_FRAME, CloseReason.FRAME_TOO_LARGE}
+    assert set(home.server.counters.closed) <= {
+        CloseReason.MALFORMED_PACKET,
+        CloseReason.MALFORMED_FRAME,
+        CloseReason.FRAME_TOO_LARGE,
+    }
 
 
 def test_a_handshake_message_that_is_too_large(make: MakeWorld, lane: ModuleType):

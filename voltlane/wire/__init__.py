@@ -10,6 +10,6 @@ noise    version 3: its handshake and its ciphers         SPEC 12
 aead     ChaCha20-Poly1305
 tagged   client id + flag + data, on the firehose         SPEC 6
 proxy    headers of the PROXY protocol
-websocket  frames of WebSocket                           RFC 6455
+websocket  heads, closes and parts of messages         RFC 6455
 batch    the per-packet loops of the data path, in the fastest form this interpreter has
 """

@@ -89,9 +89,7 @@ def unmask(buffer: bytes | bytearray, start: int, stop: int, first: int, most: i
     return b"".join([PREFIX.pack(len(one)) + one for one in payloads]), position, len(payloads)
 
 
-def retag_masked(
-    buffer: bytes | bytearray, start: int, stop: int, client_id: int, most: int
-) -> tuple[bytes, int, int]:
+def retag_masked(buffer: bytes | bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
     """Turn the whole binary messages in `buffer[start:stop]`, of a WebSocket's client, into data packets of
     `client_id`: `retag` of the chunk that `unmask` gives."""
     payloads, position = _payloads(buffer, start, stop, WHOLE_BINARY, most)
@@ -99,9 +97,7 @@ def retag_masked(
     return b"".join(pieces), position, len(payloads)
 
 
-def _payloads(
-    buffer: bytes | bytearray, start: int, stop: int, first: int, most: int
-) -> tuple[list[bytes], int]:
+def _payloads(buffer: bytes | bytearray, start: int, stop: int, first: int, most: int) -> tuple[list[bytes], int]:
     payloads: list[bytes] = []
     while stop - start >= 2 + KEY_SIZE and buffer[start] == first:
         size, begin = buffer[start + 1] - MASKED, start + 2

@@ -240,9 +240,7 @@ def unmask(buffer: bytes | bytearray, start: int, stop: int, first: int, most: i
     return _unmask(buffer, start, stop, first, most, b"")
 
 
-def retag_masked(
-    buffer: bytes | bytearray, start: int, stop: int, client_id: int, most: int
-) -> tuple[bytes, int, int]:
+def retag_masked(buffer: bytes | bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
     """See `plain.retag_masked`."""
     size = stop - start - _SMALL_HEAD.size
     if 0 <= size <= MOST_CONTROL and size <= most:
@@ -296,7 +294,7 @@ def _unmask(
             number = from_bytes(buffer[begin:end], "little") ^ key * _REPEATS[words]
             pieces.append(number.to_bytes(words * KEY_SIZE, "little")[:size])
         else:
-            pieces.append(mask(buffer[begin:end], buffer[begin - KEY_SIZE : begin]))
+            pieces.append(mask(buffer[begin:end], bytes(buffer[begin - KEY_SIZE : begin])))
         start = end
         count += 1
     return b"".join(pieces), start, count
