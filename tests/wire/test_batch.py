@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import platform
 import random
 import subprocess
@@ -11,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from kit.forms import every_form, forms
 from kit.frames import data, join, split
 from kit.program import environment
 
@@ -22,17 +22,6 @@ from voltlane.wire.framing import MAX_TAGGED
 MOST = 64
 """The limit of most tests here."""
 SIZES = [0, 1, 3, 4, 5, 8, 9, 10, 13, 17, 60, MOST - 1, MOST, MOST + 1, 300]
-
-
-def forms() -> list[ModuleType]:
-    """Every form that this interpreter has."""
-    try:
-        return [plain, runs, importlib.import_module("voltlane.wire.batch._native")]
-    except ImportError:
-        return [plain, runs]
-
-
-every_form = pytest.mark.parametrize("form", forms(), ids=lambda form: form.__name__.rpartition(".")[2])
 
 
 # ---- the slow and obvious way

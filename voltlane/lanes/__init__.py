@@ -7,6 +7,7 @@ entry/          from the listening socket to the session
 fairness/       that no client lives at the cost of another
 connection      a client's connection that has a session, whatever its lane
 prefix          the length prefix, and the connections that need no coding
+websocket       WebSocket, behind its upgrade
 coded           the connections of every other framing
 records         the connections of version 3, whatever their framing
 sealed          how their records go out

@@ -67,7 +67,7 @@ class WebSocket(Framing):
     """One connection's. With `text`, messages may be text, and when the first one is, those that go out are text too,
     as far as they are UTF-8; without, a text message is refused."""
 
-    __slots__ = ("_close", "_flags", "_parts", "_pong")
+    __slots__ = ("_close", "_flags", "_parts", "_pongs")
 
     name = "websocket"
     pinged = True
@@ -75,7 +75,7 @@ class WebSocket(Framing):
     def __init__(self, text: bool = False) -> None:
         self._flags = (TEXT_TAKEN if text else DECIDED) | HEARD
         self._parts: Parts | None = None  # a message of which not all has come
-        self._pong: bytes | None = None  # what is to be answered: the newest ping's payload
+        self._pongs = b""  # what is to be answered
         self._close = 0  # the code of the peer's close
 
     @property
@@ -103,6 +103,9 @@ class WebSocket(Framing):
 
     def decode(self, data: Buffer, start: int, stop: int, limit: int, most: int = EVERY) -> tuple[bytes, int]:
         """See Framing. Raises MalformedFrame, TextRefused, BadText, FrameTooLarge."""
+        if isinstance(data, memoryview):  # the loops take what can be compared by slices
+            chunk, used = self.decode(bytes(data[start:stop]), 0, stop - start, limit, most)
+            return chunk, start + used
         pieces: list[bytes] = []
         position, in_batches = start, most == EVERY
         try:
@@ -124,7 +127,7 @@ class WebSocket(Framing):
             self._flags |= HEARD
         return b"".join(pieces), position
 
-    def _batch(self, data: Buffer, start: int, stop: int, limit: int) -> tuple[bytes, int, bool]:
+    def _batch(self, data: bytes | bytearray, start: int, stop: int, limit: int) -> tuple[bytes, int, bool]:
         """The whole messages at the beginning, of the kind that the first one was, as a chunk; the position behind
         them; and whether that worked: where one is no text, somebody has to find out which."""
         text = self._flags & TEXT_SAID
@@ -133,7 +136,7 @@ class WebSocket(Framing):
             return b"", start, False
         return chunk, position, True
 
-    def _frame(self, data: Buffer, start: int, stop: int, limit: int) -> tuple[bytes | None, int]:
+    def _frame(self, data: bytes | bytearray, start: int, stop: int, limit: int) -> tuple[bytes | None, int]:
         """Use the frame at `start`, if it is whole: the message that is whole with it, and the position behind it."""
         head = client_head(data, start, stop)
         if head is None:
@@ -185,7 +188,7 @@ class WebSocket(Framing):
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == Opcode.PING:
-            self._pong = payload  # an older one need not be answered (5.5.3)
+            self._pongs += server_frame(Opcode.PONG, payload)  # never more bytes than came
         elif opcode == Opcode.CLOSE:
             self._close, _ = decode_close(payload)
 
@@ -209,8 +212,8 @@ class WebSocket(Framing):
 
     def take_reply(self) -> bytes:
         """See Framing."""
-        pong, self._pong = self._pong, None
-        return b"" if pong is None else server_frame(Opcode.PONG, pong)
+        pongs, self._pongs = self._pongs, b""
+        return pongs
 
     def farewell(self, reason: CloseReason) -> bytes:
         """See Framing: a close, once. Who has closed gets its own code back."""

@@ -11,6 +11,6 @@ aead     ChaCha20-Poly1305
 tagged   client id + flag + data, on the firehose         SPEC 6
 proxy    headers of the PROXY protocol
 http1    requests and answers of HTTP/1.1, on h11
-websocket  frames of WebSocket                           RFC 6455
+websocket  heads, closes and parts of messages         RFC 6455
 batch    the per-packet loops of the data path, in the fastest form this interpreter has
 """

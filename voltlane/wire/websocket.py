@@ -1,4 +1,4 @@
-"""Frames of WebSocket (RFC 6455), as a server reads and writes them: heads, closes, and the message that is in parts.
+"""WebSocket's frames (RFC 6455), as a server reads and writes them: heads, closes, and messages that come in parts.
 
     first byte   FIN · three reserved bits · opcode
     second       mask · seven bits of size; 126: u16 big-endian follows, 127: u64

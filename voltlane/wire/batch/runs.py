@@ -294,7 +294,7 @@ def _unmask(
             number = from_bytes(buffer[begin:end], "little") ^ key * _REPEATS[words]
             pieces.append(number.to_bytes(words * KEY_SIZE, "little")[:size])
         else:
-            pieces.append(mask(buffer[begin:end], buffer[begin - KEY_SIZE : begin]))
+            pieces.append(mask(buffer[begin:end], bytes(buffer[begin - KEY_SIZE : begin])))
         start = end
         count += 1
     return b"".join(pieces), start, count
