@@ -284,6 +284,13 @@ ON_THEIR_OWN = {
 }
 OVER_WEBSOCKET = {CloseReason.MALFORMED_FRAME, CloseReason.BAD_TEXT, CloseReason.TEXT_REFUSED}
 """Each closes a connection in tests/lanes/test_websocket_framing.py."""
+OVER_HTTP = {
+    CloseReason.ANSWERED,
+    CloseReason.BAD_REQUEST,
+    CloseReason.ORIGIN_REFUSED,
+    CloseReason.PING_UNANSWERED,
+}
+"""Each closes one in tests/lanes/web."""
 AT_THE_GATE = {
     CloseReason.SERVER_FULL,
     CloseReason.TOO_MANY_HANDSHAKES,
@@ -300,8 +307,8 @@ AT_THE_GATE = {
 
 
 def test_every_reason_has_a_test() -> None:
-    assert {*PROVOCATIONS, *THE_MASTERS, *ON_THEIR_OWN, *OVER_WEBSOCKET, *AT_THE_GATE} == set(CloseReason)
-    assert set(ENDS) == set(EndReason)
+    assert {*PROVOCATIONS, *THE_MASTERS, *ON_THEIR_OWN, *OVER_WEBSOCKET, *OVER_HTTP, *AT_THE_GATE} == set(CloseReason)
+    assert set(ENDS) == set(EndReason) - {EndReason.NOT_RESUMABLE}, "which is in tests/lanes/web/test_open.py"
 
 
 @pytest.mark.parametrize("reason", PROVOCATIONS, ids=lambda reason: reason.name)

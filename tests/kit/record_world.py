@@ -34,6 +34,7 @@ class RecordClient(Peer):
         self.auto = auto
         """Whether it answers by itself."""
         self.speaker: Speaker = lane.Speaker()
+        self.speaker.protocol = "v3"
         world.clients.append(self)  # type: ignore[arg-type]
         world.server.gate.accept(self.theirs, address, lane.LANE)
         if header:

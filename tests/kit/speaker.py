@@ -13,6 +13,8 @@ class Speaker:
 
     opening = b""
     """What the client sends before anything else."""
+    protocol = "v2"
+    """What it will speak, for lanes on which that is agreed on in the opening."""
     pongs = 0
     """How many of its pings were answered so far."""
     ended = False

@@ -284,7 +284,7 @@ ENDS: dict[EndReason, Callable[[World, RecordClient], None]] = {
 
 class TestEnded:
     def test_there_is_a_test_for_each(self):
-        assert set(ENDS) == set(EndReason)
+        assert set(ENDS) == set(EndReason) - {EndReason.NOT_RESUMABLE}, "which no session of version 3 is"
 
     @pytest.mark.parametrize("reason", ENDS, ids=lambda reason: reason.name)
     def test_it_is_remembered_for_its_client(self, make: MakeWorld, reason: EndReason):

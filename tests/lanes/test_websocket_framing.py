@@ -318,7 +318,7 @@ def test_the_first_message_decides_what_goes_out(first: bytes, text: bool):
 @pytest.mark.parametrize("word", [client_frame(PONG), client_frame(PONG, b"?"), client_frame(BINARY, b"x"), PARTS])
 def test_whether_anything_came_since_the_ping(word: bytes):
     peer = Peer()
-    assert not peer.framing.heard
+    assert peer.framing.heard, "nothing was asked"
     for _ in range(2):
         assert peer.framing.ping() == server_frame(PING) and not peer.framing.heard
         peer.feed(word[:-1])

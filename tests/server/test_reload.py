@@ -154,6 +154,8 @@ USES = {
     "clients.window_bytes": Use(8192, lambda server: server.clients.windows.most),
     "clients.ack_secs": Use(7.0, lambda server: server.clients.receipts.secs),
     "quality.sample_secs": Use(7.0, lambda server: server.sampler._interval),
+    "web.origins": Use(("https://a.test",), lambda server: tuple(server.doors.site.origins._allowed)),
+    "web.ping_secs": Use(7.0, lambda server: server.clients.heartbeat.secs),
     "listener.proxy_networks": Use(("10.0.0.0/8",), lambda server: server.config.listener.proxy_networks),
     "listener.proxy_secs": Use(7.0, lambda server: server.arrivals._unnamed.secs),
     "limits.accept_rate": Use(7.0, lambda server: server.entrance.rate),

@@ -1,4 +1,4 @@
-"""WebSocket with its upgrade, as on a listener of ws://, and version 2 in it."""
+"""WebSocket with its upgrade, as on a listener of ws://."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from kit.websocket_speaker import WebSocketSpeaker
 
 from voltlane.lanes.table import WS as LANE
 
-SUBPROTOCOL = "voltlane.v2"
 
-
-def request(*headers: str, subprotocol: str = SUBPROTOCOL, path: str = "/") -> bytes:
+def request(*headers: str, subprotocol: str = "voltlane.v2", path: str = "/") -> bytes:
     """One that asks for a WebSocket: the example of RFC 6455, section 1.3."""
     lines = [
         f"GET {path} HTTP/1.1",
@@ -30,7 +28,10 @@ ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\n"
 class Speaker(WebSocketSpeaker):
     """The same client, from the upgrade on."""
 
-    opening = request()
+    @property
+    def opening(self) -> bytes:  # type: ignore[override]
+        """See the base."""
+        return request(subprotocol=f"voltlane.{self.protocol}")
 
     def __init__(self) -> None:
         super().__init__()

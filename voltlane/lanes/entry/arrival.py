@@ -228,7 +228,8 @@ class Arrival(Handler):
             self.stage.begin(self)
         else:
             self.stage = HandshakeStage(self._arrivals, self.framing or self.lane.framing(), self.protocol)
-            self.stage.begin(self)
+            if self.protocol is not None:
+                self.stage.begin(self)
 
     # ---- for the stages
 
