@@ -97,11 +97,9 @@ def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int
     return chunks, end, frames + more
 
 
-def _same_heads(
-    buffer: bytes | bytearray, start: int, stop: int, stride: int, frames: int, width: int = PREFIX_SIZE
-) -> bool:
-    """Whether each of the frames, assumed `stride` bytes apart, begins with the first one's `width` bytes."""
-    return all(buffer[at:stop:stride] == buffer[at : at + 1] * frames for at in range(start, start + width))
+def _same_heads(buffer: bytes | bytearray, start: int, stop: int, stride: int, frames: int) -> bool:
+    """Whether each of the frames, assumed `stride` bytes apart, has the first one's prefix."""
+    return all(buffer[at:stop:stride] == buffer[at : at + 1] * frames for at in range(start, start + PREFIX_SIZE))
 
 
 def _run(
@@ -201,31 +199,35 @@ def _group_mixed(buffer: bytearray, start: int, stop: int, most: int) -> tuple[d
     return chunks, start + position - HEADER_SIZE, count
 
 
-# ---- WebSocket: a mask comes off in arithmetic, payload and keys being one long number each
+# ---- WebSocket: a mask comes off in arithmetic, payload and keys being one long number each; of what is longer, each
+# fourth byte through the table of its byte of the key
 
 _SMALL_HEAD = Struct("<HI")
 """First and second byte, and the key as a number."""
-_REPEATS = tuple(int.from_bytes(b"\1\0\0\0" * words, "little") for words in range(257))
+_REPEATS = tuple(int.from_bytes(b"\1\0\0\0" * words, "little") for words in range(129))
 """What a key is multiplied by to stand there so many times."""
-_LONGEST_NUMBER = 1 << 16
-"""Bytes: those of more are made in pieces, which stay in the processor's cache."""
+_TABLES = tuple(bytes(byte ^ part for byte in range(256)) for part in range(256))
+_LONGEST_PIECE = 1 << 16
+"""Bytes that go through the tables at once: they stay in the processor's cache."""
 _LONGEST_RUN = 128
 """Frames of a WebSocket that are made one number: it stays in the processor's cache."""
 _LONGEST_STEP = 4096
 """Bytes of a message whose size is remembered: there is no other limit to them, downwards."""
 
 
-def mask(data: bytes | bytearray | memoryview, key: bytes) -> bytes:
+def mask(data: bytes | bytearray | memoryview, key: bytes | bytearray) -> bytes:
     """See `plain.mask`."""
     size = len(data)
-    if size > _LONGEST_NUMBER:
-        return b"".join([mask(data[at : at + _LONGEST_NUMBER], key) for at in range(0, size, _LONGEST_NUMBER)])
+    if size > _LONGEST_PIECE:
+        return b"".join([mask(data[at : at + _LONGEST_PIECE], key) for at in range(0, size, _LONGEST_PIECE)])
     words = (size + KEY_SIZE - 1) // KEY_SIZE
     if words < len(_REPEATS):
         keys = int.from_bytes(key, "little") * _REPEATS[words]
-    else:
-        keys = int.from_bytes(key * words, "little")
-    return (int.from_bytes(data, "little") ^ keys).to_bytes(words * KEY_SIZE, "little")[:size]
+        return (int.from_bytes(data, "little") ^ keys).to_bytes(words * KEY_SIZE, "little")[:size]
+    masked = bytearray(data)
+    for at, part in enumerate(key):
+        masked[at::KEY_SIZE] = masked[at::KEY_SIZE].translate(_TABLES[part])
+    return bytes(masked)
 
 
 def unmask(buffer: bytes | bytearray, start: int, stop: int, first: int, most: int) -> tuple[bytes, int, int]:
@@ -280,21 +282,26 @@ def _unmask(
             head = heads[size]
         except KeyError:
             head = heads[size] = PREFIX.pack(size + len(tag)) + tag
-        if begin - start == _SMALL_HEAD.size and buffer[end : end + 2] == buffer[start : start + 2]:
-            stride = end - start
+        stride = end - start
+        if size <= MOST_CONTROL and end + stride <= stop and buffer[end + 1] == buffer[start + 1]:
             frames = min((stop - start) // stride, _LONGEST_RUN)
-            if frames >= SHORTEST_RUN and _same_heads(buffer, start, start + frames * stride, stride, frames, 2):
-                pieces.append(head + head.join(_unmasked_run(buffer[start : start + frames * stride], size, frames)))
-                start += frames * stride
+            end = start + frames * stride
+            if (
+                buffer[start:end:stride].count(first) == frames
+                and buffer[start + 1 : end : stride].count(size | MASKED) == frames
+            ):
+                pieces.append(head + head.join(_unmasked_run(buffer[start:end], size, frames)))
+                start = end
                 count += frames
                 continue
+            end = start + stride
         pieces.append(head)
         words = (size + KEY_SIZE - 1) // KEY_SIZE
         if words < len(_REPEATS):
             number = from_bytes(buffer[begin:end], "little") ^ key * _REPEATS[words]
             pieces.append(number.to_bytes(words * KEY_SIZE, "little")[:size])
         else:
-            pieces.append(mask(buffer[begin:end], bytes(buffer[begin - KEY_SIZE : begin])))
+            pieces.append(mask(buffer[begin:end], buffer[begin - KEY_SIZE : begin]))
         start = end
         count += 1
     return b"".join(pieces), start, count
