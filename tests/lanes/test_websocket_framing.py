@@ -312,6 +312,24 @@ def test_the_first_message_decides_what_goes_out(first: bytes, text: bool):
     assert framing.encode(b"") == b""
 
 
+# ---- past decode
+
+
+def test_when_whole_messages_may_be_taken_past_decode():
+    peer = Peer(text=True)
+    assert not peer.framing.plain_binary, "the first one decides whether text goes out"
+    assert Peer(text=False).framing.plain_binary
+    for frame, may in (
+        (client_frame(TEXT, b"hi"), True),
+        (PARTS, False),
+        (client_frame(PING), False),
+        (client_frame(CONTINUATION, b"", fin=False), False),
+        (client_frame(CONTINUATION, b""), True),
+        (client_frame(CLOSE), False),
+    ):
+        assert peer.fed(frame).framing.plain_binary == may
+
+
 # ---- keeping alive
 
 

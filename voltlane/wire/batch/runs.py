@@ -204,9 +204,11 @@ def _group_mixed(buffer: bytearray, start: int, stop: int, most: int) -> tuple[d
 
 _SMALL_HEAD = Struct("<HI")
 """First and second byte, and the key as a number."""
-_REPEATS = tuple(int.from_bytes(b"\1\0\0\0" * words, "little") for words in range(129))
+_FEW_WORDS = 113
+_REPEATS = tuple(int.from_bytes(b"\1\0\0\0" * words, "little") for words in range(_FEW_WORDS))
 """What a key is multiplied by to stand there so many times."""
 _TABLES = tuple(bytes(byte ^ part for byte in range(256)) for part in range(256))
+_FIRSTS, _SECONDS, _THIRDS, _FOURTHS = (slice(at, None, KEY_SIZE) for at in range(KEY_SIZE))
 _LONGEST_PIECE = 1 << 16
 """Bytes that go through the tables at once: they stay in the processor's cache."""
 _LONGEST_RUN = 128
@@ -220,14 +222,20 @@ def mask(data: bytes | bytearray | memoryview, key: bytes | bytearray) -> bytes:
     size = len(data)
     if size > _LONGEST_PIECE:
         return b"".join([mask(data[at : at + _LONGEST_PIECE], key) for at in range(0, size, _LONGEST_PIECE)])
-    words = (size + KEY_SIZE - 1) // KEY_SIZE
-    if words < len(_REPEATS):
-        keys = int.from_bytes(key, "little") * _REPEATS[words]
-        return (int.from_bytes(data, "little") ^ keys).to_bytes(words * KEY_SIZE, "little")[:size]
-    masked = bytearray(data)
-    for at, part in enumerate(key):
-        masked[at::KEY_SIZE] = masked[at::KEY_SIZE].translate(_TABLES[part])
-    return bytes(masked)
+    words, number = (size + KEY_SIZE - 1) // KEY_SIZE, int.from_bytes(key, "little")
+    if words < _FEW_WORDS:
+        masked = int.from_bytes(data, "little") ^ number * _REPEATS[words]
+        return masked.to_bytes(words * KEY_SIZE, "little")[:size]
+    return bytes(_through_tables(bytes(data), number))
+
+
+def _through_tables(data: bytes | bytearray | memoryview, key: int) -> bytearray:
+    masked = data if type(data) is bytearray else bytearray(data)
+    masked[_FIRSTS] = masked[_FIRSTS].translate(_TABLES[key & 0xFF])
+    masked[_SECONDS] = masked[_SECONDS].translate(_TABLES[key >> 8 & 0xFF])
+    masked[_THIRDS] = masked[_THIRDS].translate(_TABLES[key >> 16 & 0xFF])
+    masked[_FOURTHS] = masked[_FOURTHS].translate(_TABLES[key >> 24])
+    return masked
 
 
 def unmask(buffer: bytes | bytearray, start: int, stop: int, first: int, most: int) -> tuple[bytes, int, int]:
@@ -259,49 +267,47 @@ def _unmask(
     buffer: bytes | bytearray, start: int, stop: int, first: int, most: int, tag: bytes
 ) -> tuple[bytes, int, int]:
     """With what is to stand between the size and the data of each."""
-    pieces: list[bytes] = []
-    count = 0
-    small, unpack, from_bytes = first | MASKED << 8, _SMALL_HEAD.unpack_from, int.from_bytes
-    heads: dict[int, bytes] = {}
-    last = stop - _SMALL_HEAD.size
+    pieces: list[bytes | bytearray] = []
+    count, last = 0, stop - _SMALL_HEAD.size
+    small, medium = first | MASKED << 8, first | (MASKED | SIZE_16) << 8
+    unpack, pack, from_bytes, extra = _SMALL_HEAD.unpack_from, PREFIX.pack, int.from_bytes, len(tag)
     while start <= last:
         word, key = unpack(buffer, start)
-        size, begin = (word - small) >> 8, start + 6
-        if word & 0xFF != first or size < 0 or size > SIZE_16:
-            break
-        if size == SIZE_16:
-            size = buffer[start + 2] << 8 | buffer[start + 3]
-            begin += 2
-            if size <= MOST_CONTROL or begin > stop:
+        if word == medium:
+            if start + 2 > last:
                 break
-            (key,) = PREFIX.unpack_from(buffer, begin - KEY_SIZE)
+            size, key = unpack(buffer, start + 2)
+            size, begin = (size & 0xFF) << 8 | size >> 8, start + 8
+            if size <= MOST_CONTROL:
+                break
+        else:
+            size, begin = (word - small) >> 8, start + 6
+            if word & 0xFF != first or not 0 <= size <= MOST_CONTROL:
+                break
         end = begin + size
         if size > most or end > stop:
             break
-        try:
-            head = heads[size]
-        except KeyError:
-            head = heads[size] = PREFIX.pack(size + len(tag)) + tag
-        stride = end - start
-        if size <= MOST_CONTROL and end + stride <= stop and buffer[end + 1] == buffer[start + 1]:
+        if end <= last and word != medium and buffer[end + 1] == word >> 8:
+            stride = end - start
             frames = min((stop - start) // stride, _LONGEST_RUN)
-            end = start + frames * stride
+            behind = start + frames * stride
             if (
-                buffer[start:end:stride].count(first) == frames
-                and buffer[start + 1 : end : stride].count(size | MASKED) == frames
+                frames >= SHORTEST_RUN
+                and buffer[start:behind:stride].count(first) == frames
+                and buffer[start + 1 : behind : stride].count(word >> 8) == frames
             ):
-                pieces.append(head + head.join(_unmasked_run(buffer[start:end], size, frames)))
-                start = end
+                head = pack(size + extra) + tag
+                pieces.append(head + head.join(_unmasked_run(buffer[start:behind], size, frames)))
+                start = behind
                 count += frames
                 continue
-            end = start + stride
-        pieces.append(head)
-        words = (size + KEY_SIZE - 1) // KEY_SIZE
-        if words < len(_REPEATS):
+        pieces.append(pack(size + extra) + tag)
+        words = (size + 3) >> 2
+        if words < _FEW_WORDS:
             number = from_bytes(buffer[begin:end], "little") ^ key * _REPEATS[words]
-            pieces.append(number.to_bytes(words * KEY_SIZE, "little")[:size])
+            pieces.append(number.to_bytes(words << 2, "little")[:size])
         else:
-            pieces.append(mask(buffer[begin:end], buffer[begin - KEY_SIZE : begin]))
+            pieces.append(_through_tables(buffer[begin:end], key))
         start = end
         count += 1
     return b"".join(pieces), start, count
