@@ -26,6 +26,7 @@ from voltlane.errors import BadText, FrameTooLarge, MalformedFrame, ProtocolErro
 from voltlane.lanes.framing import EVERY
 from voltlane.lanes.websocket import WebSocket, code_for
 from voltlane.reasons import CloseReason
+from voltlane.wire.batch import unmask
 
 LIMIT = 1000
 
@@ -242,6 +243,15 @@ def test_text_that_breaks_in_a_long_batch_is_found_where_it_stands():
     with pytest.raises(BadText):
         peer.fed(*(client_frame(TEXT, text) for text in texts), client_frame(TEXT, b"\xff"), client_frame(TEXT, b"x"))
     assert peer.messages == texts
+
+
+def test_a_batch_with_a_text_that_is_none_is_not_begun_again_and_again(monkeypatch: pytest.MonkeyPatch):
+    batches = []
+    monkeypatch.setattr("voltlane.lanes.websocket.unmask", lambda *area: batches.append(area) or unmask(*area))
+    peer = Peer().fed(client_frame(TEXT, b"first"))
+    with pytest.raises(BadText):
+        peer.fed(*[client_frame(TEXT, "grün".encode())] * 100, client_frame(TEXT, b"\xff"))
+    assert len(peer.messages) == 101 and len(batches) <= 3
 
 
 @pytest.mark.parametrize("frame", [client_frame(TEXT, b"x"), client_frame(TEXT, b"x", fin=False), b"\x81\x85"])
