@@ -26,6 +26,7 @@ from voltlane.errors import BadText, FrameTooLarge, MalformedFrame, ProtocolErro
 from voltlane.lanes.framing import EVERY
 from voltlane.lanes.websocket import WebSocket, code_for
 from voltlane.reasons import CloseReason
+from voltlane.wire.batch import unmask
 
 LIMIT = 1000
 
@@ -244,6 +245,15 @@ def test_text_that_breaks_in_a_long_batch_is_found_where_it_stands():
     assert peer.messages == texts
 
 
+def test_a_batch_with_a_text_that_is_none_is_not_begun_again_and_again(monkeypatch: pytest.MonkeyPatch):
+    batches = []
+    monkeypatch.setattr("voltlane.lanes.websocket.unmask", lambda *area: batches.append(area) or unmask(*area))
+    peer = Peer().fed(client_frame(TEXT, b"first"))
+    with pytest.raises(BadText):
+        peer.fed(*[client_frame(TEXT, "grün".encode())] * 100, client_frame(TEXT, b"\xff"))
+    assert len(peer.messages) == 101 and len(batches) <= 3
+
+
 @pytest.mark.parametrize("frame", [client_frame(TEXT, b"x"), client_frame(TEXT, b"x", fin=False), b"\x81\x85"])
 def test_text_where_the_protocol_is_binary(frame: bytes):
     peer = Peer(text=False).fed(client_frame(BINARY, b"fine"))
@@ -310,6 +320,24 @@ def test_the_first_message_decides_what_goes_out(first: bytes, text: bool):
             assert framing.whole(encoded, at) == count
             assert count == len(frames) or framing.whole(encoded, at + 1) == count
     assert framing.encode(b"") == b""
+
+
+# ---- past decode
+
+
+def test_when_whole_messages_may_be_taken_past_decode():
+    peer = Peer(text=True)
+    assert not peer.framing.plain_binary, "the first one decides whether text goes out"
+    assert Peer(text=False).framing.plain_binary
+    for frame, may in (
+        (client_frame(TEXT, b"hi"), True),
+        (PARTS, False),
+        (client_frame(PING), False),
+        (client_frame(CONTINUATION, b"", fin=False), False),
+        (client_frame(CONTINUATION, b""), True),
+        (client_frame(CLOSE), False),
+    ):
+        assert peer.fed(frame).framing.plain_binary == may
 
 
 # ---- keeping alive

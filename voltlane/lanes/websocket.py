@@ -94,6 +94,12 @@ class WebSocket(Framing):
         """Whether anything whole, a pong at least, has come since the last `ping`, if there was one."""
         return self._flags & HEARD != 0
 
+    @property
+    def plain_binary(self) -> bool:
+        """Whether the next message, if it is binary and whole, may be taken past `decode`, by `retag_masked`: no other
+        is under way, and it would decide nothing. What is taken so is not `heard`."""
+        return self._parts is None and not self._close and self._flags & DECIDED != 0
+
     def ping(self) -> bytes:
         """Bytes of the wire to be said between messages, which the peer has to answer: see `heard`."""
         self._flags &= ~HEARD

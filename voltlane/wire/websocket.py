@@ -57,7 +57,8 @@ MOST_16 = 0xFFFF
 SIZE_16, SIZE_64 = 126, 127
 """In the place of a size: it follows."""
 _U16, _U64 = Struct(">H"), Struct(">Q")
-_OPCODES = frozenset(Opcode)
+_FIRST_BYTES = frozenset([*range(3), *(FIN | opcode for opcode in Opcode)])
+"""Those that a client's frame may begin with."""
 
 PING = bytes((FIN | Opcode.PING, 0))
 """The server's, empty."""
@@ -89,7 +90,8 @@ def client_head(data: Buffer, start: int, stop: int) -> tuple[int, int, int] | N
     if start == stop:
         return None
     first = data[start]
-    _check_first(first)
+    if first not in _FIRST_BYTES:
+        raise _refused(first)
     if stop - start < 2:
         return None
     second = data[start + 1]
@@ -112,14 +114,14 @@ def client_head(data: Buffer, start: int, stop: int) -> tuple[int, int, int] | N
     return first, size, begin + KEY_SIZE
 
 
-def _check_first(first: int) -> None:
+def _refused(first: int) -> MalformedFrame:
+    """Why a frame may not begin with this byte."""
     if first & RESERVED:
-        raise MalformedFrame(f"a frame with reserved bits set (0x{first:02x}); no extension was agreed on")
+        return MalformedFrame(f"a frame with reserved bits set (0x{first:02x}); no extension was agreed on")
     opcode = first & OPCODE
-    if opcode not in _OPCODES:
-        raise MalformedFrame(f"opcode {opcode}; there are {', '.join(str(int(one)) for one in Opcode)}")
-    if opcode & CONTROL and not first & FIN:
-        raise MalformedFrame(f"a {Opcode(opcode).name.lower()} in parts; only messages may be")
+    if opcode in list(Opcode):
+        return MalformedFrame(f"a {Opcode(opcode).name.lower()} in parts; only messages may be")
+    return MalformedFrame(f"opcode {opcode}; there are {', '.join(str(int(one)) for one in Opcode)}")
 
 
 def server_head(first: int, size: int) -> bytes:

@@ -97,11 +97,9 @@ def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int
     return chunks, end, frames + more
 
 
-def _same_heads(
-    buffer: bytes | bytearray, start: int, stop: int, stride: int, frames: int, width: int = PREFIX_SIZE
-) -> bool:
-    """Whether each of the frames, assumed `stride` bytes apart, begins with the first one's `width` bytes."""
-    return all(buffer[at:stop:stride] == buffer[at : at + 1] * frames for at in range(start, start + width))
+def _same_heads(buffer: bytes | bytearray, start: int, stop: int, stride: int, frames: int) -> bool:
+    """Whether each of the frames, assumed `stride` bytes apart, has the first one's prefix."""
+    return all(buffer[at:stop:stride] == buffer[at : at + 1] * frames for at in range(start, start + PREFIX_SIZE))
 
 
 def _run(
@@ -201,31 +199,43 @@ def _group_mixed(buffer: bytearray, start: int, stop: int, most: int) -> tuple[d
     return chunks, start + position - HEADER_SIZE, count
 
 
-# ---- WebSocket: a mask comes off in arithmetic, payload and keys being one long number each
+# ---- WebSocket: a mask comes off in arithmetic, payload and keys being one long number each; of what is longer, each
+# fourth byte through the table of its byte of the key
 
 _SMALL_HEAD = Struct("<HI")
 """First and second byte, and the key as a number."""
-_REPEATS = tuple(int.from_bytes(b"\1\0\0\0" * words, "little") for words in range(257))
+_FEW_WORDS = 113
+_REPEATS = tuple(int.from_bytes(b"\1\0\0\0" * words, "little") for words in range(_FEW_WORDS))
 """What a key is multiplied by to stand there so many times."""
-_LONGEST_NUMBER = 1 << 16
-"""Bytes: those of more are made in pieces, which stay in the processor's cache."""
+_TABLES = tuple(bytes(byte ^ part for byte in range(256)) for part in range(256))
+_FIRSTS, _SECONDS, _THIRDS, _FOURTHS = (slice(at, None, KEY_SIZE) for at in range(KEY_SIZE))
+_LONGEST_PIECE = 1 << 16
+"""Bytes that go through the tables at once: they stay in the processor's cache."""
 _LONGEST_RUN = 128
 """Frames of a WebSocket that are made one number: it stays in the processor's cache."""
 _LONGEST_STEP = 4096
 """Bytes of a message whose size is remembered: there is no other limit to them, downwards."""
 
 
-def mask(data: bytes | bytearray | memoryview, key: bytes) -> bytes:
+def mask(data: bytes | bytearray | memoryview, key: bytes | bytearray) -> bytes:
     """See `plain.mask`."""
     size = len(data)
-    if size > _LONGEST_NUMBER:
-        return b"".join([mask(data[at : at + _LONGEST_NUMBER], key) for at in range(0, size, _LONGEST_NUMBER)])
-    words = (size + KEY_SIZE - 1) // KEY_SIZE
-    if words < len(_REPEATS):
-        keys = int.from_bytes(key, "little") * _REPEATS[words]
-    else:
-        keys = int.from_bytes(key * words, "little")
-    return (int.from_bytes(data, "little") ^ keys).to_bytes(words * KEY_SIZE, "little")[:size]
+    if size > _LONGEST_PIECE:
+        return b"".join([mask(data[at : at + _LONGEST_PIECE], key) for at in range(0, size, _LONGEST_PIECE)])
+    words, number = (size + KEY_SIZE - 1) // KEY_SIZE, int.from_bytes(key, "little")
+    if words < _FEW_WORDS:
+        masked = int.from_bytes(data, "little") ^ number * _REPEATS[words]
+        return masked.to_bytes(words * KEY_SIZE, "little")[:size]
+    return bytes(_through_tables(bytes(data), number))
+
+
+def _through_tables(data: bytes | bytearray | memoryview, key: int) -> bytearray:
+    masked = data if type(data) is bytearray else bytearray(data)
+    masked[_FIRSTS] = masked[_FIRSTS].translate(_TABLES[key & 0xFF])
+    masked[_SECONDS] = masked[_SECONDS].translate(_TABLES[key >> 8 & 0xFF])
+    masked[_THIRDS] = masked[_THIRDS].translate(_TABLES[key >> 16 & 0xFF])
+    masked[_FOURTHS] = masked[_FOURTHS].translate(_TABLES[key >> 24])
+    return masked
 
 
 def unmask(buffer: bytes | bytearray, start: int, stop: int, first: int, most: int) -> tuple[bytes, int, int]:
@@ -257,44 +267,47 @@ def _unmask(
     buffer: bytes | bytearray, start: int, stop: int, first: int, most: int, tag: bytes
 ) -> tuple[bytes, int, int]:
     """With what is to stand between the size and the data of each."""
-    pieces: list[bytes] = []
-    count = 0
-    small, unpack, from_bytes = first | MASKED << 8, _SMALL_HEAD.unpack_from, int.from_bytes
-    heads: dict[int, bytes] = {}
-    last = stop - _SMALL_HEAD.size
+    pieces: list[bytes | bytearray] = []
+    count, last = 0, stop - _SMALL_HEAD.size
+    small, medium = first | MASKED << 8, first | (MASKED | SIZE_16) << 8
+    unpack, pack, from_bytes, extra = _SMALL_HEAD.unpack_from, PREFIX.pack, int.from_bytes, len(tag)
     while start <= last:
         word, key = unpack(buffer, start)
-        size, begin = (word - small) >> 8, start + 6
-        if word & 0xFF != first or size < 0 or size > SIZE_16:
-            break
-        if size == SIZE_16:
-            size = buffer[start + 2] << 8 | buffer[start + 3]
-            begin += 2
-            if size <= MOST_CONTROL or begin > stop:
+        if word == medium:
+            if start + 2 > last:
                 break
-            (key,) = PREFIX.unpack_from(buffer, begin - KEY_SIZE)
+            size, key = unpack(buffer, start + 2)
+            size, begin = (size & 0xFF) << 8 | size >> 8, start + 8
+            if size <= MOST_CONTROL:
+                break
+        else:
+            size, begin = (word - small) >> 8, start + 6
+            if word & 0xFF != first or not 0 <= size <= MOST_CONTROL:
+                break
         end = begin + size
         if size > most or end > stop:
             break
-        try:
-            head = heads[size]
-        except KeyError:
-            head = heads[size] = PREFIX.pack(size + len(tag)) + tag
-        if begin - start == _SMALL_HEAD.size and buffer[end : end + 2] == buffer[start : start + 2]:
+        if end <= last and word != medium and buffer[end + 1] == word >> 8:
             stride = end - start
             frames = min((stop - start) // stride, _LONGEST_RUN)
-            if frames >= SHORTEST_RUN and _same_heads(buffer, start, start + frames * stride, stride, frames, 2):
-                pieces.append(head + head.join(_unmasked_run(buffer[start : start + frames * stride], size, frames)))
-                start += frames * stride
+            behind = start + frames * stride
+            if (
+                frames >= SHORTEST_RUN
+                and buffer[start:behind:stride].count(first) == frames
+                and buffer[start + 1 : behind : stride].count(word >> 8) == frames
+            ):
+                head = pack(size + extra) + tag
+                pieces.append(head + head.join(_unmasked_run(buffer[start:behind], size, frames)))
+                start = behind
                 count += frames
                 continue
-        pieces.append(head)
-        words = (size + KEY_SIZE - 1) // KEY_SIZE
-        if words < len(_REPEATS):
+        pieces.append(pack(size + extra) + tag)
+        words = (size + 3) >> 2
+        if words < _FEW_WORDS:
             number = from_bytes(buffer[begin:end], "little") ^ key * _REPEATS[words]
-            pieces.append(number.to_bytes(words * KEY_SIZE, "little")[:size])
+            pieces.append(number.to_bytes(words << 2, "little")[:size])
         else:
-            pieces.append(mask(buffer[begin:end], bytes(buffer[begin - KEY_SIZE : begin])))
+            pieces.append(_through_tables(buffer[begin:end], key))
         start = end
         count += 1
     return b"".join(pieces), start, count
