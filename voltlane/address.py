@@ -14,11 +14,13 @@ from .numerals import parse_count
 
 FORMS = "127.0.0.1:42000, [::1]:42000 (or ::1:42000), host.name:42000, *:42000 (every interface) or unix:/path"
 
-SCHEMES = ["tcp"]
+SCHEMES = ["tcp", "tls"]
 """The lanes that a listener's address may name; the table of lanes (`lanes/table.py`) has a row for each. tcp, on unix
 sockets too, is meant where none is named."""
-PLANNED = ("tls", "ws", "wss", "udp")
+PLANNED = ("ws", "wss", "udp")
 """Lanes that are not built yet."""
+ENCRYPTED = ("tls", "wss")
+"""Lanes that need a certificate."""
 
 _UNIX = "unix:"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)

@@ -21,7 +21,8 @@ from kit.clock import FakeClock
 from kit.frames import data, join
 from kit.handlers import Loop
 from kit.lanes import tcp
-from kit.speaker import Speaker
+from kit.speaker import Speaker, Tunnel
+from kit.vectors import CERTIFICATES
 
 from voltlane import config
 from voltlane.address import parse_address
@@ -70,6 +71,7 @@ class Peer:
         self._boundaries: list[tuple[int, Callable[[], object]]] = []
         self._accepted = 0
         self.closed = False
+        self.tunnel: Tunnel | None = None
 
     def pair(self) -> tuple[socket.socket, socket.socket]:
         """The server's end and ours, connected."""
@@ -77,8 +79,13 @@ class Peer:
 
     def write(self, chunk: bytes, when_whole: Callable[[], object] = lambda: None) -> None:
         """Send, as fast as the server reads; `when_whole` is called once the kernel has all of it."""
-        self._sending += chunk
+        self._sending += chunk if self.tunnel is None else self.tunnel.seal(chunk)
         self._boundaries.append((self._accepted + len(self._sending), when_whole))
+        self.pump()
+
+    def write_plain(self, chunk: bytes) -> None:
+        """The same, in front of any tunnel."""
+        self._sending += chunk
         self.pump()
 
     @property
@@ -126,6 +133,9 @@ class Peer:
                 self.ended = True
                 break
             moved += len(received)
+            if self.tunnel is not None:
+                received, answer = self.tunnel.open(received)
+                self._sending += answer
             for payload in self.decode(received):
                 self.on_frame(payload)
         return moved
@@ -159,6 +169,7 @@ class Client(Peer):
         super().__init__(world, send_buffer)
         self.lane = lane
         self.speaker: Speaker = lane.Speaker()
+        self.tunnel = self.speaker.tunnel
         self.resumes = resumes
         self.id = resumes.id if resumes else 0
         self.server_key = b""
@@ -299,9 +310,15 @@ class World:
     def __init__(self, settings: Mapping[str, object] | None = None, poller: Callable[[], Any] = DefaultPoller) -> None:
         self.clock = FakeClock()
         self.loop = Loop(poller, self.clock)
-        flags: dict[str, object] = {"clients.stale_timeout_secs": 20, "clients.stale_reap_interval_secs": 3}
+        flags: dict[str, object] = {
+            "clients.stale_timeout_secs": 20,
+            "clients.stale_reap_interval_secs": 3,
+            "tls.certificate": str(CERTIFICATES / "server.pem"),
+            "tls.key": str(CERTIFICATES / "server.key"),
+        }
         key: KeyPair = SERVER_KEY
         self.server = Server(config.load(None, {}, {**flags, **(settings or {})}), key=key, reactor=self.loop)
+        self.server.certificates.load()
         self.server.registry.ids = Ids()  # its clock does not go by itself
         self.server.clients.windows.first = 1 << 20  # where a test is about something else
         self.loop.on_callback_error = lambda handler, error: self.loop.bugs.append(error)

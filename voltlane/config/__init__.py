@@ -29,6 +29,7 @@ from .sections import (
     Master,
     Quality,
     Socket,
+    Tls,
     defaults,
 )
 from .setting import Setting
@@ -49,6 +50,7 @@ __all__ = [
     "Quality",
     "Setting",
     "Socket",
+    "Tls",
     "changes",
     "defaults",
     "load",

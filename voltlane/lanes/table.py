@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from .coded import CodedConnection
 from .connection import ClientConnection
+from .entry.tls import TlsStage
 from .lane import Lane
 from .prefix import LengthPrefix, PrefixConnection
 from .records import RecordConnection
 
 TCP = Lane("tcp", LengthPrefix)
+TLS = Lane("tls", LengthPrefix, (TlsStage,))
 
-LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP,)}
+LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP, TLS)}
 """By scheme. Unix sockets are of the lane tcp: what is on them is the same."""
 
 DATA_PATHS: dict[tuple[str, str], type[ClientConnection]] = {(LengthPrefix.name, "v2"): PrefixConnection}

@@ -35,6 +35,7 @@ from ..lanes.fairness.shed import Shedder
 from ..lanes.quiet import QuietReads
 from ..lanes.quiet_records import QuietRecords
 from ..lanes.receipts import ReceiptLimits
+from ..net.certificates import Certificates, TlsOptions
 from ..net.machine import available_memory
 from ..net.reactor import Reactor
 from ..ops.log import log
@@ -106,6 +107,7 @@ class Parts:
         self.trunk.on_written = self.clients.receipts.look
         QuietReads(self.clients)
         QuietRecords(self.clients)
+        self.certificates = Certificates(TlsOptions.of(config.tls), log.warning, log.error)
         self.terms = Terms(clients, self.store.next_keys)
         self.arrivals = Arrivals(
             self.reactor,
@@ -117,7 +119,7 @@ class Parts:
             self.clients.turns,
             clients.handshake_secs,
             config.listener.proxy_secs,
-            Doors(),
+            Doors(self.certificates),
             self.clients.begin,
         )
         self.sampler = Sampler(self.reactor, self.clients.turns, config.quality.sample_secs)
@@ -160,6 +162,7 @@ class Parts:
             clients.packet_size_limit, PressureLimits.of(clients), MeterLimits.of(clients), ReceiptLimits.of(clients)
         )
         self.terms.configure(clients)
+        self.certificates.configure(TlsOptions.of(config.tls))
         self.arrivals.configure(clients.handshake_secs, config.listener.proxy_secs)
         self.trunk.configure(TrunkLimits.of(master))
         self.hub.configure(BacklogLimits.of(clients))

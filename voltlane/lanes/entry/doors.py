@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from ...net.certificates import Certificates
+
 
 class Doors:
-    """Empty where no address of `listener.address` needs any of it."""
+    """One server's. What no address of `listener.address` needs is there, and empty."""
 
-    __slots__ = ()
+    __slots__ = ("certificates",)
+
+    def __init__(self, certificates: Certificates) -> None:
+        self.certificates = certificates
