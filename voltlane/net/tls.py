@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Callable, Union, cast
 from zlib import crc32
 
@@ -20,7 +20,7 @@ from ..wire.framing import Buffer
 RECORD = 4096
 """Bytes of the largest record that is made. OpenSSL keeps its memory as large as it ever had to be: this bounds it."""
 SLICE = 4 * RECORD
-"""Bytes that are sealed before the system is asked to take them; refused, they wait sealed."""
+"""Bytes that are sealed before the system is asked to take them; what it refuses waits, sealed."""
 PIECE = 4096
 """Bytes received that are given to OpenSSL at once, for the same reason."""
 RECEIVED = 1 << 16
@@ -101,6 +101,7 @@ class TlsSocket:
         "_kept",
         "_outgoing",
         "_received",
+        "_records",
         "_refused",
         "_report",
         "_said_end",
@@ -128,7 +129,8 @@ class TlsSocket:
         self._kept: View = b""  # opened, beyond what was asked for
         self._end: tuple[int, str] | None = None  # what reading ends with: an error, or one of these
         self._unsent = b""  # sealed
-        self._refused = 0  # bytes of the caller's that are in there, and that it will send again
+        self._records: Sequence[tuple[int, int]] = ()  # of that: bytes of the caller's, and sealed, of each record
+        self._refused = 0  # bytes of the caller's in all of them
         self._checksum = 0  # of these
         self._said_end = False
         self.family = sock.family
@@ -233,52 +235,70 @@ class TlsSocket:
 
     def _answer(self) -> None:
         """Send what OpenSSL has to say of its own: new keys, an alert."""
-        self._unsent += self._outgoing.read()
-        if not self._flush() and len(self._unsent) > MOST_UNREAD:
+        words = self._outgoing.read()
+        if words:
+            self._unsent += words
+            self._records = [*self._records, (0, len(words))]
+        if not self._refused:
+            self._flush()
+        if len(self._unsent) > MOST_UNREAD:
             self._end = errno.ECONNRESET, "it does not read what it asks for"
 
     # ---- writing
 
     def send(self, data: Buffer, flags: int = 0) -> int:
-        """See socket.socket. What it refused it has to be given again, first, if anything is sent behind it: it is
-        sealed already. OSError for other bytes."""
+        """See socket.socket. It counts what is in records that are written whole: a part of one is nothing to the other
+        side. What it does not count may be sealed already, so the same bytes have to come first the next time, if
+        anything does; OSError for others."""
         view, sent = memoryview(data), 0
-        if self._refused:
-            sent = self._refused
-            if crc32(view[:sent]) != self._checksum or len(view) < sent:
-                raise OSError(errno.EPROTO, "other bytes than those that were refused")
-        if self._unsent and not self._flush():
+        refused = view[: self._refused]
+        if self._refused and (len(refused) < self._refused or crc32(refused) != self._checksum):
+            raise OSError(errno.EPROTO, "other bytes than those that were refused")
+        while True:
+            sent += self._flush()
+            if self._unsent:
+                break
+            if sent == len(view):
+                return sent
+            self._seal(view[sent : sent + SLICE])
+        self._checksum = crc32(view[sent : sent + self._refused])
+        if not sent:
             raise BlockingIOError(errno.EAGAIN, "no room")
-        self._refused = 0
-        while sent < len(view):
-            piece = view[sent : sent + SLICE]
-            self._seal(piece)
-            if not self._flush():
-                self._refused, self._checksum = len(piece), crc32(piece)
-                if sent:
-                    break
-                raise BlockingIOError(errno.EAGAIN, "no room")
-            sent += len(piece)
         return sent
 
-    def _seal(self, piece: memoryview) -> None:
+    def _seal(self, data: memoryview) -> None:
         records = []
         try:
-            for start in range(0, len(piece), RECORD):
-                self._tls.write(piece[start : start + RECORD])
-                records.append(self._outgoing.read())
+            for start in range(0, len(data), RECORD):
+                piece = data[start : start + RECORD]
+                self._tls.write(piece)
+                records.append((len(piece), self._outgoing.read()))
         except ssl.SSLError as error:  # it has failed before, or the end was said
-            raise ConnectionResetError(errno.EPIPE, reason_of(error)) from None
-        self._unsent = b"".join(records)
+            raise BrokenPipeError(errno.EPIPE, reason_of(error)) from None
+        self._unsent = b"".join([record for _, record in records])
+        self._records = [(size, len(record)) for size, record in records]
+        self._refused = len(data)
 
-    def _flush(self) -> bool:
-        """Whether all that is sealed is with the system."""
-        unsent = self._unsent
+    def _flush(self) -> int:
+        """Write what is sealed. How many bytes of the caller's are in the records that are out with it."""
+        if not self._unsent:
+            return 0
         try:
-            self._unsent = unsent[self._sock.send(unsent) :] if unsent else b""
+            written = self._sock.send(self._unsent)
         except BlockingIOError:
-            return False
-        return not self._unsent
+            return 0
+        self._unsent = self._unsent[written:]
+        out = 0
+        for index, (size, sealed) in enumerate(self._records):
+            if written < sealed:
+                self._records = [(size, sealed - written), *self._records[index + 1 :]]
+                break
+            written -= sealed
+            out += size
+        else:
+            self._records = ()
+        self._refused -= out
+        return out
 
     # ---- the end
 
@@ -301,9 +321,8 @@ class TlsSocket:
         except (ssl.SSLError, OSError, ValueError):
             pass  # it waits for the other side to say the same, or is past all that
         if not self._unsent:
-            self._unsent = self._outgoing.read()
             try:
-                self._flush()
+                self._sock.send(self._outgoing.read())
             except OSError:
                 pass
 
