@@ -19,6 +19,7 @@ from voltlane.config import (
     Quality,
     Setting,
     Socket,
+    Tls,
 )
 from voltlane.config.forms import NETWORK
 from voltlane.errors import ConfigError
@@ -89,6 +90,7 @@ class TestDefaults:
                 keepalive_secs=15.0,
                 user_timeout_secs=30.0,
             ),
+            Tls(certificate=(), key=(), minimum_version="1.2", alpn=(), client_certificates="off", client_ca=""),
             Socket(nodelay=True, ttl=0, linger_secs=-1, receive_buffer=0, send_buffer=0, unsent_bytes=131072),
             Admin(address="", token=""),
             Limits(

@@ -36,7 +36,7 @@ class RecordClient(Peer):
         self.speaker: Speaker = lane.Speaker()
         self.tunnel = self.speaker.tunnel
         world.clients.append(self)  # type: ignore[arg-type]
-        world.server.gate.accept(self.theirs, address, lane.LANE)
+        world.let_in(self, address, lane)
         if header:
             self.write_plain(header)
         if self.speaker.opening:

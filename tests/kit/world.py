@@ -25,13 +25,14 @@ from kit.speaker import Speaker, Tunnel
 from kit.vectors import CERTIFICATES
 
 from voltlane import config
-from voltlane.address import parse_address
+from voltlane.address import ENCRYPTED, parse_address
 from voltlane.core.budget import CHUNK_COST, QUEUE_COST, Holding
 from voltlane.core.coded import CodedOutbox
 from voltlane.core.ids import Ids
 from voltlane.core.outbox import Chunk, Outbox
 from voltlane.lanes.partial import Gathered, Rest
 from voltlane.lanes.records import RecordConnection
+from voltlane.net.certificates import TlsOptions
 from voltlane.net.poller import DefaultPoller
 from voltlane.server import Server
 from voltlane.trunk.connection import BITE
@@ -181,7 +182,7 @@ class Client(Peer):
         self.sent: list[bytes] = []
         """Data that the kernel took whole, on this connection."""
         world.clients.append(self)
-        world.server.gate.accept(self.theirs, address, lane.LANE)
+        world.let_in(self, address, lane)
 
     def say(self, *packets: Packet) -> None:
         self.write(b"".join(self.speaker.encode(encode(packet)) for packet in packets))
@@ -310,15 +311,9 @@ class World:
     def __init__(self, settings: Mapping[str, object] | None = None, poller: Callable[[], Any] = DefaultPoller) -> None:
         self.clock = FakeClock()
         self.loop = Loop(poller, self.clock)
-        flags: dict[str, object] = {
-            "clients.stale_timeout_secs": 20,
-            "clients.stale_reap_interval_secs": 3,
-            "tls.certificate": str(CERTIFICATES / "server.pem"),
-            "tls.key": str(CERTIFICATES / "server.key"),
-        }
+        flags: dict[str, object] = {"clients.stale_timeout_secs": 20, "clients.stale_reap_interval_secs": 3}
         key: KeyPair = SERVER_KEY
         self.server = Server(config.load(None, {}, {**flags, **(settings or {})}), key=key, reactor=self.loop)
-        self.server.certificates.load()
         self.server.registry.ids = Ids()  # its clock does not go by itself
         self.server.clients.windows.first = 1 << 20  # where a test is about something else
         self.loop.on_callback_error = lambda handler, error: self.loop.bugs.append(error)
@@ -329,6 +324,13 @@ class World:
         self._plain = (self.loop.watched, self.loop.timers)
 
     # ---- who comes and goes
+
+    def let_in(self, peer: Peer, address: object, lane: ModuleType) -> None:
+        """Accept a client's connection on a lane."""
+        certificates = self.server.certificates
+        if lane.LANE.scheme in ENCRYPTED and not certificates.loaded:
+            certificates.load(TlsOptions((str(CERTIFICATES / "server.pem"),), (str(CERTIFICATES / "server.key"),)))
+        self.server.gate.accept(peer.theirs, address, lane.LANE)
 
     def connect_master(self, send_buffer: int = 1 << 16) -> Master:
         self.master = Master(self, send_buffer)

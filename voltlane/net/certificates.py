@@ -65,6 +65,11 @@ class Certificates:
         self._seen: list[tuple[int, ...]] = []
         self._looked = float("-inf")
 
+    @property
+    def loaded(self) -> bool:
+        """Whether there are any."""
+        return bool(self._all)
+
     def load(self, options: TlsOptions | None = None) -> None:
         """Read all files, and go by them. Raises StartupError, and goes by what was there before."""
         options = options or self._options

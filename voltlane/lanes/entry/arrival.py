@@ -91,6 +91,7 @@ class Arrivals:
             self._rearm()
         else:
             self.counters.accepted += 1
+            self.counters.lanes[lane.scheme] += 1
             if self._timer is None:
                 self._rearm()
             self.reactor.guard(arrival, arrival.next_stage)
@@ -99,6 +100,7 @@ class Arrivals:
         """Its proxy has said whose it is."""
         self._unnamed.end(arrival)
         self.counters.accepted += 1
+        self.counters.lanes[arrival.lane.scheme] += 1
 
     def end(self, arrival: Arrival) -> float:
         """It has a session, or is closed. When it began."""
