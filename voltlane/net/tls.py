@@ -16,6 +16,7 @@ from typing import Callable, Union, cast
 from zlib import crc32
 
 from ..wire.framing import Buffer
+from .sockets import NO_SIGNAL
 
 RECORD = 4096
 """Bytes of the largest record that is made. OpenSSL keeps its memory as large as it ever had to be: this bounds it."""
@@ -76,9 +77,15 @@ class Handshake:
         names = (self._tls.getpeercert() or {}).get("subject", ())
         return ",".join(f"{_SHORT.get(key, key)}={value}" for part in names for key, value in part)  # type: ignore
 
-    def bind(self, sock: socket.socket, report: Callable[[TlsSocket], None] | None = None) -> TlsSocket:
-        """The socket of a handshake that is done, over the one that it came by. `report` as for TlsSocket."""
-        return TlsSocket(sock, self._tls, self._incoming, self._outgoing, self._left, report)
+    def bind(
+        self,
+        sock: socket.socket,
+        report: Callable[[TlsSocket], None] | None = None,
+        cls: type[TlsSocket] | None = None,
+    ) -> TlsSocket:
+        """The socket of a handshake that is done, over the one that it came by. `report` as for TlsSocket, and `cls`
+        what is made of it, if not that."""
+        return (cls or TlsSocket)(sock, self._tls, self._incoming, self._outgoing, self._left, report)
 
 
 _SHORT = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU", "countryName": "C"}
@@ -284,7 +291,7 @@ class TlsSocket:
         if not self._unsent:
             return 0
         try:
-            written = self._sock.send(self._unsent)
+            written = self._sock.send(self._unsent, NO_SIGNAL)
         except BlockingIOError:
             return 0
         self._unsent = self._unsent[written:]
@@ -299,6 +306,11 @@ class TlsSocket:
             self._records = ()
         self._refused -= out
         return out
+
+    @property
+    def holds(self) -> bool:
+        """Whether there may be more to read, of which the system will not tell."""
+        return bool(self._kept or self._received or self._incoming.pending or self._end is not None)
 
     # ---- the end
 
@@ -322,7 +334,7 @@ class TlsSocket:
             pass  # it waits for the other side to say the same, or is past all that
         if not self._unsent:
             try:
-                self._sock.send(self._outgoing.read())
+                self._sock.send(self._outgoing.read(), NO_SIGNAL)
             except OSError:
                 pass
 
