@@ -281,6 +281,7 @@ ON_THEIR_OWN = {
     CloseReason.RATE_EXCEEDED,
     CloseReason.IDLE,
     CloseReason.TAKEOVER_EARLY,
+    CloseReason.TLS_FAILED,  # test_tls.py
 }
 AT_THE_GATE = {
     CloseReason.SERVER_FULL,

@@ -67,7 +67,7 @@ def test_the_library_over_tls(rig: Rig, protocol: int):
     """Up and down, small and large; lost, and back."""
     with Connection(rig.server.address, protocol=protocol, ca_file=CA) as client:
         assert str(client.address).startswith("tls://")
-        payloads = [b"", b"x", os.urandom(300_000), b"end"]
+        payloads = [b"", b"x", os.urandom(300_000 if protocol == 2 else 5000), b"end"]
         for payload in payloads:
             client.send(payload)
         assert [rig.master.recv_for(client.client_id).data for _ in payloads] == payloads
@@ -143,7 +143,14 @@ def test_arguments_that_do_not_go_together(rig: Rig, tmp_path: Path):
             Connection(address)
 
 
-def test_the_command_line(rig: Rig):
+@pytest.fixture
+def alone() -> Iterator[Rig]:
+    with running(ON_TLS) as rig:
+        yield rig
+
+
+def test_the_command_line(alone: Rig):
+    rig = alone
     process = subprocess.Popen(
         [sys.executable, "-m", "voltlane", "connect", rig.server.address, "--ca", CA, "--wait", "10"],
         stdin=subprocess.PIPE,
@@ -304,10 +311,7 @@ def test_what_is_told_of_lanes():
         plain = str(rig.server.server.listen_addresses[1])
         with Connection(rig.server.address, ca_file=CA) as secure, Connection(plain) as client:
             statistics = rig.server.server.statistics()
-            assert {name: tuple(figures) for name, figures in statistics.lanes.items()} == {
-                "tcp": (1, 1),
-                "tls": (1, 1),
-            }
+            assert statistics.lanes == {"tcp": (1, 1), "tls": (1, 1)}
             lanes = {row.id: row.lane for row in rig.server.server.clients_page("id").rows}
             assert lanes == {secure.client_id: "tls", client.client_id: "tcp"}
 

@@ -278,7 +278,7 @@ def test_settings_that_do_not_go_together():
         listener__address="127.0.0.1:1, tls://127.0.0.1:1"
     )
     assert "tls.certificate has 2 files and tls.key 1" in said(tls__certificate="/a, /b", tls__key="/a")
-    assert "needs tls.client_ca" in said(tls__client_certificates="required")
+    assert "needs tls.client_ca" in said(tls__certificate="/a", tls__client_certificates="required")
     assert "tls.minimum_version" in said(tls__minimum_version="1.1")
     assert "tls.alpn" in said(tls__alpn="two words")
 
