@@ -30,14 +30,26 @@ def options(*names: str, **more: object) -> TlsOptions:
     return TlsOptions(*pairs)._replace(**more)  # type: ignore[arg-type]
 
 
-class Told(list):  # type: ignore[type-arg]
-    """What was logged."""
+class Told:
+    """What is to be logged."""
+
+    def __init__(self) -> None:
+        self.warned: list[tuple[str, float]] = []
+        self.wrong: list[str] = []
+
+    def expired(self, name: str) -> None:
+        self.warned.append((name, 0.0))
+
+    def expires(self, name: str, days: float) -> None:
+        self.warned.append((name, round(days, 3)))
+
+    def kept(self, why: str) -> None:
+        self.wrong.append(why)
 
 
-def made(chosen: TlsOptions, now: float = 1.8e9) -> tuple[Certificates, Told, Told]:
-    warned, wrong = Told(), Told()
-    certificates = Certificates(chosen, warned.append, wrong.append, lambda: now)
-    return certificates, warned, wrong
+def made(chosen: TlsOptions, now: float = 1.8e9) -> tuple[Certificates, list[tuple[str, float]], list[str]]:
+    told = Told()
+    return Certificates(chosen, told, lambda: now), told.warned, told.wrong
 
 
 def loaded(*names: str, **more: object) -> Certificates:
@@ -204,7 +216,7 @@ def test_a_bad_one_keeps_the_old_and_is_told_once(files: Files, bad: str):
     else:
         (files.folder / "cert.pem").write_text("nonsense")
     assert certificates.context(10.0) is first and certificates.context(20.0) is first
-    assert len(wrong) == 1 and wrong[0].startswith("the certificates stay as they are: no TLS: ")
+    assert len(wrong) == 1 and wrong[0].startswith("no TLS: ")
     files.put("other")
     assert certificates.context(30.0) is not first and len(wrong) == 1
 
@@ -257,9 +269,9 @@ def test_what_is_said_of_files_that_cannot_be_used(tmp_path: Path):
 def test_a_certificate_that_has_expired_or_soon_will_is_warned_of():
     certificates, warned, wrong = made(options("server", "expired"))
     certificates.load()
-    assert warned == ["the certificate for localhost has expired: clients refuse it"] and not wrong
+    assert warned == [("localhost", 0.0)] and not wrong
     until = certificates._all[0].until
-    for left, words in ((8, []), (6, ["the certificate for localhost expires in 6.0 days"])):
+    for left, words in ((8, []), (6, [("localhost", 6.0)])):
         certificates, warned, _ = made(options("server"), until - left * 86400)
         certificates.load()
         assert warned == words

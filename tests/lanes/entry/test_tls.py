@@ -38,6 +38,7 @@ def test_an_answer_counts_as_a_key_agreement(make: MakeWorld, monkeypatch: pytes
 
 @pytest.mark.parametrize("behind", [b"", b"more"])
 def test_what_is_no_tls(make: MakeWorld, caplog: pytest.LogCaptureFixture, behind: bytes):
+    caplog.set_level("INFO", "voltlane")
     home = make()
     client = Client(home, lane=tls)
     client.write_plain(b"GET / HTTP/1.1\r\n\r\n" + behind)
@@ -47,6 +48,7 @@ def test_what_is_no_tls(make: MakeWorld, caplog: pytest.LogCaptureFixture, behin
 
 
 def test_a_client_without_the_certificate_that_is_required(make: MakeWorld, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", "voltlane")
     home = make()
     pair = str(CERTIFICATES / "server.pem"), str(CERTIFICATES / "server.key")
     asked = TlsOptions(pair[:1], pair[1:], client_certificates="required", client_ca=str(CERTIFICATES / "ca.pem"))
