@@ -14,11 +14,16 @@ from .numerals import parse_count
 
 FORMS = "127.0.0.1:42000, [::1]:42000 (or ::1:42000), host.name:42000, *:42000 (every interface) or unix:/path"
 
-SCHEMES = ["tcp", "ws"]
+SCHEMES = ["tcp", "tls", "ws", "wss"]
 """The lanes that a listener's address may name; the table of lanes (`lanes/table.py`) has a row for each. tcp, on unix
 sockets too, is meant where none is named."""
-PLANNED = ("tls", "wss", "udp")
+PLANNED = ("udp",)
 """Lanes that are not built yet."""
+ENCRYPTED = ("tls", "wss")
+"""Lanes that need a certificate."""
+DIALLED = ("tcp", "tls")
+"""Lanes by which the client library connects."""
+_THERE_ARE = f"there are {', '.join(f'{name}://' for name in DIALLED)}"
 
 _UNIX = "unix:"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
@@ -73,6 +78,17 @@ def parse_listener(text: str) -> Address:
         return _parse(rest)._replace(scheme="" if scheme == "tcp" else scheme)
     except ValueError as error:
         raise _wrong(text, str(error)) from None
+
+
+def parse_server(text: str) -> Address:
+    """The same for the address of a server that a client connects to, which may name a lane."""
+    found = _SCHEME.fullmatch(text)
+    scheme = found.group(1).lower() if found else ""
+    if scheme in PLANNED or (scheme in SCHEMES and scheme not in DIALLED):
+        raise _wrong(text, f"the client library does not know {scheme}:// yet; {_THERE_ARE}")
+    if found and scheme not in DIALLED:
+        raise _wrong(text, f"there is no lane {_short(scheme)}; {_THERE_ARE}")
+    return parse_listener(text)
 
 
 def _parse(text: str) -> Address:

@@ -14,9 +14,9 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Callable, NoReturn
 
-from .address import Address, parse_address
+from .address import Address, parse_address, parse_server
 from .commands.console import OutputError, say, settle, show
 from .commands.serve import DEFAULT_FILE, check_config, print_config, serve
 from .config import SETTINGS, Setting, defaults, nearest
@@ -80,8 +80,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "connect":
         from .commands.connect import connect
 
-        where = _address(arguments.address, "connect")
-        return connect(where, given.get("--wait", _WAIT), given.get("--protocol", 3), given.get("--server-key"))
+        where = _address(arguments.address, "connect", parse_server)
+        trust = {name: given[flag] for flag, name in _TRUST.items() if flag in given}
+        return connect(where, given.get("--wait", _WAIT), given.get("--protocol", 3), given.get("--server-key"), trust)
     if arguments.command == "echo":
         from .commands.echo import echo
 
@@ -136,9 +137,9 @@ def _change(given: dict[str, Any]) -> str:
     return changes[0].lstrip("-") if changes else ""
 
 
-def _address(text: str, origin: str) -> Address:
+def _address(text: str, origin: str, parse: Callable[[str], Address] = parse_address) -> Address:
     try:
-        return parse_address(text)
+        return parse(text)
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from None
 
@@ -149,6 +150,8 @@ _WAIT = 2.0
 _ONCE = {"--version", "--check-config", "--print-config"}
 """Flags of the server that make it say something and end."""
 _WAIT_MAX = 365 * 86400
+_TRUST = {"--ca": "ca_file", "--server-name": "server_name"}
+"""Flags of connect that are arguments of `Connection`."""
 
 
 def _seconds(text: str) -> float:
@@ -211,6 +214,14 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "type": _hex,
         "help": "The server's public key; who has another one is not talked to. Default: the first one that is met.",
     },
+    "--ca": {
+        "metavar": "FILE",
+        "help": "With tls://: who may have signed the server's certificate, in PEM. Default: whom the system trusts.",
+    },
+    "--server-name": {
+        "metavar": "NAME",
+        "help": "With tls://: what the server's certificate has to be for. Default: the host of the address.",
+    },
 }
 _ECHO_LISTEN = f"Where connection servers connect to. Default: {defaults().master.address[0]}."
 _COMMANDS = {
@@ -225,7 +236,7 @@ _COMMANDS = {
     "echo": ("run the echo backend alone: it sends every packet back", ("--listen",)),
     "connect": (
         "talk to a server: each line becomes a packet, each packet a line",
-        ("--wait", "--protocol", "--server-key"),
+        ("--wait", "--protocol", "--server-key", "--ca", "--server-name"),
     ),
     "status": ("say how a running server is, by its admin endpoint", ("--token", "--config", "--json")),
     "top": ("the same, each second, in a terminal", ("--token", "--config")),
@@ -288,7 +299,11 @@ def _parser() -> argparse.ArgumentParser:
     for command, (summary, _) in _COMMANDS.items():
         sub = commands.add_parser(command, help=summary, description=f"Voltlane: {summary}.", allow_abbrev=False)
         if command == "connect":
-            sub.add_argument("address", metavar="HOST:PORT", help="Where the server listens; unix:/path works as well.")
+            sub.add_argument(
+                "address",
+                metavar="HOST:PORT",
+                help="Where the server listens; tls://host:port and unix:/path work as well.",
+            )
         if command in ("status", "top"):
             what = "The admin endpoint's address. Default: admin.address of the configuration."
             sub.add_argument("address", metavar="ADDRESS", nargs="?", help=what)

@@ -17,6 +17,7 @@ retention   what was sent and is not known to be safe
 inbox       what was received and the application does not have yet
 state       a memory ↔ bytes
 options     what programs may choose
+secure      TLS: whom to trust, and the handshake
 
 It stands on `wire` and on the sockets of `net`, beside the server; it needs neither the server's parts nor its loop.
 """

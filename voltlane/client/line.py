@@ -15,6 +15,7 @@ from ..errors import ConnectionLost
 from ..net.deadlines import LONGEST_POLL
 from ..net.sockets import NO_SIGNAL, close_gently
 from .link import refuse_itself, tune
+from .secure import Securing, Trust
 
 READ_BYTES = 256 << 10
 
@@ -26,12 +27,14 @@ class Line:
     that thread waiting on a number which the next socket of the program may get.
     """
 
-    __slots__ = ("_address", "_closed", "_socket", "_targets", "_waiting", "connected")
+    __slots__ = ("_address", "_closed", "_securing", "_socket", "_targets", "_trust", "_waiting", "connected")
 
-    def __init__(self, address: Address, targets: list[tuple[int, object]]) -> None:
+    def __init__(self, address: Address, targets: list[tuple[int, object]], trust: Trust | None = None) -> None:
         """Begin to connect, to the first that answers. `targets`: the addresses that the address's name has, at least
-        one. Raises ConnectionLost."""
+        one; `trust`: with TLS. Raises ConnectionLost."""
         self._address = address
+        self._trust = trust
+        self._securing: Securing | None = None
         self._targets = list(targets)
         self._waiting = 0
         self._closed = False
@@ -58,8 +61,14 @@ class Line:
         raise ConnectionLost(f"cannot connect to {self._address}: {os.strerror(error)}")
 
     def connect(self) -> bool:
-        """Whether it is connected by now. Raises ConnectionLost when nobody answers."""
+        """Whether it is connected by now, TLS included. Raises ConnectionLost when nobody answers."""
         assert self._socket is not None
+        if self._securing is not None:
+            secured = self._securing.go_on()
+            if secured is None:
+                return False
+            self._socket, self._securing = secured, None
+            self.connected = True
         while not self.connected:
             poll = select.poll()
             poll.register(self._socket, select.POLLOUT)
@@ -70,6 +79,9 @@ class Line:
                 if not error:
                     refuse_itself(self._socket)
                     tune(self._socket)
+                    if self._trust is not None:
+                        self._securing = Securing(self._socket, self._trust, self._address)
+                        return self.connect()
                     self.connected = True
                     return True
             except OSError as failed:
@@ -111,6 +123,10 @@ class Line:
     def wait(self, reading: bool, writing: bool, seconds: float | None) -> None:
         """Until there is something to read, or room to write, or the time is over, or it is closed."""
         assert self._socket is not None
+        if self._securing is not None:
+            reading, writing = True, self._securing.writes
+        elif reading and getattr(self._socket, "holds", False):
+            return
         poll = select.poll()
         poll.register(self._socket, select.POLLIN * reading | select.POLLOUT * writing)
         self._waiting += 1

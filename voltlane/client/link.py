@@ -18,6 +18,7 @@ from ..errors import ConnectionLost, FrameTooLarge
 from ..net.deadlines import LONGEST_POLL, Deadline, remaining
 from ..net.sockets import NO_SIGNAL, close_gently, resolve, set_keepalive, set_low_delay
 from ..wire.framing import GOODBYE, FrameBuffer
+from .secure import Securing, Trust
 
 RECEIVE_SIZE = 65536
 KEEPALIVE_SECS = 60
@@ -38,6 +39,21 @@ def connect(address: Address, deadline: Deadline) -> socket.socket:
         except ConnectionLost as error:
             lost = error
     raise lost
+
+
+def secure(sock: socket.socket, trust: Trust, address: Address, deadline: Deadline) -> socket.socket:
+    """The same connection with TLS in between; closed where that fails. Raises ConnectionLost, TimeoutError."""
+    try:
+        securing = Securing(sock, trust, address)
+        poll = select.poll()
+        while (secured := securing.go_on()) is None:
+            poll.register(sock, select.POLLIN | select.POLLOUT * securing.writes)
+            if not _wait(poll, deadline):
+                raise TimeoutError("no TLS in time")
+        return secured
+    except BaseException:
+        sock.close()
+        raise
 
 
 def look_up(address: Address) -> list[tuple[int, object]]:

@@ -18,7 +18,8 @@ from ..net.deadlines import Deadline, deadline_after
 from ..wire import crypto
 from ..wire import v2 as packets
 from ..wire.framing import PREFIX, PREFIX_SIZE, frame
-from .link import Link, connect
+from .link import Link, connect, secure
+from .secure import Trust
 
 _ASKED = 2
 """How often a server closes in order, instead of going on with a resume, until that is believed to be its answer:
@@ -30,8 +31,16 @@ _P = TypeVar("_P", bound=packets.Packet)
 class SessionV2:
     """What `Connection` is with version 2; there the methods are explained."""
 
-    def __init__(self, address: Address, server_key: bytes | None, packet_limit: int, timeout: float | None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        server_key: bytes | None,
+        packet_limit: int,
+        timeout: float | None,
+        trust: Trust | None = None,
+    ) -> None:
         self._address = address
+        self._trust = trust
         self._timeout = timeout
         self._packet_limit = packet_limit
         self._closed = False
@@ -82,7 +91,13 @@ class SessionV2:
     @contextlib.contextmanager
     def _connected(self, deadline: Deadline) -> Iterator[Link]:
         """A link for the handshake; closed again if that fails."""
-        link = Link(connect(self._address, deadline), self._packet_limit)
+        sock = connect(self._address, deadline)
+        if self._trust is not None:
+            try:
+                sock = secure(sock, self._trust, self._address, deadline)
+            except TimeoutError:
+                raise ConnectionLost(f"{self._address} did not finish the TLS handshake in time") from None
+        link = Link(sock, self._packet_limit)
         try:
             yield link
         except BaseException as error:

@@ -15,6 +15,7 @@ from .endpoint import Endpoint, Phase
 from .inbox import Item
 from .memory import Memory
 from .options import Options
+from .secure import Trust
 from .state import decode, encode
 
 OPENINGS = 5
@@ -25,7 +26,13 @@ class SessionV3:
     """What `Connection` is with version 3; there the methods are explained."""
 
     def __init__(
-        self, address: Address, memory: Memory, options: Options, packet_limit: int, timeout: float | None
+        self,
+        address: Address,
+        memory: Memory,
+        options: Options,
+        packet_limit: int,
+        timeout: float | None,
+        trust: Trust | None = None,
     ) -> None:
         self._address = address
         self._memory = memory
@@ -33,7 +40,7 @@ class SessionV3:
         self._timeout = timeout
         self._packet_limit = packet_limit
         self._endpoint = Endpoint(memory, options)
-        self._driver = Driver(self._endpoint, address, timeout, self._keep)
+        self._driver = Driver(self._endpoint, address, timeout, self._keep, trust)
         self._lock = self._driver.lock
         self._begin()
         self._driver.heals = options.reconnect == "auto"

@@ -47,6 +47,7 @@ class Clients(Shared):
         connection = kind(self, sock, arrival.peer, arrival.source, since, framing)
         if connection.pinged:
             self.heartbeat.begin()
+        connection.lane, connection.subject = arrival.lane.scheme, arrival.subject
         connection.flags |= arrival.flags & (LOUD | ENDING | UNANSWERED)
         self.reactor.guard(connection, connection.begin, handshake, arrival.unsent, rest)
 

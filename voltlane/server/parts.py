@@ -36,8 +36,10 @@ from ..lanes.quiet import QuietReads
 from ..lanes.quiet_records import QuietRecords
 from ..lanes.receipts import ReceiptLimits
 from ..lanes.web.site import Site
+from ..net.certificates import Certificates, TlsOptions
 from ..net.machine import available_memory
 from ..net.reactor import Reactor
+from ..ops.certificate_log import CertificateLog
 from ..ops.log import log
 from ..ops.slow_log import SlowLog
 from ..reasons import CloseReason, Hold
@@ -108,8 +110,9 @@ class Parts:
         self.trunk.on_written = self.clients.receipts.look
         QuietReads(self.clients)
         QuietRecords(self.clients)
+        self.certificates = Certificates(TlsOptions.of(config.tls), CertificateLog())
         self.terms = Terms(clients, self.store.next_keys)
-        self.doors = Doors(Site(config.web))
+        self.doors = Doors(self.certificates, Site(config.web))
         self.arrivals = Arrivals(
             self.reactor,
             HandshakeContext(
@@ -163,6 +166,7 @@ class Parts:
             clients.packet_size_limit, PressureLimits.of(clients), MeterLimits.of(clients), ReceiptLimits.of(clients)
         )
         self.terms.configure(clients)
+        self.certificates.configure(TlsOptions.of(config.tls))
         self.arrivals.configure(clients.handshake_secs, config.listener.proxy_secs)
         self.trunk.configure(TrunkLimits.of(master))
         self.hub.configure(BacklogLimits.of(clients))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from ...net.certificates import Certificates
 from ..web.site import Site
 
 
 class Doors:
-    """What stages ask for."""
+    """One server's. What no address of `listener.address` needs is there, and empty."""
 
-    __slots__ = ("site",)
+    __slots__ = ("certificates", "site")
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, certificates: Certificates, site: Site) -> None:
+        self.certificates = certificates
         self.site = site
