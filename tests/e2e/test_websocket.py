@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from kit.process import ServerProcess
 from kit.rig import Rig, running
+from kit.vectors import CERTIFICATES
 
 pytest.importorskip("h11", reason="the extra `web` is not installed")
 client = pytest.importorskip("websockets.sync.client", reason="the package websockets is not installed")
@@ -92,3 +94,20 @@ def test_a_session_that_ends_with_its_connection_is_not_kept(tmp_path: Path) -> 
     with running(settings) as rig:
         assert isinstance(rig.server, ServerProcess)
         assert "1 sessions of an earlier process" not in rig.server.log
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    settings = {
+        "listener.address": "wss://127.0.0.1:0",
+        "tls.certificate": str(CERTIFICATES / "server.pem"),
+        "tls.key": str(CERTIFICATES / "server.key"),
+    }
+    trusting = ssl.create_default_context(cafile=str(CERTIFICATES / "ca.pem"))
+    with running(settings) as rig:
+        url = rig.server.address.replace("127.0.0.1", "localhost")
+        with client.connect(url, ssl=trusting) as one:
+            one.send("x" * 100_000)
+            packet = rig.master.recv()
+            assert packet.data == b"x" * 100_000
+            rig.master.send(packet.client_id, bytes(1_000_000))
+            assert one.recv(5) == bytes(1_000_000)

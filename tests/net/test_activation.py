@@ -68,8 +68,8 @@ def test_a_name_may_say_the_lane(
 
 
 def test_a_lane_that_is_not_built_yet_is_refused(passed: tuple[socket.socket, int]) -> None:
-    with pytest.raises(StartupError, match="it is named wss, a lane that is not built yet"):
-        inherited_sockets({**environment(1), "LISTEN_FDNAMES": "wss"}, passed[1])
+    with pytest.raises(StartupError, match="it is named udp, a lane that is not built yet"):
+        inherited_sockets({**environment(1), "LISTEN_FDNAMES": "udp"}, passed[1])
 
 
 @pytest.mark.parametrize("kind", ["datagrams", "not listening", "file", "closed"])
