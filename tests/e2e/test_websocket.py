@@ -106,7 +106,7 @@ def test_over_tls(tmp_path: Path) -> None:
     with running(settings) as rig:
         url = rig.server.address.replace("127.0.0.1", "localhost")
         with client.connect(url, ssl=trusting) as one:
-            one.send("x" * 100_000)
+            one.send(b"x" * 100_000)
             packet = rig.master.recv()
             assert packet.data == b"x" * 100_000
             rig.master.send(packet.client_id, bytes(1_000_000))
