@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from voltlane.address import FORMS, Address, host_in_ascii, parse_address, parse_listener
+from voltlane.address import FORMS, Address, host_in_ascii, parse_address, parse_listener, parse_server
 from voltlane.errors import ConfigError
 
 
@@ -157,3 +157,33 @@ def test_what_is_wrong_behind_a_lane_is_told_with_the_lane(text: str, why: str) 
     with pytest.raises(ConfigError, match=why) as caught:
         parse_listener(text)
     assert str(caught.value).startswith(f"{text!r} is no address: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical", "scheme"),
+    [
+        ("127.0.0.1:1", "127.0.0.1:1", ""),
+        ("tcp://127.0.0.1:1", "127.0.0.1:1", ""),
+        ("TLS://host.name:1", "tls://host.name:1", "tls"),
+        ("tls://[::1]:1", "tls://[::1]:1", "tls"),
+        ("tls://unix:/path", "tls://unix:/path", "tls"),
+    ],
+)
+def test_a_server_that_a_client_connects_to(text: str, canonical: str, scheme: str) -> None:
+    found = parse_server(text)
+    assert (str(found), found.scheme) == (canonical, scheme) and parse_server(canonical) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("wss://host:1", "the client library does not know wss:// yet; there are tcp://, tls://"),
+        ("udp://host:1", "the client library does not know udp:// yet"),
+        ("http://host:1", "there is no lane 'http'; there are tcp://, tls://"),
+        ("tls://host", "it has no port"),
+    ],
+)
+def test_what_a_client_cannot_connect_to(text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match="is no address") as caught:
+        parse_server(text)
+    assert why in str(caught.value)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from kit.process import ROOT
 from kit.vectors import CERTIFICATES
 
 from voltlane import config
@@ -299,3 +302,23 @@ def test_options_are_those_of_the_section():
     section = Tls(("/a",), ("/b",), "1.3", ("x",), "optional", "/c")
     assert TlsOptions.of(section) == TlsOptions(("/a",), ("/b",), "1.3", ("x",), "optional", "/c")
     assert TlsOptions(("/a", "/b")).files == [("/a", "/a"), ("/b", "/b")], "keys in the certificates' files"
+
+
+def test_a_python_without_ssl_goes_on_without_tls():
+    """Some small systems have it as a package of its own."""
+    program = """
+import sys
+sys.modules["ssl"] = None
+from voltlane import config
+from voltlane.client import Connection
+from voltlane.errors import ConfigError, StartupError
+from voltlane.server import Server
+server = Server(config.defaults())
+for what in (server.certificates.load, lambda: Connection("tls://127.0.0.1:1")):
+    try:
+        what()
+    except (ConfigError, StartupError) as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=30)
+    assert done.stderr == "" and done.stdout.count("this Python has no module ssl") == 2

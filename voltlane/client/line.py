@@ -63,13 +63,7 @@ class Line:
     def connect(self) -> bool:
         """Whether it is connected by now, TLS included. Raises ConnectionLost when nobody answers."""
         assert self._socket is not None
-        if self._securing is not None:
-            secured = self._securing.go_on()
-            if secured is None:
-                return False
-            self._socket, self._securing = secured, None
-            self.connected = True
-        while not self.connected:
+        while not self.connected and self._securing is None:
             poll = select.poll()
             poll.register(self._socket, select.POLLOUT)
             if not poll.poll(0):
@@ -79,14 +73,19 @@ class Line:
                 if not error:
                     refuse_itself(self._socket)
                     tune(self._socket)
-                    if self._trust is not None:
+                    if self._trust is None:
+                        self.connected = True
+                    else:
                         self._securing = Securing(self._socket, self._trust, self._address)
-                        return self.connect()
-                    self.connected = True
-                    return True
+                    break
             except OSError as failed:
                 error = failed.errno or errno.ECONNREFUSED
             self._try_next(error)
+        if self._securing is not None:
+            secured = self._securing.go_on()
+            if secured is None:
+                return False
+            self._socket, self._securing, self.connected = secured, None, True
         return True
 
     def fileno(self) -> int:

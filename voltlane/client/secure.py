@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 from contextlib import suppress
 from threading import Lock
 from typing import Any, NamedTuple, cast
 
 from ..address import Address
 from ..errors import ConfigError, ConnectionLost
+from ..net.openssl import MISSING, ssl
 from ..net.sockets import NO_SIGNAL
 from ..net.tls import Handshake, TlsSocket, reason_of
 
@@ -33,6 +33,8 @@ def trust(
         if ca_file or server_name or context is not None:
             raise ConfigError(f"ca_file, server_name and tls_context are for tls://, and {address} is without")
         return None
+    if ssl is None:
+        raise ConfigError(MISSING)
     if address.kind == "unix" and not server_name:
         raise ConfigError(f"server_name: {address} does not say what the server's certificate has to be for")
     if context is None:

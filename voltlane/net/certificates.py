@@ -5,13 +5,13 @@ asks for (SNI, RFC 6066 section 3), and read again when their files have changed
 from __future__ import annotations
 
 import os
-import ssl
 import time
 from dataclasses import astuple
 from typing import Any, Callable, NamedTuple, Protocol
 
 from ..config import Tls
 from ..errors import StartupError
+from .openssl import MISSING, ssl
 
 EXIT_NO_CERTIFICATE = 2
 SOON_SECS = 7 * 86400.0
@@ -84,6 +84,8 @@ class Certificates:
     def load(self, options: TlsOptions | None = None) -> None:
         """Read all files, and go by them. Raises StartupError, and goes by what was there before."""
         options = options or self._options
+        if ssl is None:
+            raise _wrong(MISSING)
         if not options.certificate:
             raise _wrong("there is no certificate: set tls.certificate (and tls.key)")
         seen = _look_at(options)
