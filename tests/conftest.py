@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import faulthandler
 import os
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from kit.leaks import no_leaks
@@ -33,6 +35,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Undo `pytest_configure`."""
     os.close(config.stash[_STDERR])
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how much of the table of promises (lanes/test_promises.py) is kept, and why the rest is none."""
+    cells = {
+        outcome: [report for report in terminalreporter.getreports(outcome) if "test_promises.py" in report.nodeid]
+        for outcome in ("passed", "skipped")
+    }
+    if not cells["passed"]:
+        return
+    why = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in cells["skipped"])
+    terminalreporter.write_line(f"lane × protocol × promise: {len(cells['passed'])} kept, {sum(why.values())} not made")
+    for reason, count in why.most_common():
+        terminalreporter.write_line(f"  {count}: {reason}")
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,7 @@ class Speaker(WebSocketSpeaker):
     @property
     def opening(self) -> bytes:  # type: ignore[override]
         """See the base."""
-        return request(subprotocol=f"voltlane.{self.protocol}")
+        return request(subprotocol=self.protocol and f"voltlane.{self.protocol}")
 
     def __init__(self) -> None:
         super().__init__()
