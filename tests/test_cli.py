@@ -52,6 +52,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         ("serve --config=a.toml", ("serve", "{}", "a.toml")),
         ("--listen *:1", ("serve", "{'listener.address': '*:1'}", "None")),
         ("serve --listen *:1", ("serve", "{'listener.address': '*:1'}", "None")),
+        ("serve --listen *:1 --listen ws://*:2", ("serve", "{'listener.address': '*:1,ws://*:2'}", "None")),
         ("--listen *:1 serve", ("serve", "{'listener.address': '*:1'}", "None")),
         ("--listen *:1 serve --listen *:2", ("serve", "{'listener.address': '*:2'}", "None")),
         ("--master h:1 serve --listen *:1", ("serve", "{'listener.address': '*:1', 'master.address': 'h:1'}", "None")),

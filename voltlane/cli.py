@@ -170,9 +170,21 @@ def _hex(text: str) -> bytes:
         raise argparse.ArgumentTypeError("that is no key in hexadecimal digits") from None
 
 
+class _Gather(argparse.Action):
+    """A flag that may be given several times, for a setting with several values: all of them, as one text."""
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, values: Any, option_string: object = None
+    ) -> None:
+        before = getattr(namespace, self.dest, "")
+        setattr(namespace, self.dest, f"{before},{values}" if before else values)
+
+
 def _row_of(setting: Setting) -> dict[str, Any]:
-    metavar = setting.form.metavar if setting.form else "NUMBER"
-    return {"metavar": metavar, "help": f"{setting.help} Default: {setting.default_text}."}
+    row = {"metavar": setting.form.metavar if setting.form else "NUMBER", "help": setting.help}
+    if isinstance(setting.default, tuple):
+        row = {**row, "help": f"{setting.help} May be given several times.", "action": _Gather}
+    return {**row, "help": f"{row['help']} Default: {setting.default_text}."}
 
 
 _FLAGS: dict[str, dict[str, Any]] = {
@@ -313,5 +325,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_flags(parser: argparse.ArgumentParser, command: str) -> None:
     for flag in _COMMANDS[command][1]:
-        row = {**_FLAGS[flag], "help": _ECHO_LISTEN} if command == "echo" else _FLAGS[flag]
+        row = {"metavar": _FLAGS[flag]["metavar"], "help": _ECHO_LISTEN} if command == "echo" else _FLAGS[flag]
         parser.add_argument(flag, dest=flag, default=argparse.SUPPRESS, **row)
