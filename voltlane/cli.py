@@ -181,7 +181,7 @@ class _Gather(argparse.Action):
 
 
 def _row_of(setting: Setting) -> dict[str, Any]:
-    row = {"metavar": setting.form.metavar if setting.form else "NUMBER", "help": setting.help}
+    row: dict[str, Any] = {"metavar": setting.form.metavar if setting.form else "NUMBER", "help": setting.help}
     if isinstance(setting.default, tuple):
         row = {**row, "help": f"{setting.help} May be given several times.", "action": _Gather}
     return {**row, "help": f"{row['help']} Default: {setting.default_text}."}

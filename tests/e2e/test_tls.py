@@ -311,7 +311,10 @@ def test_what_is_told_of_lanes():
         plain = str(rig.server.server.listen_addresses[1])
         with Connection(rig.server.address, ca_file=CA) as secure, Connection(plain) as client:
             statistics = rig.server.server.statistics()
-            assert statistics.lanes == {"tcp": (1, 1), "tls": (1, 1)}
+            assert {name: lane for name, lane in statistics.lanes.items() if any(lane)} == {
+                "tcp": (1, 1),
+                "tls": (1, 1),
+            }
             lanes = {row.id: row.lane for row in rig.server.server.clients_page("id").rows}
             assert lanes == {secure.client_id: "tls", client.client_id: "tcp"}
 
