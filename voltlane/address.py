@@ -1,6 +1,7 @@
 """Addresses as people write them: `host:port`, `[::1]:port`, `*:port`, `unix:/path`. Pure: nothing is looked up.
 
-Where clients come in an address may name the lane: `scheme://` and the address behind it.
+Where clients come in an address may name the lane: `scheme://` and the address behind it. What a client connects to is
+the same, and over HTTP a URL.
 """
 
 from __future__ import annotations
@@ -20,7 +21,17 @@ sockets too, is meant where none is named."""
 PLANNED = ("tls", "wss", "udp")
 """Lanes that are not built yet."""
 
+REMOTE = ("tcp", "ws", "wss")
+"""What a client's address may begin with."""
+WEB_PORTS = {"ws": 80, "wss": 443}
+"""Of those, the ones that are URLs, and their ports where none is named."""
+PRIVATE = ("tls", "wss")
+"""Those on which nobody on the way can listen."""
+REMOTE_FORMS = f"{FORMS}, or with ws:// or wss:// in front, as in wss://example.com/path"
+
 _UNIX = "unix:"
+_TARGET = re.compile(r"(?:[/?][!-\"$-~]*)?")
+_NO_PORT = re.compile(r"\[[^]]*\]|[^:]+")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _UNIX_PATH_MAX = 107
 """Bytes of the longest path that Linux binds, its closing NUL not counted."""
@@ -43,14 +54,22 @@ class Address(NamedTuple):
     path: str
     """The socket's path; "" for tcp."""
     scheme: str = ""
-    """Of a listener: the lane that clients come in by, one of `SCHEMES`; "" for tcp."""
+    """The lane that clients come in by, one of `SCHEMES`; "" for tcp."""
+    target: str = ""
+    """Of what a client connects to over HTTP: the path that it asks for, and the query; "" for the path /."""
 
     def __str__(self) -> str:
         lane = f"{self.scheme}://" if self.scheme else ""
         if self.kind == "unix":
             return lane + _UNIX + self.path
         host = f"[{self.host}]" if ":" in self.host else self.host or "*"
-        return f"{lane}{host}:{self.port}"
+        return f"{lane}{host}:{self.port}{self.target}"
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody else can listen on the way there, as far as its client can know."""
+        here = self.kind == "unix" or not self.host or is_loopback(self.host)
+        return here or self.scheme in PRIVATE
 
 
 def parse_address(text: str) -> Address:
@@ -73,6 +92,40 @@ def parse_listener(text: str) -> Address:
         return _parse(rest)._replace(scheme="" if scheme == "tcp" else scheme)
     except ValueError as error:
         raise _wrong(text, str(error)) from None
+
+
+def parse_remote(text: str) -> Address:
+    """The same for a server that a client connects to: a listener's address, and what is behind ws:// and wss:// is a
+    URL."""
+    found = _SCHEME.fullmatch(text)
+    if not found:
+        return parse_address(text)
+    scheme, rest = found.group(1).lower(), found.group(2)
+    if scheme not in REMOTE:
+        known = ", ".join(f"{name}://" for name in REMOTE)
+        raise _wrong(text, f"there is no {_short(scheme)}; there are {known}", REMOTE_FORMS)
+    try:
+        if scheme in WEB_PORTS:
+            return _parse_url(scheme, rest)
+        return _parse(rest)._replace(scheme="" if scheme == "tcp" else scheme)
+    except ValueError as error:
+        raise _wrong(text, str(error), REMOTE_FORMS) from None
+
+
+def _parse_url(scheme: str, rest: str) -> Address:
+    if rest.startswith(_UNIX):
+        return _parse(rest)._replace(scheme=scheme)
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    target = rest[len(authority) :]
+    if "@" in authority:
+        raise ValueError("a user has no place in it")
+    if not _TARGET.fullmatch(target):
+        raise ValueError("behind the port there is a path, in printable ASCII without blanks and #")
+    if _NO_PORT.fullmatch(authority):
+        authority = f"{authority}:{WEB_PORTS[scheme]}"
+    if target.startswith("?"):
+        target = "/" + target
+    return _parse(authority)._replace(scheme=scheme, target="" if target == "/" else target)
 
 
 def _parse(text: str) -> Address:
@@ -183,8 +236,8 @@ def _port(port: str) -> int:
     return number
 
 
-def _wrong(text: str, why: str) -> ConfigError:
-    return ConfigError(f"{_short(text)} is no address: {why}. Write {FORMS}")
+def _wrong(text: str, why: str, forms: str = FORMS) -> ConfigError:
+    return ConfigError(f"{_short(text)} is no address: {why}. Write {forms}")
 
 
 def _short(text: str) -> str:

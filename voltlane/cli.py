@@ -14,9 +14,9 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Callable, NoReturn
 
-from .address import Address, parse_address
+from .address import Address, parse_address, parse_remote
 from .commands.console import OutputError, say, settle, show
 from .commands.serve import DEFAULT_FILE, check_config, print_config, serve
 from .config import SETTINGS, Setting, defaults, nearest
@@ -80,7 +80,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "connect":
         from .commands.connect import connect
 
-        where = _address(arguments.address, "connect")
+        where = _address(arguments.address, "connect", parse_remote)
         return connect(where, given.get("--wait", _WAIT), given.get("--protocol", 3), given.get("--server-key"))
     if arguments.command == "echo":
         from .commands.echo import echo
@@ -136,9 +136,9 @@ def _change(given: dict[str, Any]) -> str:
     return changes[0].lstrip("-") if changes else ""
 
 
-def _address(text: str, origin: str) -> Address:
+def _address(text: str, origin: str, parse: Callable[[str], Address] = parse_address) -> Address:
     try:
-        return parse_address(text)
+        return parse(text)
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from None
 
@@ -288,7 +288,8 @@ def _parser() -> argparse.ArgumentParser:
     for command, (summary, _) in _COMMANDS.items():
         sub = commands.add_parser(command, help=summary, description=f"Voltlane: {summary}.", allow_abbrev=False)
         if command == "connect":
-            sub.add_argument("address", metavar="HOST:PORT", help="Where the server listens; unix:/path works as well.")
+            where = "Where the server listens; unix:/path, ws:// and wss:// work as well."
+            sub.add_argument("address", metavar="HOST:PORT", help=where)
         if command in ("status", "top"):
             what = "The admin endpoint's address. Default: admin.address of the configuration."
             sub.add_argument("address", metavar="ADDRESS", nargs="?", help=what)

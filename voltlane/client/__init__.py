@@ -9,6 +9,9 @@ driver      who waits for what: the lock, the line, reconnecting; with
 line        one connection as a socket that never blocks
 backoff     when to try again
 
+opening     what comes before the protocol's first byte
+websocket   a WebSocket as a socket, and its upgrade
+
 endpoint    version 3 as a state machine, bytes in and bytes out: no socket and no clock in it and below
 handshake   the two hellos
 pinning     which keys of the server are accepted

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Callable, cast
 
-from ..address import Address, parse_address
+from ..address import Address, parse_remote
 from ..errors import ConfigError, ConnectionLost, ProtocolError
 from ..wire.aead import KEY_SIZE
 from ..wire.framing import Buffer
@@ -63,7 +63,8 @@ class Connection:
     ) -> None:
         """Connect and begin a new session.
 
-        `address`: "host:port", "[ipv6]:port" or "unix:/path". `protocol`: 3 or 2; there is no falling back from one to
+        `address`: "host:port", "[ipv6]:port" or "unix:/path"; over a WebSocket "ws://host:port/path" or
+        "wss://host/path", where the port may be left out. `protocol`: 3 or 2; there is no falling back from one to
         the other. `server_key`: the public key to accept, 32 bytes (33 with version 2); without one, the key met now is
         pinned for every reconnect. `timeout`: seconds for a connection with its handshake, None for no limit (the
         look-up of a host name is the system's, and has its own). `packet_limit`: bytes of the largest packet, either
@@ -73,15 +74,15 @@ class Connection:
 
         `reconnect`: "auto" replaces a lost connection within whatever call is under way, with growing pauses; "manual"
         leaves that to `reconnect()`. `encrypted`: False is for a leg that needs no encryption (a unix socket, this
-        machine), if the server allows it. `acks`: "taken" has a packet safe when `recv` returns it, "manual" when
-        `ack()` is called. `gaps`: "raise" has `recv` raise Gap and Uncertain, "return" has it return them. `uncertain`:
-        "resend" sends what is uncertain again by itself, and says nothing: at least once, instead of at most once and
-        told. `retained_packets`, `retained_bytes`: how much of what was sent may be not known to be safe before `send`
-        waits. `window_bytes`: how much the server may send ahead of `recv`. `heartbeat`: after so many seconds of
-        silence a sign of life is asked for, and after as many again without one the connection is lost; None for never.
-        `on_state`: is given the new state (see `state`) whenever the old one is of no more use; what it raises comes
-        out of the call that is under way. Called with a lock held: it should keep the bytes, and do nothing else with
-        the connection.
+        machine, wss://), if the server allows it. `acks`: "taken" has a packet safe when `recv` returns it, "manual"
+        when `ack()` is called. `gaps`: "raise" has `recv` raise Gap and Uncertain, "return" has it return them.
+        `uncertain`: "resend" sends what is uncertain again by itself, and says nothing: at least once, instead of at
+        most once and told. `retained_packets`, `retained_bytes`: how much of what was sent may be not known to be safe
+        before `send` waits. `window_bytes`: how much the server may send ahead of `recv`. `heartbeat`: after so many
+        seconds of silence a sign of life is asked for, and after as many again without one the connection is lost; None
+        for never. `on_state`: is given the new state (see `state`) whenever the old one is of no more use; what it
+        raises comes out of the call that is under way. Called with a lock held: it should keep the bytes, and do
+        nothing else with the connection.
 
         Raises ConfigError (also a ValueError: the address, or another argument), ConnectionLost (nobody there, or no
         whole answer in time), Refused, SessionLost (the server says so, for now or for good), ServerKeyChanged (not
@@ -144,7 +145,7 @@ class Connection:
         return self
 
     def _start(self, address: str | Address, protocol: int, packet_limit: int, timeout: float | None) -> None:
-        self.address = parse_address(address) if isinstance(address, str) else address
+        self.address = parse_remote(address) if isinstance(address, str) else address
         self.protocol = protocol
         self.packet_limit = packet_limit
         self.timeout = timeout

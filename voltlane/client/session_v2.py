@@ -19,6 +19,7 @@ from ..wire import crypto
 from ..wire import v2 as packets
 from ..wire.framing import PREFIX, PREFIX_SIZE, frame
 from .link import Link, connect
+from .opening import openings_for
 
 _ASKED = 2
 """How often a server closes in order, instead of going on with a resume, until that is believed to be its answer:
@@ -82,11 +83,14 @@ class SessionV2:
     @contextlib.contextmanager
     def _connected(self, deadline: Deadline) -> Iterator[Link]:
         """A link for the handshake; closed again if that fails."""
-        link = Link(connect(self._address, deadline), self._packet_limit)
+        link = None
+        limit = max(self._packet_limit, packets.MAX_HANDSHAKE_FRAME)
         try:
+            link = Link(connect(self._address, deadline, openings_for(self._address, 2, limit)), self._packet_limit)
             yield link
         except BaseException as error:
-            link.close()
+            if link is not None:
+                link.close()
             if isinstance(error, TimeoutError):
                 raise ConnectionLost(f"{self._address} did not finish the handshake in time") from None
             if isinstance(error, EOFError):

@@ -1,7 +1,8 @@
-"""HTTP/1.1, the server's side: what requests and answers are, and a connection's bytes.
+"""HTTP/1.1: what requests and answers are, and a connection's bytes. The server's side, but for `upgrade`.
 
 conversation  bytes in, requests out; answers in, bytes out
 target        what a request is for
 answers       what it is answered with
 opening       a request that asks for a WebSocket instead
+upgrade       the same as its client asks it, and what it is answered
 """
