@@ -155,6 +155,8 @@ USES = {
     "clients.ack_secs": Use(7.0, lambda server: server.clients.receipts.secs),
     "quality.sample_secs": Use(7.0, lambda server: server.sampler._interval),
     "listener.proxy_networks": Use(("10.0.0.0/8",), lambda server: server.config.listener.proxy_networks),
+    "listener.proxy_tls": Use(True, lambda server: server.proxies._end_tls, {"web.forwarded": "forwarded"}),
+    "web.forwarded": Use("forwarded", lambda server: "forwarded" if server.proxies._read is forwarded else "off"),
     "listener.proxy_secs": Use(7.0, lambda server: server.arrivals._unnamed.secs),
     "limits.accept_rate": Use(7.0, lambda server: server.entrance.rate),
     "limits.connections": Use(7, lambda server: server.admission.limits.connections),
@@ -187,11 +189,11 @@ def test_each_live_setting_has_its_use_here() -> None:
 
 @pytest.mark.parametrize("name", USES)
 def test_it_is_used_from_then_on(name: str) -> None:
-    value, where = USES[name]
+    value, where, beside = USES[name]
     server = Server(config.defaults())
     try:
         assert where(server) != value
-        server.source = lambda: config.load(None, {}, {name: value})
+        server.source = lambda: config.load(None, {}, {name: value, **beside})
         server.reload()
         assert where(server) == value
     finally:
@@ -226,7 +228,7 @@ PARTS = (
     "budget",
     "registry",
     "admission",
-    "gate",
+    "proxies",
     "entrance",
     "firehose",
     "sampler",

@@ -98,7 +98,17 @@ class Listener(Section):
         form=one_of("off", "required"),
     )
     proxy_networks: tuple[str, ...] = setting(
-        (), "Where the proxies are. Whoever else connects is refused, but on a unix socket.", form=NETWORK, live=True
+        (),
+        "Where the proxies are. Who connects on a unix socket counts as one of them. Where a PROXY header is required, "
+        "whoever else connects is refused.",
+        form=NETWORK,
+        live=True,
+    )
+    proxy_tls: bool = setting(
+        False,
+        "Whether the proxies end TLS. Then a client that came to them over TLS, as they say, may do without further "
+        "encryption like one on this machine (clients.unencrypted).",
+        live=True,
     )
     proxy_secs: float = seconds(
         3.0, "A connection whose PROXY header has not come by then is closed.", at_least=_SHORTEST, live=True

@@ -12,7 +12,7 @@ from .web.site import require_extra
 from .websocket import WebSocket
 
 TCP = Lane("tcp", LengthPrefix)
-WS = Lane("ws", WebSocket, (RequestStage,), require_extra)
+WS = Lane("ws", WebSocket, (RequestStage,), require_extra, hears=True)
 
 LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP, WS)}
 """By scheme. Unix sockets are of the lane tcp: what is on them is the same."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ..web.site import Site
+from .proxies import Proxies
 
 
 class Doors:
     """What stages ask for."""
 
-    __slots__ = ("site",)
+    __slots__ = ("proxies", "site")
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, proxies: Proxies) -> None:
         self.site = site
+        self.proxies = proxies

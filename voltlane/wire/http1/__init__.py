@@ -4,5 +4,6 @@ conversation  bytes in, requests out; answers in, bytes out
 target        what a request is for
 answers       what it is answered with
 opening       a request that asks for a WebSocket instead
+forwarded     whose request it is, as proxies say
 upgrade       the same as its client asks it, and what it is answered
 """
