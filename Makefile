@@ -21,7 +21,7 @@ pytest := $(bin)/python -m pytest -q -n $(JOBS) --dist loadfile
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-all check check-native fast bench bench-scaling siege starve fuzz soak clean model
+.PHONY: help run test test-quick test-all check check-native fast bench bench-scaling siege starve fuzz soak clean model cert
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ check-native: $(installed-dev) ## the C loops against the plain ones, under the 
 fast: $(installed) ## libsecp256k1 into .venv, the C loops where there is a compiler; says what is in use
 	@.ci/install $(VENV) '$(PYTHON)' '.[fast]'
 	@$(bin)/python -c 'from voltlane.wire import batch, curve; print("wire loops:", batch.BACKEND); print("curve:", curve.BACKEND)'
+
+cert: ## a certificate and its key, made by itself and good for localhost, to try tls:// with (needs openssl)
+	@.ci/cert
 
 model: ## the resume of version 3 in every order of cuts and crashes, and seeded mistakes (needs spin; ARGS=--quick)
 	@docs/model/check $(ARGS)

@@ -19,6 +19,7 @@ from voltlane.config import (
     Quality,
     Setting,
     Socket,
+    Tls,
 )
 from voltlane.config.forms import NETWORK
 from voltlane.errors import ConfigError
@@ -89,6 +90,7 @@ class TestDefaults:
                 keepalive_secs=15.0,
                 user_timeout_secs=30.0,
             ),
+            Tls(certificate=(), key=(), minimum_version="1.2", alpn=(), client_certificates="off", client_ca=""),
             Socket(nodelay=True, ttl=0, linger_secs=-1, receive_buffer=0, send_buffer=0, unsent_bytes=131072),
             Admin(address="", token=""),
             Limits(
@@ -178,6 +180,7 @@ class TestWrittenFile:
                 0.0,
                 0.0,
             ),
+            Tls(("/a b.pem", "c"), ("d", "e"), "1.3", ("h2", "voltlane"), "optional", "/ca.pem"),
             Socket(False, 1, 0, 4096, 8192, 2048),
             Admin("127.0.0.1:1", "a-token-of-16-or-more"),
             Limits(1, 2, 3, 0.5, 5, 6, 7, 8.0, 9.5, 24, 56, ("10.0.0.0/8", "::/0"), ("10.1.0.0/16",), 4, 1 << 30, 9.0),

@@ -15,19 +15,18 @@ from .numerals import parse_count
 
 FORMS = "127.0.0.1:42000, [::1]:42000 (or ::1:42000), host.name:42000, *:42000 (every interface) or unix:/path"
 
-SCHEMES = ["tcp", "ws"]
+SCHEMES = ["tcp", "tls", "ws"]
 """The lanes that a listener's address may name; the table of lanes (`lanes/table.py`) has a row for each. tcp, on unix
 sockets too, is meant where none is named."""
-PLANNED = ("tls", "wss", "udp")
+PLANNED = ("wss", "udp")
 """Lanes that are not built yet."""
-
-REMOTE = ("tcp", "ws", "wss")
-"""What a client's address may begin with."""
+ENCRYPTED = ("tls", "wss")
+"""Lanes that need a certificate, and on which nobody on the way can listen."""
+DIALLED = ("tcp", "tls", "ws", "wss")
+"""Lanes by which the client library connects."""
 WEB_PORTS = {"ws": 80, "wss": 443}
-"""Of those, the ones that are URLs, and their ports where none is named."""
-PRIVATE = ("tls", "wss")
-"""Those on which nobody on the way can listen."""
-REMOTE_FORMS = f"{FORMS}, or with ws:// or wss:// in front, as in wss://example.com/path"
+"""Of those, the ones whose addresses are URLs for a client, and their ports where none is named."""
+SERVER_FORMS = f"{FORMS}, or with tls://, ws:// or wss:// in front, as in wss://example.com/path"
 
 _UNIX = "unix:"
 _TARGET = re.compile(r"(?:[/?][!-\"$-~]*)?")
@@ -69,7 +68,7 @@ class Address(NamedTuple):
     def is_private(self) -> bool:
         """Whether nobody else can listen on the way there, as far as its client can know."""
         here = self.kind == "unix" or not self.host or is_loopback(self.host)
-        return here or self.scheme in PRIVATE
+        return here or self.scheme in ENCRYPTED
 
 
 def parse_address(text: str) -> Address:
@@ -94,22 +93,22 @@ def parse_listener(text: str) -> Address:
         raise _wrong(text, str(error)) from None
 
 
-def parse_remote(text: str) -> Address:
+def parse_server(text: str) -> Address:
     """The same for a server that a client connects to: a listener's address, and what is behind ws:// and wss:// is a
     URL."""
     found = _SCHEME.fullmatch(text)
     if not found:
         return parse_address(text)
     scheme, rest = found.group(1).lower(), found.group(2)
-    if scheme not in REMOTE:
-        known = ", ".join(f"{name}://" for name in REMOTE)
-        raise _wrong(text, f"there is no {_short(scheme)}; there are {known}", REMOTE_FORMS)
+    if scheme not in DIALLED:
+        known = ", ".join(f"{name}://" for name in DIALLED)
+        raise _wrong(text, f"there is no {_short(scheme)}; there are {known}", SERVER_FORMS)
     try:
         if scheme in WEB_PORTS:
             return _parse_url(scheme, rest)
         return _parse(rest)._replace(scheme="" if scheme == "tcp" else scheme)
     except ValueError as error:
-        raise _wrong(text, str(error), REMOTE_FORMS) from None
+        raise _wrong(text, str(error), SERVER_FORMS) from None
 
 
 def _parse_url(scheme: str, rest: str) -> Address:

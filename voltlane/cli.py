@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable, NoReturn
 
-from .address import Address, parse_address, parse_remote
+from .address import Address, parse_address, parse_server
 from .commands.console import OutputError, say, settle, show
 from .commands.serve import DEFAULT_FILE, check_config, print_config, serve
 from .config import SETTINGS, Setting, defaults, nearest
@@ -80,8 +80,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "connect":
         from .commands.connect import connect
 
-        where = _address(arguments.address, "connect", parse_remote)
-        return connect(where, given.get("--wait", _WAIT), given.get("--protocol", 3), given.get("--server-key"))
+        where = _address(arguments.address, "connect", parse_server)
+        trust = {"ca_file": given.get("--ca", ""), "server_name": given.get("--server-name", "")}
+        return connect(where, given.get("--wait", _WAIT), given.get("--protocol", 3), given.get("--server-key"), trust)
     if arguments.command == "echo":
         from .commands.echo import echo
 
@@ -211,6 +212,14 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "type": _hex,
         "help": "The server's public key; who has another one is not talked to. Default: the first one that is met.",
     },
+    "--ca": {
+        "metavar": "FILE",
+        "help": "With TLS: who may have signed the server's certificate, in PEM. Default: whom the system trusts.",
+    },
+    "--server-name": {
+        "metavar": "NAME",
+        "help": "With TLS: what the server's certificate has to be for. Default: the host of the address.",
+    },
 }
 _ECHO_LISTEN = f"Where connection servers connect to. Default: {defaults().master.address[0]}."
 _COMMANDS = {
@@ -225,7 +234,7 @@ _COMMANDS = {
     "echo": ("run the echo backend alone: it sends every packet back", ("--listen",)),
     "connect": (
         "talk to a server: each line becomes a packet, each packet a line",
-        ("--wait", "--protocol", "--server-key"),
+        ("--wait", "--protocol", "--server-key", "--ca", "--server-name"),
     ),
     "status": ("say how a running server is, by its admin endpoint", ("--token", "--config", "--json")),
     "top": ("the same, each second, in a terminal", ("--token", "--config")),
@@ -288,7 +297,7 @@ def _parser() -> argparse.ArgumentParser:
     for command, (summary, _) in _COMMANDS.items():
         sub = commands.add_parser(command, help=summary, description=f"Voltlane: {summary}.", allow_abbrev=False)
         if command == "connect":
-            where = "Where the server listens; unix:/path, ws:// and wss:// work as well."
+            where = "Where the server listens; unix:/path, tls://host:port, ws:// and wss:// URLs work as well."
             sub.add_argument("address", metavar="HOST:PORT", help=where)
         if command in ("status", "top"):
             what = "The admin endpoint's address. Default: admin.address of the configuration."

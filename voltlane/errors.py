@@ -29,6 +29,7 @@
     │   │   ├── ReflectedProof      the answer is the challenge itself
     │   │   └── Superseded          the secret is an old one: somebody else has gone on with the session
     │   ├── MalformedProxyHeader    bytes that are no PROXY protocol header
+    │   ├── TlsFailed               a TLS handshake that came to nothing
     │   ├── MalformedTag            a tagged packet shorter than its header
     │   └── UnknownFlag             a tagged packet with a flag that is none of ours
     ├── ConnectionLost              for users of the libraries: the connection is gone (also a ConnectionError)
@@ -221,6 +222,12 @@ class MalformedProxyHeader(ProtocolError):
     """What a connection begins with is no PROXY protocol header."""
 
     reason = CloseReason.PROXY_MALFORMED
+
+
+class TlsFailed(ProtocolError):
+    """A TLS handshake came to nothing: what began was none, or the two sides could not agree."""
+
+    reason = CloseReason.TLS_FAILED
 
 
 class MalformedTag(ProtocolError):

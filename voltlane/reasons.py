@@ -67,6 +67,7 @@ class CloseReason(Symbol):
     PROXY_UNTRUSTED = "not from a trusted proxy"
     PROXY_MALFORMED = "malformed PROXY header"
     PROXY_TIMEOUT = "PROXY header deadline passed"
+    TLS_FAILED = "TLS handshake failed"
 
 
 BY_PEER = {CloseReason.PEER_CLOSED, CloseReason.PEER_LOST}

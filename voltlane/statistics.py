@@ -14,6 +14,7 @@ few milliseconds for ten thousand, so it is for once a second and not for once a
       links                  Links: how good the clients' links are, of those that are known
       master                 MasterLink
       loop                   Loop: turns, seconds busy, lag, time per phase
+      lanes                  scheme → LaneFigures: how many came, and are here, by each lane
 
 `Server.clients_page(...)` makes a `ClientsPage` of `ClientRow`s; `Server.client(id)` one row. What is not known is
 None, never 0: the quality of a link over a unix socket, or of one that nobody has looked at yet.
@@ -122,6 +123,15 @@ class Loop(NamedTuple):
     """Time in each phase, of one turn in `net.loop_metrics.SAMPLED`."""
 
 
+class LaneFigures(NamedTuple):
+    """The clients of one lane. Those on unix sockets are of the lane "tcp"."""
+
+    accepted: int
+    """Connections accepted since the start."""
+    live: int
+    """Clients that are here by it."""
+
+
 class Statistics(NamedTuple):
     """One moment of a server. See the module's docstring."""
 
@@ -135,6 +145,7 @@ class Statistics(NamedTuple):
     links: Links
     master: MasterLink
     loop: Loop
+    lanes: Mapping[str, LaneFigures]
 
 
 SORT_KEYS = ("score", "id", "age", "queue", "in", "out", "bandwidth", "rtt", "loss")
@@ -174,6 +185,8 @@ class ClientRow(NamedTuple):
     """Segments that were sent again, since it connected."""
     delivery_rate: int | None = None
     """Bytes a second that the way to it has carried lately."""
+    lane: str | None = None
+    """The scheme of the lane that it came by: "tcp", on unix sockets too, "tls"; None while it is stale."""
 
 
 class ClientsPage(NamedTuple):

@@ -30,7 +30,7 @@ from voltlane.reasons import AdminEnd, CloseReason, EndReason
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 RULES = DEPLOY / "prometheus" / "voltlane.rules.yml"
 DASHBOARD = DEPLOY / "grafana" / "voltlane.json"
-LABELS = {"state", "queue", "reason", "phase", "le", "version"}
+LABELS = {"lane", "state", "queue", "reason", "phase", "le", "version"}
 """All there are: none has a value that a client could choose."""
 
 Samples = dict[tuple[str, str], float]

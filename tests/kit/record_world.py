@@ -34,10 +34,11 @@ class RecordClient(Peer):
         self.auto = auto
         """Whether it answers by itself."""
         self.speaker: Speaker = lane.Speaker()
+        self.tunnel = self.speaker.tunnel
         world.clients.append(self)  # type: ignore[arg-type]
-        world.server.gate.accept(self.theirs, address, lane.LANE)
+        world.let_in(self, address, lane)
         if header:
-            self.write(header)
+            self.write_plain(header)
         if self.speaker.opening:
             self.write(self.speaker.opening)
         self.say(self.endpoint.hello())

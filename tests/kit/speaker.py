@@ -8,6 +8,18 @@ from pathlib import Path
 from types import ModuleType
 
 
+class Tunnel:
+    """What a lane encrypts all of that with, its client's side. Nothing here touches a socket."""
+
+    def seal(self, data: bytes) -> bytes:
+        """Bytes to send, behind everything before; what comes out of it now."""
+        raise NotImplementedError
+
+    def open(self, data: bytes) -> tuple[bytes, bytes]:
+        """Bytes received, in pieces of any size: what is in them, and what has to be sent now."""
+        raise NotImplementedError
+
+
 class Speaker:
     """The client's side of one connection: messages ↔ bytes of the wire. Nothing here touches a socket."""
 
@@ -15,6 +27,8 @@ class Speaker:
     """What the client sends before anything else."""
     pongs = 0
     """How many of its pings were answered so far."""
+    tunnel: Tunnel | None = None
+    """What all that is said goes through; bytes of the wire are then those in it."""
     ended = False
     """Whether the server has said, within the framing, that it will say no more."""
 

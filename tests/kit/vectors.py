@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+CERTIFICATES = Path(__file__).parent.parent / "vectors" / "tls"
+"""Certificates and keys, and the script that made them."""
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors" / "v2.json").read_text(encoding="utf-8"))
 
 

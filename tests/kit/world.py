@@ -21,16 +21,18 @@ from kit.clock import FakeClock
 from kit.frames import data, join
 from kit.handlers import Loop
 from kit.lanes import tcp
-from kit.speaker import Speaker
+from kit.speaker import Speaker, Tunnel
+from kit.vectors import CERTIFICATES
 
 from voltlane import config
-from voltlane.address import parse_address
+from voltlane.address import ENCRYPTED, parse_address
 from voltlane.core.budget import CHUNK_COST, QUEUE_COST, Holding
 from voltlane.core.coded import CodedOutbox
 from voltlane.core.ids import Ids
 from voltlane.core.outbox import Chunk, Outbox
 from voltlane.lanes.partial import Gathered, Rest
 from voltlane.lanes.records import RecordConnection
+from voltlane.net.certificates import TlsOptions
 from voltlane.net.poller import DefaultPoller
 from voltlane.server import Server
 from voltlane.trunk.connection import BITE
@@ -70,6 +72,7 @@ class Peer:
         self._boundaries: list[tuple[int, Callable[[], object]]] = []
         self._accepted = 0
         self.closed = False
+        self.tunnel: Tunnel | None = None
 
     def pair(self) -> tuple[socket.socket, socket.socket]:
         """The server's end and ours, connected."""
@@ -77,8 +80,13 @@ class Peer:
 
     def write(self, chunk: bytes, when_whole: Callable[[], object] = lambda: None) -> None:
         """Send, as fast as the server reads; `when_whole` is called once the kernel has all of it."""
-        self._sending += chunk
+        self._sending += chunk if self.tunnel is None else self.tunnel.seal(chunk)
         self._boundaries.append((self._accepted + len(self._sending), when_whole))
+        self.pump()
+
+    def write_plain(self, chunk: bytes) -> None:
+        """The same, in front of any tunnel."""
+        self._sending += chunk
         self.pump()
 
     @property
@@ -126,6 +134,9 @@ class Peer:
                 self.ended = True
                 break
             moved += len(received)
+            if self.tunnel is not None:
+                received, answer = self.tunnel.open(received)
+                self._sending += answer
             for payload in self.decode(received):
                 self.on_frame(payload)
         return moved
@@ -159,6 +170,7 @@ class Client(Peer):
         super().__init__(world, send_buffer)
         self.lane = lane
         self.speaker: Speaker = lane.Speaker()
+        self.tunnel = self.speaker.tunnel
         self.resumes = resumes
         self.id = resumes.id if resumes else 0
         self.server_key = b""
@@ -170,7 +182,7 @@ class Client(Peer):
         self.sent: list[bytes] = []
         """Data that the kernel took whole, on this connection."""
         world.clients.append(self)
-        world.server.gate.accept(self.theirs, address, lane.LANE)
+        world.let_in(self, address, lane)
 
     def say(self, *packets: Packet) -> None:
         self.write(b"".join(self.speaker.encode(encode(packet)) for packet in packets))
@@ -312,6 +324,13 @@ class World:
         self._plain = (self.loop.watched, self.loop.timers)
 
     # ---- who comes and goes
+
+    def let_in(self, peer: Peer, address: object, lane: ModuleType) -> None:
+        """Accept a client's connection on a lane."""
+        certificates = self.server.certificates
+        if lane.LANE.scheme in ENCRYPTED and not certificates.loaded:
+            certificates.load(TlsOptions((str(CERTIFICATES / "server.pem"),), (str(CERTIFICATES / "server.key"),)))
+        self.server.gate.accept(peer.theirs, address, lane.LANE)
 
     def connect_master(self, send_buffer: int = 1 << 16) -> Master:
         self.master = Master(self, send_buffer)

@@ -167,7 +167,8 @@ def test_a_handshake_message_that_is_too_large(make: MakeWorld, lane: ModuleType
 def test_behind_a_proxy(make: MakeWorld, lane: ModuleType):
     home = make({"listener.proxy_protocol": "required", "listener.proxy_networks": "10.0.0.0/8"})
     client = Client(home, lane=lane, address=("10.0.0.1", 7000))
-    client.write(b"PROXY TCP4 192.0.2.1 192.0.2.1 5000 1\r\n" + hello(client) + wire_of(client, b"first"))
+    client.write_plain(b"PROXY TCP4 192.0.2.1 192.0.2.1 5000 1\r\n")
+    client.write(hello(client) + wire_of(client, b"first"))
     home.settle()
     assert client.ready and home.master.data[client.id] == [b"first"]
     assert [connection.peer for connection in home.server.clients.connections] == ["192.0.2.1:5000"]

@@ -17,6 +17,7 @@ from voltlane.errors import ConfigError
 from voltlane.ops.log import log
 from voltlane.server import Server, parts
 from voltlane.server.reload import reload
+from voltlane.wire.http1.forwarded import forwarded
 from voltlane.wire.tagged import Flag
 
 
@@ -114,6 +115,8 @@ class Use(NamedTuple):
 
     value: object
     where: Callable[[Server], Any]
+    beside: dict[str, object] = {}
+    """Settings without which it is not allowed."""
 
 
 USES = {
@@ -153,6 +156,12 @@ USES = {
     "clients.unencrypted": Use("never", lambda server: server.terms._unencrypted),
     "clients.window_bytes": Use(8192, lambda server: server.clients.windows.most),
     "clients.ack_secs": Use(7.0, lambda server: server.clients.receipts.secs),
+    "tls.certificate": Use(("/cert.pem",), lambda server: server.certificates._options.certificate),
+    "tls.key": Use(("/key.pem",), lambda server: server.certificates._options.key),
+    "tls.minimum_version": Use("1.3", lambda server: server.certificates._options.minimum_version),
+    "tls.alpn": Use(("voltlane",), lambda server: server.certificates._options.alpn),
+    "tls.client_certificates": Use("required", lambda server: server.certificates._options.client_certificates),
+    "tls.client_ca": Use("/ca.pem", lambda server: server.certificates._options.client_ca),
     "quality.sample_secs": Use(7.0, lambda server: server.sampler._interval),
     "listener.proxy_networks": Use(("10.0.0.0/8",), lambda server: server.config.listener.proxy_networks),
     "listener.proxy_tls": Use(True, lambda server: server.proxies._end_tls, {"web.forwarded": "forwarded"}),
@@ -223,6 +232,7 @@ NEW["clients.packet_size_limit"] = 50  # no packet may be larger than what may w
 PARTS = (
     "clients",
     "arrivals",
+    "certificates",
     "trunk",
     "hub",
     "budget",

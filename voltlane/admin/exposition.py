@@ -147,6 +147,15 @@ class _Families:
     def _gauges(self) -> Iterator[Any]:
         clients, queues, master = self._statistics.clients, self._statistics.queues, self._statistics.master
         yield _gauges("clients", "Clients by state.", "state", clients._asdict())
+        lanes = self._statistics.lanes
+        live = {scheme: figures.live for scheme, figures in lanes.items()}
+        yield _gauges("lane_clients", "Live clients by the lane that they came by.", "lane", live)
+        accepted = prometheus_client.core.CounterMetricFamily(
+            f"{_PREFIX}lane_connections_accepted", "Client connections accepted, by lane.", labels=["lane"]
+        )
+        for scheme, figures in lanes.items():
+            accepted.add_metric([scheme], figures.accepted)
+        yield accepted
         in_bytes = {"master": queues.master_bytes, "clients": queues.clients_bytes, "backlog": queues.backlog_bytes}
         yield _gauges("queue_bytes", "Bytes that wait: for the master, for clients, for stale ones.", "queue", in_bytes)
         in_packets = {"master": queues.master_packets, "backlog": queues.backlog_packets}

@@ -28,6 +28,7 @@ def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
             for name, by_reason in statistics.reasons.items()
         },
         "latencies": {name: spread(distribution) for name, distribution in statistics.latencies.items()},
+        "lanes": {scheme: figures._asdict() for scheme, figures in statistics.lanes.items()},
         "loop": {
             "turns": statistics.loop.turns,
             "busy_secs": round(statistics.loop.busy_secs, 6),

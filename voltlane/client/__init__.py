@@ -9,8 +9,10 @@ driver      who waits for what: the lock, the line, reconnecting; with
 line        one connection as a socket that never blocks
 backoff     when to try again
 
-opening     what comes before the protocol's first byte
-websocket   a WebSocket as a socket, and its upgrade
+approach    what comes before the protocol's first byte, by the scheme of the address
+openings    how that is gone through; it is
+secure      TLS: whom to trust, and the handshake
+websocket   a WebSocket: its upgrade, and what is a socket behind it
 
 endpoint    version 3 as a state machine, bytes in and bytes out: no socket and no clock in it and below
 handshake   the two hellos

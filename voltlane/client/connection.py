@@ -12,17 +12,20 @@ be missing (SPEC 7).
 
 from __future__ import annotations
 
+import os
+import ssl
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Callable, cast
 
-from ..address import Address, parse_remote
+from ..address import Address, parse_server
 from ..errors import ConfigError, ConnectionLost, ProtocolError
 from ..wire.aead import KEY_SIZE
 from ..wire.framing import Buffer
 from .memory import Memory
 from .options import DEFAULTS, PACKET_LIMIT, Options, check_server_key
 from .pinning import Pins
+from .secure import trust
 from .session_v2 import SessionV2
 from .session_v3 import SessionV3, restore
 
@@ -60,29 +63,35 @@ class Connection:
         window_bytes: int = DEFAULTS.window_bytes,
         heartbeat: float | None = DEFAULTS.heartbeat,
         on_state: Callable[[bytes], object] | None = None,
+        ca_file: str | os.PathLike[str] = "",
+        server_name: str = "",
+        tls_context: ssl.SSLContext | None = None,
     ) -> None:
         """Connect and begin a new session.
 
-        `address`: "host:port", "[ipv6]:port" or "unix:/path"; over a WebSocket "ws://host:port/path" or
-        "wss://host/path", where the port may be left out. `protocol`: 3 or 2; there is no falling back from one to
-        the other. `server_key`: the public key to accept, 32 bytes (33 with version 2); without one, the key met now is
-        pinned for every reconnect. `timeout`: seconds for a connection with its handshake, None for no limit (the
-        look-up of a host name is the system's, and has its own). `packet_limit`: bytes of the largest packet, either
-        way.
+        `address`: "host:port", "[ipv6]:port" or "unix:/path", with tls:// in front for TLS; over a WebSocket
+        "ws://host:port/path" or "wss://host/path", where the port may be left out. With TLS `ca_file` has those who may
+        have signed the server's certificate (none: whom the system trusts), and `server_name` is what that has to be
+        for (none: the host); `tls_context` is for everything else, as a certificate of the client's own.
+
+        `protocol`: 3 or 2; there is no falling back from one to the other. `server_key`: the public key to accept, 32
+        bytes (33 with version 2); without one, the key met now is pinned for every reconnect. `timeout`: seconds for a
+        connection with its handshake, None for no limit (the look-up of a host name is the system's, and has its own).
+        `packet_limit`: bytes of the largest packet, either way.
 
         With version 3 only:
 
         `reconnect`: "auto" replaces a lost connection within whatever call is under way, with growing pauses; "manual"
         leaves that to `reconnect()`. `encrypted`: False is for a leg that needs no encryption (a unix socket, this
-        machine, wss://), if the server allows it. `acks`: "taken" has a packet safe when `recv` returns it, "manual"
-        when `ack()` is called. `gaps`: "raise" has `recv` raise Gap and Uncertain, "return" has it return them.
-        `uncertain`: "resend" sends what is uncertain again by itself, and says nothing: at least once, instead of at
-        most once and told. `retained_packets`, `retained_bytes`: how much of what was sent may be not known to be safe
-        before `send` waits. `window_bytes`: how much the server may send ahead of `recv`. `heartbeat`: after so many
-        seconds of silence a sign of life is asked for, and after as many again without one the connection is lost; None
-        for never. `on_state`: is given the new state (see `state`) whenever the old one is of no more use; what it
-        raises comes out of the call that is under way. Called with a lock held: it should keep the bytes, and do
-        nothing else with the connection.
+        machine, TLS), if the server allows it. `acks`: "taken" has a packet safe when `recv` returns it, "manual" when
+        `ack()` is called. `gaps`: "raise" has `recv` raise Gap and Uncertain, "return" has it return them. `uncertain`:
+        "resend" sends what is uncertain again by itself, and says nothing: at least once, instead of at most once and
+        told. `retained_packets`, `retained_bytes`: how much of what was sent may be not known to be safe before `send`
+        waits. `window_bytes`: how much the server may send ahead of `recv`. `heartbeat`: after so many seconds of
+        silence a sign of life is asked for, and after as many again without one the connection is lost; None for never.
+        `on_state`: is given the new state (see `state`) whenever the old one is of no more use; what it raises comes
+        out of the call that is under way. Called with a lock held: it should keep the bytes, and do nothing else with
+        the connection.
 
         Raises ConfigError (also a ValueError: the address, or another argument), ConnectionLost (nobody there, or no
         whole answer in time), Refused, SessionLost (the server says so, for now or for good), ServerKeyChanged (not
@@ -101,10 +110,11 @@ class Connection:
             on_state,
         )
         self._start(address, protocol, packet_limit, timeout)
+        trusted = trust(self.address, ca_file, server_name, tls_context)
         if protocol == 2:
             _refuse_options(options)
             check_server_key(server_key, _V2_KEY_SIZE)
-            self._session: SessionV2 | SessionV3 = SessionV2(self.address, server_key, packet_limit, timeout)
+            self._session: SessionV2 | SessionV3 = SessionV2(self.address, server_key, packet_limit, timeout, trusted)
             return
         if protocol != 3:
             raise ConfigError(f"protocol: {protocol!r} was given, 2 or 3 is needed")
@@ -112,7 +122,7 @@ class Connection:
         if server_key is not None and not encrypted:
             raise ConfigError("server_key: without encryption there is no key to be checked")
         memory = Memory(options.checked(), packet_limit, Pins(() if server_key is None else (bytes(server_key),)))
-        self._session = SessionV3(self.address, memory, options, packet_limit, timeout)
+        self._session = SessionV3(self.address, memory, options, packet_limit, timeout, trusted)
 
     @classmethod
     def restore(
@@ -122,12 +132,15 @@ class Connection:
         *,
         timeout: float | None = 10.0,
         packet_limit: int = PACKET_LIMIT,
+        ca_file: str | os.PathLike[str] = "",
+        server_name: str = "",
+        tls_context: ssl.SSLContext | None = None,
         **options: Any,
     ) -> Connection:
         """Go on with the session of a state, in the same or in another program. Version 3 only.
 
         `address`: None for the one that the state was made with. The options are those of the constructor, without
-        `protocol`, `server_key` and `encrypted`, which the state knows.
+        `protocol`, `server_key` and `encrypted`, which the state knows; what it does not know is whom to trust (TLS).
 
         A state is of use until the session has gone on without it: who restores an older one that is still good (see
         `on_state`) is told what is missing, as a Gap; one that is not is refused (SessionLost, code 3503).
@@ -141,11 +154,12 @@ class Connection:
         memory, kept = restore(state, chosen, packet_limit)
         self = cls.__new__(cls)
         self._start(address if address is not None else kept, 3, packet_limit, timeout)
-        self._session = SessionV3(self.address, memory, chosen, packet_limit, timeout)
+        trusted = trust(self.address, ca_file, server_name, tls_context)
+        self._session = SessionV3(self.address, memory, chosen, packet_limit, timeout, trusted)
         return self
 
     def _start(self, address: str | Address, protocol: int, packet_limit: int, timeout: float | None) -> None:
-        self.address = parse_remote(address) if isinstance(address, str) else address
+        self.address = parse_server(address) if isinstance(address, str) else address
         self.protocol = protocol
         self.packet_limit = packet_limit
         self.timeout = timeout

@@ -20,6 +20,7 @@ from .backoff import Backoff
 from .endpoint import Endpoint, Phase
 from .line import Line
 from .link import look_up
+from .secure import Trust
 
 FAREWELL_SECS = 0.5
 """How long, behind our close, the server's end is waited for."""
@@ -31,7 +32,12 @@ class Driver:
     """One session's. Everything but the constructor is to be called under `lock`."""
 
     def __init__(
-        self, endpoint: Endpoint, address: Address, timeout: float | None, welcomed: Callable[[], object]
+        self,
+        endpoint: Endpoint,
+        address: Address,
+        timeout: float | None,
+        welcomed: Callable[[], object],
+        trust: Trust | None = None,
     ) -> None:
         """`timeout`: seconds for a connection with its handshake. `welcomed` keeps what a welcome brought: it is called
         before that is confirmed, and when it raises, that is not."""
@@ -45,6 +51,7 @@ class Driver:
         self.over: SessionLost | None = None
         """Why there will be none."""
         self._address = address
+        self._trust = trust
         self._timeout = timeout
         self._welcomed = welcomed
         self._line: Line | None = None
@@ -133,7 +140,7 @@ class Driver:
         if self._line is not None:  # another thread was faster: its connection is as good
             self._live_by = _soonest(self._live_by, limit, deadline)
             return
-        self._line = Line(self._address, targets)
+        self._line = Line(self._address, targets, self._trust)
         self.loss = None
         self._live_by = _soonest(limit, deadline)
         self.endpoint.connect(time.monotonic())

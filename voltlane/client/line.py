@@ -15,8 +15,10 @@ from ..errors import ConnectionLost
 from ..net.deadlines import LONGEST_POLL
 from ..net.sockets import NO_SIGNAL, close_gently
 from ..wire.noise import MESSAGE_MAX
+from .approach import openings_for
 from .link import opening_failed, refuse_itself, tune
-from .opening import Openings, openings_for
+from .openings import Openings
+from .secure import Trust
 
 READ_BYTES = 256 << 10
 
@@ -28,12 +30,13 @@ class Line:
     that thread waiting on a number which the next socket of the program may get.
     """
 
-    __slots__ = ("_address", "_closed", "_openings", "_socket", "_targets", "_waiting", "connected")
+    __slots__ = ("_address", "_closed", "_openings", "_socket", "_targets", "_trust", "_waiting", "connected")
 
-    def __init__(self, address: Address, targets: list[tuple[int, object]]) -> None:
+    def __init__(self, address: Address, targets: list[tuple[int, object]], trust: Trust | None = None) -> None:
         """Begin to connect, to the first that answers. `targets`: the addresses that the address's name has, at least
-        one. Raises ConnectionLost."""
+        one; `trust`: with TLS. Raises ConnectionLost."""
         self._address = address
+        self._trust = trust
         self._targets = list(targets)
         self._waiting = 0
         self._closed = False
@@ -91,7 +94,7 @@ class Line:
                 if not error:
                     refuse_itself(self._socket)
                     tune(self._socket)
-                    self._openings = Openings(self._socket, openings_for(self._address, 3, MESSAGE_MAX))
+                    self._openings = Openings(self._socket, openings_for(self._address, 3, MESSAGE_MAX, self._trust))
                     return True
             except OSError as failed:
                 error = failed.errno or errno.ECONNREFUSED

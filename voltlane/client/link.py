@@ -19,7 +19,7 @@ from ..errors import ConnectionLost, FrameTooLarge
 from ..net.deadlines import LONGEST_POLL, Deadline, remaining
 from ..net.sockets import NO_SIGNAL, close_gently, resolve, set_keepalive, set_low_delay
 from ..wire.framing import GOODBYE, FrameBuffer
-from .opening import Opening, Openings
+from .openings import Opening, Openings
 
 RECEIVE_SIZE = 65536
 KEEPALIVE_SECS = 60

@@ -18,8 +18,9 @@ from ..net.deadlines import Deadline, deadline_after
 from ..wire import crypto
 from ..wire import v2 as packets
 from ..wire.framing import PREFIX, PREFIX_SIZE, frame
+from .approach import openings_for
 from .link import Link, connect
-from .opening import openings_for
+from .secure import Trust
 
 _ASKED = 2
 """How often a server closes in order, instead of going on with a resume, until that is believed to be its answer:
@@ -31,8 +32,16 @@ _P = TypeVar("_P", bound=packets.Packet)
 class SessionV2:
     """What `Connection` is with version 2; there the methods are explained."""
 
-    def __init__(self, address: Address, server_key: bytes | None, packet_limit: int, timeout: float | None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        server_key: bytes | None,
+        packet_limit: int,
+        timeout: float | None,
+        trust: Trust | None = None,
+    ) -> None:
         self._address = address
+        self._trust = trust
         self._timeout = timeout
         self._packet_limit = packet_limit
         self._closed = False
@@ -86,7 +95,8 @@ class SessionV2:
         link = None
         limit = max(self._packet_limit, packets.MAX_HANDSHAKE_FRAME)
         try:
-            link = Link(connect(self._address, deadline, openings_for(self._address, 2, limit)), self._packet_limit)
+            openings = openings_for(self._address, 2, limit, self._trust)
+            link = Link(connect(self._address, deadline, openings), self._packet_limit)
             yield link
         except BaseException as error:
             if link is not None:

@@ -25,6 +25,7 @@ from .endpoint import Endpoint, Phase
 from .inbox import Item
 from .memory import Memory
 from .options import Options
+from .secure import Trust
 from .state import decode, encode
 
 OPENINGS = 5
@@ -35,7 +36,13 @@ class SessionV3:
     """What `Connection` is with version 3; there the methods are explained."""
 
     def __init__(
-        self, address: Address, memory: Memory, options: Options, packet_limit: int, timeout: float | None
+        self,
+        address: Address,
+        memory: Memory,
+        options: Options,
+        packet_limit: int,
+        timeout: float | None,
+        trust: Trust | None = None,
     ) -> None:
         if memory.suite == Suite.CLEAR and not address.is_private:
             raise ConfigError(
@@ -48,7 +55,7 @@ class SessionV3:
         self._timeout = timeout
         self._packet_limit = packet_limit
         self._endpoint = Endpoint(memory, options)
-        self._driver = Driver(self._endpoint, address, timeout, self._keep)
+        self._driver = Driver(self._endpoint, address, timeout, self._keep, trust)
         self._lock = self._driver.lock
         self._begin()
         self._driver.heals = options.reconnect == "auto"

@@ -9,6 +9,9 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from ..address import Address
 from ..client import Connection
@@ -36,14 +39,21 @@ _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 """Control characters, with which a stranger could otherwise command the terminal."""
 
 
-def connect(address: Address, wait: float, protocol: int = 3, server_key: bytes | None = None) -> int:
+def connect(
+    address: Address,
+    wait: float,
+    protocol: int = 3,
+    server_key: bytes | None = None,
+    trust: Mapping[str, Any] = MappingProxyType({}),
+) -> int:
     """Talk until standard input has ended and as many packets came as lines were sent, or none for `wait` seconds.
 
-    The exit code. Raises ConnectionLost when the server cannot be reached to begin with, ProtocolError when who
-    answers there does not speak the protocol, ConfigError for a key that is none.
+    `trust`: `ca_file` and `server_name` of `Connection`. The exit code. Raises ConnectionLost when the server cannot be
+    reached to begin with, ProtocolError when who answers there does not speak the protocol, ConfigError for a key that
+    is none.
     """
     try:
-        connection = Connection(address, timeout=CONNECT_TIMEOUT, protocol=protocol, server_key=server_key)
+        connection = Connection(address, timeout=CONNECT_TIMEOUT, protocol=protocol, server_key=server_key, **trust)
     except (Refused, SessionLost, ServerKeyChanged):
         raise
     except ConnectionLost as error:
@@ -53,7 +63,7 @@ def connect(address: Address, wait: float, protocol: int = 3, server_key: bytes 
         raise ConnectionLost(f"{error}; {hint}") from None
     except ProtocolError as error:
         raise ProtocolError(f"what answers at {address} is no connection server: {error}") from None
-    conversation = _Conversation(connection, wait, server_key)
+    conversation = _Conversation(connection, wait, server_key, trust)
     try:
         code = conversation.run()
     except BaseException:
@@ -63,10 +73,11 @@ def connect(address: Address, wait: float, protocol: int = 3, server_key: bytes 
 
 
 class _Conversation:
-    def __init__(self, connection: Connection, wait: float, server_key: bytes | None) -> None:
+    def __init__(self, connection: Connection, wait: float, server_key: bytes | None, trust: Mapping[str, Any]) -> None:
         self.connection = connection
         self._wait = wait
         self._server_key = server_key
+        self._trust = trust
         self._is_full = False
         """Whether nothing more can be sent before something has come."""
         self._owes_ack = False
@@ -230,7 +241,11 @@ class _Conversation:
                 pass
             self.connection.close(goodbye=False)
             self.connection = Connection(
-                self.connection.address, timeout=timeout, protocol=protocol, server_key=self._server_key
+                self.connection.address,
+                timeout=timeout,
+                protocol=protocol,
+                server_key=self._server_key,
+                **self._trust,
             )
             self._is_full = False
             say(f"the session is gone: new session as client {self.connection.client_id}")

@@ -60,6 +60,7 @@ COLUMNS: tuple[tuple[str, str, str, int, Callable[[Any], str]], ...] = (
     ("rtt", "RTT", "rtt", 8, _known(span)),
     ("loss", "LOSS", "loss", 7, _known(lambda value: f"{value / 10:.1f}%")),
     ("score", "SCORE", "score", 7, _known(lambda value: f"{value:.0f}")),
+    ("", "LANE", "lane", 5, _known(str)),
     ("", "ADDRESS", "peer", 22, _known(str)),
 )
 SORTS = [key for key, *_ in COLUMNS if key]

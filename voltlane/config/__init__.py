@@ -30,6 +30,7 @@ from .sections import (
     Master,
     Quality,
     Socket,
+    Tls,
     defaults,
 )
 from .setting import Setting
@@ -51,6 +52,7 @@ __all__ = [
     "Quality",
     "Setting",
     "Socket",
+    "Tls",
     "Web",
     "changes",
     "defaults",

@@ -65,6 +65,12 @@ def _path(text: str) -> str:
     return text
 
 
+def _file(text: str) -> str:
+    if not text:
+        raise ConfigError(f"{shown(text)} was given, {FILE.allowed} is needed")
+    return _path(text)
+
+
 def _network(text: str) -> str:
     try:
         if "%" in text:
@@ -78,14 +84,24 @@ def _network(text: str) -> str:
 
 _LISTEN = "host:port, [IPv6]:port, *:port (every interface) or unix:/path"
 LISTEN = Form(
-    f"{_LISTEN}, with its lane in front (tcp://) or without", "ADDRESS", lambda text: str(parse_listener(text))
+    f"{_LISTEN}, with its lane in front (tcp://, tls://) or without", "ADDRESS", lambda text: str(parse_listener(text))
 )
 LISTEN_OR_NOT = Form(f'{_LISTEN}, or "" for nowhere', "ADDRESS", lambda text: text and str(parse_address(text)))
 TOKEN = Form('16 to 256 printable characters of ASCII without blanks, or "" for none', "TOKEN", _token, secret=True)
 MODE = Form('the mode of a file in octal digits, like "0660", or "" for what the umask leaves', "MODE", _mode)
 DIAL = Form("host:port, [IPv6]:port or unix:/path", "ADDRESS", _dial)
 NETWORK = Form("an IP address or a network like 10.0.0.0/8 or 2001:db8::/32", "NETWORK", _network)
+FILE = Form(f"the path of a file, of at most {PATH_MAX} bytes and without NUL", "FILE", _file)
 PATH = Form(f'a path of at most {PATH_MAX} bytes and without NUL, or "" for none', "PATH", _path)
+
+
+def _protocol(text: str) -> str:
+    if not re.fullmatch(r"[!-+\--~]{1,255}", text):
+        raise ConfigError(f"{shown(text)} was given, {ALPN.allowed} is needed")
+    return text
+
+
+ALPN = Form("a name of 1 to 255 printable characters of ASCII without blanks and commas", "NAME", _protocol)
 
 
 def shown(value: object) -> str:

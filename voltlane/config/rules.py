@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NamedTuple
 
-from ..address import WEB_PORTS, Address, is_loopback, parse_address, parse_listener
+from ..address import ENCRYPTED, WEB_PORTS, Address, is_loopback, parse_address, parse_listener
 from .mistakes import Mistakes
 
 Values = Mapping[str, Any]
@@ -83,6 +83,27 @@ def _nobody_ends_tls(values: Values, _: object) -> str:
     )
 
 
+def _no_certificate(values: Values, _: object) -> str:
+    for text in values["listener.address"]:
+        if parse_listener(text).scheme in ENCRYPTED and not values["tls.certificate"]:
+            return f"listener.address has {text}, which needs a certificate: set tls.certificate (and tls.key)"
+    return ""
+
+
+def _keys_of_others(values: Values, _: object) -> str:
+    certificates, keys = len(values["tls.certificate"]), len(values["tls.key"])
+    if not keys or keys == certificates:
+        return ""
+    return f"tls.certificate has {certificates} files and tls.key {keys}: each certificate needs its key, in order"
+
+
+def _nobody_signs(values: Values, _: object) -> str:
+    asked = values["tls.client_certificates"]
+    if asked == "off" or values["tls.client_ca"]:
+        return ""
+    return f"tls.client_certificates = {asked} needs tls.client_ca: the file of those who sign them"
+
+
 def _taken_twice(values: Values, _: object) -> str:
     taken: set[Address] = set()
     for address in _listening(values):
@@ -112,4 +133,7 @@ RULES = (
     ),
     Rule(("listener.proxy_tls", "listener.proxy_protocol", "web.forwarded"), _nobody_ends_tls),
     Rule(("listener.address", "admin.address"), _taken_twice),
+    Rule(("listener.address", "tls.certificate"), _no_certificate),
+    Rule(("tls.certificate", "tls.key"), _keys_of_others),
+    Rule(("tls.client_certificates", "tls.client_ca"), _nobody_signs),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .forms import DIAL, LISTEN, LISTEN_OR_NOT, MODE, NETWORK, PATH, TOKEN, one_of
+from .forms import ALPN, DIAL, FILE, LISTEN, LISTEN_OR_NOT, MODE, NETWORK, PATH, TOKEN, one_of
 from .limits import Limits
 from .mistakes import Mistakes
 from .rules import check_together
@@ -298,6 +298,43 @@ class Clients(Section):
 
 
 @dataclass(frozen=True)
+class Tls(Section):
+    """How clients' connections are encrypted (TLS), for addresses that begin with tls://."""
+
+    certificate: tuple[str, ...] = setting(
+        (),
+        "The file of the server's certificate, in PEM, with those between it and its root behind it. Of several, each "
+        "client gets the one for the name that it asks for (SNI), else the first. Read again on SIGHUP, and by a "
+        "handshake when the file has changed.",
+        form=FILE,
+        live=True,
+    )
+    key: tuple[str, ...] = setting(
+        (),
+        "The file of its private key, without a password; of several, one for each, in the same order. "
+        "none = it stands in the certificate's file.",
+        form=FILE,
+        live=True,
+    )
+    minimum_version: str = setting(
+        "1.2", "The oldest version of TLS that clients may speak.", form=one_of("1.2", "1.3"), live=True
+    )
+    alpn: tuple[str, ...] = setting(
+        (), "Names of protocols to agree on with clients that ask (ALPN), the best first.", form=ALPN, live=True
+    )
+    client_certificates: str = setting(
+        "off",
+        'Whether clients have to show a certificate. "optional": who shows one has to show one that is accepted. '
+        "Whom it names is in the log.",
+        form=one_of("off", "optional", "required"),
+        live=True,
+    )
+    client_ca: str = setting(
+        "", "The file of those who sign the certificates of clients, in PEM.", form=PATH, live=True
+    )
+
+
+@dataclass(frozen=True)
 class Socket(Section):
     """How the kernel treats the connections of clients over TCP."""
 
@@ -368,6 +405,7 @@ SECTIONS: dict[str, type[Section]] = {
     "listener": Listener,
     "master": Master,
     "clients": Clients,
+    "tls": Tls,
     "socket": Socket,
     "admin": Admin,
     "limits": Limits,
@@ -388,6 +426,7 @@ class Config:
     listener: Listener = field(default_factory=Listener)
     master: Master = field(default_factory=Master)
     clients: Clients = field(default_factory=Clients)
+    tls: Tls = field(default_factory=Tls)
     socket: Socket = field(default_factory=Socket)
     admin: Admin = field(default_factory=Admin)
     limits: Limits = field(default_factory=Limits)

@@ -26,6 +26,7 @@ class Counters:
         "held",
         "internal_errors",
         "journal_errors",
+        "lanes",
         "log_unwritten",
         "master_bytes_unconfirmed",
         "master_connections",
@@ -72,6 +73,7 @@ class Counters:
         self.ended: Counter[EndReason] = Counter()
         self.admin: Counter[AdminEnd] = Counter()
         self.held: Counter[Hold] = Counter()  # how often each began
+        self.lanes: Counter[str] = Counter()  # connections accepted, by the scheme of their lane
         # From accepting the connection to the end of its handshake.
         self.handshake_secs = Histogram()  # of new clients
         self.resume_secs = Histogram()

@@ -54,6 +54,7 @@ class ClientConnection(Stream):
     __slots__ = (
         "client_id",
         "flags",
+        "lane",
         "meter",
         "partial",
         "peer",
@@ -64,6 +65,7 @@ class ClientConnection(Stream):
         "slow",
         "source",
         "stall",
+        "subject",
     )
 
     measured = True
@@ -80,6 +82,10 @@ class ClientConnection(Stream):
         self.session: Session | None = None
         self.client_id = 0
         """That of its session, also when it was taken away from that."""
+        self.lane = ""
+        """By which lane it came: its scheme."""
+        self.subject = ""
+        """Whom the certificate names that it has shown; "" without one."""
         self.partial: Partial | None = None
         """The received part of a message that is not whole yet."""
         self.since = since
@@ -115,7 +121,7 @@ class ClientConnection(Stream):
             if self.sock is not None and not shared.resets:
                 reset_on_close(self.sock, False)
         if self.sock is not None:
-            shared.log.here(session.id, self.peer, not new)
+            shared.log.here(session.id, self.peer, not new, self.subject)
         before = 0 if self.meter is None else shared.trunk.pushed
         if rest and session.state is not State.ENDED:  # even if the client has left again by now
             self.take_behind(rest)

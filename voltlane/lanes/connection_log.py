@@ -21,11 +21,16 @@ class ConnectionLog:
         self.watcher: Watcher | None = None
         """Whoever wants to hear of it, but for connections that were refused."""
 
-    def here(self, client_id: int, peer: str, resumed: bool) -> None:
-        """A client is through with its handshake."""
+    def here(self, client_id: int, peer: str, resumed: bool, subject: str = "") -> None:
+        """A client is through with its handshake; the subject of its certificate, if it has shown one."""
         if self.watcher is not None:
             self.watcher.here(client_id, peer, resumed)
-        if log.isEnabledFor(DEBUG):
+        if subject:
+            log.info(
+                "client %(client)d is here from %(peer)s, with the certificate of %(subject)s",
+                {"client": client_id, "peer": peer, "subject": subject},
+            )
+        elif log.isEnabledFor(DEBUG):
             log.debug("client %(client)d is here", {"client": client_id})
 
     def closed(self, reason: CloseReason, client_id: int, peer: str, detail: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .coded import CodedConnection
 from .connection import ClientConnection
+from .entry.tls import TlsStage
 from .lane import Lane
 from .prefix import LengthPrefix, PrefixConnection
 from .records import RecordConnection
@@ -12,9 +13,10 @@ from .web.site import require_extra
 from .websocket import WebSocket
 
 TCP = Lane("tcp", LengthPrefix)
+TLS = Lane("tls", LengthPrefix, (TlsStage,))
 WS = Lane("ws", WebSocket, (RequestStage,), require_extra, hears=True)
 
-LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP, WS)}
+LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP, TLS, WS)}
 """By scheme. Unix sockets are of the lane tcp: what is on them is the same."""
 
 DATA_PATHS: dict[tuple[str, str], type[ClientConnection]] = {(LengthPrefix.name, "v2"): PrefixConnection}

@@ -8,6 +8,8 @@ dialer          connecting, again and again with backoff
 activation      listening sockets that were opened for us
 wakeup          waking the loop from outside: signals, other threads
 sockets         addresses ↔ sockets
+tls             a TLS connection that looks like a socket
+certificates    what a server shows there
 peers           who is at the other end
 stall           whether a peer takes anything of what waits for it
 tcpinfo         what the kernel knows of a connection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from heapq import nsmallest
 from math import inf
 from operator import attrgetter
@@ -16,8 +16,9 @@ from ..core.histogram import LATENCY_BOUNDS, Histogram
 from ..core.outbox import Outbox
 from ..core.session import Session, State
 from ..lanes.connection import ClientConnection
+from ..lanes.table import LANES
 from ..reasons import AdminEnd, CloseReason, EndReason, Hold
-from ..statistics import ClientRow, ClientsPage, Links, MasterLink, Statistics
+from ..statistics import ClientRow, ClientsPage, LaneFigures, Links, MasterLink, Statistics
 from ..version import __version__
 from .gauges import clients, queues
 from .parts import Parts
@@ -47,7 +48,7 @@ class Observer:
         reasons = {
             name: MappingProxyType({**dict.fromkeys(_EVERY_REASON[name], 0), **value})
             for name, value in values.items()
-            if isinstance(value, Counter)
+            if isinstance(value, Counter) and name in _EVERY_REASON
         }
         latencies = {name: value.distribution() for name, value in values.items() if isinstance(value, Histogram)}
         return Statistics(
@@ -66,7 +67,13 @@ class Observer:
                 full=trunk.full,
             ),
             loop=self._reactor.metrics.summary(),
+            lanes=self._lanes(),
         )
+
+    def _lanes(self) -> Mapping[str, LaneFigures]:
+        live = Counter([connection.lane for connection in self._clients.connections])
+        accepted = self._parts.counters.lanes
+        return MappingProxyType({scheme: LaneFigures(accepted[scheme], live[scheme]) for scheme in LANES})
 
     # ---- clients
 
@@ -123,7 +130,7 @@ class Observer:
         if queue is not None:
             row = row._replace(queue_bytes=queue.size, queue_packets=queue.packets)
         if connection is not None and connection.sock is not None:
-            row = row._replace(peer=connection.peer, **self._link(connection))
+            row = row._replace(peer=connection.peer, lane=connection.lane, **self._link(connection))
         return row
 
     def _link(self, connection: ClientConnection) -> dict[str, Any]:

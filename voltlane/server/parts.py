@@ -37,6 +37,7 @@ from ..lanes.quiet import QuietReads
 from ..lanes.quiet_records import QuietRecords
 from ..lanes.receipts import ReceiptLimits
 from ..lanes.web.site import Site
+from ..net.certificates import Certificates, TlsOptions
 from ..net.machine import available_memory
 from ..net.reactor import Reactor
 from ..ops.log import log
@@ -109,10 +110,11 @@ class Parts:
         self.trunk.on_written = self.clients.receipts.look
         QuietReads(self.clients)
         QuietRecords(self.clients)
+        self.certificates = Certificates(TlsOptions.of(config.tls), log.warning, log.error)
         self.terms = Terms(clients, self.store.next_keys)
         self.admission = Admission(config.limits)
         self.proxies = Proxies(self.reactor, self.admission, config.listener, config.web)
-        self.doors = Doors(Site(config.web), self.proxies)
+        self.doors = Doors(self.certificates, Site(config.web), self.proxies)
         self.arrivals = Arrivals(
             self.reactor,
             HandshakeContext(
@@ -165,6 +167,7 @@ class Parts:
             clients.packet_size_limit, PressureLimits.of(clients), MeterLimits.of(clients), ReceiptLimits.of(clients)
         )
         self.terms.configure(clients)
+        self.certificates.configure(TlsOptions.of(config.tls))
         self.arrivals.configure(clients.handshake_secs, config.listener.proxy_secs)
         self.trunk.configure(TrunkLimits.of(master))
         self.hub.configure(BacklogLimits.of(clients))

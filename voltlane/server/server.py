@@ -12,7 +12,7 @@ from dataclasses import astuple
 from math import ceil
 from typing import TYPE_CHECKING, Callable
 
-from ..address import Address, parse_address, parse_listener
+from ..address import ENCRYPTED, Address, parse_address, parse_listener
 from ..config import Config
 from ..core.readiness import Event, State
 from ..errors import StartupError
@@ -78,6 +78,8 @@ class Server(Parts):
             listener = self.config.listener
             mode = int(listener.unix_mode, 8) if listener.unix_mode else None
             socks = self.entrance.open([parse_listener(text) for text in listener.address], mode)
+        if any(address.scheme in ENCRYPTED for address in self.listen_addresses):
+            self.certificates.load()
         for sock in socks:
             SocketOptions(*astuple(self.config.socket)).apply(sock)
             set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from typing import Callable
+from functools import partial
+from typing import Any, Callable
 
 from ...core.admission import Source
 from ...core.counters import Counters
@@ -17,7 +18,7 @@ from ...core.protocols.handshake import Handshake, HandshakeContext, WireProtoco
 from ...core.timeouts import Timeouts
 from ...core.timers import Timer
 from ...net.peers import is_local
-from ...net.poller import HANGUP, WRITE
+from ...net.poller import HANGUP, READ, WRITE
 from ...net.reactor import Handler, Reactor
 from ...net.sockets import half_close, reset_on_close
 from ...reasons import BY_PEER, CloseReason
@@ -36,6 +37,8 @@ the handshake, the protocol's name, the framing, and what was read behind the ha
 _UNREAD = {*BY_PEER, CloseReason.HANDSHAKE_TIMEOUT, CloseReason.SHUTDOWN}
 """Ends behind which nobody reads what has come: if there is something, the system resets the connection, and nobody
 takes that for an answer to it."""
+HELD_BACK = 1 << 19
+"""Bytes of a turn's share that a socket costs which holds something back: it has made much of few."""
 _NOWHERE = Stage()
 """Where a connection is before its first stage."""
 
@@ -62,6 +65,7 @@ class Arrivals:
         self.turns = turns
         self.doors = doors
         self.on_session = on_session
+        self.report = self._on_report  # made once: it is kept by each socket that may call it
         self._all: Timeouts[Arrival] = Timeouts(secs)
         self._unnamed: Timeouts[Arrival] = Timeouts(header_secs)  # of all, those whose proxy has not said who they are
         self._timer: Timer | None = None
@@ -87,6 +91,7 @@ class Arrivals:
             self._rearm()
         else:
             self.counters.accepted += 1
+            self.counters.lanes[lane.scheme] += 1
             if self._timer is None:
                 self._rearm()
             self.reactor.guard(arrival, arrival.next_stage)
@@ -95,6 +100,7 @@ class Arrivals:
         """Its proxy has said whose it is."""
         self._unnamed.end(arrival)
         self.counters.accepted += 1
+        self.counters.lanes[arrival.lane.scheme] += 1
 
     def renew(self, arrival: Arrival) -> None:
         """Its time begins again. No timer is moved for that: the one there is is too early for it, and looks."""
@@ -125,6 +131,30 @@ class Arrivals:
     def key_agreed(self) -> None:
         """A key agreement was made."""
         self.turns.key_agreed()
+
+    # ---- sockets that hold something back
+
+    def _on_report(self, sock: Any) -> None:
+        """See Newcomer: `report`. An end that was announced is behind that, and is announced again."""
+        reader = self._reader_of(sock)
+        if reader is not None:
+            ended = reader.flags & ENDING
+            reader.flags &= ~ENDING
+            self.reactor.call_soon(partial(self._go_on, sock, HANGUP if ended else 0))
+
+    def _go_on(self, sock: Any, mask: int) -> None:
+        """Who has such a socket waits in line with those who have much to say."""
+        reader = self._reader_of(sock)
+        if reader is not None:
+            self.turns.spend(HELD_BACK)
+            reader.flags |= LOUD
+            self.reactor.guard(reader, reader.on_event, READ | mask)
+
+    def _reader_of(self, sock: Any) -> Any:
+        """Whoever has this socket now; None once it is given up."""
+        fd = sock.fileno()
+        readers: list[Any] = self.reactor.handlers_at(fd, 1) if fd >= 0 else []
+        return readers[0] if readers and getattr(readers[0], "sock", None) is sock else None
 
     # ---- deadlines
 
@@ -161,6 +191,7 @@ class Arrival(Handler):
         "sock",
         "source",
         "stage",
+        "subject",
         "unsent",
     )
 
@@ -175,6 +206,7 @@ class Arrival(Handler):
         self.framing: Framing | None = None
         self.protocol: WireProtocol | None = None
         self.hearsay = self.private = False
+        self.subject = ""
         self.lane = lane
         self.named = True
         """False while a proxy has yet to say whose it is."""
@@ -189,6 +221,16 @@ class Arrival(Handler):
     def local(self) -> bool:
         """See Newcomer."""
         return self.private or (not self.hearsay and is_local(self.peer))
+
+    @property
+    def now(self) -> float:
+        """See Newcomer."""
+        return self._arrivals.reactor.now
+
+    @property
+    def report(self) -> Callable[[Any], None]:
+        """See Newcomer. It belongs to all, so that a socket does not keep the arrival alive."""
+        return self._arrivals.report
 
     @property
     def doors(self) -> Doors:

@@ -4,7 +4,7 @@ protocol's handshake. All of them together have one deadline."""
 from __future__ import annotations
 
 import socket
-from typing import Protocol
+from typing import Any, Callable, Protocol
 
 from ...core.admission import Source
 from ...core.protocols.handshake import WireProtocol
@@ -24,6 +24,8 @@ class Newcomer(Protocol):
     """Whose it is, as the limits for addresses have it."""
     private: bool
     """Whether nobody else can listen to it, wherever it comes from: a stage has encrypted it."""
+    subject: str
+    """Whom the certificate names that it has shown; "" without one."""
     framing: Framing | None
     """How its messages stand in the stream, where a stage has found that out; None: as its lane has it."""
     protocol: WireProtocol | None
@@ -42,6 +44,17 @@ class Newcomer(Protocol):
     @property
     def doors(self) -> Doors:
         """What the stages of lanes go by."""
+        ...
+
+    @property
+    def now(self) -> float:
+        """The reactor's time."""
+        ...
+
+    @property
+    def report(self) -> Callable[[Any], None]:
+        """For a socket in the place of another: to be called with it when a read came short although there is more, of
+        which the system will not tell. Whoever has the connection by then is told in the next turn."""
         ...
 
     def read(self, most: int) -> bytes | None:

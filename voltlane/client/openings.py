@@ -5,18 +5,25 @@ An opening is bytes in and bytes out; behind it the connection has another socke
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Protocol
 
-from ..address import WEB_PORTS, Address
-from ..errors import ConnectionLost
 from ..net.sockets import NO_SIGNAL
-from .websocket import Upgrade
 
 READ = 4096
 """Bytes read at once."""
+
+
+class OpeningFailed(OSError):
+    """One that cannot go on. `words`: what the server is told of that."""
+
+    def __init__(self, message: str, words: bytes = b"") -> None:
+        super().__init__(errno.ECONNABORTED, message)
+        self.words = words
 
 
 class Opening(Protocol):
@@ -29,7 +36,7 @@ class Opening(Protocol):
 
     def receive(self, data: bytes = b"") -> bytes:
         """What has come, in pieces of any size; nothing, to begin with. What to send. Raises ProtocolError, Refused,
-        OSError."""
+        OpeningFailed."""
         ...
 
     def bind(self, sock: socket.socket) -> socket.socket:
@@ -55,7 +62,7 @@ class Openings:
         return bool(self._unsent)
 
     def go_on(self) -> bool:
-        """Whether all of them are done. Raises ConnectionLost, ProtocolError, and OSError as sockets do."""
+        """Whether all of them are done. Raises what they do, and OSError as sockets do."""
         try:
             while self._left:
                 self._step(self._left[0])
@@ -75,14 +82,10 @@ class Openings:
             return
         data = self.socket.recv(READ)
         if not data:
-            raise ConnectionLost("the server closed the connection")
-        self._unsent = opening.receive(data)
-
-
-def openings_for(address: Address, protocol: int, limit: int) -> list[Opening]:
-    """Those that lead to a server of this address. `protocol`: the version that is spoken behind them; `limit`: bytes
-    of its largest message."""
-    openings: list[Opening] = []
-    if address.scheme in WEB_PORTS:
-        openings.append(Upgrade(address, protocol, limit))
-    return openings
+            raise OpeningFailed("it was closed by the server")
+        try:
+            self._unsent = opening.receive(data)
+        except OpeningFailed as failed:
+            with suppress(OSError):
+                self.socket.send(failed.words, NO_SIGNAL)
+            raise
