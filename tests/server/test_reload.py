@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, Callable, NamedTuple
 
 import pytest
@@ -115,10 +116,11 @@ class Use(NamedTuple):
 
     value: object
     where: Callable[[Server], Any]
-    beside: dict[str, object] = {}
+    beside: Mapping[str, object] = MappingProxyType({})
     """Settings without which it is not allowed."""
 
 
+CERTIFICATE = {"tls.certificate": ("/cert.pem",)}
 USES = {
     "general.shutdown_secs": Use(1.5, lambda server: server.config.general.shutdown_secs),
     "master.channel_capacity": Use(7, lambda server: server.trunk.limits.packets),
@@ -157,15 +159,19 @@ USES = {
     "clients.window_bytes": Use(8192, lambda server: server.clients.windows.most),
     "clients.ack_secs": Use(7.0, lambda server: server.clients.receipts.secs),
     "tls.certificate": Use(("/cert.pem",), lambda server: server.certificates._options.certificate),
-    "tls.key": Use(("/key.pem",), lambda server: server.certificates._options.key),
+    "tls.key": Use(("/key.pem",), lambda server: server.certificates._options.key, CERTIFICATE),
     "tls.minimum_version": Use("1.3", lambda server: server.certificates._options.minimum_version),
     "tls.alpn": Use(("voltlane",), lambda server: server.certificates._options.alpn),
-    "tls.client_certificates": Use("required", lambda server: server.certificates._options.client_certificates),
+    "tls.client_certificates": Use(
+        "required", lambda server: server.certificates._options.client_certificates, {"tls.client_ca": "/ca.pem"}
+    ),
     "tls.client_ca": Use("/ca.pem", lambda server: server.certificates._options.client_ca),
     "quality.sample_secs": Use(7.0, lambda server: server.sampler._interval),
     "listener.proxy_networks": Use(("10.0.0.0/8",), lambda server: server.config.listener.proxy_networks),
     "listener.proxy_tls": Use(True, lambda server: server.proxies._end_tls, {"web.forwarded": "forwarded"}),
     "web.forwarded": Use("forwarded", lambda server: "forwarded" if server.proxies._read is forwarded else "off"),
+    "web.origins": Use(("https://a.example",), lambda server: tuple(server.doors.site.origins._allowed)),
+    "web.ping_secs": Use(7.0, lambda server: server.clients.heartbeat.secs),
     "listener.proxy_secs": Use(7.0, lambda server: server.arrivals._unnamed.secs),
     "limits.accept_rate": Use(7.0, lambda server: server.entrance.rate),
     "limits.connections": Use(7, lambda server: server.admission.limits.connections),

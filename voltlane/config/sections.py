@@ -94,7 +94,8 @@ class Listener(Section):
     proxy_protocol: str = setting(
         "off",
         'Whether connections come through a proxy that says whose they are. "required": each begins with a header of '
-        "the PROXY protocol, version 1 or 2, and the address in it is what logs and limits use.",
+        "the PROXY protocol, version 1 or 2, and the address in it is what logs and limits use. Those of ws:// and "
+        "wss:// have none where web.forwarded is set.",
         form=one_of("off", "required"),
     )
     proxy_networks: tuple[str, ...] = setting(

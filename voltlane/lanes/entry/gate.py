@@ -7,7 +7,6 @@ that says whose connection it is comes first, as a stage of its own; the address
 from __future__ import annotations
 
 import socket
-from functools import partial
 from typing import Callable, Optional
 
 from ...core.admission import Admission, Source
@@ -30,8 +29,8 @@ class Gate:
     goes on, how it came, and the stage that has to come before the lane's, if there is one.
 
     With `listener.proxy_protocol` "required" every connection has to come from one of the proxies' networks, or on a
-    unix socket, and begins with a PROXY header; with "off" none does. A proxy's connection on which it says in requests
-    whose they are counts for everybody only, until it does.
+    unix socket, and begins with a PROXY header; with "off" none does. Where requests say whose they are, a proxy's
+    connection has none, and counts for everybody only until one does.
     """
 
     def __init__(
@@ -52,11 +51,11 @@ class Gate:
     def accept(self, sock: socket.socket, address: object, lane: Lane) -> None:
         """A new connection, with the address that `accept` gave, on a socket of this lane."""
         admission, proxies, packed, first = self.admission, self._proxies, b"", None
-        if proxies.required:
+        if proxies.required and not (lane.hears and proxies.heard):
             if not proxies.trusts(packed_of(address)):
                 self._refuse(sock, name_of(address), CloseReason.PROXY_UNTRUSTED)
                 return
-            first = ProxyHeaderStage(partial(self._on_header, lane.hears))
+            first = ProxyHeaderStage(self._on_header)
         elif admission.wants_addresses:
             packed = packed_of(address)
             if lane.hears and proxies.will_say(packed):
@@ -71,9 +70,9 @@ class Gate:
             answer.left(CloseReason.INTERNAL_ERROR, False, 0.0, self.reactor.now)
             raise
 
-    def _on_header(self, hears: bool, newcomer: Newcomer, header: ProxyHeader) -> bool:
+    def _on_header(self, newcomer: Newcomer, header: ProxyHeader) -> bool:
         """A proxy has said whose connection it is: whether it may come in."""
-        refusal = self._proxies.on_header(newcomer, header, hears)
+        refusal = self._proxies.on_header(newcomer, header)
         if refusal is not None:
             newcomer.close(refusal)
         return refusal is None

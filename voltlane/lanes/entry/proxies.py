@@ -42,8 +42,10 @@ class Proxies:
         self._networks = Networks(listener.proxy_networks)
         self._end_tls = listener.proxy_tls
         self._read = READERS.get(web.forwarded)
+        self.heard = self._read is not None
+        """Whether it is requests that say whose they are, where there are any."""
         self.required = listener.proxy_protocol == "required"
-        """Whether every connection begins with a PROXY header."""
+        """Whether every connection begins with a PROXY header, on which requests do not say the same."""
 
     def trusts(self, packed: bytes) -> bool:
         """Whether who connects from there is a proxy; b"" is somebody on a unix socket."""
@@ -51,23 +53,21 @@ class Proxies:
 
     def will_say(self, packed: bytes) -> bool:
         """Whether who connects from there says in its requests whose they are."""
-        return self._read is not None and self.trusts(packed)
+        return self.heard and self.trusts(packed)
 
-    def on_header(self, newcomer: Comer, header: ProxyHeader, hears: bool) -> CloseReason | None:
-        """A PROXY header has come: why the connection may not come in, or None. `hears`: whether requests follow."""
+    def on_header(self, newcomer: Comer, header: ProxyHeader) -> CloseReason | None:
+        """A PROXY header has come: why the connection may not come in, or None."""
         newcomer.hearsay = not (header.address and is_local(newcomer.peer))
         newcomer.private = self._end_tls and header.encrypted
         if not header.address:
             return None
         newcomer.peer = shown(header.address, header.port)
-        if hears and self.will_say(header.address):  # another proxy, which is to say more
-            return None
         return self.identify(newcomer, header.address)
 
     def hearing(self, newcomer: Comer) -> Hearing | None:
         """For a connection on which requests come: what these have to say of it, if it is a proxy's."""
         packed = packed_in(newcomer.peer)
-        return Hearing(self, newcomer, packed) if self.will_say(packed) else None
+        return Hearing(self, newcomer.peer) if self.will_say(packed) else None
 
     def client_in(self, headers: Mapping[str, str]) -> Hop | None:
         """Whose request it is. Raises Refusal for headers that are malformed."""
@@ -81,7 +81,7 @@ class Proxies:
         """It is this address's from now on, for all that is limited; what counts for everybody was counted at the
         beginning."""
         admission, before = self._admission, newcomer.source
-        if not (address and admission.wants_addresses):
+        if not admission.wants_addresses:
             return None
         answer = admission.identify(address, self._reactor.now)
         if isinstance(answer, CloseReason):
@@ -95,22 +95,22 @@ class Proxies:
 class Hearing:
     """One connection of a proxy's, over which requests come: of one client, or of one after the other."""
 
-    __slots__ = ("_client", "_far", "_packed", "_proxies", "_proxy")
+    __slots__ = ("_client", "_proxies", "_proxy")
 
-    def __init__(self, proxies: Proxies, newcomer: Comer, packed: bytes) -> None:
+    def __init__(self, proxies: Proxies, proxy: str) -> None:
         self._proxies = proxies
-        self._proxy, self._packed = newcomer.peer, packed
-        self._far = newcomer.hearsay or not is_local(newcomer.peer)  # other machines are between
-        self._client: str | None = None
+        self._proxy = self._client = proxy
 
     def on_request(self, newcomer: Comer, headers: Mapping[str, str]) -> CloseReason | None:
-        """A request has come: why it may not come in, or None. Raises Refusal for headers that are malformed."""
+        """A request has come: why it may not come in, or None. Raises Refusal for headers that are malformed.
+
+        One that names nobody is the proxy's own, and counts for everybody only, as with a PROXY header.
+        """
         hop = self._proxies.client_in(headers)
-        name, packed = (self._proxy, self._packed) if hop is None else (shown(hop.address, hop.port), hop.address)
-        newcomer.hearsay = self._far or hop is None
+        newcomer.hearsay = hop is None or not is_local(self._proxy)
         newcomer.private = self._proxies.keeps_private(hop)
-        newcomer.peer = name
-        if name == self._client:
+        newcomer.peer = self._proxy if hop is None else shown(hop.address, hop.port)
+        if hop is None or newcomer.peer == self._client:
             return None
-        self._client = name
-        return self._proxies.identify(newcomer, packed)
+        self._client = newcomer.peer
+        return self._proxies.identify(newcomer, hop.address)
