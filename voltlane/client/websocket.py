@@ -14,7 +14,7 @@ from threading import Lock
 from zlib import crc32
 
 from ..address import WEB_PORTS, Address, host_in_ascii
-from ..errors import ConnectionLost, FrameTooLarge, MalformedFrame, ProtocolError, SessionLost, TextRefused
+from ..errors import BadText, ConnectionLost, FrameTooLarge, MalformedFrame, ProtocolError, SessionLost, TextRefused
 from ..net.sockets import NO_SIGNAL, close_gently
 from ..wire.batch import mask
 from ..wire.framing import PREFIX, PREFIX_SIZE
@@ -44,6 +44,12 @@ RECEIVED = 256 << 10
 SLICE = 256 << 10
 """Bytes of messages that are masked before the system is asked to take them; one that is larger goes alone."""
 
+_TOLD: dict[type[ProtocolError], int] = {
+    FrameTooLarge: CloseCode.TOO_BIG,
+    TextRefused: CloseCode.UNSUPPORTED,
+    BadText: CloseCode.BAD_DATA,
+}
+"""What a server is told of its mistakes; of all others that it broke the protocol."""
 _ENDS = {CloseCode.NORMAL, NO_CODE}
 """Codes of closes that say nothing but that it is the end."""
 
@@ -172,7 +178,7 @@ class WebSocket:
             if self._left:  # nobody is to be told any more
                 self._ended = NO_CODE, ""
                 return
-            self._leave(CloseCode.TOO_BIG if isinstance(error, FrameTooLarge) else CloseCode.PROTOCOL)
+            self._leave(_TOLD.get(type(error), CloseCode.PROTOCOL))
             self._answer()
             raise
         finally:
