@@ -266,8 +266,9 @@ class Clients(Section):
     )
     unencrypted: str = setting(
         "local",
-        'Who may speak version 3 of the protocol without encryption. "local": this machine, and unix sockets; behind a '
-        'proxy, if both are here. "never", "always": nobody, everybody. Version 2 has no encryption, and is not asked.',
+        'Who may speak version 3 of the protocol without encryption. "local": this machine, unix sockets, and TLS; '
+        'behind a proxy, if both are here, or as listener.proxy_tls has it. "never", "always": nobody, '
+        "everybody. Version 2 has no encryption, and is not asked.",
         form=one_of("local", "never", "always"),
         live=True,
     )
