@@ -152,7 +152,7 @@ class TestWrittenFile:
                 state_dir="/var/lib/a b",
                 state_sync_secs=0.5,
             ),
-            Listener(('unix:/tmp/a "quoted" \\ path\té', "[::]:7"), "660", "required", ("10.0.0.0/8", "::1/128"), 1.5),
+            Listener(('unix:/tmp/a "quoted" \\ path\té', "[::]:7"), "660", "required", ("10.0.0.0/8", "::1/128"), True, 1.5),
             Master(("[::1]:1", "h:2"), 1, 2, 0.25, 7.5, 2.0, 9.0, 3.0),
             Clients(
                 1,
@@ -185,6 +185,7 @@ class TestWrittenFile:
             Admin("127.0.0.1:1", "a-token-of-16-or-more"),
             Limits(1, 2, 3, 0.5, 5, 6, 7, 8.0, 9.5, 24, 56, ("10.0.0.0/8", "::/0"), ("10.1.0.0/16",), 4, 1 << 30, 9.0),
             Quality(0.0),
+            Web(("https://a.example",), 7.5, "forwarded"),
         )
         for row in SETTINGS.values():
             assert getattr(getattr(changed, row.section), row.key) != row.default
