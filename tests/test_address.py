@@ -169,6 +169,8 @@ def url(scheme: str, host: str, port: int, target: str = "") -> Address:
         ("127.0.0.1:42000", tcp("127.0.0.1", 42000), "127.0.0.1:42000"),
         ("tcp://127.0.0.1:42000", tcp("127.0.0.1", 42000), "127.0.0.1:42000"),
         ("tls://host.name:42443", url("tls", "host.name", 42443), "tls://host.name:42443"),
+        ("TLS://[::1]:1", url("tls", "::1", 1), "tls://[::1]:1"),
+        ("tls://unix:/path", Address("unix", "", 0, "/path", "tls"), "tls://unix:/path"),
         ("ws://127.0.0.1:8080", url("ws", "127.0.0.1", 8080), "ws://127.0.0.1:8080"),
         ("WS://127.0.0.1:8080/", url("ws", "127.0.0.1", 8080), "ws://127.0.0.1:8080"),
         ("ws://host.name", url("ws", "host.name", 80), "ws://host.name:80"),

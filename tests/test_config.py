@@ -20,6 +20,7 @@ from voltlane.config import (
     Setting,
     Socket,
     Tls,
+    Web,
 )
 from voltlane.config.forms import NETWORK
 from voltlane.errors import ConfigError
@@ -152,7 +153,9 @@ class TestWrittenFile:
                 state_dir="/var/lib/a b",
                 state_sync_secs=0.5,
             ),
-            Listener(('unix:/tmp/a "quoted" \\ path\té', "[::]:7"), "660", "required", ("10.0.0.0/8", "::1/128"), True, 1.5),
+            Listener(
+                ('unix:/tmp/a "quoted" \\ path\té', "[::]:7"), "660", "required", ("10.0.0.0/8", "::1/128"), True, 1.5
+            ),
             Master(("[::1]:1", "h:2"), 1, 2, 0.25, 7.5, 2.0, 9.0, 3.0),
             Clients(
                 1,

@@ -81,7 +81,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from .commands.connect import connect
 
         where = _address(arguments.address, "connect", parse_server)
-        trust = {"ca_file": given.get("--ca", ""), "server_name": given.get("--server-name", "")}
+        trust = {name: given[flag] for flag, name in _TRUST.items() if flag in given}
         return connect(where, given.get("--wait", _WAIT), given.get("--protocol", 3), given.get("--server-key"), trust)
     if arguments.command == "echo":
         from .commands.echo import echo
@@ -150,6 +150,8 @@ _WAIT = 2.0
 _ONCE = {"--version", "--check-config", "--print-config"}
 """Flags of the server that make it say something and end."""
 _WAIT_MAX = 365 * 86400
+_TRUST = {"--ca": "ca_file", "--server-name": "server_name"}
+"""Flags of connect that are arguments of `Connection`."""
 
 
 def _seconds(text: str) -> float:

@@ -281,6 +281,7 @@ ON_THEIR_OWN = {
     CloseReason.RATE_EXCEEDED,
     CloseReason.IDLE,
     CloseReason.TAKEOVER_EARLY,
+    CloseReason.TLS_FAILED,  # test_tls.py
 }
 OVER_WEBSOCKET = {CloseReason.MALFORMED_FRAME, CloseReason.BAD_TEXT, CloseReason.TEXT_REFUSED}
 """Each closes a connection in tests/lanes/test_websocket_framing.py."""

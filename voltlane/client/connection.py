@@ -13,13 +13,13 @@ be missing (SPEC 7).
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Callable, cast
 
 from ..address import Address, parse_server
 from ..errors import ConfigError, ConnectionLost, ProtocolError
+from ..net.openssl import ssl
 from ..wire.aead import KEY_SIZE
 from ..wire.framing import Buffer
 from .memory import Memory

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 from threading import Lock
 from typing import Any, NamedTuple, cast
 
 from ..address import ENCRYPTED, Address
 from ..errors import ConfigError
+from ..net.openssl import MISSING, ssl
 from ..net.tls import Handshake, TlsSocket, reason_of
 from .openings import OpeningFailed
 
@@ -31,6 +31,8 @@ def trust(
             what = "ca_file, server_name and tls_context are for tls:// and wss://"
             raise ConfigError(f"{what}, and {address} is without")
         return None
+    if ssl is None:
+        raise ConfigError(MISSING)
     if address.kind == "unix" and not server_name:
         raise ConfigError(f"server_name: {address} does not say what the server's certificate has to be for")
     if context is None:

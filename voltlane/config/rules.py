@@ -92,14 +92,14 @@ def _no_certificate(values: Values, _: object) -> str:
 
 def _keys_of_others(values: Values, _: object) -> str:
     certificates, keys = len(values["tls.certificate"]), len(values["tls.key"])
-    if not keys or keys == certificates:
+    if not certificates or not keys or keys == certificates:
         return ""
     return f"tls.certificate has {certificates} files and tls.key {keys}: each certificate needs its key, in order"
 
 
 def _nobody_signs(values: Values, _: object) -> str:
     asked = values["tls.client_certificates"]
-    if asked == "off" or values["tls.client_ca"]:
+    if asked == "off" or values["tls.client_ca"] or not values["tls.certificate"]:
         return ""
     return f"tls.client_certificates = {asked} needs tls.client_ca: the file of those who sign them"
 
@@ -135,5 +135,5 @@ RULES = (
     Rule(("listener.address", "admin.address"), _taken_twice),
     Rule(("listener.address", "tls.certificate"), _no_certificate),
     Rule(("tls.certificate", "tls.key"), _keys_of_others),
-    Rule(("tls.client_certificates", "tls.client_ca"), _nobody_signs),
+    Rule(("tls.certificate", "tls.client_certificates", "tls.client_ca"), _nobody_signs),
 )

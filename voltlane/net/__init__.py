@@ -10,6 +10,7 @@ wakeup          waking the loop from outside: signals, other threads
 sockets         addresses ↔ sockets
 tls             a TLS connection that looks like a socket
 certificates    what a server shows there
+openssl         what both stand on, if it is there
 peers           who is at the other end
 stall           whether a peer takes anything of what waits for it
 tcpinfo         what the kernel knows of a connection

@@ -5,13 +5,13 @@ asks for (SNI, RFC 6066 section 3), and read again when their files have changed
 from __future__ import annotations
 
 import os
-import ssl
 import time
 from dataclasses import astuple
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Protocol
 
 from ..config import Tls
 from ..errors import StartupError
+from .openssl import MISSING, ssl
 
 EXIT_NO_CERTIFICATE = 2
 SOON_SECS = 7 * 86400.0
@@ -19,7 +19,18 @@ SOON_SECS = 7 * 86400.0
 LOOK_SECS = 1.0
 """How often the files are looked at, at most."""
 
-Warn = Callable[[str], None]
+
+class Watcher(Protocol):
+    """Whoever is told how they are."""
+
+    def expired(self, name: str) -> None:
+        """The certificate for this name is over."""
+
+    def expires(self, name: str, days: float) -> None:
+        """It soon will be."""
+
+    def kept(self, why: str) -> None:
+        """What was read again cannot be used, and what was there before stays."""
 
 
 class TlsOptions(NamedTuple):
@@ -54,12 +65,12 @@ class Certificate(NamedTuple):
 
 
 class Certificates:
-    """One server's. `warn` and `error` get what is to be logged."""
+    """One server's. `watcher` is told what is to be logged."""
 
-    def __init__(self, options: TlsOptions, warn: Warn, error: Warn, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, options: TlsOptions, watcher: Watcher, wall: Callable[[], float] = time.time) -> None:
         """Loads nothing yet: see `load`."""
         self._options = options
-        self._warn, self._error, self._wall = warn, error, wall
+        self._watcher, self._wall = watcher, wall
         self._all: list[Certificate] = []
         self._by_name: dict[str, ssl.SSLContext] = {}
         self._seen: list[tuple[int, ...]] = []
@@ -73,6 +84,8 @@ class Certificates:
     def load(self, options: TlsOptions | None = None) -> None:
         """Read all files, and go by them. Raises StartupError, and goes by what was there before."""
         options = options or self._options
+        if ssl is None:
+            raise _wrong(MISSING)
         if not options.certificate:
             raise _wrong("there is no certificate: set tls.certificate (and tls.key)")
         seen = _look_at(options)
@@ -111,7 +124,7 @@ class Certificates:
             self.load()
         except StartupError as error:
             self._seen = _look_at(self._options)  # once is enough, until they change again
-            self._error(f"the certificates stay as they are: {error}")
+            self._watcher.kept(str(error))
 
     def find(self, name: str) -> ssl.SSLContext:
         """That of a server name: its own, else one with a `*` for its first part, else the first of all."""
@@ -128,9 +141,9 @@ class Certificates:
         for certificate in self._all:
             name, left = certificate.names[0], certificate.until - now
             if left <= 0:
-                self._warn(f"the certificate for {name} has expired: clients refuse it")
+                self._watcher.expired(name)
             elif left < SOON_SECS:
-                self._warn(f"the certificate for {name} expires in {left / 86400:.1f} days")
+                self._watcher.expires(name, left / 86400)
 
 
 def _look_at(options: TlsOptions) -> list[tuple[int, ...]]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import errno
 import socket
-import ssl
 from collections.abc import Iterator, Sequence
 from typing import Callable, Union, cast
 from zlib import crc32
 
 from ..wire.framing import Buffer
+from .openssl import ssl
 from .sockets import NO_SIGNAL
 
 RECORD = 4096

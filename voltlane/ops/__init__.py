@@ -8,4 +8,5 @@ unwritten telling of what could not be written once it can be
 slow_log  lines about callbacks that held the loop up
 watch     who else wants to hear of clients that come and go
 notify    the service manager
+certificate_log  what the log says of certificates
 """

@@ -40,6 +40,7 @@ from ..lanes.web.site import Site
 from ..net.certificates import Certificates, TlsOptions
 from ..net.machine import available_memory
 from ..net.reactor import Reactor
+from ..ops.certificate_log import CertificateLog
 from ..ops.log import log
 from ..ops.slow_log import SlowLog
 from ..reasons import CloseReason, Hold
@@ -110,7 +111,7 @@ class Parts:
         self.trunk.on_written = self.clients.receipts.look
         QuietReads(self.clients)
         QuietRecords(self.clients)
-        self.certificates = Certificates(TlsOptions.of(config.tls), log.warning, log.error)
+        self.certificates = Certificates(TlsOptions.of(config.tls), CertificateLog())
         self.terms = Terms(clients, self.store.next_keys)
         self.admission = Admission(config.limits)
         self.proxies = Proxies(self.reactor, self.admission, config.listener, config.web)

@@ -37,6 +37,8 @@ class TlsTunnel(Tunnel):
                 self.ended = not opened[-1]
             except ssl.SSLWantReadError:
                 break
+            except ssl.SSLZeroReturnError:  # and we had said the same before
+                self.ended = True
         return b"".join(opened), answer + self._outgoing.read()
 
     def _go_on(self) -> bytes:

@@ -138,6 +138,7 @@ class Arrivals:
         """See Newcomer: `report`. An end that was announced is behind that, and is announced again."""
         reader = self._reader_of(sock)
         if reader is not None:
+            self.turns.spend(HELD_BACK)  # now, while it is its turn
             ended = reader.flags & ENDING
             reader.flags &= ~ENDING
             self.reactor.call_soon(partial(self._go_on, sock, HANGUP if ended else 0))
@@ -146,7 +147,6 @@ class Arrivals:
         """Who has such a socket waits in line with those who have much to say."""
         reader = self._reader_of(sock)
         if reader is not None:
-            self.turns.spend(HELD_BACK)
             reader.flags |= LOUD
             self.reactor.guard(reader, reader.on_event, READ | mask)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from typing import cast
 
 from ...errors import TlsFailed
+from ...net.openssl import ssl
 from ...net.tls import Handshake, reason_of
 from .stage import Newcomer, Stage
 
