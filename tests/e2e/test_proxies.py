@@ -16,7 +16,7 @@ from kit.process import BackendProcess, EmbeddedServer
 from kit.proxies import HAProxy, Nginx, Proxy, block, make_certificate, started
 from kit.wait import wait_until
 
-from voltlane.client import Connection, line
+from voltlane.client import Connection, line, link
 from voltlane.config.sources import tomllib
 from voltlane.errors import Refused
 from voltlane.lanes.entry import arrival
@@ -71,13 +71,18 @@ def from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
             self.bind((CLIENT, 0))
             return super().connect_ex(address)  # type: ignore[arg-type]
 
+        def connect(self, address: object) -> None:  # type: ignore[override]
+            self.bind((CLIENT, 0))
+            super().connect(address)  # type: ignore[arg-type]
+
     class Sockets:
         socket = Elsewhere
 
         def __getattr__(self, name: str) -> object:
             return getattr(socket, name)
 
-    monkeypatch.setattr(line, "socket", Sockets())
+    for module in (line, link):
+        monkeypatch.setattr(module, "socket", Sockets())
     monkeypatch.setattr(arrival, "is_local", lambda name: False)
 
 
@@ -104,6 +109,19 @@ def test_a_websocket_over_tls_that_ends_at_the_proxy(scene: Scene) -> None:
         assert client.recv(10) == b"up and down"
         assert scene.peers == [f"{CLIENT}:0"]
     wait_until(lambda: f"({CLIENT}:0)" in scene.server.log, "the client's address in the log")
+
+
+@pytest.mark.parametrize("scheme", ["wss", "tls"])
+def test_version_2(scene: Scene, scheme: str) -> None:
+    with scene.connect(scheme, protocol=2) as client:
+        for packet in (b"up and down", b"x" * 300_000):
+            client.send(packet)
+            assert client.recv(10) == packet
+        known = client.client_id
+        client.reconnect()
+        client.send(b"again")
+        assert client.recv(10) == b"again" and client.client_id == known
+        assert scene.peers[0].startswith(CLIENT)
 
 
 def test_tcp_over_tls_that_ends_at_the_proxy(scene: Scene) -> None:
