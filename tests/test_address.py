@@ -209,6 +209,7 @@ def test_what_a_client_connects_to(text: str, address: Address, canonical: str) 
         ("ws://host.name:x/", "the port is 'x'"),
         ("ws://host.name:/", "it has no port"),
         ("ws://ws://host.name", "it has no port"),
+        ("ws://unix/x", "unix is no host"),
     ],
 )
 def test_what_no_client_connects_to(text: str, why: str) -> None:

@@ -120,6 +120,8 @@ def _parse_url(scheme: str, rest: str) -> Address:
         raise ValueError("a user has no place in it")
     if not _TARGET.fullmatch(target):
         raise ValueError("behind the port there is a path, in printable ASCII without blanks and #")
+    if authority == "unix":
+        raise ValueError("unix is no host, but what stands before the path of a socket")
     if _NO_PORT.fullmatch(authority):
         authority = f"{authority}:{WEB_PORTS[scheme]}"
     if target.startswith("?"):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 
-from fuzz import servers, version3
+from fuzz import clients, servers, version3
 from fuzz.parsers import PARSERS
 from fuzz.servers import SERVERS
 
-TARGETS = {target.name: target for target in [*PARSERS, *SERVERS, *version3.TARGETS]}
+TARGETS = {target.name: target for target in [*PARSERS, *SERVERS, *version3.TARGETS, *clients.TARGETS]}
 
 if importlib.util.find_spec("h11") and importlib.util.find_spec("prometheus_client"):  # the extra `web`
     from fuzz import web
