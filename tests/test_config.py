@@ -261,6 +261,7 @@ class TestFile:
             ("[clients]\nlog_level = 'Info'\n", 2, "unknown key log_level in [clients]; it belongs into [general]"),
             ("[listener]\nzzz = 1\n", 2, "unknown key zzz in [listener]; there are address, unix_mode"),
             ("[listener]\nproxy_protocol = 'required'\n", 2, "_protocol = required needs listener.proxy_networks"),
+            ("[listener]\nproxy_tls = true\n", 2, "listener.proxy_tls needs proxies that say who came over TLS"),
             ("[limits]\nallow = ['10.0.0.1/8']\n", 2, "'10.0.0.1/8' was given, 10.0.0.1/8 has host bits set"),
             ("[limits]\nipv4_prefix = 33\n", 2, "33 was given, a whole number of bits, at least 1, at most 32"),
             ("[clients]\nslow_secs =\n", 2, "not valid TOML: Invalid value"),
@@ -357,6 +358,20 @@ class TestFile:
         assert config.load(path).listener.proxy_protocol == "required"
         path = written(tmp_path, "[listener]\nproxy_protocol = 'required'\naddress = ['unix:/x', '*:1']\n")
         assert f"{path}:2: listener.proxy_protocol = required needs" in refusal(path)
+
+    @pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded"])
+    def test_and_so_do_those_that_say_it_in_requests(self, tmp_path: Path, header: str) -> None:
+        named = f"[web]\nforwarded = '{header}'\n[listener]\nproxy_tls = true\n"
+        for listener in (
+            "",
+            "address = ['ws://unix:/x', '*:1']\n",
+            "address = 'ws://*:1'\nproxy_networks = '10.0.0.1'\n",
+        ):
+            assert config.load(written(tmp_path, named + listener)).web.forwarded == header
+        message = refusal(written(tmp_path, f"{named}address = ['*:1', 'ws://*:2']\n"))
+        assert (
+            f"web.forwarded = {header} needs listener.proxy_networks: else whoever can connect to ws://*:2" in message
+        )
 
 
 class TestEnvironment:

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 from base64 import b64encode
+from contextlib import suppress
 from threading import Lock
 from zlib import crc32
 
@@ -277,12 +278,8 @@ class WebSocket:
         """Send what is to be said between messages, as far as there is room. An error is the reader's to find."""
         if not self._words and not self._unsent:
             return
-        with self._lock:
-            try:
-                if not self._refused:  # else who sends goes on with it
-                    self._flush()
-            except OSError:
-                pass
+        with self._lock, suppress(OSError):
+            self._flush()
 
     def _flush(self) -> None:
         """Write frames. Raises BlockingIOError when not all of them are out."""
