@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 from kit.lanes.ws import request
@@ -17,6 +18,7 @@ from kit.proxies import HAProxy, Nginx, Proxy, block, make_certificate, started
 from kit.wait import wait_until
 
 from voltlane.client import Connection, line, link
+from voltlane.config import SETTINGS
 from voltlane.config.sources import tomllib
 from voltlane.errors import Refused
 from voltlane.lanes.entry import arrival
@@ -214,3 +216,57 @@ def test_a_proxy_without_a_server(scene: Scene) -> None:
     scene.server.close()
     with pytest.raises(Refused, match=r"refused with HTTP 50[234]: what stands in front of the server cannot reach it"):
         scene.connect("wss")
+
+
+# ---- what else the document promises
+
+
+@pytest.mark.parametrize("kind", [Nginx, HAProxy])
+def test_an_answer_without_end_goes_out_as_it_comes(
+    kind: type[Proxy], tmp_path: Path, certificate: tuple[Path, Path]
+) -> None:
+    """As events are: the second is not made before the first has arrived."""
+    pieces = [b"data: %d\n\n" % number for number in range(3)]
+    arrived = threading.Semaphore(0)
+
+    def serve(listening: socket.socket) -> None:
+        while True:  # looks whether the port answers come without a request
+            sock, _ = listening.accept()
+            with sock:
+                sock.settimeout(10)
+                if not sock.recv(4096):
+                    continue
+                sock.sendall(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+                )
+                for piece in pieces:
+                    sock.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+                    assert arrived.acquire(timeout=10)
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=serve, args=(listening,), daemon=True)
+        server.start()
+        here = "{}:{}".format(*listening.getsockname())
+        with started(kind, tmp_path, *certificate, here, here) as proxy:
+            context = ssl.create_default_context(cafile=str(certificate[0]))
+            plain = socket.create_connection(("127.0.0.1", proxy.web_port), 10)
+            with context.wrap_socket(plain, server_hostname="127.0.0.1") as sock:
+                sock.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n")
+                received = b""
+                for piece in pieces:
+                    while piece not in received:
+                        more = sock.recv(4096)
+                        assert more, received
+                        received += more
+                    arrived.release()
+        server.join(10)
+        assert not server.is_alive()
+
+
+def test_proxies_wait_for_longer_than_two_pings() -> None:
+    longest = 2 * cast(float, SETTINGS["web.ping_secs"].default)
+    names = "proxy_read_timeout|proxy_send_timeout|proxy_timeout|timeout tunnel|timeout client|timeout server"
+    found = re.findall(rf"(?:{names}) +(\d+)([sh])", block("nginx") + block("haproxy"))
+    assert len(found) == 9
+    assert all(int(number) * {"s": 1, "h": 3600}[unit] > longest for number, unit in found)
