@@ -159,31 +159,80 @@ def test_what_is_wrong_behind_a_lane_is_told_with_the_lane(text: str, why: str) 
     assert str(caught.value).startswith(f"{text!r} is no address: ")
 
 
+def url(scheme: str, host: str, port: int, target: str = "") -> Address:
+    return Address("tcp", host, port, "", scheme, target)
+
+
 @pytest.mark.parametrize(
-    ("text", "canonical", "scheme"),
+    ("text", "address", "canonical"),
     [
-        ("127.0.0.1:1", "127.0.0.1:1", ""),
-        ("tcp://127.0.0.1:1", "127.0.0.1:1", ""),
-        ("TLS://host.name:1", "tls://host.name:1", "tls"),
-        ("tls://[::1]:1", "tls://[::1]:1", "tls"),
-        ("tls://unix:/path", "tls://unix:/path", "tls"),
+        ("127.0.0.1:42000", tcp("127.0.0.1", 42000), "127.0.0.1:42000"),
+        ("tcp://127.0.0.1:42000", tcp("127.0.0.1", 42000), "127.0.0.1:42000"),
+        ("tls://host.name:42443", url("tls", "host.name", 42443), "tls://host.name:42443"),
+        ("TLS://[::1]:1", url("tls", "::1", 1), "tls://[::1]:1"),
+        ("tls://unix:/path", Address("unix", "", 0, "/path", "tls"), "tls://unix:/path"),
+        ("ws://127.0.0.1:8080", url("ws", "127.0.0.1", 8080), "ws://127.0.0.1:8080"),
+        ("WS://127.0.0.1:8080/", url("ws", "127.0.0.1", 8080), "ws://127.0.0.1:8080"),
+        ("ws://host.name", url("ws", "host.name", 80), "ws://host.name:80"),
+        ("wss://host.name/", url("wss", "host.name", 443), "wss://host.name:443"),
+        (
+            "wss://host.name/a/b%20c?d=e",
+            url("wss", "host.name", 443, "/a/b%20c?d=e"),
+            "wss://host.name:443/a/b%20c?d=e",
+        ),
+        ("ws://host.name:1?d=/e", url("ws", "host.name", 1, "/?d=/e"), "ws://host.name:1/?d=/e"),
+        ("ws://[::1]/x", url("ws", "::1", 80, "/x"), "ws://[::1]:80/x"),
+        ("ws://[::1]:8080", url("ws", "::1", 8080), "ws://[::1]:8080"),
+        ("ws://unix:/run/x", Address("unix", "", 0, "/run/x", "ws"), "ws://unix:/run/x"),
+        ("unix:/run/x", Address("unix", "", 0, "/run/x"), "unix:/run/x"),
     ],
 )
-def test_a_server_that_a_client_connects_to(text: str, canonical: str, scheme: str) -> None:
-    found = parse_server(text)
-    assert (str(found), found.scheme) == (canonical, scheme) and parse_server(canonical) == found
+def test_what_a_client_connects_to(text: str, address: Address, canonical: str) -> None:
+    assert parse_server(text) == address
+    assert str(address) == canonical
+    assert parse_server(canonical) == address
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("wss://host:1", "the client library does not know wss:// yet; there are tcp://, tls://"),
-        ("udp://host:1", "the client library does not know udp:// yet"),
-        ("http://host:1", "there is no lane 'http'; there are tcp://, tls://"),
-        ("tls://host", "it has no port"),
+        ("http://host.name/", "there is no 'http'; there are tcp://, tls://, ws://, wss://"),
+        ("udp://host.name:1", "there is no 'udp'"),
+        ("tls://host.name", "it has no port"),
+        ("ws://", "it has neither host nor port"),
+        ("ws:///path", "it has neither host nor port"),
+        ("ws://user:secret@host.name", "a user has no place in it"),
+        ("ws://host.name/a b", "behind the port there is a path"),
+        ("ws://host.name/\u00fc", "behind the port there is a path"),
+        ("ws://host.name/a#b", "behind the port there is a path"),
+        ("ws://host.name/a\r\nX: y", "behind the port there is a path"),
+        ("ws://host.name:x/", "the port is 'x'"),
+        ("ws://host.name:/", "it has no port"),
+        ("ws://ws://host.name", "it has no port"),
+        ("ws://unix/x", "unix is no host"),
     ],
 )
-def test_what_a_client_cannot_connect_to(text: str, why: str) -> None:
-    with pytest.raises(ConfigError, match="is no address") as caught:
+def test_what_no_client_connects_to(text: str, why: str) -> None:
+    with pytest.raises(ConfigError) as told:
         parse_server(text)
-    assert why in str(caught.value)
+    assert why in str(told.value) and "wss://example.com/path" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "private"),
+    [
+        ("127.0.0.1:1", True),
+        ("localhost:1", True),
+        ("*:1", True),
+        ("unix:/run/x", True),
+        ("ws://unix:/run/x", True),
+        ("ws://[::1]:1", True),
+        ("tls://192.0.2.1:1", True),
+        ("wss://example.com", True),
+        ("192.0.2.1:1", False),
+        ("ws://192.0.2.1:1", False),
+        ("ws://localhost.example.com", False),
+    ],
+)
+def test_where_nobody_can_listen_on_the_way(text: str, private: bool) -> None:
+    assert parse_server(text).is_private is private

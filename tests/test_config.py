@@ -153,7 +153,9 @@ class TestWrittenFile:
                 state_dir="/var/lib/a b",
                 state_sync_secs=0.5,
             ),
-            Listener(('unix:/tmp/a "quoted" \\ path\té', "[::]:7"), "660", "required", ("10.0.0.0/8", "::1/128"), 1.5),
+            Listener(
+                ('unix:/tmp/a "quoted" \\ path\té', "[::]:7"), "660", "required", ("10.0.0.0/8", "::1/128"), True, 1.5
+            ),
             Master(("[::1]:1", "h:2"), 1, 2, 0.25, 7.5, 2.0, 9.0, 3.0),
             Clients(
                 1,
@@ -186,7 +188,7 @@ class TestWrittenFile:
             Admin("127.0.0.1:1", "a-token-of-16-or-more"),
             Limits(1, 2, 3, 0.5, 5, 6, 7, 8.0, 9.5, 24, 56, ("10.0.0.0/8", "::/0"), ("10.1.0.0/16",), 4, 1 << 30, 9.0),
             Quality(0.0),
-            Web(("https://example.com", "*"), 9.0),
+            Web(("https://a.example",), 7.5, "forwarded"),
         )
         for row in SETTINGS.values():
             assert getattr(getattr(changed, row.section), row.key) != row.default
@@ -259,6 +261,7 @@ class TestFile:
             ("[clients]\nlog_level = 'Info'\n", 2, "unknown key log_level in [clients]; it belongs into [general]"),
             ("[listener]\nzzz = 1\n", 2, "unknown key zzz in [listener]; there are address, unix_mode"),
             ("[listener]\nproxy_protocol = 'required'\n", 2, "_protocol = required needs listener.proxy_networks"),
+            ("[listener]\nproxy_tls = true\n", 2, "listener.proxy_tls needs proxies that say who came over TLS"),
             ("[limits]\nallow = ['10.0.0.1/8']\n", 2, "'10.0.0.1/8' was given, 10.0.0.1/8 has host bits set"),
             ("[limits]\nipv4_prefix = 33\n", 2, "33 was given, a whole number of bits, at least 1, at most 32"),
             ("[clients]\nslow_secs =\n", 2, "not valid TOML: Invalid value"),
@@ -355,6 +358,20 @@ class TestFile:
         assert config.load(path).listener.proxy_protocol == "required"
         path = written(tmp_path, "[listener]\nproxy_protocol = 'required'\naddress = ['unix:/x', '*:1']\n")
         assert f"{path}:2: listener.proxy_protocol = required needs" in refusal(path)
+
+    @pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded"])
+    def test_and_so_do_those_that_say_it_in_requests(self, tmp_path: Path, header: str) -> None:
+        named = f"[web]\nforwarded = '{header}'\n[listener]\nproxy_tls = true\n"
+        for listener in (
+            "",
+            "address = ['ws://unix:/x', '*:1']\n",
+            "address = 'ws://*:1'\nproxy_networks = '10.0.0.1'\n",
+        ):
+            assert config.load(written(tmp_path, named + listener)).web.forwarded == header
+        message = refusal(written(tmp_path, f"{named}address = ['*:1', 'ws://*:2']\n"))
+        assert (
+            f"web.forwarded = {header} needs listener.proxy_networks: else whoever can connect to ws://*:2" in message
+        )
 
 
 class TestEnvironment:

@@ -1,6 +1,7 @@
 """Addresses as people write them: `host:port`, `[::1]:port`, `*:port`, `unix:/path`. Pure: nothing is looked up.
 
-Where clients come in an address may name the lane: `scheme://` and the address behind it.
+Where clients come in an address may name the lane: `scheme://` and the address behind it. What a client connects to is
+the same, and over HTTP a URL.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ sockets too, is meant where none is named."""
 PLANNED = ("udp",)
 """Lanes that are not built yet."""
 ENCRYPTED = ("tls", "wss")
-"""Lanes that need a certificate."""
-DIALLED = ("tcp", "tls")
+"""Lanes that need a certificate, and on which nobody on the way can listen."""
+DIALLED = ("tcp", "tls", "ws", "wss")
 """Lanes by which the client library connects."""
-_THERE_ARE = f"there are {', '.join(f'{name}://' for name in DIALLED)}"
+WEB_PORTS = {"ws": 80, "wss": 443}
+"""Of those, the ones whose addresses are URLs for a client, and their ports where none is named."""
+SERVER_FORMS = f"{FORMS}, or with tls://, ws:// or wss:// in front, as in wss://example.com/path"
 
 _UNIX = "unix:"
+_TARGET = re.compile(r"(?:[/?][!-\"$-~]*)?")
+_NO_PORT = re.compile(r"\[[^]]*\]|[^:]+")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _UNIX_PATH_MAX = 107
 """Bytes of the longest path that Linux binds, its closing NUL not counted."""
@@ -48,14 +53,22 @@ class Address(NamedTuple):
     path: str
     """The socket's path; "" for tcp."""
     scheme: str = ""
-    """Of a listener: the lane that clients come in by, one of `SCHEMES`; "" for tcp."""
+    """The lane that clients come in by, one of `SCHEMES`; "" for tcp."""
+    target: str = ""
+    """Of what a client connects to over HTTP: the path that it asks for, and the query; "" for the path /."""
 
     def __str__(self) -> str:
         lane = f"{self.scheme}://" if self.scheme else ""
         if self.kind == "unix":
             return lane + _UNIX + self.path
         host = f"[{self.host}]" if ":" in self.host else self.host or "*"
-        return f"{lane}{host}:{self.port}"
+        return f"{lane}{host}:{self.port}{self.target}"
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody else can listen on the way there, as far as its client can know."""
+        here = self.kind == "unix" or not self.host or is_loopback(self.host)
+        return here or self.scheme in ENCRYPTED
 
 
 def parse_address(text: str) -> Address:
@@ -81,14 +94,39 @@ def parse_listener(text: str) -> Address:
 
 
 def parse_server(text: str) -> Address:
-    """The same for the address of a server that a client connects to, which may name a lane."""
+    """The same for a server that a client connects to: a listener's address, and what is behind ws:// and wss:// is a
+    URL."""
     found = _SCHEME.fullmatch(text)
-    scheme = found.group(1).lower() if found else ""
-    if scheme in PLANNED or (scheme in SCHEMES and scheme not in DIALLED):
-        raise _wrong(text, f"the client library does not know {scheme}:// yet; {_THERE_ARE}")
-    if found and scheme not in DIALLED:
-        raise _wrong(text, f"there is no lane {_short(scheme)}; {_THERE_ARE}")
-    return parse_listener(text)
+    if not found:
+        return parse_address(text)
+    scheme, rest = found.group(1).lower(), found.group(2)
+    if scheme not in DIALLED:
+        known = ", ".join(f"{name}://" for name in DIALLED)
+        raise _wrong(text, f"there is no {_short(scheme)}; there are {known}", SERVER_FORMS)
+    try:
+        if scheme in WEB_PORTS:
+            return _parse_url(scheme, rest)
+        return _parse(rest)._replace(scheme="" if scheme == "tcp" else scheme)
+    except ValueError as error:
+        raise _wrong(text, str(error), SERVER_FORMS) from None
+
+
+def _parse_url(scheme: str, rest: str) -> Address:
+    if rest.startswith(_UNIX):
+        return _parse(rest)._replace(scheme=scheme)
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    target = rest[len(authority) :]
+    if "@" in authority:
+        raise ValueError("a user has no place in it")
+    if not _TARGET.fullmatch(target):
+        raise ValueError("behind the port there is a path, in printable ASCII without blanks and #")
+    if authority == "unix":
+        raise ValueError("unix is no host, but what stands before the path of a socket")
+    if _NO_PORT.fullmatch(authority):
+        authority = f"{authority}:{WEB_PORTS[scheme]}"
+    if target.startswith("?"):
+        target = "/" + target
+    return _parse(authority)._replace(scheme=scheme, target="" if target == "/" else target)
 
 
 def _parse(text: str) -> Address:
@@ -199,8 +237,8 @@ def _port(port: str) -> int:
     return number
 
 
-def _wrong(text: str, why: str) -> ConfigError:
-    return ConfigError(f"{_short(text)} is no address: {why}. Write {FORMS}")
+def _wrong(text: str, why: str, forms: str = FORMS) -> ConfigError:
+    return ConfigError(f"{_short(text)} is no address: {why}. Write {forms}")
 
 
 def _short(text: str) -> str:

@@ -228,11 +228,11 @@ _FLAGS: dict[str, dict[str, Any]] = {
     },
     "--ca": {
         "metavar": "FILE",
-        "help": "With tls://: who may have signed the server's certificate, in PEM. Default: whom the system trusts.",
+        "help": "With TLS: who may have signed the server's certificate, in PEM. Default: whom the system trusts.",
     },
     "--server-name": {
         "metavar": "NAME",
-        "help": "With tls://: what the server's certificate has to be for. Default: the host of the address.",
+        "help": "With TLS: what the server's certificate has to be for. Default: the host of the address.",
     },
 }
 _ECHO_LISTEN = f"Where connection servers connect to. Default: {defaults().master.address[0]}."
@@ -311,11 +311,8 @@ def _parser() -> argparse.ArgumentParser:
     for command, (summary, _) in _COMMANDS.items():
         sub = commands.add_parser(command, help=summary, description=f"Voltlane: {summary}.", allow_abbrev=False)
         if command == "connect":
-            sub.add_argument(
-                "address",
-                metavar="HOST:PORT",
-                help="Where the server listens; tls://host:port and unix:/path work as well.",
-            )
+            where = "Where the server listens; unix:/path, tls://host:port, ws:// and wss:// URLs work as well."
+            sub.add_argument("address", metavar="HOST:PORT", help=where)
         if command in ("status", "top"):
             what = "The admin endpoint's address. Default: admin.address of the configuration."
             sub.add_argument("address", metavar="ADDRESS", nargs="?", help=what)

@@ -245,7 +245,8 @@ class UnknownFlag(ProtocolError):
 class ConnectionLost(VoltlaneError, ConnectionError):
     """The connection is gone. A client may `reconnect()`; what it missed is kept for it by the server.
 
-    `code` and `text` are those of the server's close in version 3 (SPEC 18); 0 and "" where there was none.
+    `code` and `text` are those of the server's close in version 3 (SPEC 18), or of a WebSocket's; 0 and "" where there
+    was none. Below 600 the code is the status of an answer of HTTP (`Refused`).
     """
 
     def __init__(self, message: str = "", *, code: int = 0, text: str = "") -> None:

@@ -136,8 +136,8 @@ def test_arguments_that_do_not_go_together(rig: Rig, tmp_path: Path):
     with pytest.raises(ConfigError, match="cannot be used"):
         Connection(rig.server.address, ca_file=tmp_path / "nothing")
     for address, words in (
-        ("wss://localhost:1", "does not know wss:// yet"),
-        ("http://h:1", "there is no lane 'http'"),
+        ("udp://localhost:1", "there is no 'udp'"),
+        ("http://h:1", "there is no 'http'"),
     ):
         with pytest.raises(ConfigError, match=words):
             Connection(address)

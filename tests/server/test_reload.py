@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, Callable, NamedTuple
 
 import pytest
@@ -17,6 +18,7 @@ from voltlane.errors import ConfigError
 from voltlane.ops.log import log
 from voltlane.server import Server, parts
 from voltlane.server.reload import reload
+from voltlane.wire.http1.forwarded import forwarded
 from voltlane.wire.tagged import Flag
 
 
@@ -114,8 +116,11 @@ class Use(NamedTuple):
 
     value: object
     where: Callable[[Server], Any]
+    beside: Mapping[str, object] = MappingProxyType({})
+    """Settings without which it is not allowed."""
 
 
+CERTIFICATE = {"tls.certificate": ("/cert.pem",)}
 USES = {
     "general.shutdown_secs": Use(1.5, lambda server: server.config.general.shutdown_secs),
     "master.channel_capacity": Use(7, lambda server: server.trunk.limits.packets),
@@ -154,15 +159,19 @@ USES = {
     "clients.window_bytes": Use(8192, lambda server: server.clients.windows.most),
     "clients.ack_secs": Use(7.0, lambda server: server.clients.receipts.secs),
     "tls.certificate": Use(("/cert.pem",), lambda server: server.certificates._options.certificate),
-    "tls.key": Use(("/key.pem",), lambda server: server.certificates._options.key),
+    "tls.key": Use(("/key.pem",), lambda server: server.certificates._options.key, CERTIFICATE),
     "tls.minimum_version": Use("1.3", lambda server: server.certificates._options.minimum_version),
     "tls.alpn": Use(("voltlane",), lambda server: server.certificates._options.alpn),
-    "tls.client_certificates": Use("required", lambda server: server.certificates._options.client_certificates),
+    "tls.client_certificates": Use(
+        "required", lambda server: server.certificates._options.client_certificates, {"tls.client_ca": "/ca.pem"}
+    ),
     "tls.client_ca": Use("/ca.pem", lambda server: server.certificates._options.client_ca),
     "quality.sample_secs": Use(7.0, lambda server: server.sampler._interval),
     "web.origins": Use(("https://a.test",), lambda server: tuple(server.doors.site.origins._allowed)),
     "web.ping_secs": Use(7.0, lambda server: server.clients.heartbeat.secs),
     "listener.proxy_networks": Use(("10.0.0.0/8",), lambda server: server.config.listener.proxy_networks),
+    "listener.proxy_tls": Use(True, lambda server: server.proxies._end_tls, {"web.forwarded": "forwarded"}),
+    "web.forwarded": Use("forwarded", lambda server: "forwarded" if server.proxies._read is forwarded else "off"),
     "listener.proxy_secs": Use(7.0, lambda server: server.arrivals._unnamed.secs),
     "limits.accept_rate": Use(7.0, lambda server: server.entrance.rate),
     "limits.connections": Use(7, lambda server: server.admission.limits.connections),
@@ -195,11 +204,11 @@ def test_each_live_setting_has_its_use_here() -> None:
 
 @pytest.mark.parametrize("name", USES)
 def test_it_is_used_from_then_on(name: str) -> None:
-    value, where = USES[name]
+    value, where, beside = USES[name]
     server = Server(config.defaults())
     try:
         assert where(server) != value
-        server.source = lambda: config.load(None, {}, {name: value})
+        server.source = lambda: config.load(None, {}, {name: value, **beside})
         server.reload()
         assert where(server) == value
     finally:
@@ -235,7 +244,7 @@ PARTS = (
     "budget",
     "registry",
     "admission",
-    "gate",
+    "proxies",
     "entrance",
     "firehose",
     "sampler",

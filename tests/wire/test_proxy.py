@@ -176,3 +176,39 @@ def test_both_versions_say_the_same(address, port: int, behind: bytes):
     binary = v2(0x11 if version == 4 else 0x21, inet(str(address), str(address), port, 1))
     for header in (line, binary):
         assert read_header(header + behind) == ProxyHeader(len(header), address.packed, port)
+
+
+def field(kind: int, value: bytes) -> bytes:
+    """What may stand behind the addresses of version 2."""
+    return struct.pack("!BH", kind, len(value)) + value
+
+
+def ssl(client: int) -> bytes:
+    """PP2_TYPE_SSL (section 2.2.6), with the version of TLS in it."""
+    return field(0x20, struct.pack("!BI", client, 0) + field(0x21, b"TLSv1.3"))
+
+
+TLS = {
+    "over TLS": (ssl(1), True),
+    "with a certificate": (ssl(7), True),
+    "behind others": (field(3, bytes(4)) + field(4, b"abc") + ssl(1), True),
+    "in front of others": (ssl(1) + field(4, b"abc"), True),
+    "not over TLS": (ssl(0), False),
+    "another bit": (ssl(2), False),
+    "nothing": (b"", False),
+    "others": (field(4, bytes([0x20, 0, 1, 1])), False),
+    "empty": (field(0x20, b""), False),
+    "cut": (ssl(1)[:-1], False),
+    "cut in its head": (b"\x20\x00", False),
+    "behind one that is cut": (b"\x04\xff\xff" + ssl(1), False),
+}
+
+
+@pytest.mark.parametrize("name", TLS)
+@pytest.mark.parametrize("family", [0x11, 0x21])
+def test_whether_the_client_came_over_tls(name: str, family: int) -> None:
+    behind, encrypted = TLS[name]
+    address = "192.0.2.1" if family == 0x11 else "2001:db8::1"
+    header = v2(family, inet(address, address, 5000, 1) + behind)
+    found = read_header(header + ssl(1))
+    assert found is not None and found.encrypted is encrypted and found.size == len(header)

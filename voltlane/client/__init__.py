@@ -9,6 +9,11 @@ driver      who waits for what: the lock, the line, reconnecting; with
 line        one connection as a socket that never blocks
 backoff     when to try again
 
+approach    what comes before the protocol's first byte, by the scheme of the address
+openings    how that is gone through; it is
+secure      TLS: whom to trust, and the handshake
+websocket   a WebSocket: its upgrade, and what is a socket behind it
+
 endpoint    version 3 as a state machine, bytes in and bytes out: no socket and no clock in it and below
 handshake   the two hellos
 pinning     which keys of the server are accepted
@@ -17,7 +22,6 @@ retention   what was sent and is not known to be safe
 inbox       what was received and the application does not have yet
 state       a memory ↔ bytes
 options     what programs may choose
-secure      TLS: whom to trust, and the handshake
 
 It stands on `wire` and on the sockets of `net`, beside the server; it needs neither the server's parts nor its loop.
 """

@@ -69,9 +69,10 @@ class Connection:
     ) -> None:
         """Connect and begin a new session.
 
-        `address`: "host:port", "[ipv6]:port" or "unix:/path", with tls:// in front for TLS. Then `ca_file` has those
-        who may have signed the server's certificate (none: whom the system trusts), and `server_name` is what that has
-        to be for (none: the host); `tls_context` is for everything else, as a certificate of the client's own.
+        `address`: "host:port", "[ipv6]:port" or "unix:/path", with tls:// in front for TLS; over a WebSocket
+        "ws://host:port/path" or "wss://host/path", where the port may be left out. With TLS `ca_file` has those who may
+        have signed the server's certificate (none: whom the system trusts), and `server_name` is what that has to be
+        for (none: the host); `tls_context` is for everything else, as a certificate of the client's own.
 
         `protocol`: 3 or 2; there is no falling back from one to the other. `server_key`: the public key to accept, 32
         bytes (33 with version 2); without one, the key met now is pinned for every reconnect. `timeout`: seconds for a
@@ -82,7 +83,7 @@ class Connection:
 
         `reconnect`: "auto" replaces a lost connection within whatever call is under way, with growing pauses; "manual"
         leaves that to `reconnect()`. `encrypted`: False is for a leg that needs no encryption (a unix socket, this
-        machine), if the server allows it. `acks`: "taken" has a packet safe when `recv` returns it, "manual" when
+        machine, TLS), if the server allows it. `acks`: "taken" has a packet safe when `recv` returns it, "manual" when
         `ack()` is called. `gaps`: "raise" has `recv` raise Gap and Uncertain, "return" has it return them. `uncertain`:
         "resend" sends what is uncertain again by itself, and says nothing: at least once, instead of at most once and
         told. `retained_packets`, `retained_bytes`: how much of what was sent may be not known to be safe before `send`

@@ -79,6 +79,14 @@ class Driver:
         line = self._line
         return -1 if line is None else line.fileno()
 
+    @property
+    def wants_write(self) -> bool:
+        """Whether something waits for room in the network."""
+        line = self._line
+        if line is None:
+            return False
+        return line.wants_write or (line.connected and bool(self.endpoint.output))
+
     def refuse_lost(self) -> None:
         """Raises why nothing can go on: closed, over, or (unless that is healed here) not connected."""
         if self.closed:
@@ -269,9 +277,7 @@ class Driver:
         self._waiting = self._waiting or reading
         self.lock.release()
         try:
-            line.wait(
-                reading and line.connected, writing, min((secs for secs in waits if secs is not None), default=None)
-            )
+            line.wait(reading, writing, min((secs for secs in waits if secs is not None), default=None))
         finally:
             self.lock.acquire()
             if reading:

@@ -14,8 +14,11 @@ from ..address import Address
 from ..errors import ConnectionLost
 from ..net.deadlines import LONGEST_POLL
 from ..net.sockets import NO_SIGNAL, close_gently
-from .link import refuse_itself, tune
-from .secure import Securing, Trust
+from ..wire.noise import MESSAGE_MAX
+from .approach import openings_for
+from .link import opening_failed, refuse_itself, tune
+from .openings import Openings
+from .secure import Trust
 
 READ_BYTES = 256 << 10
 
@@ -27,18 +30,19 @@ class Line:
     that thread waiting on a number which the next socket of the program may get.
     """
 
-    __slots__ = ("_address", "_closed", "_securing", "_socket", "_targets", "_trust", "_waiting", "connected")
+    __slots__ = ("_address", "_closed", "_openings", "_socket", "_targets", "_trust", "_waiting", "connected")
 
     def __init__(self, address: Address, targets: list[tuple[int, object]], trust: Trust | None = None) -> None:
         """Begin to connect, to the first that answers. `targets`: the addresses that the address's name has, at least
         one; `trust`: with TLS. Raises ConnectionLost."""
         self._address = address
         self._trust = trust
-        self._securing: Securing | None = None
         self._targets = list(targets)
         self._waiting = 0
         self._closed = False
         self.connected = False
+        """Whether it is, and through with what comes before the protocol."""
+        self._openings: Openings | None = None
         self._socket: socket.socket | None = None
         self._try_next(0)
 
@@ -61,9 +65,26 @@ class Line:
         raise ConnectionLost(f"cannot connect to {self._address}: {os.strerror(error)}")
 
     def connect(self) -> bool:
-        """Whether it is connected by now, TLS included. Raises ConnectionLost when nobody answers."""
+        """Whether it is connected by now. Raises ConnectionLost when nobody answers, and what openings do."""
+        if self.connected:
+            return True
+        if self._openings is None and not self._answered():
+            return False
+        assert self._openings is not None
+        try:
+            self.connected = self._openings.go_on()
+        except ConnectionLost:
+            raise
+        except OSError as error:
+            raise opening_failed(self._address, error) from error
+        self._socket = self._openings.socket
+        return self.connected
+
+    def _answered(self) -> bool:
+        """Whether there is a connection, over which the openings begin. Raises ConnectionLost when there will be
+        none."""
         assert self._socket is not None
-        while not self.connected and self._securing is None:
+        while True:
             poll = select.poll()
             poll.register(self._socket, select.POLLOUT)
             if not poll.poll(0):
@@ -73,20 +94,11 @@ class Line:
                 if not error:
                     refuse_itself(self._socket)
                     tune(self._socket)
-                    if self._trust is None:
-                        self.connected = True
-                    else:
-                        self._securing = Securing(self._socket, self._trust, self._address)
-                    break
+                    self._openings = Openings(self._socket, openings_for(self._address, 3, MESSAGE_MAX, self._trust))
+                    return True
             except OSError as failed:
                 error = failed.errno or errno.ECONNREFUSED
             self._try_next(error)
-        if self._securing is not None:
-            secured = self._securing.go_on()
-            if secured is None:
-                return False
-            self._socket, self._securing, self.connected = secured, None, True
-        return True
 
     def fileno(self) -> int:
         """The descriptor, or -1 when it is closed."""
@@ -100,6 +112,8 @@ class Line:
             data = self._socket.recv(READ_BYTES)
         except BlockingIOError:
             return None
+        except ConnectionLost:  # a socket that knows more of the end
+            raise
         except OSError as error:
             raise _lost(error) from error
         if not data:
@@ -119,13 +133,21 @@ class Line:
                 raise _lost(error) from error
             del output[:sent]
 
+    @property
+    def wants_write(self) -> bool:
+        """Whether something of its own waits for room."""
+        if not self.connected:
+            return self._openings is None or self._openings.wants_write
+        return bool(getattr(self._socket, "wants_write", False))
+
     def wait(self, reading: bool, writing: bool, seconds: float | None) -> None:
-        """Until there is something to read, or room to write, or the time is over, or it is closed."""
+        """Until there is something to read, or room to write, or the time is over, or it is closed. Who reads also
+        waits for what is the connection's own."""
         assert self._socket is not None
-        if self._securing is not None:
-            reading, writing = True, self._securing.writes
-        elif reading and getattr(self._socket, "holds", False):
-            return
+        if not self.connected:
+            writing, reading = self.wants_write, not self.wants_write
+        elif reading:
+            writing = writing or self.wants_write
         poll = select.poll()
         poll.register(self._socket, select.POLLIN * reading | select.POLLOUT * writing)
         self._waiting += 1

@@ -12,13 +12,14 @@ import math
 import select
 import socket
 import time
+from collections.abc import Iterable
 
 from ..address import Address
 from ..errors import ConnectionLost, FrameTooLarge
 from ..net.deadlines import LONGEST_POLL, Deadline, remaining
 from ..net.sockets import NO_SIGNAL, close_gently, resolve, set_keepalive, set_low_delay
 from ..wire.framing import GOODBYE, FrameBuffer
-from .secure import Securing, Trust
+from .openings import Opening, Openings
 
 RECEIVE_SIZE = 65536
 KEEPALIVE_SECS = 60
@@ -27,33 +28,43 @@ FAREWELL_SECS = 0.5
 """How long a link that is given up waits for the server to close its side."""
 
 
-def connect(address: Address, deadline: Deadline) -> socket.socket:
-    """A connected, tuned socket: the first that answers of the addresses a name has; "*" is this machine.
+def connect(address: Address, deadline: Deadline, openings: Iterable[Opening] = ()) -> socket.socket:
+    """A connected, tuned socket: the first that answers of the addresses a name has; "*" is this machine. Its openings
+    are gone through.
 
-    The deadline holds for all of them together, though not for the look-up of the name. Raises ConnectionLost.
+    The deadline holds for all of them together, though not for the look-up of the name. Raises ConnectionLost,
+    ProtocolError, and TimeoutError for openings that take too long.
     """
     lost = ConnectionLost()
     for family, name in look_up(address):
         try:
-            return _connect_one(address, family, name, deadline)
+            sock = _connect_one(address, family, name, deadline)
         except ConnectionLost as error:
             lost = error
+        else:
+            return _open(address, sock, openings, deadline)
     raise lost
 
 
-def secure(sock: socket.socket, trust: Trust, address: Address, deadline: Deadline) -> socket.socket:
-    """The same connection with TLS in between; closed where that fails. Raises ConnectionLost, TimeoutError."""
+def _open(address: Address, sock: socket.socket, those: Iterable[Opening], deadline: Deadline) -> socket.socket:
+    openings = Openings(sock, those)
     try:
-        securing = Securing(sock, trust, address)
-        poll = select.poll()
-        while (secured := securing.go_on()) is None:
-            poll.register(sock, select.POLLIN | select.POLLOUT * securing.writes)
+        while not openings.go_on():
+            poll = select.poll()
+            poll.register(sock, select.POLLOUT if openings.wants_write else select.POLLIN)
             if not _wait(poll, deadline):
-                raise TimeoutError("no TLS in time")
-        return secured
-    except BaseException:
+                raise TimeoutError
+        return openings.socket
+    except BaseException as error:
         sock.close()
+        if isinstance(error, OSError) and not isinstance(error, (ConnectionLost, TimeoutError)):
+            raise opening_failed(address, error) from error
         raise
+
+
+def opening_failed(address: Address, error: OSError) -> ConnectionLost:
+    """What an error becomes that ends a connection within an opening."""
+    return ConnectionLost(f"cannot connect to {address}: {error.strerror or error}")
 
 
 def look_up(address: Address) -> list[tuple[int, object]]:
@@ -196,6 +207,8 @@ class Link:
                     if _wait(self._readable, deadline):
                         continue
                     raise TimeoutError("nothing whole was received in time") from None
+                except ConnectionLost:  # a socket that knows more of the end
+                    raise
                 except OSError as error:  # the kernel's own ETIMEDOUT, a TimeoutError too, among them
                     raise _lost(error) from error
                 if not self._closed:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import suppress
 from threading import Lock
 from typing import Any, NamedTuple, cast
 
-from ..address import Address
-from ..errors import ConfigError, ConnectionLost
+from ..address import ENCRYPTED, Address
+from ..errors import ConfigError
 from ..net.openssl import MISSING, ssl
-from ..net.sockets import NO_SIGNAL
 from ..net.tls import Handshake, TlsSocket, reason_of
-
-_RECEIVED = 1 << 14
+from .openings import OpeningFailed
 
 
 class Trust(NamedTuple):
@@ -29,9 +26,10 @@ def trust(
     address: Address, ca_file: str | os.PathLike[str] = "", server_name: str = "", context: ssl.SSLContext | None = None
 ) -> Trust | None:
     """For an address; None for one without TLS. Raises ConfigError. The arguments are those of `Connection`."""
-    if address.scheme != "tls":
+    if address.scheme not in ENCRYPTED:
         if ca_file or server_name or context is not None:
-            raise ConfigError(f"ca_file, server_name and tls_context are for tls://, and {address} is without")
+            what = "ca_file, server_name and tls_context are for tls:// and wss://"
+            raise ConfigError(f"{what}, and {address} is without")
         return None
     if ssl is None:
         raise ConfigError(MISSING)
@@ -54,51 +52,33 @@ def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-class Securing:
-    """A handshake under way on a connected socket."""
+class Secure:
+    """The opening of a TLS connection: see Opening."""
 
-    __slots__ = ("_address", "_handshake", "_sock", "_unsent")
+    __slots__ = ("_handshake",)
 
-    def __init__(self, sock: socket.socket, trust: Trust, address: Address) -> None:
+    def __init__(self, trust: Trust) -> None:
         """Raises ConfigError for a name that can be none."""
-        self._sock = sock
-        self._address = address
         try:
             self._handshake = Handshake(trust.context, trust.name, is_server=False)
         except ValueError as error:
             raise ConfigError(f"server_name: {trust.name!r}: {error}") from None
-        self._unsent = self._handshake.receive()
 
     @property
-    def writes(self) -> bool:
-        """Whether it waits for room, too."""
-        return bool(self._unsent)
+    def done(self) -> bool:
+        """See Opening."""
+        return self._handshake.done
 
-    def go_on(self) -> socket.socket | None:
-        """Do what can be done now. The encrypted socket, once there is one. Raises ConnectionLost."""
+    def receive(self, data: bytes = b"") -> bytes:
+        """See Opening."""
         try:
-            while True:
-                self._flush()
-                if self._handshake.done:
-                    return (
-                        None if self._unsent else cast(socket.socket, self._handshake.bind(self._sock, cls=LockedTls))
-                    )
-                data = self._sock.recv(_RECEIVED)
-                if not data:
-                    raise ConnectionLost(f"{self._address} closed the connection during the TLS handshake")
-                self._unsent += self._handshake.receive(data)
-        except BlockingIOError:
-            return None
+            return self._handshake.receive(data)
         except ssl.SSLError as error:
-            with suppress(OSError):
-                self._sock.send(self._handshake.farewell(), NO_SIGNAL)
-            raise ConnectionLost(f"no TLS with {self._address}: {reason_of(error)}") from None
-        except OSError as error:
-            raise ConnectionLost(f"the connection is lost: {error.strerror or error}") from error
+            raise OpeningFailed(f"no TLS: {reason_of(error)}", self._handshake.farewell()) from None
 
-    def _flush(self) -> None:
-        if self._unsent:
-            self._unsent = self._unsent[self._sock.send(self._unsent, NO_SIGNAL) :]
+    def bind(self, sock: socket.socket) -> socket.socket:
+        """See Opening."""
+        return cast(socket.socket, self._handshake.bind(sock, cls=LockedTls))
 
 
 class LockedTls(TlsSocket):

@@ -18,7 +18,8 @@ from ..net.deadlines import Deadline, deadline_after
 from ..wire import crypto
 from ..wire import v2 as packets
 from ..wire.framing import PREFIX, PREFIX_SIZE, frame
-from .link import Link, connect, secure
+from .approach import openings_for
+from .link import Link, connect
 from .secure import Trust
 
 _ASKED = 2
@@ -91,17 +92,15 @@ class SessionV2:
     @contextlib.contextmanager
     def _connected(self, deadline: Deadline) -> Iterator[Link]:
         """A link for the handshake; closed again if that fails."""
-        sock = connect(self._address, deadline)
-        if self._trust is not None:
-            try:
-                sock = secure(sock, self._trust, self._address, deadline)
-            except TimeoutError:
-                raise ConnectionLost(f"{self._address} did not finish the TLS handshake in time") from None
-        link = Link(sock, self._packet_limit)
+        link = None
+        limit = max(self._packet_limit, packets.MAX_HANDSHAKE_FRAME)
         try:
+            openings = openings_for(self._address, 2, limit, self._trust)
+            link = Link(connect(self._address, deadline, openings), self._packet_limit)
             yield link
         except BaseException as error:
-            link.close()
+            if link is not None:
+                link.close()
             if isinstance(error, TimeoutError):
                 raise ConnectionLost(f"{self._address} did not finish the handshake in time") from None
             if isinstance(error, EOFError):

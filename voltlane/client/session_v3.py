@@ -7,9 +7,19 @@ import time
 from typing import cast
 
 from ..address import Address
-from ..errors import BadState, ConnectionLost, Gap, ProtocolError, Refused, ServerKeyChanged, SessionLost, Uncertain
+from ..errors import (
+    BadState,
+    ConfigError,
+    ConnectionLost,
+    Gap,
+    ProtocolError,
+    Refused,
+    ServerKeyChanged,
+    SessionLost,
+    Uncertain,
+)
 from ..net.deadlines import deadline_after, remaining
-from ..wire.v3 import Code
+from ..wire.v3 import Code, Suite
 from .driver import FAREWELL_SECS, Driver
 from .endpoint import Endpoint, Phase
 from .inbox import Item
@@ -34,6 +44,11 @@ class SessionV3:
         timeout: float | None,
         trust: Trust | None = None,
     ) -> None:
+        if memory.suite == Suite.CLEAR and not address.is_private:
+            raise ConfigError(
+                f"encrypted: others can listen on the way to {address}, so version 3 has to encrypt there; without it "
+                "there are unix sockets, this machine, and wss://"
+            )
         self._address = address
         self._memory = memory
         self._options = options
@@ -94,7 +109,7 @@ class SessionV3:
     @property
     def wants_write(self) -> bool:
         """Whether something waits for room in the network."""
-        return bool(self._endpoint.output)
+        return self._driver.wants_write
 
     # ---- sending
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NamedTuple
 
-from ..address import ENCRYPTED, Address, is_loopback, parse_address, parse_listener
+from ..address import ENCRYPTED, WEB_PORTS, Address, is_loopback, parse_address, parse_listener
 from .mistakes import Mistakes
 
 Values = Mapping[str, Any]
@@ -59,15 +59,28 @@ def _open_endpoint(values: Values, _: object) -> str:
 
 
 def _anybody_is_a_proxy(values: Values, _: object) -> str:
-    if values["listener.proxy_protocol"] == "off" or values["listener.proxy_networks"]:
+    if values["listener.proxy_networks"]:
         return ""
+    required, named = values["listener.proxy_protocol"] == "required", values["web.forwarded"]
     for text in values["listener.address"]:
-        if parse_listener(text).kind == "tcp":
+        address = parse_listener(text)
+        if address.kind == "tcp" and (required or (named != "off" and address.scheme in WEB_PORTS)):
+            setting = "listener.proxy_protocol = required" if required else f"web.forwarded = {named}"
             return (
-                "listener.proxy_protocol = required needs listener.proxy_networks: else whoever can connect to "
-                f"{text} could claim to be anybody"
+                f"{setting} needs listener.proxy_networks: else whoever can connect to {text} could claim to be anybody"
             )
     return ""
+
+
+def _nobody_ends_tls(values: Values, _: object) -> str:
+    if not values["listener.proxy_tls"] or values["listener.proxy_protocol"] == "required":
+        return ""
+    if values["web.forwarded"] != "off":
+        return ""
+    return (
+        "listener.proxy_tls needs proxies that say who came over TLS: by listener.proxy_protocol = required (version 2 "
+        "of the PROXY protocol), or by web.forwarded"
+    )
 
 
 def _no_certificate(values: Values, _: object) -> str:
@@ -115,7 +128,10 @@ IN_ORDER = (
 RULES = (
     *[_in_order(least, most) for least, most in IN_ORDER],
     Rule(("admin.address", "admin.token"), _open_endpoint),
-    Rule(("listener.address", "listener.proxy_protocol", "listener.proxy_networks"), _anybody_is_a_proxy),
+    Rule(
+        ("listener.address", "listener.proxy_protocol", "listener.proxy_networks", "web.forwarded"), _anybody_is_a_proxy
+    ),
+    Rule(("listener.proxy_tls", "listener.proxy_protocol", "web.forwarded"), _nobody_ends_tls),
     Rule(("listener.address", "admin.address"), _taken_twice),
     Rule(("listener.address", "tls.certificate"), _no_certificate),
     Rule(("tls.certificate", "tls.key"), _keys_of_others),

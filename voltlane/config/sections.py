@@ -94,11 +94,22 @@ class Listener(Section):
     proxy_protocol: str = setting(
         "off",
         'Whether connections come through a proxy that says whose they are. "required": each begins with a header of '
-        "the PROXY protocol, version 1 or 2, and the address in it is what logs and limits use.",
+        "the PROXY protocol, version 1 or 2, and the address in it is what logs and limits use. Those of ws:// and "
+        "wss:// have none where web.forwarded is set.",
         form=one_of("off", "required"),
     )
     proxy_networks: tuple[str, ...] = setting(
-        (), "Where the proxies are. Whoever else connects is refused, but on a unix socket.", form=NETWORK, live=True
+        (),
+        "Where the proxies are. Who connects on a unix socket counts as one of them. Where a PROXY header is required, "
+        "whoever else connects is refused.",
+        form=NETWORK,
+        live=True,
+    )
+    proxy_tls: bool = setting(
+        False,
+        "Whether the proxies end TLS. Then a client that came to them over TLS, as they say, may do without further "
+        "encryption like one on this machine (clients.unencrypted).",
+        live=True,
     )
     proxy_secs: float = seconds(
         3.0, "A connection whose PROXY header has not come by then is closed.", at_least=_SHORTEST, live=True
@@ -255,8 +266,9 @@ class Clients(Section):
     )
     unencrypted: str = setting(
         "local",
-        'Who may speak version 3 of the protocol without encryption. "local": this machine, and unix sockets; behind a '
-        'proxy, if both are here. "never", "always": nobody, everybody. Version 2 has no encryption, and is not asked.',
+        'Who may speak version 3 of the protocol without encryption. "local": this machine, unix sockets, and TLS; '
+        'behind a proxy, if both are here, or as listener.proxy_tls has it. "never", "always": nobody, '
+        "everybody. Version 2 has no encryption, and is not asked.",
         form=one_of("local", "never", "always"),
         live=True,
     )

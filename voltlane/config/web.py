@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from .forms import Form, shown
+from .forms import Form, one_of, shown
 from .setting import Section, seconds, setting
 
 _ORIGIN = re.compile(r"(https?)://((?:\*\.)?[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
@@ -41,5 +41,12 @@ class Web(Section):
         25.0,
         "How often each WebSocket is sent a ping, which keeps proxies from ending it for being idle. Whoever has "
         "answered none until the next one is due has lost its connection. 0 = never.",
+        live=True,
+    )
+    forwarded: str = setting(
+        "off",
+        "The header in which a proxy says whose request it hands on: the last address in it that is not itself one of "
+        "listener.proxy_networks is what logs and limits use. From anybody else it means nothing.",
+        form=one_of("off", "x-forwarded-for", "forwarded"),
         live=True,
     )

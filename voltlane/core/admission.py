@@ -11,6 +11,7 @@ Every decision costs the same, however many addresses there are.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Callable, Union
 
@@ -73,6 +74,11 @@ class Source:
             admission.handshakes -= 1
         if self.key:
             admission.lose(self, not greeted and reason not in _NOT_THEIR_FAULT, lifetime, now)
+
+    def passed_on(self, now: float) -> None:
+        """Its connection is another source's from now on: a proxy has said so."""
+        if self.key:
+            self.admission.lose(self, False, math.inf, now)
 
 
 Answer = Union[Source, CloseReason]

@@ -45,9 +45,9 @@ class Clients(Shared):
         (self.counters.resume_secs if handshake.session else self.counters.handshake_secs).observe(waited)
         kind = DATA_PATHS.get((framing.name, protocol)) or CODED[protocol]
         connection = kind(self, sock, arrival.peer, arrival.source, since, framing)
+        connection.lane, connection.subject = arrival.lane.scheme, arrival.subject
         if connection.pinged:
             self.heartbeat.begin()
-        connection.lane, connection.subject = arrival.lane.scheme, arrival.subject
         connection.flags |= arrival.flags & (LOUD | ENDING | UNANSWERED)
         self.reactor.guard(connection, connection.begin, handshake, arrival.unsent, rest)
 

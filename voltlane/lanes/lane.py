@@ -19,3 +19,5 @@ class Lane(NamedTuple):
     """What a connection passes before its protocol's handshake, in order; each is made when it is its turn."""
     check: Callable[[], object] = tuple
     """Called before anybody listens for it. Raises StartupError where something is missing that it needs."""
+    hears: bool = False
+    """Whether requests come over it, in which a proxy may say whose they are."""

@@ -14,8 +14,8 @@ from .websocket import WebSocket
 
 TCP = Lane("tcp", LengthPrefix)
 TLS = Lane("tls", LengthPrefix, (TlsStage,))
-WS = Lane("ws", WebSocket, (RequestStage,), require_extra)
-WSS = Lane("wss", WebSocket, (TlsStage, RequestStage), require_extra)
+WS = Lane("ws", WebSocket, (RequestStage,), require_extra, hears=True)
+WSS = Lane("wss", WebSocket, (TlsStage, RequestStage), require_extra, hears=True)
 
 LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP, TLS, WS, WSS)}
 """By scheme. Unix sockets are of the lane tcp: what is on them is the same."""

@@ -34,3 +34,9 @@ def packed_of(address: object) -> bytes:
     if ":" not in host:
         return socket.inet_aton(host)
     return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+
+
+def packed_in(name: str) -> bytes:
+    """The same of a peer's name; none for one that is no address."""
+    host = name.rpartition(":")[0].strip("[]")
+    return packed_of((host,)) if host else b""

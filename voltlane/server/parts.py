@@ -29,6 +29,7 @@ from ..lanes.entry.arrival import Arrivals
 from ..lanes.entry.doors import Doors
 from ..lanes.entry.entrance import Entrance
 from ..lanes.entry.gate import Gate
+from ..lanes.entry.proxies import Proxies
 from ..lanes.fairness.pressure import PressureLimits
 from ..lanes.fairness.sampler import Sampler
 from ..lanes.fairness.shed import Shedder
@@ -112,7 +113,9 @@ class Parts:
         QuietRecords(self.clients)
         self.certificates = Certificates(TlsOptions.of(config.tls), CertificateLog())
         self.terms = Terms(clients, self.store.next_keys)
-        self.doors = Doors(self.certificates, Site(config.web))
+        self.admission = Admission(config.limits)
+        self.proxies = Proxies(self.reactor, self.admission, config.listener, config.web)
+        self.doors = Doors(self.certificates, Site(config.web), self.proxies)
         self.arrivals = Arrivals(
             self.reactor,
             HandshakeContext(
@@ -128,8 +131,7 @@ class Parts:
         )
         self.sampler = Sampler(self.reactor, self.clients.turns, config.quality.sample_secs)
         self.shedder = Shedder(self.reactor, self.hub, self.budget, self.sampler)
-        self.admission = Admission(config.limits)
-        self.gate = Gate(self.reactor, self.admission, self.connection_log, self.arrivals.accept, config.listener)
+        self.gate = Gate(self.reactor, self.admission, self.connection_log, self.arrivals.accept, self.proxies)
         self.entrance = Entrance(self.reactor, self.counters, self.gate.accept)
         self.entrance.limit_rate(config.limits.accept_rate)
         self.firehose = Firehose(
@@ -178,7 +180,7 @@ class Parts:
         )
         self._rearm_reaping()
         self.admission.configure(config.limits)
-        self.gate.configure(config.listener)
+        self.proxies.configure(config.listener, config.web)
         self.doors.site.configure(config.web)
         self.clients.heartbeat.configure(config.web.ping_secs)
         self.entrance.limit_rate(config.limits.accept_rate)

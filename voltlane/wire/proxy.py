@@ -27,6 +27,9 @@ _UNSPEC, _INET, _INET6, _UNIX = range(4)
 _PROTOCOLS = 3  # unspecified, stream, datagram
 _ADDRESSES = {_UNSPEC: 0, _INET: 12, _INET6: 36, _UNIX: 216}
 """Bytes of the two addresses and ports of each family."""
+_TLV = Struct("!BH")
+_SSL, _CLIENT_SSL = 0x20, 0x01
+"""Section 2.2.6: what is behind the addresses of a connection that came over TLS, and the bit that says that it did."""
 
 
 class ProxyHeader(NamedTuple):
@@ -37,6 +40,8 @@ class ProxyHeader(NamedTuple):
     address: bytes
     """Where the client is, packed: 4 bytes, 16, or none."""
     port: int
+    encrypted: bool = False
+    """Whether it came to the proxy over TLS, as far as that says so; version 1 cannot."""
 
 
 def read_header(data: bytes) -> ProxyHeader | None:
@@ -97,5 +102,17 @@ def _read_v2(data: bytes) -> ProxyHeader | None:
         width = 4 if kind == _INET else 16
         at = _V2_HEAD.size
         port = at + 2 * width
-        return ProxyHeader(size, data[at : at + width], int.from_bytes(data[port : port + 2], "big"))
+        encrypted = _came_over_tls(data, at + _ADDRESSES[kind], size)
+        return ProxyHeader(size, data[at : at + width], int.from_bytes(data[port : port + 2], "big"), encrypted)
     return ProxyHeader(size, b"", 0)
+
+
+def _came_over_tls(data: bytes, start: int, stop: int) -> bool:
+    """Whether one of the fields there says so. What is malformed says nothing: nobody else looks at them."""
+    while start + _TLV.size <= stop:
+        kind, length = _TLV.unpack_from(data, start)
+        start += _TLV.size
+        if kind == _SSL and length and start + length <= stop:
+            return bool(data[start] & _CLIENT_SSL)
+        start += length
+    return False

@@ -1,4 +1,4 @@
-"""WebSocket's frames (RFC 6455), as a server reads and writes them: heads, closes, and messages that come in parts.
+"""Frames of WebSocket (RFC 6455), as both sides read and write them: heads, closes, and the message that is in parts.
 
     first byte   FIN · three reserved bits · opcode
     second       mask · seven bits of size; 126: u16 big-endian follows, 127: u64
@@ -87,6 +87,11 @@ def client_head(data: Buffer, start: int, stop: int) -> tuple[int, int, int] | N
 
     Raises MalformedFrame as soon as what is there cannot be the head of a client's frame.
     """
+    return read_head(data, start, stop, MASKED)
+
+
+def read_head(data: Buffer, start: int, stop: int, masked: int) -> tuple[int, int, int] | None:
+    """The same for either side: a client's frames are `masked`, MASKED, and a server's are not, 0."""
     if start == stop:
         return None
     first = data[start]
@@ -96,8 +101,12 @@ def client_head(data: Buffer, start: int, stop: int) -> tuple[int, int, int] | N
         return None
     second = data[start + 1]
     size = second & ~MASKED
-    if not second & MASKED:
-        raise MalformedFrame("a frame without a mask, which only servers may send")
+    if second & MASKED != masked:
+        raise MalformedFrame(
+            "a frame without a mask, which only servers may send"
+            if masked
+            else "a frame with a mask, which only clients may send"
+        )
     if first & CONTROL and size > MOST_CONTROL:
         raise MalformedFrame(f"a control frame of more than {MOST_CONTROL} bytes")
     begin = start + 2
@@ -111,7 +120,7 @@ def client_head(data: Buffer, start: int, stop: int) -> tuple[int, int, int] | N
             raise MalformedFrame(f"a size of {size} bytes said in {form.size} bytes; it must be in the fewest possible")
         if size >> 63:
             raise MalformedFrame("a size whose highest bit is set")
-    return first, size, begin + KEY_SIZE
+    return first, size, begin + KEY_SIZE if masked else begin
 
 
 def _refused(first: int) -> MalformedFrame:
@@ -126,11 +135,16 @@ def _refused(first: int) -> MalformedFrame:
 
 def server_head(first: int, size: int) -> bytes:
     """The head of a server's frame: without a key."""
+    return write_head(first, size, 0)
+
+
+def write_head(first: int, size: int, masked: int) -> bytes:
+    """The head of a frame of either side, up to its key."""
     if size <= MOST_CONTROL:
-        return bytes((first, size))
+        return bytes((first, masked | size))
     if size <= MOST_16:
-        return bytes((first, SIZE_16)) + _U16.pack(size)
-    return bytes((first, SIZE_64)) + _U64.pack(size)
+        return bytes((first, masked | SIZE_16)) + _U16.pack(size)
+    return bytes((first, masked | SIZE_64)) + _U64.pack(size)
 
 
 def server_frame(opcode: Opcode, payload: bytes = b"") -> bytes:
@@ -232,7 +246,11 @@ def decode_close(payload: Buffer) -> tuple[int, str]:
 
 def encode_close(code: int, reason: str = "") -> bytes:
     """The server's close; with NO_CODE, one without a code. A reason that is too long is cut."""
+    return server_frame(Opcode.CLOSE, close_payload(code, reason))
+
+
+def close_payload(code: int, reason: str = "") -> bytes:
+    """What is in a close; see `encode_close`."""
     if code == NO_CODE:
-        return server_frame(Opcode.CLOSE)
-    said = reason.encode()[:_MOST_REASON].decode(errors="ignore").encode()
-    return server_frame(Opcode.CLOSE, _U16.pack(code) + said)
+        return b""
+    return _U16.pack(code) + reason.encode()[:_MOST_REASON].decode(errors="ignore").encode()

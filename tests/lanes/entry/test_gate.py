@@ -10,11 +10,12 @@ from kit.handlers import Loop
 from kit.record_world import enter, refused, told
 from kit.world import CLIENT_KEY, Client, MakeWorld, World
 
-from voltlane.config import Limits, Listener
+from voltlane.config import Limits, Listener, Web
 from voltlane.core.admission import Admission
 from voltlane.core.counters import Counters
 from voltlane.lanes.connection_log import ConnectionLog
 from voltlane.lanes.entry.gate import Gate
+from voltlane.lanes.entry.proxies import Proxies
 from voltlane.lanes.table import TCP
 from voltlane.reasons import CloseReason
 from voltlane.wire.crypto import seal
@@ -140,7 +141,8 @@ def test_a_refused_connection_is_reset(tmp_path):
     """Over TCP: the peer hears of it at once, and nothing stays behind."""
     loop, counters = Loop(), Counters()
     admission = Admission(Limits(deny="127.0.0.0/8"))  # type: ignore[arg-type]
-    gate = Gate(loop, admission, ConnectionLog(loop, counters), lambda *_: None, Listener())
+    proxies = Proxies(loop, admission, Listener(), Web())
+    gate = Gate(loop, admission, ConnectionLog(loop, counters), lambda *_: None, proxies)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         for _ in range(3):
             with socket.create_connection(listening.getsockname(), timeout=5) as client:

@@ -5,6 +5,7 @@ gate          who is let in
 arrival       connections without a session, and their deadlines
 stage         what a stage of them is
 doors         what stages go by: what this server's listeners have to offer
+proxies       what follows from what proxies say
 proxy_header  the stage in which a proxy says whose connection it is
 tls           the stage in which a connection is encrypted
 handshake     the last one: the protocol's handshake

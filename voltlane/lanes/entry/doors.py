@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from ...net.certificates import Certificates
 from ..web.site import Site
+from .proxies import Proxies
 
 
 class Doors:
     """One server's. What no address of `listener.address` needs is there, and empty."""
 
-    __slots__ = ("certificates", "site")
+    __slots__ = ("certificates", "proxies", "site")
 
-    def __init__(self, certificates: Certificates, site: Site) -> None:
+    def __init__(self, certificates: Certificates, site: Site, proxies: Proxies) -> None:
         self.certificates = certificates
         self.site = site
+        self.proxies = proxies

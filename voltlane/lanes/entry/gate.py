@@ -9,16 +9,15 @@ from __future__ import annotations
 import socket
 from typing import Callable, Optional
 
-from ...config import Listener
 from ...core.admission import Admission, Source
-from ...core.networks import Networks, plain, shown
-from ...net.peers import is_local, name_of, packed_of
+from ...net.peers import name_of, packed_of
 from ...net.reactor import Reactor
 from ...net.sockets import reset_on_close
 from ...reasons import CloseReason
 from ...wire.proxy import ProxyHeader
 from ..connection_log import ConnectionLog
 from ..lane import Lane
+from .proxies import Proxies
 from .proxy_header import ProxyHeaderStage
 from .stage import Newcomer, Stage
 
@@ -30,7 +29,8 @@ class Gate:
     goes on, how it came, and the stage that has to come before the lane's, if there is one.
 
     With `listener.proxy_protocol` "required" every connection has to come from one of the proxies' networks, or on a
-    unix socket, and begins with a PROXY header; with "off" none does.
+    unix socket, and begins with a PROXY header; with "off" none does. Where requests say whose they are, a proxy's
+    connection has none, and counts for everybody only until one does.
     """
 
     def __init__(
@@ -39,31 +39,28 @@ class Gate:
         admission: Admission,
         log: ConnectionLog,
         on_client: TakeIn,
-        listener: Listener,
+        proxies: Proxies,
     ) -> None:
         self.reactor = reactor
         self.admission = admission
         self.log = log
         self._on_client = on_client
+        self._proxies = proxies
         admission.on_ban = self._on_ban
-        self.configure(listener)
-
-    def configure(self, listener: Listener) -> None:
-        """Go by these settings, from the next connection on."""
-        self._proxies = Networks(listener.proxy_networks) if listener.proxy_protocol == "required" else None
 
     def accept(self, sock: socket.socket, address: object, lane: Lane) -> None:
         """A new connection, with the address that `accept` gave, on a socket of this lane."""
-        admission, name, first = self.admission, name_of(address), None
-        if self._proxies is not None:
-            packed = packed_of(address)
-            if packed and plain(packed) not in self._proxies:
-                self._refuse(sock, name, CloseReason.PROXY_UNTRUSTED)
+        admission, proxies, packed, first = self.admission, self._proxies, b"", None
+        if proxies.required and not (lane.hears and proxies.heard):
+            if not proxies.trusts(packed_of(address)):
+                self._refuse(sock, name_of(address), CloseReason.PROXY_UNTRUSTED)
                 return
-            answer = admission.admit(b"", self.reactor.now)
-            first = ProxyHeaderStage(self._identify)
-        else:
-            answer = admission.admit(packed_of(address) if admission.wants_addresses else b"", self.reactor.now)
+            first = ProxyHeaderStage(self._on_header)
+        elif admission.wants_addresses:
+            packed = packed_of(address)
+            if lane.hears and proxies.will_say(packed):
+                packed = b""
+        name, answer = name_of(address), admission.admit(packed, self.reactor.now)
         if isinstance(answer, CloseReason):
             self._refuse(sock, name, answer)
             return
@@ -73,18 +70,12 @@ class Gate:
             answer.left(CloseReason.INTERNAL_ERROR, False, 0.0, self.reactor.now)
             raise
 
-    def _identify(self, newcomer: Newcomer, header: ProxyHeader) -> bool:
-        """A proxy has said whose connection it is; what counts for everybody was counted at the beginning."""
-        newcomer.hearsay = not (header.address and is_local(newcomer.peer))
-        if header.address:
-            newcomer.peer = shown(header.address, header.port)
-            if self.admission.wants_addresses:
-                answer = self.admission.identify(header.address, self.reactor.now)
-                if isinstance(answer, CloseReason):
-                    newcomer.close(answer)
-                    return False
-                newcomer.source = answer
-        return True
+    def _on_header(self, newcomer: Newcomer, header: ProxyHeader) -> bool:
+        """A proxy has said whose connection it is: whether it may come in."""
+        refusal = self._proxies.on_header(newcomer, header)
+        if refusal is not None:
+            newcomer.close(refusal)
+        return refusal is None
 
     def _on_ban(self, network: str) -> None:
         self.log.banned(network, self.admission.limits.ban_secs)

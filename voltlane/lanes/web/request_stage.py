@@ -11,21 +11,25 @@ from ...reasons import CloseReason
 from ...wire.http1.answers import Refusal, Response
 from ...wire.http1.conversation import Conversation, Request
 from ...wire.http1.opening import asks_for_websocket, read_opening
+from ..entry.proxies import Hearing
 from ..entry.stage import Newcomer, Stage
 from ..websocket import WebSocket
 from .site import HEADERS, Site
 
 READ = 4096
 """Bytes read at once."""
+_STATUS = {CloseReason.ADDRESS_DENIED: HTTPStatus.FORBIDDEN, CloseReason.ADDRESS_BANNED: HTTPStatus.FORBIDDEN}
+"""What clients are told that a proxy names and that may not come in; all others come too often."""
 
 
 class RequestStage(Stage):
     """One connection's. Pipelined requests wait their turn; a peer that does not take its answer is not read."""
 
-    __slots__ = ("_answered", "_conversation")
+    __slots__ = ("_answered", "_conversation", "_hearing")
 
     def __init__(self) -> None:
         self._conversation: Conversation | None = None
+        self._hearing: Hearing | None = None  # of a proxy
         self._answered = False
 
     @property
@@ -46,6 +50,7 @@ class RequestStage(Stage):
         conversation = self._conversation
         if conversation is None:
             conversation = self._conversation = Conversation(site.limits, HEADERS)
+            self._hearing = newcomer.doors.proxies.hearing(newcomer)
         elif newcomer.unsent:
             return False
         elif conversation.over:
@@ -59,6 +64,8 @@ class RequestStage(Stage):
                 request = conversation.next_request()
                 if request is None:
                     break
+                if not self._may_come_in(newcomer, conversation, request):
+                    return False
                 if asks_for_websocket(request):
                     self._open(newcomer, conversation, site, request)
                     return True
@@ -70,6 +77,15 @@ class RequestStage(Stage):
         if interim and newcomer.sock is not None:
             newcomer.say(interim)
         return False
+
+    def _may_come_in(self, newcomer: Newcomer, conversation: Conversation, request: Request) -> bool:
+        """Whether the client may whom a proxy names; where not, the connection is closed. Raises Refusal."""
+        reason = None if self._hearing is None else self._hearing.on_request(newcomer, request.headers)
+        if reason is not None:
+            refusal = Refusal(_STATUS.get(reason, HTTPStatus.TOO_MANY_REQUESTS), reason.value)
+            newcomer.say(conversation.answer(refusal.response, _date(), last=True))
+            newcomer.close(reason)
+        return reason is None
 
     def _open(self, newcomer: Newcomer, conversation: Conversation, site: Site, request: Request) -> None:
         """Go on as a WebSocket. Raises Refusal."""
