@@ -34,6 +34,7 @@ class CloseReason(Symbol):
     ANSWERED = "nothing more was asked"
     BAD_REQUEST = "malformed HTTP request"
     ORIGIN_REFUSED = "page that may not connect"
+    TOKEN_REFUSED = "token that opens no session"
     PING_UNANSWERED = "ping not answered"
     MALFORMED_FRAME = "frame that breaks the rules of WebSocket"
     BAD_TEXT = "text that is not UTF-8"

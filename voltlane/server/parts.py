@@ -32,6 +32,7 @@ from ..lanes.entry.gate import Gate
 from ..lanes.fairness.pressure import PressureLimits
 from ..lanes.fairness.sampler import Sampler
 from ..lanes.fairness.shed import Shedder
+from ..lanes.posts import Posts
 from ..lanes.quiet import QuietReads
 from ..lanes.quiet_records import QuietRecords
 from ..lanes.receipts import ReceiptLimits
@@ -109,7 +110,7 @@ class Parts:
         QuietReads(self.clients)
         QuietRecords(self.clients)
         self.terms = Terms(clients, self.store.next_keys)
-        self.doors = Doors(Site(config.web))
+        self.doors = Doors(Site(config.web, Posts(self.clients)))
         self.arrivals = Arrivals(
             self.reactor,
             HandshakeContext(

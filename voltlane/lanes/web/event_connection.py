@@ -1,0 +1,147 @@
+"""Clients that are sent events. They never say what they have got: what they were sent is retained, as much of it as is
+kept for a client that is away, and goes when there is more.
+
+    given to it ──▶ ( retained, sent ) ( retained, in the outbox )       both are the end of the same line of packets
+                              history ──▶              outbox ──▶        and what is kept is the longer of the two
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import cast
+
+from ...core.admission import Source
+from ...core.backlog import Backlog
+from ...core.budget import Holding
+from ...core.delivery import Delivery, agree
+from ...core.outbox import Chunk
+from ...core.protocols.events import EventsHandshake
+from ...core.protocols.handshake import Handshake
+from ...reasons import CloseReason
+from ...wire.event_stream import Token, retry_after
+from ...wire.framing import count_frames, skip_frames
+from ..coded import CodedConnection
+from ..framing import Framing
+from ..shared import Shared
+from .event_stream import EventStream
+
+
+class EventConnection(CodedConnection):
+    """One such client's."""
+
+    __slots__ = ("_handshake", "_head", "delivery", "history", "last")
+
+    retains = True
+
+    def __init__(
+        self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing
+    ) -> None:
+        self.history: Backlog | None = None
+        """What it was given last, sent or not; from when it enters its session to when it leaves that."""
+        self.last = 0
+        """The number of the last packet that it was given."""
+        self.delivery: Delivery
+        """Set with the history."""
+        self._handshake: EventsHandshake
+        self._head = b""  # of the answer to its request, what is not written
+        super().__init__(shared, sock, peer, source, since, framing)
+
+    # ---- the session
+
+    def begin(self, handshake: Handshake, unsent: bytes, rest: bytes) -> None:
+        """See ClientConnection."""
+        self._handshake = cast(EventsHandshake, handshake)
+        super().begin(handshake, unsent, rest)
+
+    def finish_handshake(self, unsent: bytes, answer: bytes) -> None:
+        """See ClientConnection."""
+        self._head = unsent
+        if self._handshake.session is None:
+            self._enter([], 0)
+
+    def replay(self, chunks: list[tuple[Chunk, int]], counted: int = 0) -> int:
+        """See Link."""
+        return self._enter(chunks, counted)
+
+    def _enter(self, chunks: list[tuple[Chunk, int]], counted: int) -> int:
+        """Say whose stream it is, and send what the client has not got of these. How many packets that is."""
+        handshake, session, claims = self._handshake, self.session, self._handshake.claims
+        assert session is not None and session.delivery is not None
+        delivery = self.delivery = session.delivery
+        self.history, self.last = Backlog(self.shared.budget, self), delivery.floor
+        for chunk, packets in chunks:
+            self._retain(chunk, packets)
+        kept = self.last - delivery.floor
+        agreement = agree(delivery, kept, claims)
+        framing, taken, gap = cast(EventStream, self.framing), 0 if claims is None else claims.taken, agreement.gap
+        words = self._head + retry_after(handshake.retry)
+        words += framing.welcome(Token(session.id, handshake.secret), taken, handshake.lost)
+        if gap is not None:
+            self.shared.counters.gaps += 1
+            words += framing.gap(gap.first, gap.last)
+        self.open_outbox()
+        assert self.outbox is not None
+        self.outbox.say(words)
+        for chunk, packets in behind(chunks, agreement.skip):
+            self._queue(chunk, packets, 0)
+        self.outbox.exempt(min(counted, self.outbox.size))
+        self.try_flush()
+        return kept - agreement.skip
+
+    # ---- sending
+
+    def _send(self, chunk: Chunk, packets: int) -> None:
+        if self.sock is not None:
+            if packets < 0:
+                packets = count_frames(chunk)
+            self._retain(chunk, packets)
+            self._queue(chunk, packets, 0)
+            self.try_flush()
+
+    def _retain(self, chunk: Chunk, packets: int) -> None:
+        limits = self.shared.hub.limits
+        assert self.history is not None
+        self.history.append(chunk, packets, limits.packets, limits.size)
+        self.last += packets
+
+    # ---- the end
+
+    @property
+    def can_hand_over(self) -> bool:
+        """See Link: nothing that it sends is passed on."""
+        return True
+
+    def read_out(self) -> None:
+        """See ClientConnection: the same."""
+
+    def retire(self) -> None:
+        """See ClientConnection: the same."""
+        self.close(CloseReason.SHUTDOWN)
+
+    def leave_frames(self) -> list[tuple[Chunk, int]]:
+        """See ClientConnection: what was sent and is retained as well."""
+        history, self.history = self.history, None
+        unsent = super().leave_frames()
+        if history is None:
+            return unsent
+        waiting, retained = sum([packets for _, packets in unsent]), history.packets
+        frames = history.take()
+        self.delivery.floor = self.last - max(waiting, retained)
+        self.delivery.sent = self.last - waiting
+        return frames if retained > waiting else unsent
+
+    def shed(self, holding: Holding) -> None:
+        """See Owner: what was sent can go, at the price of a gap, should it be needed."""
+        if holding is self.history:
+            self.history.clear()
+        else:
+            super().shed(holding)
+
+
+def behind(chunks: list[tuple[Chunk, int]], skip: int) -> Iterator[tuple[Chunk, int]]:
+    """What is left of these behind the first so many packets."""
+    for chunk, packets in chunks:
+        if skip < packets:
+            yield (bytes(memoryview(chunk)[skip_frames(chunk, skip) :]) if skip else chunk), packets - skip
+        skip = max(0, skip - packets)
