@@ -112,6 +112,19 @@ class EventConnection(CodedConnection):
         """See Link: nothing that it sends is passed on."""
         return True
 
+    def hand_over(self) -> tuple[list[tuple[Chunk, int]], int]:
+        """See Link."""
+        if self.sock is not None:
+            self.end_sending(self.sock, CloseReason.TAKEN_OVER)
+        counted, outbox = 0, self.outbox
+        if outbox is not None:
+            outbox.rewind()
+            counted = outbox.counted
+        self.leave_session()
+        left = self.leave_frames()
+        self.close(CloseReason.TAKEN_OVER)
+        return left, counted
+
     def read_out(self) -> None:
         """See ClientConnection: the same."""
 
