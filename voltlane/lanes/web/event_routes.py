@@ -5,6 +5,7 @@ What a page of another origin may see of the answers is said here too (CORS; WHA
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from math import ceil
 from typing import Callable, Protocol
@@ -31,6 +32,7 @@ _PREFLIGHT = (
     ("Access-Control-Max-Age", "600"),
 )
 _EXPOSED = ("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
+_ORIGIN = re.compile(r"[!-~]{1,300}")
 _CHALLENGE = ("WWW-Authenticate", 'Bearer realm="voltlane", error="invalid_token"')
 
 
@@ -104,10 +106,10 @@ def _later(status: HTTPStatus, message: str, wait: float) -> Response:
 
 
 def readable_by(origin: str) -> tuple[tuple[str, str], ...]:
-    """Headers with which a page of this origin may see the answer; "" for none. That it depends on the origin is said
-    in any case."""
+    """Headers with which a page of this origin may see the answer; "" for none, as for what browsers do not say. That
+    it depends on the origin is said in any case."""
     vary = ("Vary", "Origin")
-    return (vary, ("Access-Control-Allow-Origin", origin), _EXPOSED) if origin else (vary,)
+    return (vary, ("Access-Control-Allow-Origin", origin), _EXPOSED) if _ORIGIN.fullmatch(origin) else (vary,)
 
 
 Route = Callable[[Request], Response]

@@ -67,6 +67,7 @@ class RequestStage(Stage):
         if data is not None:
             conversation.receive(data)
         while newcomer.sock is not None and not newcomer.unsent:
+            request = None
             try:
                 request = conversation.next_request()
                 if request is None:
@@ -77,7 +78,7 @@ class RequestStage(Stage):
                 response = site.respond(request)
             except Refusal as refusal:  # nothing behind it can be understood any more, or is wanted
                 self._hold(newcomer, 0)
-                response = site.share(conversation.head, refusal.response)
+                response = site.share(request or conversation.head, refusal.response)
                 newcomer.say(conversation.answer(response, _date(), last=True))
                 raise _ERRORS.get(refusal.status, BadRequest)(str(refusal)) from None
             response = site.share(request, response)
