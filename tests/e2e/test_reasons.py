@@ -284,6 +284,8 @@ ON_THEIR_OWN = {
 }
 OVER_WEBSOCKET = {CloseReason.MALFORMED_FRAME, CloseReason.BAD_TEXT, CloseReason.TEXT_REFUSED}
 """Each closes a connection in tests/lanes/test_websocket_framing.py."""
+OVER_HTTP = {CloseReason.TOKEN_REFUSED}
+"""Each closes a connection in tests/lanes/web/test_send.py."""
 AT_THE_GATE = {
     CloseReason.SERVER_FULL,
     CloseReason.TOO_MANY_HANDSHAKES,
@@ -300,7 +302,7 @@ AT_THE_GATE = {
 
 
 def test_every_reason_has_a_test() -> None:
-    assert {*PROVOCATIONS, *THE_MASTERS, *ON_THEIR_OWN, *OVER_WEBSOCKET, *AT_THE_GATE} == set(CloseReason)
+    assert {*PROVOCATIONS, *THE_MASTERS, *ON_THEIR_OWN, *OVER_WEBSOCKET, *OVER_HTTP, *AT_THE_GATE} == set(CloseReason)
     assert set(ENDS) == set(EndReason)
 
 

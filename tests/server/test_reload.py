@@ -153,6 +153,7 @@ USES = {
     "clients.unencrypted": Use("never", lambda server: server.terms._unencrypted),
     "clients.window_bytes": Use(8192, lambda server: server.clients.windows.most),
     "clients.ack_secs": Use(7.0, lambda server: server.clients.receipts.secs),
+    "web.body_bytes": Use(7, lambda server: server.doors.site._sending.body_bytes),
     "quality.sample_secs": Use(7.0, lambda server: server.sampler._interval),
     "listener.proxy_networks": Use(("10.0.0.0/8",), lambda server: server.config.listener.proxy_networks),
     "listener.proxy_secs": Use(7.0, lambda server: server.arrivals._unnamed.secs),
