@@ -11,6 +11,8 @@ from voltlane.reasons import CloseReason, EndReason
 from voltlane.wire.tagged import Flag
 from voltlane.wire.v2 import ClientId, ProtocolVersion
 
+pytest.importorskip("h11", reason="the extra `web` is not installed")
+
 KEEP = {"clients.missed_packets_buffer_size": 10}
 TEXTS = [
     b"",

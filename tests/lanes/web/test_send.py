@@ -10,6 +10,8 @@ from voltlane.core.session import State
 from voltlane.lanes.web.request_stage import READ_BODY
 from voltlane.reasons import CloseReason, EndReason
 
+pytest.importorskip("h11", reason="the extra `web` is not installed")
+
 PAGE, OTHER = "https://page.example", "https://other.example"
 SHARED = {"web.origins": [PAGE]}
 
