@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 COMMENT = b":\n\n"
@@ -76,13 +76,12 @@ def retry_after(milliseconds: int) -> bytes:
     return b"retry: %d\n\n" % milliseconds
 
 
-def encode_packets(packets: Iterable[bytes], prefix: bytes, number: int) -> bytes:
+def encode_packets(packets: list[bytes], prefix: bytes, number: int) -> bytes:
     """Packets as events, whose ids begin with `prefix`; the first of them has the number behind `number`."""
-    pieces: list[bytes] = []
-    for packet in packets:
-        number += 1
-        pieces.append(b"id: %s%d\n%s" % (prefix, number, _data(packet)))
-    return b"".join(pieces)
+    numbered, everything = enumerate(packets, number + 1), b"".join(packets)
+    if everything.isascii() and b"\n" not in everything and b"\r" not in everything:
+        return b"".join([b"id: %s%d\ndata: %s\n\n" % (prefix, at, packet) for at, packet in numbered])
+    return b"".join([b"id: %s%d\n%s" % (prefix, at, _data(packet)) for at, packet in numbered])
 
 
 def _data(packet: bytes) -> bytes:

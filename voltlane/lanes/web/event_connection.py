@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import cast
 
 from ...core.admission import Source
-from ...core.backlog import Backlog
 from ...core.budget import Holding
 from ...core.delivery import Delivery, agree
+from ...core.history import History
 from ...core.outbox import Chunk
 from ...core.protocols.events import EventsHandshake
 from ...core.protocols.handshake import Handshake
@@ -30,19 +30,20 @@ from .event_stream import EventStream
 class EventConnection(CodedConnection):
     """One such client's."""
 
-    __slots__ = ("_handshake", "_head", "delivery", "history", "last")
+    __slots__ = ("_entered", "_handshake", "_head", "delivery", "history", "last")
 
     retains = True
 
     def __init__(
         self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing
     ) -> None:
-        self.history: Backlog | None = None
-        """What it was given last, sent or not; from when it enters its session to when it leaves that."""
+        self.history: History | None = None
+        """What it was given last, sent or not, if there is any."""
         self.last = 0
         """The number of the last packet that it was given."""
         self.delivery: Delivery
-        """Set with the history."""
+        """Set when it enters its session."""
+        self._entered = False  # and has not left it
         self._handshake: EventsHandshake
         self._head = b""  # of the answer to its request, what is not written
         super().__init__(shared, sock, peer, source, since, framing)
@@ -69,7 +70,7 @@ class EventConnection(CodedConnection):
         handshake, session, claims = self._handshake, self.session, self._handshake.claims
         assert session is not None and session.delivery is not None
         delivery = self.delivery = session.delivery
-        self.history, self.last = Backlog(self.shared.budget, self), delivery.floor
+        self.last, self._entered = delivery.floor, True
         for chunk, packets in chunks:
             self._retain(chunk, packets)
         kept = self.last - delivery.floor
@@ -100,9 +101,11 @@ class EventConnection(CodedConnection):
             self.try_flush()
 
     def _retain(self, chunk: Chunk, packets: int) -> None:
-        limits = self.shared.hub.limits
-        assert self.history is not None
-        self.history.append(chunk, packets, limits.packets, limits.size)
+        shared, history = self.shared, self.history
+        limits = shared.hub.limits
+        if history is None:
+            history = self.history = History(shared.histories, shared.budget, self)
+        history.retain(chunk, packets, limits.packets, limits.size)
         self.last += packets
 
     # ---- the end
@@ -134,19 +137,19 @@ class EventConnection(CodedConnection):
 
     def leave_frames(self) -> list[tuple[Chunk, int]]:
         """See ClientConnection: what was sent and is retained as well."""
-        history, self.history = self.history, None
-        unsent = super().leave_frames()
-        if history is None:
+        unsent, history = super().leave_frames(), self.history
+        if not self._entered:
             return unsent
-        waiting, retained = sum([packets for _, packets in unsent]), history.packets
-        frames = history.take()
+        self.history, self._entered = None, False
+        waiting = sum([packets for _, packets in unsent])
+        retained, frames = (0, unsent) if history is None else (history.packets, history.take())
         self.delivery.floor = self.last - max(waiting, retained)
         self.delivery.sent = self.last - waiting
         return frames if retained > waiting else unsent
 
     def shed(self, holding: Holding) -> None:
         """See Owner: what was sent can go, at the price of a gap, should it be needed."""
-        if holding is self.history:
+        if self.history is not None and holding is self.history:
             self.history.clear()
         else:
             super().shed(holding)
