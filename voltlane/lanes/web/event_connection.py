@@ -44,7 +44,7 @@ class EventConnection(CodedConnection):
         self.delivery: Delivery
         """Set when it enters its session."""
         self._entered = False  # and has not left it
-        self._handshake: EventsHandshake
+        self._handshake: EventsHandshake  # until it enters its session
         self._head = b""  # of the answer to its request, what is not written
         super().__init__(shared, sock, peer, source, since, framing)
 
@@ -81,6 +81,7 @@ class EventConnection(CodedConnection):
         if gap is not None:
             self.shared.counters.gaps += 1
             words += framing.gap(gap.first, gap.last)
+        del self._handshake  # which has the secret; from here on the framing alone does
         self.open_outbox()
         assert self.outbox is not None
         self.outbox.say(words)
