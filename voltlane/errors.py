@@ -194,6 +194,12 @@ class OriginRefused(ProtocolError):
     reason = CloseReason.ORIGIN_REFUSED
 
 
+class TokenRefused(ProtocolError):
+    """A token that opens no session."""
+
+    reason = CloseReason.TOKEN_REFUSED
+
+
 class MalformedFrame(ProtocolError):
     """A frame that breaks a rule of WebSocket (RFC 6455), whatever is spoken over it."""
 

@@ -37,6 +37,7 @@ class CloseReason(Symbol):
     ANSWERED = "nothing more was asked"
     BAD_REQUEST = "malformed HTTP request"
     ORIGIN_REFUSED = "page that may not connect"
+    TOKEN_REFUSED = "token that opens no session"
     PING_UNANSWERED = "ping not answered"
     TAKEOVER_EARLY = "old connection cannot be read to its end yet"
     TAKEN_OVER = "replaced by the same client's new connection"

@@ -173,3 +173,16 @@ def test_it_is_kept_over_an_end_in_order(epoch: int, floor: int, taken: int, saf
     delivery.safe = safe
     again = decode_delivery(delivery.encode())
     assert (again.epoch, again.floor, again.taken, again.safe, again.why) == (epoch, floor, taken, safe, why)
+
+
+def test_what_was_sent_is_spare_as_far_as_it_is_kept():
+    delivery = Delivery(1, floor=10)
+    assert delivery.spare == 0
+    delivery.sent = 15
+    assert delivery.spare == 5
+    delivery.drop(2)
+    assert (delivery.floor, delivery.spare) == (12, 3)
+    again = decode_delivery(delivery.encode())
+    assert (again.sent, again.spare) == (15, 3)
+    delivery.drop(9)
+    assert delivery.spare == 0

@@ -9,6 +9,7 @@ from kit.frames import join
 from kit.recorders import RecorderLink, RecorderTrunk
 
 from voltlane.core.counters import Counters
+from voltlane.core.delivery import Delivery
 from voltlane.core.hub import CLIENT_NOT_FOUND, BacklogLimits, Hub
 from voltlane.core.registry import Registry
 from voltlane.core.session import Session, State
@@ -305,3 +306,30 @@ def test_each_live_client_is_announced():
     home.lose(second)
     home.trunk.push(home.hub.announcements(), 2)
     assert home.trunk.pushed == [notice(first), notice(third)]
+
+
+@pytest.mark.parametrize("drop_oldest", [False, True])
+def test_what_was_sent_and_is_only_retained_goes_first(drop_oldest: bool):
+    """Of a protocol without acks: it makes room, and costs nobody a session."""
+    home = Home(packets=4, drop_oldest=drop_oldest)
+    session, _ = home.open()
+    delivery = session.delivery = Delivery(1)
+    delivery.sent = 3
+    home.lose(session, (join([b"1", b"2"]), 2), (join([b"3", b"4"]), 2))
+    home.deliver(session.id, b"5", b"6", b"7")
+    assert session.state is State.STALE and delivery.floor == 3 and home.counters.backlog_dropped == 0
+    home.deliver(session.id, b"8")
+    if drop_oldest:
+        assert home.counters.backlog_dropped == 1 and home.resume(session).sent == [b"5", b"6", b"7", b"8"]
+    else:
+        assert home.counters.ended == {EndReason.BACKLOG_FULL: 1}
+
+
+def test_more_than_all_that_was_sent_at_once():
+    home = Home(packets=4)
+    session, _ = home.open()
+    session.delivery = Delivery(1)
+    session.delivery.sent = 2
+    home.lose(session, (join([b"1", b"2"]), 2))
+    home.deliver(session.id, *[b"x"] * 5)
+    assert home.counters.ended == {EndReason.BACKLOG_FULL: 1} and session.backlog is None

@@ -289,6 +289,7 @@ OVER_HTTP = {
     CloseReason.ANSWERED,
     CloseReason.BAD_REQUEST,
     CloseReason.ORIGIN_REFUSED,
+    CloseReason.TOKEN_REFUSED,
     CloseReason.PING_UNANSWERED,
 }
 """Each closes one in tests/lanes/web."""

@@ -9,6 +9,7 @@ from struct import Struct
 from types import ModuleType
 
 from fuzz.engine import Target
+from kit.event_source import EventSource, packet_of
 from kit.frames import data as data_packet
 from kit.frames import join
 
@@ -31,6 +32,7 @@ from voltlane.wire import crypto
 from voltlane.wire import v2 as packets
 from voltlane.wire.batch import plain, runs
 from voltlane.wire.batch.views import group_views
+from voltlane.wire.event_stream import END, decode_place, encode_packets
 from voltlane.wire.framing import FrameBuffer
 from voltlane.wire.tagged import Flag, decode_tagged, encode_tagged
 
@@ -53,6 +55,22 @@ PACKETS: list[packets.Packet] = [
     packets.Challenge(b"c" * 72),
     packets.ChallengeResponse(b"r" * 72),
 ]
+
+
+def place(data: bytes) -> None:
+    """The id of an event is what it is encoded to, or it is none."""
+    text = data.decode("latin-1")
+    found = decode_place(text)
+    if found is not None:
+        assert f"{found.token.encode()}.{found.number}" == text
+
+
+def events(data: bytes) -> None:
+    """A reader of events has the packets again: the input, cut at its bytes 255."""
+    packets = data.split(b"\xff")
+    encoded = encode_packets(packets, b"T.", 0)
+    found = EventSource().feed(encoded)
+    assert [packet_of(event) for event in found] == packets and encoded.count(END) == len(packets)
 
 
 def varint(data: bytes) -> None:
@@ -277,6 +295,18 @@ PARSERS = [
             b"\xff" + records.head(records.JOURNAL_MAGIC, POINT, 0) + records.opened(1, POINT) + records.stale(1, 2e9),
         ],
         [bytes((len(each),)) + each for each in _PLAIN_NOTES],
+    ),
+    Target(
+        "place",
+        place,
+        [b"457273752115.GyxeeRZa1FWJWh3FjRrMMw.17", b"1.AAAAAAAAAAAAAAAAAAAAAA.0"],
+        [b".", b"_", b"-", b"=", b"18446744073709551615", b"9223372036854775807"],
+    ),
+    Target(
+        "events",
+        events,
+        [b"a\nb\xff\xff \r\n\xc3\xa4"],
+        [b"\n", b"\r", b"\xff", b":", b" ", b"data: ", b"\xef\xbb\xbf"],
     ),
     Target(
         "address",

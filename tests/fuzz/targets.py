@@ -12,9 +12,9 @@ _MORE = [*version3.TARGETS, *websocket.TARGETS, *clients.TARGETS]
 TARGETS = {target.name: target for target in [*PARSERS, *SERVERS, *_MORE]}
 
 if importlib.util.find_spec("h11") and importlib.util.find_spec("prometheus_client"):  # the extra `web`
-    from fuzz import web
+    from fuzz import site, web
 
-    TARGETS.update((target.name, target) for target in web.TARGETS)
+    TARGETS.update((target.name, target) for target in [*web.TARGETS, *site.TARGETS])
 else:
     web = None  # type: ignore[assignment]
 

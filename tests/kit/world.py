@@ -32,6 +32,8 @@ from voltlane.core.ids import Ids
 from voltlane.core.outbox import Chunk, Outbox
 from voltlane.lanes.partial import Gathered, Rest
 from voltlane.lanes.records import RecordConnection
+from voltlane.lanes.web.event_connection import EventConnection
+from voltlane.lanes.web.request_stage import RequestStage
 from voltlane.net.certificates import TlsOptions
 from voltlane.net.poller import DefaultPoller
 from voltlane.server import Server
@@ -401,6 +403,8 @@ class World:
                 held.update(_of_records(connection))
             elif connection.outbox is not None:
                 held[connection.outbox] = _memory([*connection.outbox._chunks, *_said(connection.outbox)])
+            if isinstance(connection, EventConnection) and connection.history is not None:
+                held[connection.history] = _memory(connection.history._chunks)
             if isinstance(connection.partial, Rest):
                 held[connection.partial] = len(connection.partial.data) + CHUNK_COST
             elif isinstance(connection.partial, Gathered):
@@ -410,6 +414,10 @@ class World:
             elif connection.partial is not None:
                 size = len(connection.partial._buffer)
                 held[connection.partial] = size + size // 8 + CHUNK_COST
+        for arrival in server.arrivals._all.items():
+            stage = arrival.stage
+            if isinstance(stage, RequestStage) and stage._held is not None and stage._conversation is not None:
+                held[stage._held] = stage._conversation.held
         filed = {holding for shelf in server.budget._shelves for holding in shelf}
         assert filed == {holding for holding, size in held.items() if size and holding.owner is not None}
         if server.trunk.outbox is not None:

@@ -150,10 +150,10 @@ USES = {
     "clients.stale_timeout_secs": Use(7.0, lambda server: server.registry._stale_timeout),
     "clients.max_stale_clients": Use(7, lambda server: server.registry._max_stale),
     "clients.stale_reap_interval_secs": Use(7.0, lambda server: server.registry._wheel.tick),
-    "clients.missed_packets_buffer_size": Use(7, lambda server: server.hub._backlog.packets),
-    "clients.missed_packets_buffer_bytes": Use(7, lambda server: server.hub._backlog.size),
+    "clients.missed_packets_buffer_size": Use(7, lambda server: server.hub.limits.packets),
+    "clients.missed_packets_buffer_bytes": Use(7, lambda server: server.hub.limits.size),
     "clients.missed_packets_policy": Use(
-        "drop-oldest", lambda server: "drop-oldest" if server.hub._backlog.drop_oldest else "fail"
+        "drop-oldest", lambda server: "drop-oldest" if server.hub.limits.drop_oldest else "fail"
     ),
     "clients.unencrypted": Use("never", lambda server: server.terms._unencrypted),
     "clients.window_bytes": Use(8192, lambda server: server.clients.windows.most),
@@ -166,6 +166,7 @@ USES = {
         "required", lambda server: server.certificates._options.client_certificates, {"tls.client_ca": "/ca.pem"}
     ),
     "tls.client_ca": Use("/ca.pem", lambda server: server.certificates._options.client_ca),
+    "web.body_bytes": Use(7, lambda server: server.doors.site._sending.body_bytes),
     "quality.sample_secs": Use(7.0, lambda server: server.sampler._interval),
     "web.origins": Use(("https://a.test",), lambda server: tuple(server.doors.site.origins._allowed)),
     "web.ping_secs": Use(7.0, lambda server: server.clients.heartbeat.secs),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit.admin import answers
 
-from voltlane.wire.http1.answers import Refusal, json_response
+from voltlane.wire.http1.answers import Refusal, Response, json_response
 from voltlane.wire.http1.conversation import MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_LINE, Conversation, Limits, Request
 
 pytest.importorskip("h11", reason="the extra `web` is not installed")
@@ -179,3 +179,62 @@ def test_anything_gets_requests_or_a_refusal(data: bytes, cuts: list[int]) -> No
     pieces = [data[start:stop] for start, stop in zip(edges, edges[1:])]
     assert list(heard(*pieces)) == whole
     assert answers(b"") == []
+
+
+# ---- before a body is read
+
+
+def admitting(*sizes: int) -> Conversation:
+    """Lets requests have bodies of these sizes; none is refused."""
+    left = list(sizes)
+
+    def admit(request: Request) -> int:
+        if not left:
+            raise Refusal(401, "not this one")
+        assert request.body == b""
+        return left.pop(0)
+
+    return Conversation(Limits(), (), admit)
+
+
+def posted(body: bytes, *headers: bytes) -> bytes:
+    lines = (b"POST /a HTTP/1.1", b"Host: h", b"Content-Length: %d" % len(body), *headers, b"", body)
+    return b"\r\n".join(lines)
+
+
+def test_each_request_is_admitted_by_its_head_and_its_body_held_until_it_is_whole() -> None:
+    conversation = admitting(10_000, 3)
+    whole = posted(bytes(10_000))
+    conversation.receive(whole[:-1])
+    assert conversation.next_request() is None and conversation.head is not None and conversation.begun
+    assert conversation.held == 9999
+    conversation.receive(whole[-1:])
+    request = conversation.next_request()
+    assert request is not None and request.body == bytes(10_000)
+    assert conversation.head is None and conversation.held == 0 and not conversation.begun
+    conversation.answer(json_response({}), "now")
+    conversation.receive(posted(b"1234")[:-4])
+    with pytest.raises(Refusal) as refused:
+        conversation.next_request()
+    assert refused.value.status == 413 and conversation.head is not None
+
+
+def test_who_is_refused_is_not_asked_for_a_body() -> None:
+    conversation = admitting()
+    conversation.receive(posted(bytes(100), b"Expect: 100-continue")[:-100])
+    with pytest.raises(Refusal) as refused:
+        conversation.next_request()
+    assert refused.value.status == 401 and conversation.take_interim() == b"" and conversation.head is not None
+    assert conversation.head.segments == ("a",)
+    assert conversation.answer(refused.value.response, "now", last=True).startswith(b"HTTP/1.1 401 ")
+
+
+def test_an_answer_that_goes_on_until_the_end() -> None:
+    conversation = Conversation(Limits(), [("X", "y")])
+    conversation.receive(GET)
+    assert conversation.next_request() is not None
+    head = conversation.stream(Response(200, b"", "text/event-stream", (("Vary", "Origin"),)), "now")
+    assert head == (
+        b"HTTP/1.1 200 OK\r\nDate: now\r\nX: y\r\nVary: Origin\r\nConnection: close\r\n"
+        b"Content-Type: text/event-stream\r\n\r\n"
+    )

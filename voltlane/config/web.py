@@ -39,8 +39,16 @@ class Web(Section):
     )
     ping_secs: float = seconds(
         25.0,
-        "How often each WebSocket is sent a ping, which keeps proxies from ending it for being idle. Whoever has "
-        "answered none until the next one is due has lost its connection. 0 = never.",
+        "How often each WebSocket is sent a ping, and each event stream a comment, which keeps proxies from ending "
+        "them for being idle. A WebSocket that has answered no ping until the next one is due has lost its "
+        "connection. 0 = never.",
+        live=True,
+    )
+    body_bytes: int = setting(
+        1 << 20,
+        "The largest body that POST /send takes, which is one packet; see also clients.packet_size_limit.",
+        unit="bytes",
+        at_least=0,
         live=True,
     )
     forwarded: str = setting(

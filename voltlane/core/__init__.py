@@ -14,6 +14,7 @@ outbox      bytes on their way to one peer, and its limits
 retention   the same where what was sent is kept until it is safe
 coded       the same where frames are encoded when they are written
 backlog     packets kept for a stale client
+history     packets kept for one that acknowledges nothing
 budget      one account of all memory that is queued anywhere
 admission   who may come in
 networks    addresses and networks

@@ -13,7 +13,7 @@ from ..errors import BadNumbers
 from ..wire.v3 import Gap, Uncertain, Why
 
 _FORGOTTEN, _LIMIT, _RESTART = int(Why.FORGOTTEN), int(Why.LIMIT), int(Why.RESTART)
-_LAYOUT = Struct("<QQQQB")
+_LAYOUT = Struct("<QQQQQB")
 DELIVERY_SIZE = _LAYOUT.size
 EPOCH_SPAN = 1 << 40
 """Numbers that an epoch has, more than can ever be used: so a number tells which memory it is of."""
@@ -24,7 +24,7 @@ MOST = (1 << 63) - 1
 class Delivery:
     """One session's. `epoch` is that of our memory of it: a new one says that some of it was lost."""
 
-    __slots__ = ("epoch", "floor", "safe", "taken", "why")
+    __slots__ = ("epoch", "floor", "safe", "sent", "taken", "why")
 
     def __init__(self, epoch: int, floor: int = 0, taken: int = 0, why: int = _FORGOTTEN) -> None:
         self.epoch = epoch
@@ -32,6 +32,9 @@ class Delivery:
         """To the client: the last packet that is not kept any more."""
         self.why = why
         """Why it is not, should the client not have it."""
+        self.sent = 0
+        """Of what is kept the last packet that was sent, where nobody says whether it has come: up to there what is
+        kept goes before anything else does, and counts for no limit that has consequences."""
         self.taken = taken
         """From the client: the last packet taken, ..."""
         self.safe = taken
@@ -47,6 +50,11 @@ class Delivery:
         self.floor += packets
         self.why = _LIMIT
 
+    @property
+    def spare(self) -> int:
+        """How many of the first that are kept were sent."""
+        return max(0, self.sent - self.floor)
+
     def acked(self, number: int) -> None:
         """The client says that everything up to there is safe with it."""
         self.floor = number
@@ -54,14 +62,14 @@ class Delivery:
 
     def encode(self) -> bytes:
         """For who keeps it over an end of the process in order."""
-        return _LAYOUT.pack(self.epoch, self.floor, self.taken, self.safe, self.why)
+        return _LAYOUT.pack(self.epoch, self.floor, self.taken, self.safe, self.sent, self.why)
 
 
 def decode_delivery(data: bytes) -> Delivery:
     """What `encode` gave, of DELIVERY_SIZE bytes."""
-    epoch, floor, taken, safe, why = _LAYOUT.unpack(data)
+    epoch, floor, taken, safe, sent, why = _LAYOUT.unpack(data)
     delivery = Delivery(epoch, floor, taken, why)
-    delivery.safe = safe
+    delivery.safe, delivery.sent = safe, sent
     return delivery
 
 

@@ -59,14 +59,15 @@ class Hub:
     def __init__(self, trunk: Trunk, counters: Counters, backlog: BacklogLimits, budget: Budget | None = None) -> None:
         self._trunk = trunk
         self._counters = counters
-        self._backlog = backlog
+        self.limits = backlog
+        """How much is kept for one client."""
         self._budget = budget or Budget()
         self.registry: Registry
         """Set once by whoever makes both, since each needs the other."""
 
     def configure(self, backlog: BacklogLimits) -> None:
         """Keep so much from now on. What is kept already is judged when more comes."""
-        self._backlog = backlog
+        self.limits = backlog
 
     # ---- clients come and go
 
@@ -197,22 +198,26 @@ class Hub:
             return
         if packets < 0:
             packets = count_frames(chunk)
-        backlog, limits = session.backlog, self._backlog
-        if not limits.drop_oldest:
+        backlog, limits, delivery = session.backlog, self.limits, session.delivery
+        spare = 0 if delivery is None else delivery.spare
+        if not limits.drop_oldest and not spare:
             before = (backlog.packets, backlog.size) if backlog is not None else (0, 0)
             if before[0] + packets > limits.packets or before[1] + len(chunk) > limits.size:
                 self.overflow(session, EndReason.BACKLOG_FULL)
                 return
-        elif not limits.packets:
-            self._dropped(session, packets)
+        elif not limits.packets and limits.drop_oldest:
+            self._dropped(session, packets, spare)
             return
         if backlog is None:
             backlog = session.backlog = Backlog(self._budget, session)
         dropped = backlog.append(chunk, packets, limits.packets, limits.size)
-        if dropped:
-            self._dropped(session, dropped)
+        if dropped > spare and not limits.drop_oldest:
+            self.overflow(session, EndReason.BACKLOG_FULL)
+        elif dropped:
+            self._dropped(session, dropped, spare)
 
-    def _dropped(self, session: Session, packets: int) -> None:
-        self._counters.backlog_dropped += packets
+    def _dropped(self, session: Session, packets: int, spare: int) -> None:
+        """So many of the oldest are not kept any more; `spare` of them were sent, and are only retained."""
+        self._counters.backlog_dropped += max(0, packets - spare)
         if session.delivery is not None:
             session.delivery.drop(packets)

@@ -14,7 +14,8 @@ sealed          how their records go out
 receipts        version 3: telling clients what is safe
 windows         version 3: how much they may send ahead
 websocket       the frames of a WebSocket, and their messages
-web/            HTTP in front of that: requests, pages and their origins, pings
+web/            HTTP in front of that: requests, pages and their origins, pings; events
+posts           packets that come in requests
 quiet           reading those who say little, many at once
 quiet_records   the same for version 3
 partial         the received part of a message

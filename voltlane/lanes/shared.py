@@ -6,6 +6,7 @@ from typing import Callable
 
 from ..core.budget import Budget
 from ..core.counters import Counters
+from ..core.history import Histories
 from ..core.hub import Hub
 from ..core.meter import MeterLimits
 from ..core.trunk import Trunk
@@ -64,6 +65,7 @@ class Shared:
         self.pressure = Pressure(reactor, hub, trunk, self.turns, pressure)
         self.meters = Meters(reactor, trunk, self.turns, counters, meter)
         self.receipts = Receipts(reactor, trunk, receipts.secs)
+        self.histories = Histories(budget)
         self.windows = Windows(budget, receipts.window)
         self.on_records: Callable[[bool], None] = lambda any_: None
         """Called when the first client of version 3 comes, with True, and when the last one has left, with False."""

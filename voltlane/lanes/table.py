@@ -8,6 +8,7 @@ from .entry.tls import TlsStage
 from .lane import Lane
 from .prefix import LengthPrefix, PrefixConnection
 from .records import RecordConnection
+from .web.event_connection import EventConnection
 from .web.request_stage import RequestStage
 from .web.site import require_extra
 from .websocket import WebSocket
@@ -26,5 +27,6 @@ CODED: dict[str, type[ClientConnection]] = {
     "v2": CodedConnection,
     "open": CodedConnection,
     "v3": RecordConnection,
+    "events": EventConnection,
 }
 """All others, by the name of the protocol: over any framing."""

@@ -33,6 +33,7 @@ from ..lanes.entry.proxies import Proxies
 from ..lanes.fairness.pressure import PressureLimits
 from ..lanes.fairness.sampler import Sampler
 from ..lanes.fairness.shed import Shedder
+from ..lanes.posts import Posts
 from ..lanes.quiet import QuietReads
 from ..lanes.quiet_records import QuietRecords
 from ..lanes.receipts import ReceiptLimits
@@ -115,7 +116,7 @@ class Parts:
         self.terms = Terms(clients, self.store.next_keys)
         self.admission = Admission(config.limits)
         self.proxies = Proxies(self.reactor, self.admission, config.listener, config.web)
-        self.doors = Doors(self.certificates, Site(config.web), self.proxies)
+        self.doors = Doors(self.certificates, Site(config.web, Posts(self.clients)), self.proxies)
         self.arrivals = Arrivals(
             self.reactor,
             HandshakeContext(

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from ..core.delivery import DELIVERY_SIZE
+from ..core.protocols.events import CREDENTIAL_SIZE as TOKEN_SIZE
 from ..core.protocols.secrets import CREDENTIAL_SIZES
 from ..wire.framing import Buffer
 
@@ -138,7 +139,7 @@ class Note(NamedTuple):
 _UNTIL = Struct("<d")
 _PLAIN = (Kind.RESUMED, Kind.ENDED, Kind.RESERVED, Kind.SYNCED, Kind.END, Kind.SPENT, Kind.SEALED, Kind.EPOCH)
 _DATA_SIZES = {
-    Kind.OPENED: (33, 65, *CREDENTIAL_SIZES),  # version 2's: a SEC1 point, compressed or not
+    Kind.OPENED: (33, 65, TOKEN_SIZE, *CREDENTIAL_SIZES),  # version 2's: a SEC1 point, compressed or not
     Kind.STALE: (8,),
     Kind.SPENDING: (16,),
     Kind.NUMBERS: (DELIVERY_SIZE,),

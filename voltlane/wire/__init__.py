@@ -12,5 +12,6 @@ tagged   client id + flag + data, on the firehose         SPEC 6
 proxy    headers of the PROXY protocol
 http1    requests and answers of HTTP/1.1, on h11
 websocket  heads, closes and parts of messages         RFC 6455
+event_stream  packets as events of an event stream     WHATWG HTML 9.2
 batch    the per-packet loops of the data path, in the fastest form this interpreter has
 """

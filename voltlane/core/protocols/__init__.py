@@ -4,6 +4,7 @@ handshake    what a protocol is to the rest of the server
 v2           version 2
 v3           version 3
 open         no handshake, and every message is a packet
+events       events over HTTP: the same, and a token to come back with
 credentials  whose a session's credential is
 secrets      version 3: by what a session is recognised
 flow         version 3: the records of one connection, acks and credit

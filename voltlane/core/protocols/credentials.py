@@ -5,6 +5,9 @@ from __future__ import annotations
 from ...reasons import Symbol
 from ...wire.v3 import MAGIC
 
+TOKEN = 0x45
+"""The first byte of what is kept of a token: no point of the curve begins like that."""
+
 
 class Kind(Symbol):
     """What a credential is."""
@@ -12,10 +15,12 @@ class Kind(Symbol):
     NONE = "none: the session ends with its connection"
     KEY = "a public key, of version 2: a point of the curve, in any form"
     SECRETS = "secrets, of version 3"
+    TOKEN = "what is kept of a token, of a client that is sent events"
+
+
+_KINDS = {MAGIC: Kind.SECRETS, TOKEN: Kind.TOKEN}
 
 
 def kind_of(credential: bytes) -> Kind:
     """That of a session."""
-    if not credential:
-        return Kind.NONE
-    return Kind.SECRETS if credential[0] == MAGIC else Kind.KEY
+    return _KINDS.get(credential[0], Kind.KEY) if credential else Kind.NONE

@@ -23,6 +23,6 @@ def protocol_of(message: Buffer) -> WireProtocol:
 
 def revive(credential: bytes) -> tuple[bool, bytes]:
     """Of a session of an earlier process: whether its packets have numbers, and what its opening is known by, if so."""
-    if kind_of(credential) is not Kind.SECRETS:
-        return False, b""
-    return True, decode_secrets(credential).handle
+    kind = kind_of(credential)
+    handle = decode_secrets(credential).handle if kind is Kind.SECRETS else b""
+    return kind in (Kind.SECRETS, Kind.TOKEN), handle

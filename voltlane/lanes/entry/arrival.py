@@ -379,6 +379,7 @@ class Arrival(Handler):
             return
         arrivals, now = self._arrivals, self._arrivals.reactor.now
         arrivals.reactor.remove(sock)
+        reason = self.stage.ended(reason)
         lifetime = now - arrivals.end(self)
         arrivals.log.closed(reason, 0, self.peer, detail or ("" if self.named else "before its PROXY header"))
         if self.source is not None:

@@ -126,6 +126,10 @@ class Stage:
         """Whether a connection that was to be reset ends in order, closed for this reason: it is refused."""
         return True
 
+    def ended(self, reason: CloseReason) -> CloseReason:
+        """The connection is closed in this stage: nothing may be held any more. The reason to count it under."""
+        return reason
+
     def farewell(self, reason: CloseReason) -> bytes:
         """Bytes of the wire to end with in order; left out while something is unsent."""
         return b""

@@ -38,9 +38,9 @@ class Meters:
     def configure(self, limits: MeterLimits, clients: Iterable[Client]) -> None:
         """Go by these limits from now on. Where they are others, these clients are metered as if they were new."""
         changed, self._limits = limits != self._limits, limits
-        charged = bool(limits.packet_rate or limits.byte_rate)
-        self._on = charged or bool(limits.idle_secs)
-        self._quantum = MOST_OWED if charged else QUANTUM
+        self._charged = bool(limits.packet_rate or limits.byte_rate)
+        self._on = self._charged or bool(limits.idle_secs)
+        self._quantum = MOST_OWED if self._charged else QUANTUM
         for client in clients if changed else ():
             self.forget(client)
             throttled = client.flags & THROTTLED
@@ -73,6 +73,22 @@ class Meters:
             wait = meter.charge(packets, size, self._reactor.now)
             if wait > 0 and not client.closed:
                 self._exceeded(client, meter, wait)
+
+    def admit(self, session: Session, size: int) -> float:
+        """It sends a packet of so many bytes beside its connection, should it have one, which counts as if it had come
+        on that. 0.0; or seconds to wait first, and nothing is charged."""
+        client = cast("Client | None", session.link)
+        meter = session.allowance if client is None else client.meter
+        if client is None and self._charged and (meter is None or meter.limits != self._limits):
+            meter = session.allowance = Meter(self._limits, self._reactor.now)
+        if meter is None:
+            return 0.0
+        wait = meter.owes(self._reactor.now)
+        if wait:
+            self._counters.throttled += 1
+        else:
+            meter.charge(1, size, self._reactor.now)
+        return wait
 
     def remember(self, client: Client, session: Session) -> None:
         """Its connection is lost: its session has no more to spend than it had. Who is closed for that has paid."""

@@ -1,23 +1,29 @@
-"""The stage in which a connection speaks HTTP: requests are answered one by one, until one asks for a WebSocket."""
+"""The stage in which a connection speaks HTTP: requests are answered one by one, until one asks for a WebSocket or for
+events."""
 
 from __future__ import annotations
 
 from email.utils import formatdate
 from http import HTTPStatus
 
+from ...core.budget import Holding
 from ...core.protocols.open import OPEN
-from ...errors import BadRequest, OriginRefused
-from ...reasons import CloseReason
+from ...errors import BadRequest, OriginRefused, ProtocolError
+from ...reasons import BY_PEER, CloseReason
 from ...wire.http1.answers import Refusal, Response
 from ...wire.http1.conversation import Conversation, Request
 from ...wire.http1.opening import asks_for_websocket, read_opening
 from ..entry.proxies import Hearing
 from ..entry.stage import Newcomer, Stage
 from ..websocket import WebSocket
+from .event_routes import ERRORS
 from .site import HEADERS, Site
 
 READ = 4096
-"""Bytes read at once."""
+"""Bytes read at once, ..."""
+READ_BODY = 1 << 16
+"""... and of a body that may be large."""
+_ERRORS: dict[int, type[ProtocolError]] = {HTTPStatus.FORBIDDEN: OriginRefused, **ERRORS}
 _STATUS = {CloseReason.ADDRESS_DENIED: HTTPStatus.FORBIDDEN, CloseReason.ADDRESS_BANNED: HTTPStatus.FORBIDDEN}
 """What clients are told that a proxy names and that may not come in; all others come too often."""
 
@@ -25,12 +31,14 @@ _STATUS = {CloseReason.ADDRESS_DENIED: HTTPStatus.FORBIDDEN, CloseReason.ADDRESS
 class RequestStage(Stage):
     """One connection's. Pipelined requests wait their turn; a peer that does not take its answer is not read."""
 
-    __slots__ = ("_answered", "_conversation", "_hearing")
+    __slots__ = ("_answered", "_conversation", "_hearing", "_held", "_newcomer")
 
     def __init__(self) -> None:
         self._conversation: Conversation | None = None
         self._hearing: Hearing | None = None  # of a proxy
         self._answered = False
+        self._held: Holding | None = None  # memory of a large body that is not whole
+        self._newcomer: Newcomer | None = None  # whose that is
 
     @property
     def waits_for(self) -> str:
@@ -38,28 +46,33 @@ class RequestStage(Stage):
         return "a request"
 
     @property
+    def _is_done(self) -> bool:
+        """Whether all that was asked is answered."""
+        conversation = self._conversation
+        return self._answered and conversation is not None and not conversation.begun
+
+    @property
     def late(self) -> CloseReason:
         """See Stage: who has had an answer may have nothing more to ask."""
-        conversation = self._conversation
-        idle = self._answered and conversation is not None and not conversation.begun
-        return CloseReason.ANSWERED if idle else CloseReason.HANDSHAKE_TIMEOUT
+        return CloseReason.ANSWERED if self._is_done else CloseReason.HANDSHAKE_TIMEOUT
 
     def go_on(self, newcomer: Newcomer) -> bool:
         """See Stage."""
         site = newcomer.doors.site
         conversation = self._conversation
         if conversation is None:
-            conversation = self._conversation = Conversation(site.limits, HEADERS)
+            conversation = self._conversation = Conversation(site.limits, HEADERS, site.admit)
             self._hearing = newcomer.doors.proxies.hearing(newcomer)
         elif newcomer.unsent:
             return False
         elif conversation.over:
             newcomer.close(CloseReason.ANSWERED)
             return False
-        data = newcomer.read(READ)
+        data = newcomer.read(READ if self._held is None else READ_BODY)
         if data is not None:
             conversation.receive(data)
         while newcomer.sock is not None and not newcomer.unsent:
+            request = None
             try:
                 request = conversation.next_request()
                 if request is None:
@@ -69,13 +82,24 @@ class RequestStage(Stage):
                 if asks_for_websocket(request):
                     self._open(newcomer, conversation, site, request)
                     return True
+                response = site.respond(request)
             except Refusal as refusal:  # nothing behind it can be understood any more, or is wanted
-                newcomer.say(conversation.answer(refusal.response, _date(), last=True))
-                raise (OriginRefused if refusal.status == HTTPStatus.FORBIDDEN else BadRequest)(str(refusal)) from None
-            self._answer(newcomer, conversation, site.respond(request))
+                self._hold(newcomer, 0)
+                response = site.share(request or conversation.head, refusal.response)
+                newcomer.say(conversation.answer(response, _date(), last=True))
+                raise _ERRORS.get(refusal.status, BadRequest)(str(refusal)) from None
+            response = site.share(request, response)
+            self._hold(newcomer, 0)
+            if response.follow is not None:
+                newcomer.say(conversation.stream(response, _date()))
+                response.follow(newcomer)
+                return True
+            self._answer(newcomer, conversation, response)
         interim = conversation.take_interim()
-        if interim and newcomer.sock is not None:
-            newcomer.say(interim)
+        if newcomer.sock is not None:
+            if interim:
+                newcomer.say(interim)
+            self._hold(newcomer, conversation.held)
         return False
 
     def _may_come_in(self, newcomer: Newcomer, conversation: Conversation, request: Request) -> bool:
@@ -106,6 +130,37 @@ class RequestStage(Stage):
         newcomer.renew()
         if conversation.over and not newcomer.unsent:
             newcomer.close(CloseReason.ANSWERED)
+
+    # ---- a large body
+
+    def _hold(self, newcomer: Newcomer, size: int) -> None:
+        """So many bytes are here of what is not whole. Each time that much more has come its time begins again: only
+        who has shown a token may say as much."""
+        held = self._held
+        if size > READ:
+            if held is None:
+                held, self._newcomer = Holding(newcomer.doors.site.budget, self), newcomer
+                self._held = held
+            if size // READ_BODY > held.held // READ_BODY:
+                newcomer.renew()
+            held.hold(size)
+        elif held is not None:
+            held.hold(0)
+            self._held = self._newcomer = None
+
+    def shed(self, holding: Holding) -> None:
+        """See Owner."""
+        assert self._newcomer is not None
+        self._newcomer.close(CloseReason.FRAME_SHED, f"{holding.held} bytes of memory")
+
+    # ---- the end
+
+    def ended(self, reason: CloseReason) -> CloseReason:
+        """See Stage: who leaves when all that it asked is answered has done nothing wrong."""
+        if self._held is not None:
+            self._held.hold(0)
+            self._held = self._newcomer = None
+        return CloseReason.ANSWERED if reason in BY_PEER and self._is_done else reason
 
     def farewell(self, reason: CloseReason) -> bytes:
         """See Stage."""

@@ -1,5 +1,5 @@
-"""What listeners of ws:// and wss:// serve, and to whom: WebSockets to the pages that are allowed, and nothing else to
-anybody."""
+"""What listeners of ws:// and wss:// serve, and to whom: WebSockets and events to the pages that are allowed, and
+nothing else to anybody."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from ...core.protocols.v3 import V3
 from ...errors import StartupError
 from ...wire.http1.answers import Refusal, Response
 from ...wire.http1.conversation import AVAILABLE, Limits, Request
+from .event_routes import EVENTS, SEND, Route, Sending, begin_events, preflight, readable_by
 from .origins import Origins
+from .uplink import Uplink
 
 SUBPROTOCOLS: dict[str, WireProtocol] = {"voltlane.v3": V3, "voltlane.v2": V2}
 """By the name that a WebSocket asks for; one that asks for none is open."""
@@ -32,12 +34,20 @@ class Site:
 
     limits = Limits()
 
-    def __init__(self, web: Web) -> None:
+    def __init__(self, web: Web, uplink: Uplink) -> None:
         self.origins = Origins(web.origins)
+        self.budget = uplink.budget
+        self._sending = Sending(uplink)
+        self._routes: dict[tuple[str, ...], dict[str, Route]] = {
+            EVENTS: {"GET": begin_events, "OPTIONS": preflight},
+            SEND: {"POST": self._sending.send, "OPTIONS": preflight},
+        }
+        self.configure(web)
 
     def configure(self, web: Web) -> None:
         """Go by these settings, from the next request on."""
         self.origins.configure(web.origins)
+        self._sending.body_bytes = web.body_bytes
 
     def check_origin(self, request: Request) -> None:
         """Raises Refusal (403), for a page that may not connect."""
@@ -57,6 +67,29 @@ class Site:
         known = ", ".join(SUBPROTOCOLS)
         raise Refusal(HTTPStatus.BAD_REQUEST, f"none of the subprotocols is spoken here: there are {known}, or none")
 
+    def admit(self, request: Request) -> int:
+        """How many bytes the body of this request may have, of which only the head is here. Raises Refusal."""
+        if (request.segments, request.method) == (SEND, "POST"):
+            self.check_origin(request)
+            return self._sending.admit(request)
+        return self.limits.body
+
     def respond(self, request: Request) -> Response:
-        """Answer a request that asks for no WebSocket."""
-        return Refusal(HTTPStatus.UPGRADE_REQUIRED, "this is for WebSockets", ("Upgrade", "websocket")).response
+        """Answer a request that asks for no WebSocket. Raises Refusal."""
+        routes = self._routes.get(request.segments)
+        if routes is None:
+            return Refusal(HTTPStatus.UPGRADE_REQUIRED, "this is for WebSockets", ("Upgrade", "websocket")).response
+        self.check_origin(request)
+        route = routes.get(request.method)
+        if route is None:
+            allowed = ("Allow", ", ".join(routes))
+            return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"that takes {allowed[1]}", allowed).response
+        return route(request)
+
+    def share(self, request: Request | None, response: Response) -> Response:
+        """An answer, such that a page that may connect may also read it, be it of another origin."""
+        if request is None or request.segments not in self._routes:
+            return response
+        origin = request.headers.get("origin", "")
+        allowed = origin if origin and self.origins.allows(origin, request.authority) else ""
+        return response._replace(headers=(*response.headers, *readable_by(allowed)))

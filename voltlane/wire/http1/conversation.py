@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 from urllib.parse import parse_qsl
 
 from .answers import Refusal, Response
@@ -64,14 +64,20 @@ class Request(NamedTuple):
 class Conversation:
     """What is said on one connection. Requests are taken one at a time: the next one after the answer.
 
-    `headers`: those of every answer.
+    `headers`: those of every answer. `admit` is given each request when its head is there: how many bytes its body may
+    have. It raises Refusal, for what need not even be read.
     """
 
-    def __init__(self, limits: Limits, headers: Iterable[tuple[str, str]]) -> None:
+    def __init__(
+        self, limits: Limits, headers: Iterable[tuple[str, str]], admit: Callable[[Request], int] | None = None
+    ) -> None:
         self._limits = limits
         self._headers = headers
+        self._admit = admit or (lambda request: limits.body)
         self._h11: Any = h11.Connection(h11.SERVER, limits.head)
-        self._head: Any = None
+        self.head: Request | None = None
+        """The request whose body is on its way, or which was refused."""
+        self._most = 0  # bytes that its body may have
         self._body = bytearray()
         self._interim = b""
         self._last = False  # the answer to this request is the last
@@ -88,7 +94,12 @@ class Conversation:
     @property
     def begun(self) -> bool:
         """Whether a part of a request is here."""
-        return self._head is not None or bool(self._h11.trailing_data[0])
+        return self.head is not None or bool(self._h11.trailing_data[0])
+
+    @property
+    def held(self) -> int:
+        """Bytes that are here of a request that is not whole."""
+        return len(self._body) + len(self._h11.trailing_data[0])
 
     @property
     def over(self) -> bool:
@@ -151,6 +162,15 @@ class Conversation:
         )
         return bytes(words), bytes(self._h11.trailing_data[0])
 
+    def stream(self, response: Response, date: str) -> bytes:
+        """The head of an answer that goes on until the connection ends, whoever writes it: no length, no chunks (RFC
+        9112, section 6.3), which readers of events need not know."""
+        headers = [("Date", date), *self._headers, *response.headers, ("Connection", "close")]
+        lines = [f"{name}: {value}" for name, value in [*headers, ("Content-Type", response.content_type)]]
+        assert not any("\r" in line or "\n" in line for line in lines)
+        status = HTTPStatus(response.status)
+        return "\r\n".join([f"HTTP/1.1 {status.value} {status.phrase}", *lines, "", ""]).encode("latin-1")
+
     def more(self, data: bytes) -> bytes:
         """The bytes of the next part of an answer without end."""
         return bytes(self._h11.send(h11.Data(data=data)))
@@ -168,7 +188,6 @@ class Conversation:
                 self._h11.receive_data(data[empty.end() :])
 
     def _begin(self, head: Any) -> None:
-        self._head = head
         if head.http_version[:1] != b"1":
             raise Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here")
         if len(head.headers) > self._limits.headers:
@@ -179,39 +198,46 @@ class Conversation:
         if b"transfer-encoding" in names and (b"content-length" in names or head.http_version == b"1.0"):
             raise Refusal(HTTPStatus.BAD_REQUEST, "Transfer-Encoding goes with neither Content-Length nor HTTP/1.0")
         self._last = b"transfer-encoding" in names  # h11 is lenient about where chunks end
-        for name, value in head.headers:
-            if name == b"content-length":
-                self._check_body(int(value))
-            elif name == b"expect" and value.lower() != b"100-continue":
-                raise Refusal(HTTPStatus.EXPECTATION_FAILED, "nothing but 100-continue can be expected")
+        request = self.head = _request(head)
+        self._most = self._admit(request)
+        if "content-length" in request.headers:
+            self._check_body(int(request.headers["content-length"]))
+        if request.headers.get("expect", "100-continue").lower() != "100-continue":
+            raise Refusal(HTTPStatus.EXPECTATION_FAILED, "nothing but 100-continue can be expected")
         if self._h11.they_are_waiting_for_100_continue:
             self._interim = bytes(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
 
     def _check_body(self, size: int) -> None:
-        if size > self._limits.body:
-            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {self._limits.body} bytes")
+        if size > self._most:
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {self._most} bytes here")
 
     def _whole(self) -> Request:
-        head, body = self._head, bytes(self._body)
-        self._head, self._body = None, bytearray()
-        method = head.method.decode("ascii")
-        target = parse_target(method, head.target.decode("ascii"))
-        try:
-            fields = dict(parse_qsl(target.query, keep_blank_values=True, max_num_fields=MAX_FIELDS))
-        except ValueError:
-            raise Refusal(HTTPStatus.BAD_REQUEST, f"a query may have {MAX_FIELDS} fields") from None
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in head.headers:
-            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        host = headers.get("host")
-        if host is not None:
-            check_authority(host)
-        authority = host if target.authority is None else target.authority
-        return Request(method, target.segments, fields, authority, headers, body)
+        request, body = self.head, bytes(self._body)
+        assert request is not None
+        self.head, self._body = None, bytearray()
+        return request._replace(body=body)
 
     def _answers_head(self) -> bool:
         return bool(self._h11._request_method == b"HEAD")
+
+
+def _request(head: Any) -> Request:
+    """Without its body. Raises Refusal."""
+    method = head.method.decode("ascii")
+    target = parse_target(method, head.target.decode("ascii"))
+    try:
+        fields = dict(parse_qsl(target.query, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    except ValueError:
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"a query may have {MAX_FIELDS} fields") from None
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in head.headers:
+        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    host = headers.get("host")
+    if host is not None:
+        check_authority(host)
+    authority = host if target.authority is None else target.authority
+    return Request(method, target.segments, fields, authority, headers, b"")
 
 
 def _check_head(data: bytes, limits: Limits) -> None:
