@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from .forms import Form, shown
+from .forms import Form, one_of, shown
 from .setting import Section, seconds, setting
 
 _ORIGIN = re.compile(r"(https?)://((?:\*\.)?[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
@@ -36,6 +36,12 @@ class Web(Section):
         "Programs that are no browsers name no origin, and may connect always.",
         form=ORIGIN,
         live=True,
+    )
+    page: str = setting(
+        "off",
+        'What a browser is shown: "chat" is a page, with its script, that chats with the backend of `demo`, cuts its '
+        'connection and counts what is lost; "off": nothing.',
+        form=one_of("off", "chat"),
     )
     ping_secs: float = seconds(
         25.0,

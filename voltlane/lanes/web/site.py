@@ -1,5 +1,5 @@
-"""What listeners of ws:// and wss:// serve, and to whom: WebSockets to the pages that are allowed, and nothing else to
-anybody."""
+"""What listeners of ws:// and wss:// serve, and to whom: WebSockets to the pages that are allowed, and a page of their
+own to everybody."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ...errors import StartupError
 from ...wire.http1.answers import Refusal, Response
 from ...wire.http1.conversation import AVAILABLE, Limits, Request
 from .origins import Origins
+from .pages import load_pages
 
 SUBPROTOCOLS: dict[str, WireProtocol] = {"voltlane.v3": V3, "voltlane.v2": V2}
 """By the name that a WebSocket asks for; one that asks for none is open."""
@@ -33,7 +34,9 @@ class Site:
     limits = Limits()
 
     def __init__(self, web: Web) -> None:
+        """Raises StartupError."""
         self.origins = Origins(web.origins)
+        self.pages = load_pages(web.page)
 
     def configure(self, web: Web) -> None:
         """Go by these settings, from the next request on."""
@@ -59,4 +62,9 @@ class Site:
 
     def respond(self, request: Request) -> Response:
         """Answer a request that asks for no WebSocket."""
+        page = self.pages.get(request.segments)
+        if page is not None:
+            if request.method in ("GET", "HEAD"):
+                return page
+            return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "this is to be read", ("Allow", "GET, HEAD")).response
         return Refusal(HTTPStatus.UPGRADE_REQUIRED, "this is for WebSockets", ("Upgrade", "websocket")).response
