@@ -1,6 +1,6 @@
 """The backend of `voltlane demo`: a chat room for the page that a listener of ws:// serves, an echo for everybody else.
 
-The page's messages are JSON, and its first one makes its client a member of the room:
+The page's messages are JSON, and begin so; the first kind makes its client a member of the room:
 
     {"chat": number, "ask": n}                        here I am, and I have the room's messages up to this number
     {"say": text, "by": key, "name": text, "own": n}  say this, the author's nth message
@@ -32,7 +32,7 @@ MOST_AUTHORS = 4096
 MOST_AWAY = 4096
 MOST_AHEAD = 1024
 """Messages of an author behind one that has not come."""
-_BEGINNING = b'{"chat":'
+_BEGINNINGS = (b'{"chat":', b'{"say":')
 
 
 class Chat(Handler):
@@ -49,14 +49,13 @@ class Chat(Handler):
 
     def on_data(self, packet: Packet) -> None:
         """See Handler."""
-        member = (packet.link, packet.client_id)
-        if member not in self._members and not packet.data.startswith(_BEGINNING):
-            packet.reply(packet.data)
-            return
-        try:
-            self._hear(packet, json.loads(packet.data))
-        except (ValueError, TypeError, KeyError, RecursionError):  # not the page's
-            packet.reply(packet.data)
+        if packet.data.startswith(_BEGINNINGS):
+            try:
+                self._hear(packet, json.loads(packet.data))
+                return
+            except (ValueError, TypeError, KeyError, RecursionError):  # not the page's
+                pass
+        packet.reply(packet.data)
 
     def on_failure(self, packet: Packet) -> None:
         """See Handler."""
@@ -77,7 +76,7 @@ class Chat(Handler):
             packet.reply(_encode({"where": True}))
 
     def _hear(self, packet: Packet, said: dict[str, Any]) -> None:
-        """What a member says. Raises ValueError, TypeError, KeyError for what is no message of the page's."""
+        """What a page says; it may be no member again yet, behind the loss of its server. Raises ValueError, TypeError, KeyError for what is no message of the page's."""
         if "chat" in said:
             self._join(packet, int(said["chat"]), int(said["ask"]))
             return
