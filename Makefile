@@ -1,5 +1,5 @@
 # Everything here needs python3 >= 3.9 with venv and pip, make and a shell; the rest is installed into .venv.
-#   make run                          the server with its bundled echo backend
+#   make run                          the server with its bundled backend: an echo, and a chat for browsers
 #   make run MASTER=host:port         the server with your backend
 #   make test PYTHON=python3.12       another interpreter (after `make clean`, when .venv was made by a different one)
 #   make test JOBS=0                  in one process, for a debugger; otherwise in three: much of the suite waits
@@ -26,7 +26,7 @@ recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(installed) ## start the server with its echo backend (MASTER=host:port: with yours; LISTEN=address)
+run: $(installed) ## start the server with its echo and its chat page (MASTER=host:port: with yours; LISTEN=address)
 ifeq ($(strip $(MASTER)),)
 	@exec $(bin)/python voltlane.py demo $(if $(strip $(LISTEN)),--listen '$(strip $(LISTEN))')
 else
@@ -92,8 +92,10 @@ clean: ## remove the virtual environments, caches and whatever was built
 	find voltlane -name '*.so' -delete
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
+# Without the extra everything goes on but what comes over HTTP: ws://, wss://, the chat page and the admin endpoint.
 $(installed): $(recipe)
-	@.ci/install $(VENV) '$(PYTHON)' .
+	@.ci/install $(VENV) '$(PYTHON)' '.[web]' || \
+		{ echo 'going on without [web], so without a page for browsers'; .ci/install $(VENV) '$(PYTHON)' .; }
 	@touch $@
 
 $(installed-dev): $(recipe)

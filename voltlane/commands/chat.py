@@ -76,7 +76,8 @@ class Chat(Handler):
             packet.reply(_encode({"where": True}))
 
     def _hear(self, packet: Packet, said: dict[str, Any]) -> None:
-        """What a page says; it may be no member again yet, behind the loss of its server. Raises ValueError, TypeError, KeyError for what is no message of the page's."""
+        """What a page says; behind the loss of its server it may be no member again yet. Raises ValueError, TypeError,
+        KeyError, RecursionError for what is no message of the page's."""
         if "chat" in said:
             self._join(packet, int(said["chat"]), int(said["ask"]))
             return
