@@ -138,7 +138,17 @@ def test_members_whose_server_was_lost_are_asked_how_much_they_have(room: Room) 
 
 @pytest.mark.parametrize(
     "wrong",
-    [b"[]", b"1", b'{"say":"x"}', b'{"say":"x","by":"a","name":"b","own":"c"}', b"[" * 100_000, b"\xff", b'{"chat":{}}'],
+    [
+        b"[]",
+        b"\xff",
+        b'{"say":"x"}',
+        b'{"say":"x","by":"a","name":"b","own":"c"}',
+        b'{"say":' + b"[" * 100_000,
+        b'{"say":"\xff"}',
+        b'{"chat":{}}',
+        b'{"chat":1e999,"ask":1}',
+        b'{"chat":1,"ask":1}x',
+    ],
 )
 def test_a_member_who_says_something_else_hurts_nobody(room: Room, wrong: bytes) -> None:
     room.join(1)

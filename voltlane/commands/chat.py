@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
+from operator import index
 from typing import Any
 
 from ..backend import LINK_LOST, Handler, Packet, ServerLink
@@ -79,9 +80,9 @@ class Chat(Handler):
         """What a page says; behind the loss of its server it may be no member again yet. Raises ValueError, TypeError,
         KeyError, RecursionError for what is no message of the page's."""
         if "chat" in said:
-            self._join(packet, int(said["chat"]), int(said["ask"]))
+            self._join(packet, index(said["chat"]), index(said["ask"]))
             return
-        key, name, text, own = str(said["by"]), str(said["name"]), str(said["say"]), int(said["own"])
+        key, name, text, own = str(said["by"]), str(said["name"]), str(said["say"]), index(said["own"])
         if self._author(key[:MOST_NAME]).is_new(own):
             self._count += 1
             message = {"n": self._count, "by": key[:MOST_NAME], "name": name[:MOST_NAME], "own": own}

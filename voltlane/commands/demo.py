@@ -49,12 +49,10 @@ def _with_page(settings: Config) -> Config:
     """The settings with the chat page, on a listener of its own where none of them serves pages; as they are, where
     there is nothing to serve it with."""
     # Here, so that other commands do not wait for what a server needs.
-    from ..lanes.web.pages import load_pages
-    from ..lanes.web.site import require_extra
+    from ..server.pages import require_page
 
     try:
-        require_extra()
-        load_pages("chat")
+        require_page("chat")
     except StartupError as error:
         note(f"voltlane: without the page for browsers: {error}")
         return settings

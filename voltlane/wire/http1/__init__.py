@@ -4,4 +4,5 @@ conversation  bytes in, requests out; answers in, bytes out
 target        what a request is for
 answers       what it is answered with
 opening       a request that asks for a WebSocket instead
+policy        what a browser may do for a page
 """
