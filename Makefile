@@ -1,5 +1,5 @@
 # Everything here needs python3 >= 3.9 with venv and pip, make and a shell; the rest is installed into .venv.
-#   make run                          the server with its bundled echo backend
+#   make run                          the server with its bundled backend: an echo, and a chat for browsers
 #   make run MASTER=host:port         the server with your backend
 #   make test PYTHON=python3.12       another interpreter (after `make clean`, when .venv was made by a different one)
 #   make test JOBS=0                  in one process, for a debugger; otherwise in three: much of the suite waits
@@ -21,12 +21,12 @@ pytest := $(bin)/python -m pytest -q -n $(JOBS) --dist loadfile
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-all check check-native fast bench bench-scaling siege starve fuzz soak clean model cert
+.PHONY: help run test test-js test-quick test-all check check-native fast bench bench-scaling siege starve fuzz soak clean model cert
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(installed) ## start the server with its echo backend (MASTER=host:port: with yours; LISTEN=address)
+run: $(installed) ## start the server with its echo and its chat page (MASTER=host:port: with yours; LISTEN=address)
 ifeq ($(strip $(MASTER)),)
 	@exec $(bin)/python voltlane.py demo $(if $(strip $(LISTEN)),--listen '$(strip $(LISTEN))')
 else
@@ -35,6 +35,13 @@ endif
 
 test: $(installed-dev) ## the whole test suite (ARGS='tests/wire -x': a part of it, or pytest's options)
 	@$(pytest) $(ARGS)
+
+test-js: $(installed) ## the client for browsers and Node against the server (needs node and npm; says so where they are missing)
+	@if ! command -v node >/dev/null || ! command -v npm >/dev/null; then \
+		echo 'make test-js: skipped, as there is no node or no npm'; \
+	else \
+		cd clients/js && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund; } && npm test; \
+	fi
 
 test-quick: $(installed-dev) ## the part of it that needs no other processes, in a minute: for work
 	@$(pytest) tests/core tests/wire tests/net tests/ops tests/store tests/lanes tests/trunk tests/server \
@@ -85,8 +92,10 @@ clean: ## remove the virtual environments, caches and whatever was built
 	find voltlane -name '*.so' -delete
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
+# Without the extra everything goes on but what comes over HTTP: ws://, wss://, the chat page and the admin endpoint.
 $(installed): $(recipe)
-	@.ci/install $(VENV) '$(PYTHON)' .
+	@.ci/install $(VENV) '$(PYTHON)' '.[web]' || \
+		{ echo 'going on without [web], so without a page for browsers'; .ci/install $(VENV) '$(PYTHON)' .; }
 	@touch $@
 
 $(installed-dev): $(recipe)

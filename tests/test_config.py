@@ -188,7 +188,7 @@ class TestWrittenFile:
             Admin("127.0.0.1:1", "a-token-of-16-or-more"),
             Limits(1, 2, 3, 0.5, 5, 6, 7, 8.0, 9.5, 24, 56, ("10.0.0.0/8", "::/0"), ("10.1.0.0/16",), 4, 1 << 30, 9.0),
             Quality(0.0),
-            Web(("https://a.example",), 7.5, 77, "forwarded"),
+            Web(("https://a.example",), "chat", 7.5, 77, "forwarded"),
         )
         for row in SETTINGS.values():
             assert getattr(getattr(changed, row.section), row.key) != row.default

@@ -149,10 +149,11 @@ def test_the_files_that_compose_names_are_there() -> None:
 
 def test_a_wheel_holds_all_that_a_server_needs(tmp_path: Path) -> None:
     source, site = tmp_path / "source", tmp_path / "site"
-    source.mkdir()
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "voltlane", source / "voltlane", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    (source / "clients" / "js").mkdir(parents=True)
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "clients/js/voltlane.js"):
+        shutil.copy(ROOT / name, source / name)
+    ignored = shutil.ignore_patterns("__pycache__", "*.so")
+    shutil.copytree(ROOT / "voltlane", source / "voltlane", symlinks=True, ignore=ignored)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
     isolation = [] if newest_setuptools() < 77 else ["--no-build-isolation"]
     built = subprocess.run(
@@ -174,6 +175,8 @@ def test_a_wheel_holds_all_that_a_server_needs(tmp_path: Path) -> None:
         if path.is_file() and path.suffix not in (".so", ".pyc", ".c")
     }
     assert wanted <= installed
+    script = site / "voltlane" / "lanes" / "web" / "voltlane.js"
+    assert not script.is_symlink() and script.read_bytes() == (ROOT / "clients" / "js" / "voltlane.js").read_bytes()
     environ = environment(PYTHONPATH=str(site))
     said = subprocess.run(
         [sys.executable, "-m", "voltlane", "--version"], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True

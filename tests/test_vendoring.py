@@ -114,7 +114,7 @@ def test_a_packet_goes_round_through_a_vendored_server(vendored):
 
 
 def test_the_command_line_runs_under_its_new_name(vendored):
-    """`python -m`, with which the demo starts its echo backend as well."""
+    """`python -m`, which the demo names to whoever tries it."""
     script = "import runpy\nsys.argv[1:] = ['--version']\nrunpy.run_module('x._vendor.voltlane', run_name='__main__')"
     version = (PACKAGE / "version.py").read_text().split('__version__ = "')[1].split('"')[0]
     assert version in run(vendored, script)

@@ -242,7 +242,7 @@ _COMMANDS = {
         ("--listen", "--master", "--admin", "--config", "--log-level", "--check-config", "--print-config", "--version"),
     ),
     "demo": (
-        "run the server together with an echo backend, to try it out",
+        "run the server together with a backend, which echoes, and a page to chat, to try it out",
         ("--listen", "--admin", "--config", "--log-level"),
     ),
     "echo": ("run the echo backend alone: it sends every packet back", ("--listen",)),

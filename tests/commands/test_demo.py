@@ -1,21 +1,34 @@
 from __future__ import annotations
 
+import re
 import signal
 import socket
+import urllib.request
 from pathlib import Path
 
 import pytest
-from kit.program import Program
+from kit.program import ROOT, Program
 from kit.wait import wait_until
 
 from voltlane.client import Connection
+from voltlane.commands import demo
+from voltlane.wire.http1.conversation import AVAILABLE
+
+needs_web = pytest.mark.skipif(not AVAILABLE, reason="the extra `web` is not installed")
 
 
 def addresses(program: Program) -> tuple[str, str]:
-    """Where clients connect, and where the echo backend listens, from what is printed."""
-    wait_until(lambda: program.out.count(b"\n") == 3, f"three lines of {program.out!r}")
-    clients, backend, _ = program.out.decode().splitlines()
-    return clients.rpartition(" ")[2], backend.rpartition(" ")[2]
+    """Where clients connect, and where the backend listens, from what is printed."""
+    program.wait_out(b"try it in a second terminal:  ")
+    wait_until(lambda: program.out.count(b"browser:") == AVAILABLE and program.out.endswith(b"\n"), "the last line")
+    return said(program, "clients connect to (.*)"), said(program, "the backend, an echo and a chat, is at (.*)")
+
+
+def said(program: Program, pattern: str) -> str:
+    """What the first line printed that fits has in its group."""
+    found = re.search(f"^voltlane: {pattern}$", program.out.decode(), re.MULTILINE)
+    assert found, program.out
+    return found[1]
 
 
 def is_listening(address: str) -> bool:
@@ -30,11 +43,8 @@ def is_listening(address: str) -> bool:
 def test_prints_what_to_type_and_that_works(tmp_path: Path) -> None:
     with Program("demo", "--listen", "127.0.0.1:0", cwd=tmp_path) as program:
         clients, backend = addresses(program)
-        first, second, third = program.out.decode().splitlines()
-        assert first == f"voltlane: clients connect to {clients}"
-        assert second == f"voltlane: echo backend at {backend}"
-        assert third.startswith("voltlane: try it in a second terminal:  ")
-        assert third.endswith(f" -m voltlane connect {clients}")
+        assert is_listening(backend)
+        assert said(program, "try it in a second terminal:  (.*)").endswith(f" -m voltlane connect {clients}")
         with Program("connect", clients, cwd=tmp_path) as user:
             user.type(b"one\n\ntwo")
             user.end_input()
@@ -63,7 +73,7 @@ def test_the_backend_dies_with_a_server_that_is_killed(tmp_path: Path) -> None:
         assert is_listening(backend)
         program.signal(signal.SIGKILL)
         program.process.wait(10.0)
-        wait_until(lambda: not is_listening(backend), "the echo backend ends")
+        wait_until(lambda: not is_listening(backend), "the backend ends")
 
 
 def test_the_backend_ends_when_the_server_cannot_start(tmp_path: Path) -> None:
@@ -71,7 +81,7 @@ def test_the_backend_ends_when_the_server_cannot_start(tmp_path: Path) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with Program("demo", "--listen", address, cwd=tmp_path) as program:
             assert program.finish() == 3  # which waits for the end of standard error, that the child has as well
-    assert program.out == b""
+    assert b"connect" not in program.out
     assert "Address already in use" in program.err
 
 
@@ -81,7 +91,7 @@ def test_the_backend_ends_when_the_server_cannot_start(tmp_path: Path) -> None:
 def test_what_to_type_can_be_connected_to(tmp_path: Path, listen: str, shown: str) -> None:
     with Program("demo", "--listen", listen, cwd=tmp_path) as program:
         addresses(program)
-        target = program.out.decode().splitlines()[2].rpartition(" ")[2]
+        target = said(program, "try it in a second terminal:  (.*)").rpartition(" ")[2]
         assert target.startswith(shown)
         program.signal(signal.SIGINT)
         assert program.finish() == 0
@@ -98,3 +108,63 @@ def test_settings_come_from_the_file_and_the_environment_too(tmp_path: Path) -> 
         program.signal(signal.SIGINT)
         assert program.finish() == 0
     assert program.err == ""
+
+
+# ---- the page
+
+
+def page_of(program: Program) -> str:
+    addresses(program)
+    return said(program, "or in two windows of a browser:  (.*)")
+
+
+def read(url: str) -> bytes:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10.0) as answer:
+        return bytes(answer.read())
+
+
+@needs_web
+def test_a_page_is_served_beside_and_the_terminal_has_its_echo(tmp_path: Path) -> None:
+    with Program("demo", "--listen", "127.0.0.1:0", cwd=tmp_path) as program:
+        url = page_of(program)
+        assert b"<title>Voltlane chat</title>" in read(url) and b"connect = (" in read(url + "voltlane.js")
+        clients, _ = addresses(program)
+        with Connection(clients) as one, Connection(clients) as other:
+            for connection in (one, other):
+                connection.send(b"x")
+                assert connection.recv(10.0) == b"x"
+            one.send(b'{"chat":0,"ask":1}')
+            assert (one.recv(10.0) or b"").startswith(b'{"room":') and one.recv(10.0) == b'{"here":1}'
+
+
+@needs_web
+def test_a_port_that_is_taken_is_no_reason_not_to_start(tmp_path: Path) -> None:
+    with Program("demo", "--listen", "127.0.0.1:0", cwd=tmp_path) as first:
+        page_of(first)  # it has the port, or found it taken itself
+        with Program("demo", "--listen", "127.0.0.1:0", cwd=tmp_path) as second:
+            url = page_of(second)
+            assert f"port {demo._PAGE_AT.port} is taken, so the page gets another one" in second.out.decode()
+            assert f":{demo._PAGE_AT.port}/" not in url and b"<title>" in read(url)
+
+
+@needs_web
+def test_a_listener_of_ws_that_there_is_serves_the_page(tmp_path: Path) -> None:
+    environ = {"VOLTLANE_LISTENER_ADDRESS": "ws://*:0, 127.0.0.1:0"}
+    with Program("demo", cwd=tmp_path, environ=environ) as program:
+        url = page_of(program)
+        assert program.out.count(b"clients connect to") == 2
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url) and b"<title>" in read(url)
+
+
+def test_where_the_extra_is_missing_there_is_no_page_and_all_else_is_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "h11.py").write_text("raise ImportError")
+    (tmp_path / "here").mkdir()
+    environ = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with Program("demo", "--listen", "127.0.0.1:0", cwd=tmp_path / "here", environ=environ) as program:
+        program.wait_out(b"try it in a second terminal:  ")
+        why = said(program, "without the page for browsers: (.*)")
+        assert "pip install 'voltlane[web]'" in why and b"browser:" not in program.out
+        with Connection(said(program, "clients connect to (.*)")) as connection:
+            connection.send(b"x")
+            assert connection.recv(10.0) == b"x"

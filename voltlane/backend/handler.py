@@ -42,10 +42,17 @@ class Handler:
         """The same on a firehose made before (with limits of one's own, or to know its address)."""
         self.firehose = firehose
         firehose.on_link, firehose.on_link_lost = self.on_link, self.on_link_lost
-        methods = {Flag.DATA: self.on_data, Flag.FAILURE: self.on_failure, Flag.RECONNECTION: self.on_reconnection}
         for packet in firehose:
-            if method := methods.get(packet.flag):
-                method(packet)
+            self.handle(packet)
+
+    def handle(self, packet: Packet) -> None:
+        """Give a packet to its method: for loops of one's own."""
+        if packet.flag is Flag.DATA:
+            self.on_data(packet)
+        elif packet.flag is Flag.FAILURE:
+            self.on_failure(packet)
+        elif packet.flag is Flag.RECONNECTION:
+            self.on_reconnection(packet)
 
     def stop(self) -> None:
         """End `serve`. From any thread, and from signal handlers."""

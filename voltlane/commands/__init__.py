@@ -1,7 +1,8 @@
 """What the command line can do, a file each. `cli` reads the arguments and calls one of them.
 
 serve       the connection server; its configuration file, --check-config, --print-config
-demo        the server with the echo backend as its child process
+demo        the server with a backend as its child process, and the chat page
+chat        that backend: a room for the page, an echo for everybody else
 echo        the echo backend alone
 connect     talk to a server from the terminal
 status      what a running server says of itself, once

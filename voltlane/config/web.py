@@ -37,6 +37,12 @@ class Web(Section):
         form=ORIGIN,
         live=True,
     )
+    page: str = setting(
+        "off",
+        'What a browser is shown: "chat" is a page, with its script, that chats with the backend of `demo`, cuts its '
+        'connection and counts what is lost; "off": nothing.',
+        form=one_of("off", "chat"),
+    )
     ping_secs: float = seconds(
         25.0,
         "How often each WebSocket is sent a ping, and each event stream a comment, which keeps proxies from ending "

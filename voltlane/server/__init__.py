@@ -9,6 +9,7 @@ gauges      what there is at the moment
 observer    looking at it: fills the values of `statistics`
 state       the same as a few lines for the log
 oversight   what the admin endpoint is given
+pages       whether a page can be served
 """
 
 from .parts import EXIT_NO_MASTER, EXIT_NOT_KEPT

@@ -1,6 +1,7 @@
 """Clients that come over HTTP: listeners of ws:// and wss://.
 
 site              what these listeners serve, and to whom
+pages             the page that they show, and its script
 origins           whose pages may connect
 request_stage     requests, until one asks for a WebSocket or for events
 event_routes      the requests of clients that are sent events

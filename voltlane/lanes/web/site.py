@@ -1,5 +1,5 @@
-"""What listeners of ws:// and wss:// serve, and to whom: WebSockets and events to the pages that are allowed, and
-nothing else to anybody."""
+"""What listeners of ws:// and wss:// serve, and to whom: WebSockets and events to the pages that are allowed, and a page
+of their own to everybody."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ...wire.http1.answers import Refusal, Response
 from ...wire.http1.conversation import AVAILABLE, Limits, Request
 from .event_routes import EVENTS, SEND, Route, Sending, begin_events, preflight, readable_by
 from .origins import Origins
+from .pages import load_pages
 from .uplink import Uplink
 
 SUBPROTOCOLS: dict[str, WireProtocol] = {"voltlane.v3": V3, "voltlane.v2": V2}
@@ -35,8 +36,10 @@ class Site:
     limits = Limits()
 
     def __init__(self, web: Web, uplink: Uplink) -> None:
+        """Raises StartupError."""
         self.origins = Origins(web.origins)
         self.budget = uplink.budget
+        self.pages = load_pages(web.page)
         self._sending = Sending(uplink)
         self._routes: dict[tuple[str, ...], dict[str, Route]] = {
             EVENTS: {"GET": begin_events, "OPTIONS": preflight},
@@ -76,15 +79,14 @@ class Site:
 
     def respond(self, request: Request) -> Response:
         """Answer a request that asks for no WebSocket. Raises Refusal."""
-        routes = self._routes.get(request.segments)
+        page, routes = self.pages.get(request.segments), self._routes.get(request.segments)
+        if page is not None:
+            return page if request.method in ("GET", "HEAD") else _not_allowed("GET, HEAD")
         if routes is None:
             return Refusal(HTTPStatus.UPGRADE_REQUIRED, "this is for WebSockets", ("Upgrade", "websocket")).response
         self.check_origin(request)
         route = routes.get(request.method)
-        if route is None:
-            allowed = ("Allow", ", ".join(routes))
-            return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"that takes {allowed[1]}", allowed).response
-        return route(request)
+        return _not_allowed(", ".join(routes)) if route is None else route(request)
 
     def share(self, request: Request | None, response: Response) -> Response:
         """An answer, such that a page that may connect may also read it, be it of another origin."""
@@ -93,3 +95,7 @@ class Site:
         origin = request.headers.get("origin", "")
         allowed = origin if origin and self.origins.allows(origin, request.authority) else ""
         return response._replace(headers=(*response.headers, *readable_by(allowed)))
+
+
+def _not_allowed(methods: str) -> Response:
+    return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"that takes {methods}", ("Allow", methods)).response

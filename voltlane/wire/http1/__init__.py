@@ -6,4 +6,5 @@ answers       what it is answered with
 opening       a request that asks for a WebSocket instead
 forwarded     whose request it is, as proxies say
 upgrade       the same as its client asks it, and what it is answered
+policy        what a browser may do for a page
 """
