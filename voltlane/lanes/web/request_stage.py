@@ -58,11 +58,9 @@ class RequestStage(Stage):
 
     def go_on(self, newcomer: Newcomer) -> bool:
         """See Stage."""
-        site = newcomer.doors.site
         conversation = self._conversation
         if conversation is None:
-            conversation = self._conversation = Conversation(site.limits, HEADERS, site.admit)
-            self._hearing = newcomer.doors.proxies.hearing(newcomer)
+            conversation = self._begin(newcomer)
         elif newcomer.unsent:
             return False
         elif conversation.over:
@@ -72,35 +70,60 @@ class RequestStage(Stage):
         if data is not None:
             conversation.receive(data)
         while newcomer.sock is not None and not newcomer.unsent:
-            request = None
-            try:
-                request = conversation.next_request()
-                if request is None:
-                    break
-                if not self._may_come_in(newcomer, conversation, request):
-                    return False
-                if asks_for_websocket(request):
-                    self._open(newcomer, conversation, site, request)
-                    return True
-                response = site.respond(request)
-            except Refusal as refusal:  # nothing behind it can be understood any more, or is wanted
-                self._hold(newcomer, 0)
-                response = site.share(request or conversation.head, refusal.response)
-                newcomer.say(conversation.answer(response, _date(), last=True))
-                raise _ERRORS.get(refusal.status, BadRequest)(str(refusal)) from None
-            response = site.share(request, response)
+            request = self._next(newcomer, conversation)
+            if request is None:
+                break
             self._hold(newcomer, 0)
-            if response.follow is not None:
-                newcomer.say(conversation.stream(response, _date()))
-                response.follow(newcomer)
+            if self._serve(newcomer, conversation, request):
                 return True
-            self._answer(newcomer, conversation, response)
-        interim = conversation.take_interim()
         if newcomer.sock is not None:
+            interim = conversation.take_interim()
             if interim:
                 newcomer.say(interim)
             self._hold(newcomer, conversation.held)
         return False
+
+    def _begin(self, newcomer: Newcomer) -> Conversation:
+        site = newcomer.doors.site
+        self._hearing = newcomer.doors.proxies.hearing(newcomer)
+        conversation = self._conversation = Conversation(site.limits, HEADERS, site.admit)
+        return conversation
+
+    def _next(self, newcomer: Newcomer, conversation: Conversation) -> Request | None:
+        """The next request that is whole, of a client that may come in. Raises ProtocolError: it was refused."""
+        try:
+            request = conversation.next_request()
+            if request is None or self._may_come_in(newcomer, conversation, request):
+                return request
+        except Refusal as refusal:
+            raise self._refuse(newcomer, conversation, conversation.head, refusal) from None
+        return None
+
+    def _serve(self, newcomer: Newcomer, conversation: Conversation, request: Request) -> bool:
+        """Answer a request. Whether the connection is none of HTTP any more. Raises ProtocolError: it was refused."""
+        site = newcomer.doors.site
+        try:
+            if asks_for_websocket(request):
+                self._open(newcomer, conversation, site, request)
+                return True
+            response = site.share(request, site.respond(request))
+        except Refusal as refusal:
+            raise self._refuse(newcomer, conversation, request, refusal) from None
+        if response.follow is not None:
+            newcomer.say(conversation.stream(response, _date()))
+            response.follow(newcomer)
+            return True
+        self._answer(newcomer, conversation, response)
+        return False
+
+    def _refuse(
+        self, newcomer: Newcomer, conversation: Conversation, request: Request | None, refusal: Refusal
+    ) -> ProtocolError:
+        """The last answer: nothing behind this request can be understood any more, or is wanted. What to raise."""
+        self._hold(newcomer, 0)
+        response = newcomer.doors.site.share(request, refusal.response)
+        newcomer.say(conversation.answer(response, _date(), last=True))
+        return _ERRORS.get(refusal.status, BadRequest)(str(refusal))
 
     def _may_come_in(self, newcomer: Newcomer, conversation: Conversation, request: Request) -> bool:
         """Whether the client may whom a proxy names; where not, the connection is closed. Raises Refusal."""

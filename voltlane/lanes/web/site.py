@@ -1,5 +1,5 @@
-"""What listeners of ws:// and wss:// serve, and to whom: WebSockets and events to the pages that are allowed, and a page
-of their own to everybody."""
+"""What listeners of ws:// and wss:// serve: WebSockets and events to the pages that may connect, and a page of its own
+to everybody."""
 
 from __future__ import annotations
 
