@@ -10,6 +10,7 @@ from .records import RecordConnection
 from .web.request_stage import RequestStage
 from .web.site import require_extra
 from .websocket import WebSocket
+from .websocket_path import WebSocketConnection
 
 TCP = Lane("tcp", LengthPrefix)
 WS = Lane("ws", WebSocket, (RequestStage,), require_extra)
@@ -17,7 +18,11 @@ WS = Lane("ws", WebSocket, (RequestStage,), require_extra)
 LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP, WS)}
 """By scheme. Unix sockets are of the lane tcp: what is on them is the same."""
 
-DATA_PATHS: dict[tuple[str, str], type[ClientConnection]] = {(LengthPrefix.name, "v2"): PrefixConnection}
+DATA_PATHS: dict[tuple[str, str], type[ClientConnection]] = {
+    (LengthPrefix.name, "v2"): PrefixConnection,
+    (WebSocket.name, "v2"): WebSocketConnection,
+    (WebSocket.name, "open"): WebSocketConnection,
+}
 """By the names of framing and protocol: where both are one pass over the bytes."""
 CODED: dict[str, type[ClientConnection]] = {
     "v2": CodedConnection,

@@ -97,8 +97,12 @@ class WebSocket(Framing):
     @property
     def plain_binary(self) -> bool:
         """Whether the next message, if it is binary and whole, may be taken past `decode`, by `retag_masked`: no other
-        is under way, and it would decide nothing. What is taken so is not `heard`."""
+        is under way, and it would decide nothing. Whoever takes it says so by `hear`."""
         return self._parts is None and not self._close and self._flags & DECIDED != 0
+
+    def hear(self) -> None:
+        """Something whole has come, and was taken past `decode`."""
+        self._flags |= HEARD
 
     def ping(self) -> bytes:
         """Bytes of the wire to be said between messages, which the peer has to answer: see `heard`."""

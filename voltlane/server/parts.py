@@ -34,6 +34,7 @@ from ..lanes.fairness.sampler import Sampler
 from ..lanes.fairness.shed import Shedder
 from ..lanes.quiet import QuietReads
 from ..lanes.quiet_records import QuietRecords
+from ..lanes.quiet_websockets import QuietWebSockets
 from ..lanes.receipts import ReceiptLimits
 from ..lanes.web.site import Site
 from ..net.machine import available_memory
@@ -108,6 +109,7 @@ class Parts:
         self.trunk.on_written = self.clients.receipts.look
         QuietReads(self.clients)
         QuietRecords(self.clients)
+        QuietWebSockets(self.clients)
         self.terms = Terms(clients, self.store.next_keys)
         self.doors = Doors(Site(config.web))
         self.arrivals = Arrivals(
