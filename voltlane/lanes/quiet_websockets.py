@@ -59,7 +59,7 @@ class QuietWebSockets:
                 stop = TAG_SIZE + received
                 chunk, position, packets = retag_masked(scratch, TAG_SIZE, stop, client.client_id, limit)
                 if packets == 1 and position == stop:
-                    client.framing.hear()
+                    client.framing.heard = True
                     staged.append(chunk)
                     if level_triggered:
                         reactor.drained(client.sock)

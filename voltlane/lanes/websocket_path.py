@@ -81,7 +81,7 @@ class WebSocketConnection(CodedConnection):
         if session is not None and framing.plain_binary:
             chunk, position, packets = retag_masked(data, position, stop, session.id, shared.packet_size_limit)
             if packets:
-                framing.hear()
+                framing.heard = True
                 shared.trunk.push(chunk, packets)
                 if position == stop:
                     if self.partial is not None:
