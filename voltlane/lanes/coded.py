@@ -135,7 +135,7 @@ class CodedConnection(ClientConnection):
                 written = 0
             self._send_rest(chunk, packets, encoded, written)
         except Exception as error:
-            if self.outbox is None:
+            if self.outbox is None and self.sock is not None:
                 self._queue(chunk, packets, 0)
             self.reactor.failed(self, error)
         return False
