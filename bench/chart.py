@@ -23,9 +23,17 @@ _COLOURS = {
     "pure-v3-clear": "#93d3bd",
     "pypy-v3": "#a97fd8",
     "pypy-v3-clear": "#cdb4ea",
+    "native-v2-ws": "#0969a8",
+    "native-open-ws": "#54a3d8",
+    "pure-v2-ws": "#3d8fc7",
+    "pure-open-ws": "#8cc5ea",
+    "pypy-v2-ws": "#b65fa5",
+    "pypy-open-ws": "#d9a5cf",
     "zeromq": "#d4772a",
     "asyncio": "#8b949e",
     "uvloop": "#6a8f5f",
+    "picows": "#b08800",
+    "websockets": "#c9b458",
 }
 # Light colours stand in the elements, for whatever shows SVG without style sheets; only the dark ones need one.
 _STYLE = """

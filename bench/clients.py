@@ -94,6 +94,7 @@ class Clients:
         for client in self.active:
             client.cycle = cycle.of(client.index)
             client.follower = Follower(client.cycle)
+            client.line.prepare(cycle)
             client.view = memoryview(client.cycle * 2 if self.job.mode in ("echo", "paced") else client.cycle)
         self.own[PREPARED] = 1
         self._await(WARM)

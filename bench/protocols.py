@@ -1,4 +1,5 @@
-"""`python -m bench.protocols`: what version 3 costs the server beside version 2, as ratios of runs that alternate."""
+"""`python -m bench.protocols`: what version 3, and what WebSocket, costs the server beside version 2 over TCP: ratios
+of runs that alternate."""
 
 from __future__ import annotations
 
@@ -34,6 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="WORKLOADS",
         help=f"some of {','.join(WORKLOADS)} ({','.join(ONLY)})",
     )
+    parser.add_argument(
+        "--protocols",
+        type=options.names_of(list(PROTOCOLS)),
+        default=list(PROTOCOLS),
+        metavar="NAMES",
+        help=f"some of {','.join(PROTOCOLS)} (all)",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the server")
     parser.add_argument("--json", metavar="FILE", help="where the figures of each run go")
     given = parser.parse_args(argv)
@@ -47,17 +55,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = 0
     try:
         for name in given.only:
-            found[name] = {protocol: [] for protocol in PROTOCOLS}
+            resumes = WORKLOADS[name].mode == "resume"
+            spoken = [key for key in given.protocols if PROTOCOLS[key].resumes or not resumes]
+            found[name] = {protocol: [] for protocol in spoken}
             count = clients_of(WORKLOADS[name], given.clients, most)
             for _ in range(given.rounds):
-                for protocol in PROTOCOLS:
+                for protocol in spoken:
                     found[name][protocol].append(_figure(servers[0], protocol, WORKLOADS[name], count, given.seconds))
     except Fault as fault:
         print(f"\nFAULT: {fault}")
         code = 1
     except KeyboardInterrupt:
         code = 130
-    tell(found)
+    tell(found, given.protocols)
     if given.json:
         with open(given.json, "w", encoding="utf-8") as file:
             json.dump(found, file, indent=1)
@@ -82,19 +92,20 @@ def _shown(workload: Workload, figure: float) -> str:
     return f"{figure / 1024:.2f} KiB" if workload.mode == "idle" else f"{thousands(figure)} k"
 
 
-def tell(found: dict[str, dict[str, list[float]]]) -> None:
+def tell(found: dict[str, dict[str, list[float]]], protocols: Sequence[str]) -> None:
     """The table: medians, and what they are to version 2."""
     lines = []
     for name, figures in found.items():
         row = [WORKLOADS[name].title]
-        base = median(figures["v2"]) if figures["v2"] else 0.0
-        for values in figures.values():
+        base = median(figures["v2"]) if figures.get("v2") else 0.0
+        for protocol in protocols:
+            values = figures.get(protocol)
             middle = median(values) if values else 0.0
             ratio = f" ({middle / base:.2f})" if base and values else ""
             row.append(_shown(WORKLOADS[name], middle) + ratio if values else "–")
         lines.append(row)
     print("\nA second of the server's CPU time, and to v2: medians.\n")
-    print_table(["", *PROTOCOLS], lines)
+    print_table(["", *protocols], lines)
 
 
 if __name__ == "__main__":

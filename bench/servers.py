@@ -20,13 +20,20 @@ from typing import Callable, NamedTuple
 from voltlane.wire.v3 import Suite
 
 from .records import V3
+from .websocket import WebSocket
 from .wires import Fault, Plain, Wire, Zmtp
 
 ROOT = Path(__file__).resolve().parent.parent
 VOLTLANE = ("native", "pure", "pypy")
-PROTOCOLS = {"v2": Wire(), "v3": V3(Suite.NOISE), "v3-clear": V3(Suite.CLEAR)}
-"""What Voltlane's clients may speak: of version 3 both suites."""
-RIVALS = ("zeromq", "asyncio", "uvloop")
+PROTOCOLS = {
+    "v2": Wire(),
+    "v3": V3(Suite.NOISE),
+    "v3-clear": V3(Suite.CLEAR),
+    "v2-ws": WebSocket("v2"),
+    "open-ws": WebSocket("open"),
+}
+"""What Voltlane's clients may speak: of version 3 both suites; over WebSocket version 2, and open."""
+RIVALS = ("zeromq", "asyncio", "uvloop", "picows", "websockets")
 _CONFIG = '[general]\nlog_level = "Warn"\n\n[master]\ngive_up_secs = 30\n'
 _START_SECS = 20
 _COMPILER_SECS = 1.0
@@ -42,7 +49,7 @@ class Server(NamedTuple):
     """What exactly runs, for the report."""
     wire: Wire
     command: Sequence[str]
-    """{listen} and {master} stand for the ports, {config} for an empty configuration."""
+    """{listen} and {master} stand for the ports, {scheme} for the listener's, {config} for an empty configuration."""
     environment: dict[str, str]
     warm: float = 0.0
     """Seconds it takes, beyond the usual, until it runs as it will run."""
@@ -52,7 +59,10 @@ class Server(NamedTuple):
         if protocol == "v2":
             return self
         label = f"{self.label.replace('Voltlane, ', '')}, {protocol.replace('-', ' ')}"
-        return self._replace(key=f"{self.key}-{protocol}", label=label, wire=PROTOCOLS[protocol])
+        wire, environment = PROTOCOLS[protocol], self.environment
+        if wire.scheme:  # the generator's clients answer no pings
+            environment = {**environment, "VOLTLANE_WEB_PING_SECS": "0"}
+        return self._replace(key=f"{self.key}-{protocol}", label=label, wire=wire, environment=environment)
 
     @contextmanager
     def running(self, master: int) -> Iterator[Running]:
@@ -61,7 +71,8 @@ class Server(NamedTuple):
             config, log = Path(directory, "bench.toml"), Path(directory, "log")
             config.write_text(_CONFIG, encoding="utf-8")
             port = _free_port()
-            command = [part.format(listen=port, master=master, config=config) for part in self.command]
+            names = {"listen": port, "scheme": self.wire.scheme, "master": master, "config": config}
+            command = [part.format(**names) for part in self.command]
             clean = {name: value for name, value in os.environ.items() if not name.startswith("VOLTLANE_")}
             with log.open("wb") as output:
                 process = subprocess.Popen(
@@ -144,7 +155,7 @@ def _voltlane(key: str, label: str, python: str, environment: dict[str, str]) ->
         return f"{label}: with {python}: {asked.stderr.strip() or 'it does not start'}"
     said = asked.stdout.strip().splitlines()
     detail = ", ".join([*said[:1], said[1].partition(",")[0], *said[2:]]) if len(said) > 1 else asked.stdout.strip()
-    command = [python, launcher, "serve", "--listen", "127.0.0.1:{listen}", "--master", "127.0.0.1:{master}"]
+    command = [python, launcher, "serve", "--listen", "{scheme}127.0.0.1:{listen}", "--master", "127.0.0.1:{master}"]
     return Server(key, label, detail, Wire(), [*command, "--config", "{config}"], environment)
 
 
@@ -189,13 +200,15 @@ _VOLTLANE = {"native": _native, "pure": _pure, "pypy": _pypy}
 
 
 def _rival(key: str) -> Server | str:
-    label, module, package, wire = {
-        "zeromq": ("ZeroMQ proxy", "zeromq_proxy", "pyzmq", Zmtp()),
-        "asyncio": ("asyncio streams", "asyncio_streams", "", Plain()),
-        "uvloop": ("uvloop streams", "uvloop_streams", "uvloop", Plain()),
+    label, module, packages, wire = {
+        "zeromq": ("ZeroMQ proxy", "zeromq_proxy", ["pyzmq"], Zmtp()),
+        "asyncio": ("asyncio streams", "asyncio_streams", [], Plain()),
+        "uvloop": ("uvloop streams", "uvloop_streams", ["uvloop"], Plain()),
+        "picows": ("picows", "picows_uvloop", ["picows", "uvloop"], WebSocket("open")),
+        "websockets": ("websockets", "websockets_uvloop", ["websockets", "uvloop"], WebSocket("open")),
     }[key]
     detail = f"{platform.python_implementation()} {platform.python_version()}"
-    if package:
+    for package in packages:
         if importlib.util.find_spec({"pyzmq": "zmq"}.get(package, package)) is None:
             return f"{label}: {package} is not installed; `pip install {package}`"
         detail += f", {package} {importlib.metadata.version(package)}"

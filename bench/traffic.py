@@ -142,7 +142,8 @@ class Ledger:
     def __init__(self, wire: Wire, sizes: Sequence[int]) -> None:
         self._wire = wire
         self._cycle = tagged_cycle(wire, sizes)
-        self._extra = len(wire.tagged(_ID, b"")) - len(wire.frame(b""))
+        packet = bytes(sizes[0])
+        self._extra = len(wire.tagged(_ID, packet)) - len(wire.frame(packet))
         self.accounts: dict[int, Account] = {}
         self.packets = 0
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from voltlane.wire import crypto
 from voltlane.wire import v2 as packets
 from voltlane.wire.framing import next_frame
+
+if TYPE_CHECKING:
+    from .traffic import Cycle
 
 Piece = Union[bytes, memoryview]
 
@@ -62,6 +65,9 @@ class Line:
         self._got += received
         self.done = self._go_on()
         return self.done
+
+    def prepare(self, cycle: Cycle) -> None:
+        """This is what will be sent, over and over."""
 
     def send(self, first: Piece, second: Piece = b"") -> int:
         """The next bytes of the stream, in two pieces. How many were taken; raises BlockingIOError for none."""
@@ -129,6 +135,8 @@ class Wire:
     """Voltlane's protocol v2 (SPEC.txt). The others below differ in what they override."""
 
     name = "voltlane"
+    scheme = ""
+    """What Voltlane's listener is for it."""
     id_at = 4
     """Where in a tagged packet its eight bytes of client id stand."""
     pipelined = True

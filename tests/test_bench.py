@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from bench import options, traffic
+from bench.websocket import Masked, WebSocket
 from bench.wires import Fault, Plain, Wire, Zmtp
+from voltlane.wire.batch import frame, unmask
+from voltlane.wire.websocket import WHOLE_BINARY
 
 ROOT = Path(__file__).parent.parent
 SIZES = [16, 300, 40, 16, 64]
@@ -121,9 +124,27 @@ def test_packets_and_bytes_of_an_endless_stream() -> None:
         assert cycle.packets_in(size + 1) == packets
 
 
+def test_what_a_websocket_sends_is_its_cycle_behind_masks() -> None:
+    wire, sizes = WebSocket("open"), [16, 64, 200, 1024]
+    cycle = traffic.client_cycle(wire, sizes)
+    masked = Masked(cycle)
+    for index in (0, 7, 70_000):
+        chunk, used, count = unmask(masked.of(index), 0, masked.size, WHOLE_BINARY, 4096)
+        assert (used, count) == (masked.size, len(sizes)) and frame(chunk, WHOLE_BINARY) == cycle.of(index)
+
+
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("protocol", ["v2-ws", "open-ws"])
+def test_a_very_small_run_over_websocket(tmp_path: Path, protocol: str) -> None:
+    pytest.importorskip("h11", reason="the extra `web` is not installed")
+    out, workloads = tmp_path / "out", ["ingest-mixed", "fanout-1k", "echo-16", "connect"]
+    flags = ["--clients", "5", "--seconds", "0.3", "--voltlane", "pure", "--rivals", "none", "--out", str(out)]
+    done = bench("bench", *flags, "--protocols", protocol, "--only", ",".join(workloads))
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_very_small_run(tmp_path: Path) -> None:

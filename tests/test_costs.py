@@ -12,10 +12,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from types import ModuleType
 from typing import Any, Callable
 
 import pytest
 from kit.frames import data, join
+from kit.lanes import tcp, websocket
+from kit.websocket_speaker import BINARY, client_frame
 from kit.world import Client, World
 
 from voltlane.lanes.lane import Lane
@@ -59,10 +62,10 @@ class Counted:
 class Road:
     """A server with clients and a master that say nothing by themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, lane: ModuleType = tcp) -> None:
         self.world = World()
         self.world.connect_master(send_buffer=ROOM)
-        self.clients = [self.world.new(send_buffer=ROOM) for _ in range(CLIENTS)]
+        self.clients = [self.world.new(send_buffer=ROOM, lane=lane) for _ in range(CLIENTS)]
         self.calls: Counter[str] = Counter()
         for stream in [*self.world.server.clients.connections, self.world.server.trunk.connection]:
             assert stream is not None
@@ -106,10 +109,21 @@ def road() -> Iterator[Road]:
     made.world.abandon()
 
 
+@pytest.fixture
+def masked_road() -> Iterator[Road]:
+    """Its clients come over WebSocket."""
+    made = Road(websocket)
+    yield made
+    made.world.abandon()
+
+
 @pytest.fixture(params=["runs", "chosen"])
 def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The loops in pure Python, and those this installation has chosen."""
     if request.param == "runs":
+        monkeypatch.setattr("voltlane.lanes.websocket_path.retag_masked", runs.retag_masked)
+        monkeypatch.setattr("voltlane.lanes.quiet_websockets.retag_masked", runs.retag_masked)
+        monkeypatch.setattr("voltlane.lanes.websocket.frame", runs.frame)
         monkeypatch.setattr("voltlane.lanes.prefix.retag", runs.retag)
         monkeypatch.setattr("voltlane.trunk.connection.group", runs.group)
         return "pure Python"
@@ -123,6 +137,15 @@ def sizes(kind: str) -> list[int]:
 
 def client_chunks(kind: str) -> list[bytes]:
     return [join(bytes(size) for size in sizes(kind)[:PACKETS]) for _ in range(CLIENTS)]
+
+
+def masked_chunks(kind: str) -> list[bytes]:
+    """The same over WebSocket, each packet with another key."""
+    chance = random.Random(6455)
+    return [
+        b"".join(client_frame(BINARY, bytes(size), chance.randbytes(4)) for size in sizes(kind)[:PACKETS])
+        for _ in range(CLIENTS)
+    ]
 
 
 def without_counting(turn: Callable[[], object]) -> None:
@@ -139,6 +162,16 @@ def test_system_calls_down(road: Road) -> None:
     """A write a client for all that one read from the master brings."""
     road.down([bytes(64)] * TOTAL, without_counting)
     assert sum(road.calls.values()) / TOTAL * 1000 < 6
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_system_calls_over_websocket(masked_road: Road, way: str) -> None:
+    """As many as without."""
+    if way == "up":
+        masked_road.up(masked_chunks("same"), without_counting)
+    else:
+        masked_road.down([bytes(64)] * TOTAL, without_counting)
+    assert sum(masked_road.calls.values()) / TOTAL * 1000 < 6
 
 
 class Torrent(Counted):
@@ -237,6 +270,51 @@ def test_calls_of_functions(road: Road, loops: str, way: str, kind: str) -> None
     else:
         road.down([bytes(size) for size in sizes(kind)], calls)
     assert calls.count / TOTAL < BOUNDS[loops, way, kind]
+
+
+MASKED_BOUNDS = {
+    # as above
+    ("pure Python", "up", "same"): 0.3,
+    ("pure Python", "up", "mixed"): 8.2,
+    ("pure Python", "down", "same"): 1.6,
+    ("pure Python", "down", "mixed"): 8.1,
+    ("native", "up", "same"): 0.1,
+    ("native", "up", "mixed"): 0.1,
+    ("native", "down", "same"): 0.1,
+    ("native", "down", "mixed"): 0.1,
+}
+
+
+@on_cpython
+@pytest.mark.parametrize("kind", ["same", "mixed"])
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_calls_of_functions_over_websocket(masked_road: Road, loops: str, way: str, kind: str) -> None:
+    """The same where clients come over WebSocket."""
+    calls = Calls()
+    if way == "up":
+        masked_road.up(masked_chunks(kind), calls)
+    else:
+        masked_road.down([bytes(size) for size in sizes(kind)], calls)
+    assert calls.count / TOTAL < MASKED_BOUNDS[loops, way, kind]
+
+
+@on_cpython
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_calls_for_a_quiet_client_over_websocket(masked_road: Road, loops: str, way: str) -> None:
+    """A packet that comes alone, to or from one of many."""
+    most = {("native", "up"): 11, ("native", "down"): 13}.get((loops, way), 16)
+    road, calls = masked_road, Calls()
+    log = road.world.master.log
+    road.world.settle()
+    log.clear()
+    if way == "up":
+        for client in road.clients:
+            client.write(client_frame(BINARY, bytes(64), b"\x9d\x5c\x00\xe1"))
+        road.pump(lambda: len(log) == CLIENTS, calls)
+    else:
+        road.world.master.write(join(data(client.id, bytes(64)) for client in road.clients))
+        road.pump(lambda: all(client.got for client in road.clients), calls)
+    assert calls.count / CLIENTS < most
 
 
 @on_cpython

@@ -542,3 +542,29 @@ def test_clear_forgets_everything(few: None, cut: int):
     assert b"".join(map(bytes, outbox.views())) == b"3:new," * 3
     outbox.clear()
     model.expect_empty()
+
+
+@pytest.mark.parametrize("name", CODERS)
+def test_what_was_sent_in_part_before_there_was_an_outbox(name: str) -> None:
+    """Whatever was out: the rest follows, or what was not out whole is given back."""
+    coder, payloads = CODERS[name](), [b"one", b"", b"three" * 20]
+    chunk, behind = join(payloads), join([b"behind"])
+    encoded = coder.encode(chunk)
+    for written in range(len(encoded)):
+        budget = Budget()
+        outbox = CodedOutbox(coder, budget)
+        outbox.go_on(chunk, 3, encoded, written)
+        assert 0 < outbox.size <= len(chunk) and outbox.within_frame is (written > 0)
+        outbox.append(behind, 1)
+        if written % 2:
+            wire = encoded[:written]
+            while outbox:
+                view = bytes(outbox.views()[0])
+                wire += view
+                outbox.advance(len(view))
+            assert coder.read(wire) == ([*payloads, b"behind"], []) and outbox.packets == 0 and not outbox.size
+        else:
+            kept = outbox.take()
+            whole = coder.whole(encoded, written)
+            assert b"".join(bytes(one) for one, _ in kept) == join([*payloads[whole:], b"behind"])
+        assert budget.used == 0

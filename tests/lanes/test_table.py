@@ -7,6 +7,7 @@ from kit.lanes.toy import LANE as TOY
 
 from voltlane import address, config
 from voltlane.address import FORMS, PLANNED, SCHEMES, Address, parse_address, parse_listener
+from voltlane.core.protocols.open import OPEN
 from voltlane.core.protocols.table import PROTOCOLS
 from voltlane.errors import ConfigError
 from voltlane.lanes.coded import CodedConnection
@@ -64,7 +65,7 @@ def test_a_lane_makes_what_its_connections_need(lane: Lane):
 
 
 def test_data_paths_are_of_framings_and_protocols_there_are():
-    protocols = {protocol.name for protocol in PROTOCOLS.values()}
+    protocols = {protocol.name for protocol in [*PROTOCOLS.values(), OPEN]}
     for (framing, protocol), kind in DATA_PATHS.items():
         assert framing in FRAMINGS and protocol in protocols
         assert issubclass(kind, ClientConnection)

@@ -45,6 +45,13 @@ class CodedOutbox(Outbox):
         self._source = 0  # bytes of the frames it was made from; 0: it was said between frames
         self._out = 0  # bytes of these that `size` counts as written
 
+    def go_on(self, chunk: Chunk, packets: int, encoded: bytes, written: int) -> None:
+        """Queue a first chunk that is encoded already, and of that so many bytes, not all, are written."""
+        self.append(chunk, packets)
+        self._encoded, self._source = encoded, len(chunk)
+        if written:
+            self.advance(written)
+
     def say(self, words: bytes) -> None:
         """Write these bytes of the wire as soon as no frame is cut by them. They count while they wait."""
         if self._between:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from ..core.admission import Source
-from ..core.coded import CodedOutbox
+from ..core.coded import MOST_ENCODED, CodedOutbox
 from ..core.outbox import Chunk
 from ..reasons import CloseReason
 from ..wire.tagged import TAG_SIZE
@@ -62,12 +62,17 @@ class CodedConnection(ClientConnection):
         self._take(rest, memoryview(rest), 0, len(rest))
 
     def _take(self, data: bytes | bytearray, view: memoryview, position: int, stop: int) -> None:
-        """Pass on what is whole, answer what must be answered, and keep the rest."""
-        framing, limit, partial = self.framing, self.shared.packet_size_limit, self.partial
-        busy, self.flags = self.flags & BUSY, self.flags | BUSY
+        """Take what was received, behind what was kept."""
+        partial = self.partial
         if isinstance(partial, Gathered) and partial.data:
             partial.data += view[position:stop]
             data, position, stop = partial.data, 0, len(partial.data)
+        self.take_all(data, position, stop)
+
+    def take_all(self, data: bytes | bytearray, position: int, stop: int) -> None:
+        """Pass on what is whole, answer what must be answered, and keep the rest in place of what was kept."""
+        framing, limit = self.framing, self.shared.packet_size_limit
+        busy, self.flags = self.flags & BUSY, self.flags | BUSY
         while position < stop and self.session is not None and not framing.ended:
             chunk, end = framing.decode(data, position, stop, limit)
             if chunk:
@@ -114,17 +119,41 @@ class CodedConnection(ClientConnection):
 
     def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
         """See Stream. Who sends is the master's connection, which is not to suffer from a mistake in a framing."""
-        self.reactor.guard(self, self._send, chunk, packets)
-        return self.sock is not None and self.outbox is None
+        sock = self.sock
+        if sock is None:
+            return False
+        if self.outbox is not None or len(chunk) > MOST_ENCODED:
+            self.reactor.guard(self, self._send, chunk, packets)
+            return self.outbox is None and self.sock is not None
+        try:
+            encoded = self.framing.encode(chunk)
+            try:
+                written = sock.send(encoded)
+                if written == len(encoded):
+                    return True
+            except BlockingIOError:
+                written = 0
+            self._send_rest(chunk, packets, encoded, written)
+        except Exception as error:
+            if self.outbox is None and self.sock is not None:
+                self._queue(chunk, packets, 0)
+            self.reactor.failed(self, error)
+        return False
 
     def try_send_views(self, views: Sequence[Chunk | memoryview], packets: int) -> bool:
         """See Stream."""
         return self.try_send(b"".join(views), packets)
 
     def _send(self, chunk: Chunk, packets: int) -> None:
-        if self.sock is not None:
-            self._queue(chunk, packets, 0)
-            self.try_flush()
+        self._queue(chunk, packets, 0)
+        self.try_flush()
+
+    def _send_rest(self, chunk: Chunk, packets: int, encoded: bytes, written: int) -> None:
+        """Queue a chunk that is on its way already."""
+        self.open_outbox()
+        assert self.outbox is not None
+        self.outbox.go_on(chunk, packets, encoded, written)
+        self.on_pressure()
 
     def say(self, words: bytes) -> None:
         """Send bytes of the wire that are no frame, as soon as they cut none."""

@@ -39,10 +39,8 @@ class Framing:
     pinged: ClassVar[bool] = False
     """Whether it has pings, and wants them sent."""
 
-    @property
-    def heard(self) -> bool:
-        """Whether anything whole, an answer at least, has come since the last `ping`, if there was one."""
-        return True
+    heard: bool = True
+    """Whether anything whole, an answer at least, has come since the last `ping`, if there was one."""
 
     def ping(self) -> bytes:
         """Bytes of the wire that the peer has to answer."""

@@ -69,6 +69,10 @@ class Shared:
         self.windows = Windows(budget, receipts.window)
         self.on_records: Callable[[bool], None] = lambda any_: None
         """Called when the first client of version 3 comes, with True, and when the last one has left, with False."""
+        self.websockets = 0
+        """How many connections have a WebSocket's data path."""
+        self.on_websockets: Callable[[bool], None] = lambda any_: None
+        """The same as `on_records`, of these."""
         self.retired: set[Client] = set()
         """Whose sessions have been left to wait, and who are still read: the server ends."""
         self.limit_packets(packet_size_limit)

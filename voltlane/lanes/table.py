@@ -12,6 +12,7 @@ from .web.event_connection import EventConnection
 from .web.request_stage import RequestStage
 from .web.site import require_extra
 from .websocket import WebSocket
+from .websocket_path import WebSocketConnection
 
 TCP = Lane("tcp", LengthPrefix)
 TLS = Lane("tls", LengthPrefix, (TlsStage,))
@@ -21,7 +22,11 @@ WSS = Lane("wss", WebSocket, (TlsStage, RequestStage), require_extra, hears=True
 LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP, TLS, WS, WSS)}
 """By scheme. Unix sockets are of the lane tcp: what is on them is the same."""
 
-DATA_PATHS: dict[tuple[str, str], type[ClientConnection]] = {(LengthPrefix.name, "v2"): PrefixConnection}
+DATA_PATHS: dict[tuple[str, str], type[ClientConnection]] = {
+    (LengthPrefix.name, "v2"): PrefixConnection,
+    (WebSocket.name, "v2"): WebSocketConnection,
+    (WebSocket.name, "open"): WebSocketConnection,
+}
 """By the names of framing and protocol: where both are one pass over the bytes."""
 CODED: dict[str, type[ClientConnection]] = {
     "v2": CodedConnection,

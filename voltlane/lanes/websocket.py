@@ -56,8 +56,7 @@ def code_for(reason: CloseReason) -> int:
 TEXT_TAKEN = 1  # text may come
 DECIDED = 2  # a first message has come
 TEXT_SAID = 4  # it was text, and so is what goes out
-HEARD = 8  # something has come since the last ping, or none was sent yet
-LEFT = 16  # our close is said
+LEFT = 8  # our close is said
 
 _PARTS_COST = 320
 """Bytes of a message in parts, besides those of its parts."""
@@ -67,13 +66,15 @@ class WebSocket(Framing):
     """One connection's. With `text`, messages may be text, and when the first one is, those that go out are text too,
     as far as they are UTF-8; without, a text message is refused."""
 
-    __slots__ = ("_close", "_flags", "_parts", "_pongs")
+    __slots__ = ("_close", "_flags", "_parts", "_pongs", "heard")
 
     name = "websocket"
     pinged = True
 
     def __init__(self, text: bool = False) -> None:
-        self._flags = (TEXT_TAKEN if text else DECIDED) | HEARD
+        self._flags = TEXT_TAKEN if text else DECIDED
+        self.heard = True
+        """See Framing. Whoever takes something past `decode` says so here."""
         self._parts: Parts | None = None  # a message of which not all has come
         self._pongs = b""  # what is to be answered
         self._close = 0  # the code of the peer's close
@@ -90,19 +91,14 @@ class WebSocket(Framing):
         return self._close != 0
 
     @property
-    def heard(self) -> bool:
-        """Whether anything whole, a pong at least, has come since the last `ping`, if there was one."""
-        return self._flags & HEARD != 0
-
-    @property
     def plain_binary(self) -> bool:
         """Whether the next message, if it is binary and whole, may be taken past `decode`, by `retag_masked`: no other
-        is under way, and it would decide nothing. What is taken so is not `heard`."""
+        is under way, and it would decide nothing. What is taken so is `heard`."""
         return self._parts is None and not self._close and self._flags & DECIDED != 0
 
     def ping(self) -> bytes:
         """Bytes of the wire to be said between messages, which the peer has to answer: see `heard`."""
-        self._flags &= ~HEARD
+        self.heard = False
         return PING
 
     # ---- upwards
@@ -130,7 +126,7 @@ class WebSocket(Framing):
             if position == start:
                 raise
         if position != start:
-            self._flags |= HEARD
+            self.heard = True
         return b"".join(pieces), position
 
     def _batch(self, data: bytes | bytearray, start: int, stop: int, limit: int) -> tuple[bytes, int, bool]:

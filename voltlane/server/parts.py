@@ -36,6 +36,7 @@ from ..lanes.fairness.shed import Shedder
 from ..lanes.posts import Posts
 from ..lanes.quiet import QuietReads
 from ..lanes.quiet_records import QuietRecords
+from ..lanes.quiet_websockets import QuietWebSockets
 from ..lanes.receipts import ReceiptLimits
 from ..lanes.web.site import Site
 from ..net.certificates import Certificates, TlsOptions
@@ -112,6 +113,7 @@ class Parts:
         self.trunk.on_written = self.clients.receipts.look
         QuietReads(self.clients)
         QuietRecords(self.clients)
+        QuietWebSockets(self.clients)
         self.certificates = Certificates(TlsOptions.of(config.tls), CertificateLog())
         self.terms = Terms(clients, self.store.next_keys)
         self.admission = Admission(config.limits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from kit.web_world import WebSocketPeer
 from kit.world import MakeWorld
 
@@ -23,13 +24,17 @@ def test_each_is_asked_once_an_interval_while_it_answers(make: MakeWorld) -> Non
     assert not home.server.counters.closed
 
 
-def test_a_message_is_an_answer(make: MakeWorld) -> None:
+@pytest.mark.parametrize("said", ["text", b"binary"], ids=["text", "binary"])
+@pytest.mark.parametrize("count", [1, 100], ids=["alone", "many"])
+def test_a_message_is_an_answer(make: MakeWorld, said: str | bytes, count: int) -> None:
     home = make({"web.ping_secs": 25})
     client = WebSocketPeer(home)
+    client.send(said)
+    home.settle()
     for asked in range(1, 4):
         home.pass_(25.1)
         assert client.pings == asked
-        client.send("here")
+        client.send(*[said] * count)
         home.settle()
 
 

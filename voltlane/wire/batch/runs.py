@@ -204,6 +204,7 @@ def _group_mixed(buffer: bytearray, start: int, stop: int, most: int) -> tuple[d
 
 _SMALL_HEAD = Struct("<HI")
 """First and second byte, and the key as a number."""
+_from_bytes = int.from_bytes
 _FEW_WORDS = 113
 _REPEATS = tuple(int.from_bytes(b"\1\0\0\0" * words, "little") for words in range(_FEW_WORDS))
 """What a key is multiplied by to stand there so many times."""
@@ -211,7 +212,7 @@ _TABLES = tuple(bytes(byte ^ part for byte in range(256)) for part in range(256)
 _FIRSTS, _SECONDS, _THIRDS, _FOURTHS = (slice(at, None, KEY_SIZE) for at in range(KEY_SIZE))
 _LONGEST_PIECE = 1 << 16
 """Bytes that go through the tables at once: they stay in the processor's cache."""
-_LONGEST_RUN = 128
+_LONGEST_RUN = 256
 """Frames of a WebSocket that are made one number: it stays in the processor's cache."""
 _LONGEST_STEP = 4096
 """Bytes of a message whose size is remembered: there is no other limit to them, downwards."""
@@ -250,16 +251,24 @@ def unmask(buffer: bytes | bytearray, start: int, stop: int, first: int, most: i
     return _unmask(buffer, start, stop, first, most, b"")
 
 
+@lru_cache(maxsize=MOST_CONTROL + 1)
+def _alone(size: int) -> tuple[Callable[..., Any], int, int, int, Callable[..., bytes]]:
+    """Of a small binary message by itself: how it is taken apart, its first two bytes, what its key is multiplied by,
+    bytes of that, and how it is put together as a packet, which leaves out what is too much of these."""
+    words = (size + KEY_SIZE - 1) // KEY_SIZE
+    unpack, pack = Struct(f"<HI{size}s").unpack_from, Struct(f"<IQB{size}s").pack
+    return unpack, WHOLE_BINARY + (MASKED + size << 8), _REPEATS[words], words * KEY_SIZE, pack
+
+
 def retag_masked(buffer: bytes | bytearray, start: int, stop: int, client_id: int, most: int) -> tuple[bytes, int, int]:
     """See `plain.retag_masked`."""
     size = stop - start - _SMALL_HEAD.size
     if 0 <= size <= MOST_CONTROL and size <= most:
-        word, key = _SMALL_HEAD.unpack_from(buffer, start)
-        if word == WHOLE_BINARY + (MASKED + size << 8):  # what a quiet client sends
-            words = (size + KEY_SIZE - 1) // KEY_SIZE
-            number = int.from_bytes(buffer[stop - size : stop], "little") ^ key * _REPEATS[words]
-            data = number.to_bytes(words * KEY_SIZE, "little")[:size]
-            return HEADER.pack(size + TAG_SIZE, client_id, 0) + data, stop, 1
+        unpack, expected, repeat, room, pack = _alone(size)
+        word, key, payload = unpack(buffer, start)
+        if word == expected:  # what a quiet client sends
+            data = (_from_bytes(payload, "little") ^ key * repeat).to_bytes(room, "little")
+            return pack(size + TAG_SIZE, client_id, 0, data), stop, 1
     return _unmask(buffer, start, stop, WHOLE_BINARY, most, TAG.pack(client_id, 0))
 
 
@@ -337,6 +346,9 @@ def _small_payloads(size: int, frames: int) -> Struct:
     return Struct("<" + f"{_SMALL_HEAD.size}x{size}s" * frames)
 
 
+_server_head = lru_cache(maxsize=512)(server_head)
+
+
 def frame(chunk: bytes | bytearray | memoryview, first: int) -> bytes:
     """See `plain.frame`."""
     length = len(chunk)
@@ -345,7 +357,7 @@ def frame(chunk: bytes | bytearray | memoryview, first: int) -> bytes:
     (size,) = PREFIX.unpack_from(chunk)
     stride = size + PREFIX_SIZE
     if stride == length:
-        return server_head(first, size) + chunk[PREFIX_SIZE:]
+        return _server_head(first, size) + chunk[PREFIX_SIZE:]
     chunk = bytes(chunk)
     frames, odd = divmod(length, stride)
     if not odd and frames >= SHORTEST_RUN and _same_heads(chunk, 0, length, stride, frames):
