@@ -93,13 +93,14 @@ class EventConnection(CodedConnection):
 
     # ---- sending
 
-    def _send(self, chunk: Chunk, packets: int) -> None:
-        if self.sock is not None:
-            if packets < 0:
-                packets = count_frames(chunk)
-            self._retain(chunk, packets)
-            self._queue(chunk, packets, 0)
-            self.try_flush()
+    def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
+        """See Stream. What goes out is retained as well."""
+        if self.sock is None:
+            return False
+        if packets < 0:
+            packets = count_frames(chunk)
+        self._retain(chunk, packets)
+        return super().try_send(chunk, packets)
 
     def _retain(self, chunk: Chunk, packets: int) -> None:
         shared, history = self.shared, self.history
