@@ -40,12 +40,12 @@ for (const [id, text] of Object.entries(arguments[0])) {
 class Chatting:
     """A chat backend, a server that can be killed, and two windows."""
 
-    def __init__(self, state: Path, windows: list[Browser]) -> None:
+    def __init__(self, windows: list[Browser], state: str) -> None:
         self.windows = windows
         self._backend = Process(["-u", "-c", BACKEND], environment({}))
         self._backend.wait_for_log("listening on ")
         self._master = self._backend.log.split()[-1]
-        self._settings: dict[str, object] = {"general.state_dir": str(state), "web.page": "chat"}
+        self._settings: dict[str, object] = {"general.state_dir": state, "web.page": "chat"}
         self._settings["listener.address"] = "ws://127.0.0.1:0"
         self._server = ServerProcess(self._master, self._settings)
         self._settings["listener.address"] = self._server.address
@@ -111,10 +111,10 @@ def windows() -> Iterator[list[Browser]]:
 
 
 @pytest.fixture
-def chatting(tmp_path: Path, windows: list[Browser]) -> Iterator[Chatting]:
+def chatting(request: pytest.FixtureRequest, tmp_path: Path, windows: list[Browser]) -> Iterator[Chatting]:
     for window in windows:
         window.open("about:blank")
-    made = Chatting(tmp_path / "state", windows)
+    made = Chatting(windows, getattr(request, "param", str(tmp_path / "state")))
     try:
         yield made
     finally:
@@ -152,6 +152,20 @@ def test_a_cut_costs_nothing(chatting: Chatting) -> None:
 def test_a_server_that_is_killed_costs_nothing(chatting: Chatting) -> None:
     """What it had taken and not passed on is told as uncertain, and what it kept for the pages as a gap: they send the
     one again, and ask the room for the other."""
+    notes = killed_twice(chatting)
+    assert [kinds.count("Back, as the same client.") for kinds in notes] == [2, 2]
+    assert all(chatting.figure(window, "told") >= 2 for window in chatting.windows), notes
+
+
+@pytest.mark.parametrize("chatting", [""], indirect=True, ids=["no state directory"])
+def test_a_server_that_knows_nobody_costs_nothing_either(chatting: Chatting) -> None:
+    """The pages are new clients then, and what they had sent and not heard of is theirs to send again."""
+    notes = killed_twice(chatting)
+    assert [kinds.count("Back, as a new client.") for kinds in notes] == [2, 2]
+
+
+def killed_twice(chatting: Chatting) -> list[list[str]]:
+    """While both windows send. What each notes."""
     for _ in range(2):
         chatting.count()
         chatting.kill()
@@ -159,10 +173,7 @@ def test_a_server_that_is_killed_costs_nothing(chatting: Chatting) -> None:
             window.wait_for(FIGURE.format("state"), "connected")
             window.wait_for("return document.getElementById('count').disabled", False)
     chatting.settle(200, 200)
-    for window in chatting.windows:
-        notes = window.run(NOTES)
-        assert notes.count("Back, as the same client.") == 2 and "Back, as a new client." not in notes
-        assert chatting.figure(window, "told") >= 2, notes
+    return [window.run(NOTES) for window in chatting.windows]
 
 
 def test_a_reload_costs_nothing(chatting: Chatting) -> None:

@@ -36,5 +36,5 @@ def _read(name: str) -> bytes:
     """A file beside this module, which may be in a zip file."""
     try:
         return files(__name__.rpartition(".")[0]).joinpath(name).read_bytes()
-    except OSError:
+    except (OSError, KeyError):  # KeyError: of a zip file, before Python 3.10
         raise StartupError(f"web.page: there is no {name} in this copy of the package") from None
