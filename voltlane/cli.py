@@ -181,7 +181,7 @@ class _Gather(argparse.Action):
 
 
 def _row_of(setting: Setting) -> dict[str, Any]:
-    row = {"metavar": setting.form.metavar if setting.form else "NUMBER", "help": setting.help}
+    row: dict[str, Any] = {"metavar": setting.form.metavar if setting.form else "NUMBER", "help": setting.help}
     if isinstance(setting.default, tuple):
         row = {**row, "help": f"{setting.help} May be given several times.", "action": _Gather}
     return {**row, "help": f"{row['help']} Default: {setting.default_text}."}
@@ -325,5 +325,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_flags(parser: argparse.ArgumentParser, command: str) -> None:
     for flag in _COMMANDS[command][1]:
-        row = {"metavar": _FLAGS[flag]["metavar"], "help": _ECHO_LISTEN} if command == "echo" else _FLAGS[flag]
+        row: dict[str, Any] = {"metavar": _FLAGS[flag]["metavar"], "help": _ECHO_LISTEN} if command == "echo" else _FLAGS[flag]
         parser.add_argument(flag, dest=flag, default=argparse.SUPPRESS, **row)
