@@ -325,5 +325,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_flags(parser: argparse.ArgumentParser, command: str) -> None:
     for flag in _COMMANDS[command][1]:
-        row: dict[str, Any] = {"metavar": _FLAGS[flag]["metavar"], "help": _ECHO_LISTEN} if command == "echo" else _FLAGS[flag]
+        row = {"metavar": _FLAGS[flag]["metavar"], "help": _ECHO_LISTEN} if command == "echo" else _FLAGS[flag]
         parser.add_argument(flag, dest=flag, default=argparse.SUPPRESS, **row)
