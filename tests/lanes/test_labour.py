@@ -63,3 +63,16 @@ def test_who_sends_whole_messages_is_read_as_much_as_others(make: MakeWorld, mon
     client.write(PARTS)
     home.settle()
     assert not connection.flags & SMOOTH, "until it makes work again"
+
+
+def test_what_is_read_of_a_connection_that_ends_is_bounded_by_its_work(
+    make: MakeWorld, monkeypatch: pytest.MonkeyPatch
+):
+    home = make()
+    client = home.new(lane=lane)
+    (connection,) = home.server.clients.connections
+    turns, spent = home.server.clients.turns, []
+    monkeypatch.setattr(turns, "spend", lambda size, spend=turns.spend: (spent.append(size), spend(size)))
+    client.write(PARTS)
+    connection.read_out()
+    assert 0 < sum(spent) < 2 * READ_BUDGET

@@ -47,6 +47,8 @@ from .shared import Shared
 
 MOST_READ_OUT = 1 << 24
 """Bytes read of what a connection that ends had received: more than a socket's buffer holds."""
+_LABOUR_READ_OUT = 8
+"""What a framing's work counts for then: it is all done in one go, and many connections may end at once."""
 MOST_OWED_SECS = 60.0
 """Who owes more for what it has sent (`clients.packet_rate`) is not taken over until it owes less."""
 
@@ -293,7 +295,8 @@ class ClientConnection(Stream):
                     break
                 if meter is not None:  # it does not matter here how long it would have to wait
                     meter.charge(trunk.pushed - before, received, self.reactor.now)
-                left -= max(budget - turns.left, FIRST_QUANTUM)  # whoever goes on sending a little holds up everybody
+                labour = budget - turns.left - received
+                left -= max(received + labour * _LABOUR_READ_OUT, FIRST_QUANTUM)  # a little without end holds up all
         except OSError:
             pass
         except ProtocolError:
