@@ -76,3 +76,11 @@ def test_what_is_read_of_a_connection_that_ends_is_bounded_by_its_work(
     client.write(PARTS)
     connection.read_out()
     assert 0 < sum(spent) < 2 * READ_BUDGET
+
+
+def test_the_work_is_charged_to_its_sender(make: MakeWorld):
+    home = make({"clients.byte_rate": 1 << 20, "clients.rate_burst_secs": 0.1})
+    client = home.new(lane=lane)
+    client.write(client_frame(PING, b"are you there?") * 500)
+    home.settle()
+    assert home.server.counters.throttled == 1, "10,000 bytes, which by themselves are far from too much"
