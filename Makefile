@@ -81,7 +81,7 @@ fuzz: $(installed-dev) ## every parser and the whole handshake with inputs that 
 soak: $(installed) ## thousands of clients that come, go, resume, flood and idle (MINUTES=5; ARGS='--clients 500 --pure', '--protocol 3')
 	@$(bin)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
-siege: $(installed) ## a hundred good clients beside thousands of attackers for a minute (ARGS='--seconds 10 --pure')
+siege: $(installed) ## a hundred good clients beside thousands of attackers for a minute (ARGS='--lane all --seconds 10 --pure')
 	@$(bin)/python -m bench.siege $(ARGS)
 
 starve: $(installed) ## thousands who never read, a backend that sends flat out, a hard limit of memory (ARGS='--budget 32')

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from voltlane.net.reactor import Handler
+from voltlane.reasons import Symbol
 
 from .machine import cpu_seconds, resident_bytes
 from .servers import ROOT
@@ -147,13 +148,17 @@ def _trim() -> None:
         pass  # another C library
 
 
+def _word(key: Symbol | str) -> str:
+    return key if isinstance(key, str) else str(key.value)
+
+
 def state_of(server: Any) -> dict[str, Any]:
     """Every counter by its name, and what there is at present."""
     plain: dict[str, Any] = {}
     for name in type(server.counters).__slots__:
         value = getattr(server.counters, name)
         if isinstance(value, Counter):
-            plain[name] = {reason.value: count for reason, count in value.items()}
+            plain[name] = {_word(key): count for key, count in value.items()}
         elif isinstance(value, (int, float)):
             plain[name] = value
     return {

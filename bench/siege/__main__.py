@@ -11,7 +11,8 @@ from bench.machine import raise_descriptor_limit
 from bench.options import at_least, names_of
 from bench.wires import Fault
 
-from .attacks import ATTACKS
+from .attacks import ATTACKS, attacks_on
+from .lanes import LANES, Lane
 from .run import PUBLIC, Siege, besiege
 
 MOST_ADDED_MS = 100.0
@@ -24,9 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=at_least(1, float), default=60.0, help="of siege (%(default)g)")
     parser.add_argument("--good", type=at_least(1, int), default=100, metavar="N", help="good clients (%(default)s)")
     parser.add_argument("--share", type=at_least(0.001, float), default=1.0, help="of the usual attackers (1)")
+    parser.add_argument("--lane", choices=[*LANES, "all"], default="tcp", help="all: one after the other (%(default)s)")
     parser.add_argument(
-        "--attacks", type=names_of(list(ATTACKS)), default=list(ATTACKS), metavar="NAMES",
-        help=f"some of {','.join(ATTACKS)} (all)",
+        "--attacks", type=names_of(list(ATTACKS)), metavar="NAMES",
+        help=f"some of {','.join(ATTACKS)} (all that the lane has)",
     )  # fmt: skip
     parser.add_argument("--pure", action="store_true", help="the server without its optional parts")
     parser.add_argument("--defaults", action="store_true", help="the server without limits, as it comes")
@@ -37,10 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     raise_descriptor_limit()
     settings: dict[str, object] = {} if given.defaults else dict(PUBLIC)
     settings.update(setting.split("=", 1) for setting in given.set)
+    lanes = LANES.values() if given.lane == "all" else [LANES[given.lane]]
+    return max([_besiege(lane, given, settings) for lane in lanes])
+
+
+def _besiege(lane: Lane, given: argparse.Namespace, settings: dict[str, object]) -> int:
+    attacks = [name for name in attacks_on(lane) if given.attacks is None or name in given.attacks]
+    print(f"lane           {lane.scheme}")
     try:
         found = besiege(
-            given.seconds, good=given.good, share=given.share, attacks=given.attacks, pure=given.pure, settings=settings
-        )
+            given.seconds, lane=lane, good=given.good, share=given.share, attacks=attacks, pure=given.pure,
+            settings=settings,
+        )  # fmt: skip
     except Fault as fault:
         print(f"FAULT: {fault}")
         return 1

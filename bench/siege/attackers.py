@@ -18,6 +18,7 @@ from typing import Any
 from bench.machine import raise_descriptor_limit
 
 from .attacks import ATTACKS, IN, NOT_NOW, OUT, Attack, HalfResume, Peer
+from .lanes import LANES, Lane
 
 SOURCES = 250
 TICK_SECS = 0.01
@@ -28,13 +29,13 @@ _NO_PORT_YET = 24  # IP_BIND_ADDRESS_NO_PORT: a name for it came with Python 3.1
 class Attackers:
     """All attacks in one loop."""
 
-    def __init__(self, port: int, share: float, victims: list[int], names: list[str]) -> None:
+    def __init__(self, port: int, lane: Lane, share: float, victims: list[int], names: list[str]) -> None:
         self._port = port
         self._poller = select.epoll()
         self._count = 0
         self._peers: dict[int, Peer] = {}
         HalfResume.victims = tuple(victims)
-        self.attacks = {name: ATTACKS[name](self._connect, share) for name in names}
+        self.attacks = {name: ATTACKS[name](self._connect, share, lane) for name in names}
 
     def _connect(self, attack: Attack) -> Peer | None:
         sock = socket.socket()
@@ -53,7 +54,7 @@ class Attackers:
             return None
         peer = Peer(attack, sock)
         self._peers[sock.fileno()] = peer
-        self._poller.register(sock.fileno(), OUT | select.EPOLLONESHOT)
+        self._poller.register(sock.fileno(), OUT)
         return peer
 
     def run(self) -> dict[str, Any]:
@@ -72,15 +73,18 @@ class Attackers:
         peer = self._peers.get(fd)
         if peer is None or peer.sock.fileno() != fd:
             return
-        connecting = peer.step < 0
+        before = OUT if peer.step < 0 else peer.events
         peer.attack.on_event(peer, mask, now)
-        if connecting and peer.sock.fileno() == fd:
+        if peer.events != before and peer.sock.fileno() == fd:
             with contextlib.suppress(FileNotFoundError):
-                self._poller.modify(fd, peer.attack.events)
+                self._poller.modify(fd, peer.events)
 
     @staticmethod
     def _told(attack: Attack) -> dict[str, int]:
-        return {"connected": attack.connected, "ended": attack.ended, "at the end": len(attack.peers)}
+        return {
+            "connected": attack.connected, "as far as it goes": attack.stood,
+            "ended": attack.ended, "at the end": len(attack.peers),
+        }  # fmt: skip
 
 
 def main() -> int:
@@ -88,7 +92,7 @@ def main() -> int:
     raise_descriptor_limit()
     os.nice(NICE)
     given = json.loads(sys.argv[1])
-    attackers = Attackers(given["port"], given["share"], given["victims"], given["attacks"])
+    attackers = Attackers(given["port"], LANES[given["lane"]], given["share"], given["victims"], given["attacks"])
     print(json.dumps(attackers.run()), flush=True)
     return 0
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from bench.wires import Fault, Wire
 
+from .lanes import LANES, Lane, Passage
+
 SIZE = 32
 SOURCES = 100
 """Loopback addresses that they come from."""
@@ -44,17 +46,18 @@ class Trips(NamedTuple):
 class GoodClient:
     """One session, connected."""
 
-    def __init__(self, port: int, number: int) -> None:
+    def __init__(self, port: int, number: int, lane: Lane) -> None:
         source = (f"127.0.3.{1 + number % SOURCES}", 0)
         self.sock = socket.create_connection(("127.0.0.1", port), CONNECT_SECS, source)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.sendall(_WIRE.opening(0))
+        self._passage, self._framing = Passage(lane, len(lane.stages)), lane.framing()
+        self.sock.sendall(self._passage.begin())
+        while not self._passage.stands:
+            self._receive()
+        self._say(self._framing.encode(_WIRE.opening(0)))
         got = b""
         while not (end := _WIRE.opened(got)):
-            data = self.sock.recv(4096)
-            if not data:
-                raise Fault("a good client was refused")
-            got += data
+            got += self._receive()
         field = got[got.index(b"\x03", 4 + 35 + 4) + 1 : end]  # behind the server's key
         self.id = field[0] if len(field) == 1 else int.from_bytes(field[1:], "little")
         self.sock.setblocking(False)
@@ -64,22 +67,38 @@ class GoodClient:
     def send(self) -> None:
         """The next number. It is far smaller than what a socket takes."""
         try:
-            self.sock.send(_FRAME.pack(SIZE, self.sent, time.perf_counter()))
+            self._say(self._framing.encode(_FRAME.pack(SIZE, self.sent, time.perf_counter())))
         except OSError as error:
             raise Fault(f"good client {self.id} cannot send: {error}") from None
         self.sent += 1
 
+    def _say(self, words: bytes) -> None:
+        sealed = self._passage.seal(words)
+        if self.sock.send(sealed) != len(sealed):
+            raise Fault("a good client's connection took a part only")
+
+    def _receive(self) -> bytes:
+        """What has come, as packets; what has to be answered is. Raises Fault, OSError."""
+        data = self.sock.recv(1 << 16)
+        if not data:
+            raise Fault("the server closed the connection")
+        opened, answer = self._passage.open(data)
+        packets = self._framing.decode(opened)
+        if answer:
+            self.sock.sendall(answer)
+        reply = self._framing.take_reply()
+        if reply:
+            self._say(reply)
+        return packets
+
     def receive(self, trips: list[float]) -> None:
         """What came back. Raises Fault when it is not what must come next."""
         try:
-            data = self.sock.recv(1 << 16)
+            self._got += self._receive()
         except BlockingIOError:
             return
-        except OSError as error:
-            raise Fault(f"good client {self.id} lost its connection: {error}") from None
-        if not data:
-            raise Fault(f"good client {self.id} was closed by the server after {self.returned} packets")
-        self._got += data
+        except (OSError, Fault) as error:
+            raise Fault(f"good client {self.id} was lost after {self.returned} packets: {error}") from None
         now, position = time.perf_counter(), 0
         while position + _FRAME.size <= len(self._got):
             size, number, sent_at = _FRAME.unpack_from(self._got, position)
@@ -94,11 +113,11 @@ class GoodClient:
 class Population:
     """All of them, in one loop."""
 
-    def __init__(self, port: int, count: int, pace: float) -> None:
+    def __init__(self, port: int, count: int, pace: float, lane: Lane = LANES["tcp"]) -> None:
         """`pace`: seconds between two packets of one client."""
         self._pace = pace
         self._poller = select.epoll()
-        self.clients = [GoodClient(port, number) for number in range(count)]
+        self.clients = [GoodClient(port, number, lane) for number in range(count)]
         self._by_fd = {client.sock.fileno(): client for client in self.clients}
         for fd in self._by_fd:
             self._poller.register(fd, select.EPOLLIN)

@@ -13,6 +13,7 @@ from bench.echo import backend
 from bench.observed import ROOT, observed
 
 from .good import Population, Trips
+from .lanes import Lane
 
 PACE = 0.1
 """Seconds between two packets of a good client."""
@@ -47,6 +48,7 @@ class Siege(NamedTuple):
 def besiege(
     seconds: float,
     *,
+    lane: Lane,
     good: int = 100,
     share: float = 1.0,
     attacks: Sequence[str],
@@ -54,12 +56,13 @@ def besiege(
     settings: dict[str, object],
 ) -> Siege:
     """Measure `seconds` of siege behind a fifth of it in peace. Raises Fault when a good client loses anything."""
-    with backend() as master, observed(settings, master, pure=pure) as server:
-        people = Population(server.port, good, PACE)
+    given = {"listener.address": lane.address, **lane.settings, **settings}
+    with backend() as master, observed(given, master, pure=pure) as server:
+        people = Population(server.port, good, PACE, lane)
         try:
             peace = people.exchange(max(1.0, seconds / 5))
             before, cpu, resident = server.ask(), server.cpu, server.resident
-            with _attackers(server.port, share, [client.id for client in people.clients], attacks) as report:
+            with _attackers(server.port, lane, share, [client.id for client in people.clients], attacks) as report:
                 siege = people.exchange(seconds)
                 cpu = server.cpu - cpu
                 after = server.ask()
@@ -78,9 +81,11 @@ def _since(before: dict[str, Any], after: dict[str, Any], what: str) -> dict[str
 
 
 @contextmanager
-def _attackers(port: int, share: float, victims: list[int], attacks: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _attackers(
+    port: int, lane: Lane, share: float, victims: list[int], attacks: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     """The process that attacks, while the block lasts; filled in at its end: what it did."""
-    given = {"port": port, "share": share, "victims": victims, "attacks": list(attacks)}
+    given = {"port": port, "lane": lane.scheme, "share": share, "victims": victims, "attacks": list(attacks)}
     report: dict[str, Any] = {}
     with subprocess.Popen(
         [sys.executable, "-m", "bench.siege.attackers", json.dumps(given)],

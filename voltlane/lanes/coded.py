@@ -16,7 +16,7 @@ from ..core.outbox import Chunk
 from ..reasons import CloseReason
 from ..wire.tagged import TAG_SIZE
 from .connection import ClientConnection
-from .fairness.turns import BUSY, FIRST_QUANTUM, LOUD, RETIRED, UNANSWERED
+from .fairness.turns import BUSY, LOUD, RETIRED, UNANSWERED
 from .framing import Framing
 from .partial import Gathered
 from .shared import Shared
@@ -44,7 +44,8 @@ class CodedConnection(ClientConnection):
 
     def receive(self, most: int) -> int:
         """See Client."""
-        most = min(most, FIRST_QUANTUM)  # however much work the framing makes of it
+        framing = self.framing
+        most = min(most, self.quantum_of(framing))
         shared = self.shared
         assert self.sock is not None
         try:
@@ -55,6 +56,8 @@ class CodedConnection(ClientConnection):
         if received > 0:
             shared.turns.spend(received)
             self._take(shared.scratch, shared.view, TAG_SIZE, TAG_SIZE + received)
+            if framing.laborious:
+                self.charge_labour(framing, received)
         return received
 
     def take_behind(self, rest: bytes) -> None:

@@ -28,14 +28,17 @@ from ..wire.tagged import HEADER, TAG_SIZE
 from .fairness.sampler import ClientQuality
 from .fairness.turns import (
     BUSY,
+    CAREFUL_QUANTUM,
     ENDING,
     FIRST_QUANTUM,
+    LABOUR_COST,
     LEFT,
     LOUD,
     METERED,
     PARKED,
     QUANTUM,
     RETIRED,
+    SMOOTH,
     UNANSWERED,
 )
 from .framing import Framing
@@ -44,6 +47,8 @@ from .shared import Shared
 
 MOST_READ_OUT = 1 << 24
 """Bytes read of what a connection that ends had received: more than a socket's buffer holds."""
+_LABOUR_READ_OUT = 8
+"""What a framing's work counts for then: it is all done in one go, and many connections may end at once."""
 MOST_OWED_SECS = 60.0
 """Who owes more for what it has sent (`clients.packet_rate`) is not taken over until it owes less."""
 
@@ -157,7 +162,7 @@ class ClientConnection(Stream):
             return
         if mask & HANGUP:
             self.flags |= ENDING
-        if self.flags & ~(ENDING | METERED) or self.shared.turns.paused:
+        if self.flags & ~(ENDING | METERED | SMOOTH) or self.shared.turns.paused:
             self.shared.turns.enqueue(self, False)
         else:
             self.on_readable()
@@ -207,6 +212,20 @@ class ClientConnection(Stream):
         if self.partial is not None:
             self.partial.hold(0)
         self.partial = partial
+
+    def quantum_of(self, framing: Framing) -> int:
+        """Bytes to read at once, where this framing stands between."""
+        return FIRST_QUANTUM if self.flags & SMOOTH or not framing.laborious else CAREFUL_QUANTUM
+
+    def charge_labour(self, framing: Framing, received: int) -> None:
+        """So much was read and decoded: what that was in work counts in its turn, and says how much to read next."""
+        labour = framing.take_labour() * LABOUR_COST
+        if labour:
+            self.shared.turns.spend(labour)
+        if labour > received:
+            self.flags &= ~SMOOTH
+        elif received >= CAREFUL_QUANTUM:
+            self.flags |= SMOOTH
 
     # ---- the session's link
 
@@ -266,17 +285,18 @@ class ClientConnection(Stream):
 
     def read_out(self) -> None:
         """Pass on what the socket has already received, at the client's cost. Closes nothing."""
-        trunk, meter, left = self.shared.trunk, self.meter, MOST_READ_OUT
+        trunk, turns, meter, left = self.shared.trunk, self.shared.turns, self.meter, MOST_READ_OUT
         self.flags |= BUSY
         try:
             while self.sock is not None and left > 0 and not (self.flags & RETIRED and self.is_over):
-                before = 0 if meter is None else trunk.pushed
+                before, budget = trunk.pushed, turns.left
                 received = self.receive(QUANTUM)
                 if received <= 0:
                     break
                 if meter is not None:  # it does not matter here how long it would have to wait
                     meter.charge(trunk.pushed - before, received, self.reactor.now)
-                left -= max(received, FIRST_QUANTUM)  # whoever goes on sending a little holds up everybody
+                labour = budget - turns.left - received
+                left -= max(received + labour * _LABOUR_READ_OUT, FIRST_QUANTUM)  # a little without end holds up all
         except OSError:
             pass
         except ProtocolError:

@@ -36,6 +36,13 @@ class Framing:
         """Whether the peer has said, within the framing, that it will say no more."""
         return False
 
+    laborious: ClassVar[bool] = False
+    """Whether bytes can be such that it has to look at every few of them: see `take_labour`."""
+
+    def take_labour(self) -> int:
+        """How many pieces `decode` had to look at one by one since this was asked last."""
+        return 0
+
     pinged: ClassVar[bool] = False
     """Whether it has pings, and wants them sent."""
 

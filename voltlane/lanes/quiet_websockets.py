@@ -6,7 +6,7 @@ from ..net.poller import HANGUP, READ
 from ..net.reactor import Events, Handler
 from ..wire.batch import retag_masked
 from ..wire.tagged import TAG_SIZE
-from .fairness.turns import FIRST_QUANTUM
+from .fairness.turns import CAREFUL_QUANTUM, FIRST_QUANTUM, SMOOTH
 from .shared import QUIET, Shared
 from .websocket_path import READER, WebSocketConnection
 
@@ -45,11 +45,12 @@ class QuietWebSockets:
                 left.append(event)
                 continue
             client: WebSocketConnection = handler  # type: ignore[assignment] # nobody else names this reader
-            if client.flags or client.partial is not None or client.outbox is not None:
+            if client.flags & ~SMOOTH or client.partial is not None or client.outbox is not None:
                 left.append(event)
                 continue
             try:
-                received = client.sock.recv_into(space, FIRST_QUANTUM)  # type: ignore[union-attr] # it is watched: open
+                most = FIRST_QUANTUM if client.flags else CAREFUL_QUANTUM
+                received = client.sock.recv_into(space, most)  # type: ignore[union-attr] # it is watched: open
             except BlockingIOError:
                 received = -1
             except OSError as error:
@@ -64,7 +65,7 @@ class QuietWebSockets:
                     if level_triggered:
                         reactor.drained(client.sock)
                     continue
-            reactor.guard(client, client.take, received)
+            reactor.guard(client, client.take, received, most)
             if trunk.full:  # of what it brought
                 left += waiting
         if staged:

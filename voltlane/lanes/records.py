@@ -32,7 +32,7 @@ from ..wire.v3 import (
     decode_close,
     decode_gap,
 )
-from .fairness.turns import ENDING, FIRST_QUANTUM, LEFT, LOUD, METERED, NOTED, OWED, OWING, QUANTUM, UNPAUSED
+from .fairness.turns import ENDING, FIRST_QUANTUM, LEFT, LOUD, METERED, NOTED, OWED, OWING, QUANTUM, SMOOTH, UNPAUSED
 from .framing import Framing
 from .partial import LargeFrame, Partial, Rest, keep
 from .sealed import SealedConnection
@@ -48,7 +48,7 @@ RECORD_COST = 1 << 10
 """Bytes that a record counts for in itself where turns are shared, be there nothing in it."""
 READER = "records"
 """The batch reader of these connections: see `quiet_records`."""
-_USUAL = ENDING | METERED | NOTED | OWING | OWED | UNPAUSED
+_USUAL = ENDING | METERED | NOTED | OWING | OWED | UNPAUSED | SMOOTH
 
 
 class RecordConnection(SealedConnection):
@@ -201,6 +201,8 @@ class RecordConnection(SealedConnection):
         """See Client."""
         shared, sock, partial, start = self.shared, self.sock, self.partial, TAG_SIZE
         assert sock is not None
+        if self.framing is not None:
+            most = min(most, self.quantum_of(self.framing))
         try:
             if partial is None:
                 received = sock.recv_into(shared.behind_tag, most)
@@ -220,6 +222,8 @@ class RecordConnection(SealedConnection):
         if received > 0:
             self.shared.turns.spend(received)
             self._take(start + received)
+            if self.framing is not None and self.framing.laborious:
+                self.charge_labour(self.framing, received)
 
     def _take(self, stop: int) -> None:
         """Take the whole records in the scratch buffer, and keep the part of one."""

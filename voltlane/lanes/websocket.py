@@ -66,10 +66,11 @@ class WebSocket(Framing):
     """One connection's. With `text`, messages may be text, and when the first one is, those that go out are text too,
     as far as they are UTF-8; without, a text message is refused."""
 
-    __slots__ = ("_close", "_flags", "_parts", "_pongs", "heard")
+    __slots__ = ("_close", "_flags", "_labour", "_parts", "_pongs", "heard")
 
     name = "websocket"
     pinged = True
+    laborious = True
 
     def __init__(self, text: bool = False) -> None:
         self._flags = TEXT_TAKEN if text else DECIDED
@@ -78,6 +79,7 @@ class WebSocket(Framing):
         self._parts: Parts | None = None  # a message of which not all has come
         self._pongs = b""  # what is to be answered
         self._close = 0  # the code of the peer's close
+        self._labour = 0  # frames looked at one by one
 
     @property
     def held(self) -> int:
@@ -95,6 +97,11 @@ class WebSocket(Framing):
         """Whether the next message, if it is binary and whole, may be taken past `decode`, by `retag_masked`: no other
         is under way, and it would decide nothing. What is taken so is `heard`."""
         return self._parts is None and not self._close and self._flags & DECIDED != 0
+
+    def take_labour(self) -> int:
+        """See Framing: frames that are no whole messages, or that the batch loops leave for another reason."""
+        labour, self._labour = self._labour, 0
+        return labour
 
     def ping(self) -> bytes:
         """Bytes of the wire to be said between messages, which the peer has to answer: see `heard`."""
@@ -122,6 +129,7 @@ class WebSocket(Framing):
                     most -= 1
                 elif position == before:
                     break
+                self._labour += 1
         except ProtocolError:
             if position == start:
                 raise

@@ -13,7 +13,7 @@ from ..reasons import CloseReason
 from ..wire.batch import retag_masked
 from ..wire.tagged import TAG_SIZE
 from .coded import CodedConnection
-from .fairness.turns import FIRST_QUANTUM, LOUD
+from .fairness.turns import LOUD
 from .framing import Framing
 from .partial import SMALL, Gathered
 from .shared import Shared
@@ -46,9 +46,9 @@ class WebSocketConnection(CodedConnection):
             self.shared.on_websockets(False)
         super().on_closed(sock, reason, detail)
 
-    def take(self, received: int) -> None:
-        """So much was received for it, behind the place for a tag, as the first of a quantum."""
-        self._received(TAG_SIZE, received, FIRST_QUANTUM)
+    def take(self, received: int, most: int) -> None:
+        """So much was received for it, behind the place for a tag, where so much might have been."""
+        self._received(TAG_SIZE, received, most)
         self.after_read(received)
 
     def receive(self, most: int) -> int:
@@ -60,7 +60,7 @@ class WebSocketConnection(CodedConnection):
                 return super().receive(most)
             start += len(partial.data)
             shared.scratch[TAG_SIZE:start] = partial.data
-        most = min(most, FIRST_QUANTUM)
+        most = min(most, self.quantum_of(self.framing))
         try:
             received = sock.recv_into(shared.view[start:], most)
         except BlockingIOError:
@@ -74,6 +74,7 @@ class WebSocketConnection(CodedConnection):
         if received > 0:
             self.shared.turns.spend(received)
             self.take_all(self.shared.scratch, TAG_SIZE, start + received)
+            self.charge_labour(self.framing, received)
 
     def take_all(self, data: bytes | bytearray, position: int, stop: int) -> None:
         """See CodedConnection."""

@@ -23,6 +23,10 @@ READ_BUDGET = 1 << 21
 """Bytes read from those in line each turn, before the quiet ones are looked at again."""
 READ_COST = 1 << 12
 """Bytes that a read counts for in itself, besides those that it brought."""
+CAREFUL_QUANTUM = 1 << 12
+"""Bytes read at once where a framing may have to look at every few of them, until it was seen not to."""
+LABOUR_COST = 1 << 10
+"""Bytes that each message or part of one counts for which a framing had to look at by itself."""
 HANDSHAKE_BUDGET = 64
 """Handshake reads each turn."""
 KEY_AGREEMENT_COST = 2 if BACKEND == "coincurve" else 16
@@ -33,14 +37,15 @@ CROWD = 256
 waits in the kernel's queue meanwhile is not running out of time; an accepted connection is."""
 
 QUEUED, LOUD, PARKED, ENDING, METERED, THROTTLED, BUSY, UNPAUSED = 1, 2, 4, 8, 16, 32, 64, 128
-RETIRED, UNANSWERED, NOTED, OWING, OWED, LEFT = 256, 512, 1024, 2048, 4096, 8192
+RETIRED, UNANSWERED, NOTED, OWING, OWED, LEFT, SMOOTH = 256, 512, 1024, 2048, 4096, 8192, 16384
 """Flags of a reader: it stands in line; it filled its last read; it is not read until it has read itself; an end was
 announced behind what there is to read, and will not be again; its reads are counted; it is not read until its rate
 allows for what it has sent; what it sent is being passed on, and nothing else is to be read in between; it is read
 while the trunk is full, too, and allowed to send no more than a little then;
 it is only read any more, and its session waits for the client to come back; it has begun a handshake and has no
 answer, so that its socket is reset if it closes; what it brought in this turn is looked at behind it; it is to be told
-soon that something is safe; and once it has read what was sent to it; it has said that it will not come back."""
+soon that something is safe; and once it has read what was sent to it; it has said that it will not come back; its last
+full read made its framing little work."""
 
 
 class Reader(Guarded, Protocol):
@@ -169,6 +174,11 @@ class Turns:
     def spend(self, size: int) -> None:
         """So many bytes were read from somebody."""
         self._budget -= size
+
+    @property
+    def left(self) -> int:
+        """What is left of the budget: what it sinks by is what reading has cost."""
+        return self._budget
 
     def _read_from(self, line: Line, left: int) -> None:
         """Read those in a line, until so much of the budget is left."""
