@@ -21,6 +21,7 @@ from kit.lanes import tcp, websocket
 from kit.websocket_speaker import BINARY, client_frame
 from kit.world import Client, World
 
+from voltlane.lanes.fairness.turns import SMOOTH
 from voltlane.lanes.lane import Lane
 from voltlane.net.poller import READ
 from voltlane.wire import batch
@@ -111,8 +112,10 @@ def road() -> Iterator[Road]:
 
 @pytest.fixture
 def masked_road() -> Iterator[Road]:
-    """Its clients come over WebSocket."""
+    """Its clients come over WebSocket, and have shown that they send whole messages."""
     made = Road(websocket)
+    for connection in made.world.server.clients.connections:
+        connection.flags |= SMOOTH
     yield made
     made.world.abandon()
 

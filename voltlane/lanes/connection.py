@@ -221,7 +221,7 @@ class ClientConnection(Stream):
         """So much was read and decoded: what that was in work counts in its turn, and says how much to read next."""
         labour = framing.take_labour() * LABOUR_COST
         if labour:
-            self.shared.turns.spend(labour)
+            self.shared.turns.toil(labour)
         if labour > received:
             self.flags &= ~SMOOTH
         elif received >= CAREFUL_QUANTUM:
@@ -289,14 +289,14 @@ class ClientConnection(Stream):
         self.flags |= BUSY
         try:
             while self.sock is not None and left > 0 and not (self.flags & RETIRED and self.is_over):
-                before, budget = trunk.pushed, turns.left
+                before, toiled = trunk.pushed, turns.toiled
                 received = self.receive(QUANTUM)
                 if received <= 0:
                     break
                 if meter is not None:  # it does not matter here how long it would have to wait
                     meter.charge(trunk.pushed - before, received, self.reactor.now)
-                labour = budget - turns.left - received
-                left -= max(received + labour * _LABOUR_READ_OUT, FIRST_QUANTUM)  # a little without end holds up all
+                labour = (turns.toiled - toiled) * _LABOUR_READ_OUT
+                left -= max(received + labour, FIRST_QUANTUM)  # a little without end holds up all
         except OSError:
             pass
         except ProtocolError:

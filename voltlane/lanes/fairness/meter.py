@@ -60,10 +60,10 @@ class Meters:
     def read(self, client: Client) -> int:
         """Let it read, and charge it for that. As `Client.receive`."""
         assert client.meter is not None
-        before, budget = self._trunk.pushed, self._turns.left
+        before, toiled = self._trunk.pushed, self._turns.toiled
         received = client.receive(self._quantum)
         if received > 0:  # and what its framing had to do for that
-            self.charge(client, self._trunk.pushed - before, max(received, budget - self._turns.left))
+            self.charge(client, self._trunk.pushed - before, received + self._turns.toiled - toiled)
         return received
 
     def charge(self, client: Client, packets: int, size: int) -> None:

@@ -99,6 +99,8 @@ class Turns:
         self._greeting: deque[Reader] = deque()
         self._scheduled = False
         self._budget = 0
+        self.toiled = 0
+        """All work of framings so far, in bytes that it was worth: who reads one finds what that has cost."""
         self._handshakes = 0
         self.paused = False
         """Whether nobody may be read, because the trunk is full. Handshakes go on: they send it next to nothing."""
@@ -175,10 +177,10 @@ class Turns:
         """So many bytes were read from somebody."""
         self._budget -= size
 
-    @property
-    def left(self) -> int:
-        """What is left of the budget: what it sinks by is what reading has cost."""
-        return self._budget
+    def toil(self, labour: int) -> None:
+        """A framing's work was worth so many bytes."""
+        self._budget -= labour
+        self.toiled += labour
 
     def _read_from(self, line: Line, left: int) -> None:
         """Read those in a line, until so much of the budget is left."""
