@@ -21,7 +21,7 @@ pytest := $(bin)/python -m pytest -q -n $(JOBS) --dist loadfile
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-all check check-native fast bench bench-scaling siege starve fuzz soak clean model cert
+.PHONY: help run test test-js test-quick test-all check check-native fast bench bench-scaling siege starve fuzz soak clean model cert
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,13 @@ endif
 
 test: $(installed-dev) ## the whole test suite (ARGS='tests/wire -x': a part of it, or pytest's options)
 	@$(pytest) $(ARGS)
+
+test-js: $(installed) ## the client for browsers and Node against the server (needs node and npm; says so where they are missing)
+	@if ! command -v node >/dev/null || ! command -v npm >/dev/null; then \
+		echo 'make test-js: skipped, as there is no node or no npm'; \
+	else \
+		cd clients/js && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund; } && npm test; \
+	fi
 
 test-quick: $(installed-dev) ## the part of it that needs no other processes, in a minute: for work
 	@$(pytest) tests/core tests/wire tests/net tests/ops tests/store tests/lanes tests/trunk tests/server \

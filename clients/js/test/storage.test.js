@@ -1,0 +1,172 @@
+/** What a reload of the page leaves, what a duplicated tab gets, and storages that are too small. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { once, Storage, string, until, world } from "./kit.js";
+
+test("a reload resumes: the same client, nothing lost, nothing twice", async (t) => {
+  const { connect, master, way } = await world(t);
+  let storage = new Storage();
+  let connection = connect({ storage });
+  const came = [];
+  const collect = ({ data }) => came.push(string(data));
+  connection.addEventListener("packet", collect);
+  const { id } = await once(connection, "open");
+  await connection.send("first");
+  master.send(id, "one");
+  await until(() => came.length == 1, "one");
+  const port = way.to;
+  way.to = 1;
+  way.cut();
+  await once(connection, "close");
+  connection.send("second"); // never leaves this page
+  await connection.close(3005);
+  assert.equal(connection.stored, true);
+  master.send(id, "two");
+  way.to = port;
+
+  connection = connect({ storage });
+  connection.addEventListener("packet", collect);
+  const opened = await once(connection, "open");
+  assert.equal(opened.id, id);
+  assert.equal(opened.resumed, true);
+  connection.send("third");
+  await connection.flush();
+  await until(() => came.length == 2, "two");
+  assert.deepEqual(came, ["one", "two"]);
+  assert.deepEqual(master.of(id), ["first", "second", "third"]);
+
+  for (let time = 0; time < 2; time++) {
+    await connection.close(3005);
+    connection = connect({ storage });
+    connection.addEventListener("uncertain", ({ first, last }) => assert.fail(`uncertain: ${first} to ${last}`));
+    assert.equal((await once(connection, "open")).id, id);
+  }
+  await connection.close();
+});
+
+test("a page that is killed while it is hidden goes on from an older state", async (t) => {
+  const { connect, master } = await world(t);
+  const storage = new Storage();
+  let connection = connect({ storage });
+  connection.addEventListener("packet", () => {});
+  const { id } = await once(connection, "open");
+  await connection.close(3005);
+  const old = storage.copy();
+  connection = connect({ storage });
+  await once(connection, "open");
+  for (const data of ["1", "2", "3"]) await connection.send(data);
+  await connection.close(3005);
+
+  // The same secret is superseded by then, as it has to be: a new session.
+  connection = connect({ storage: old });
+  const told = once(connection, "close");
+  assert.equal((await told).code, 3503);
+  await connection.send("4");
+  assert.deepEqual(master.of(id), ["1", "2", "3"]);
+  assert.deepEqual(master.of(connection.id), ["4"]);
+});
+
+test("a page that is hidden is stored, and goes on; numbers of an older state are not used again", async (t) => {
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  globalThis.document = { hidden: true };
+  t.after(() => (delete globalThis.addEventListener, delete globalThis.document));
+  const { connect, master } = await world(t);
+  const storage = new Storage();
+  let connection = connect({ storage });
+  const came = [];
+  connection.addEventListener("packet", ({ data }) => came.push(string(data)));
+  const { id } = await once(connection, "open");
+  await connection.send("1");
+  assert.equal(storage.items.size, 0, "nothing for a duplicated tab");
+  page.dispatchEvent(new Event("visibilitychange"));
+  assert.equal(connection.stored, true);
+  const killed = storage.copy();
+  await connection.send("2"); // the state does not know of it, nor of what comes now
+  master.send(id, "a");
+  await until(() => came.length == 1, "a");
+  assert.notDeepEqual(storage.items, killed.items);
+  await connection.send("sync"); // and with it goes the ack
+  globalThis.document.hidden = false;
+  page.dispatchEvent(new Event("visibilitychange"));
+  assert.equal(connection.stored, false);
+  assert.equal(storage.items.size, 0);
+
+  connection = connect({ storage: killed });
+  connection.addEventListener("packet", ({ data }) => came.push(string(data)));
+  const lost = once(connection, "gap");
+  assert.equal((await once(connection, "open")).id, id);
+  const { first, last, why } = await lost;
+  assert.deepEqual([first, last, why], [1n, 1n, 3]);
+  await connection.send("3");
+  master.send(id, "b");
+  await until(() => came.length == 2, "b");
+  assert.deepEqual(came, ["a", "b"]);
+  assert.deepEqual(master.of(id), ["1", "2", "sync", "3"]);
+});
+
+test("leaving for good leaves nothing in the storage", async (t) => {
+  const { connect } = await world(t);
+  const storage = new Storage();
+  const gone = connect({ storage, key: "here" });
+  await once(gone, "open");
+  await gone.close(3005);
+  assert.ok(storage.getItem("here"));
+  const connection = connect({ storage, key: "here" });
+  await connection.send("x");
+  await connection.close();
+  assert.equal(storage.items.size, 0);
+});
+
+test("of two copies one has the session, the other begins a new one, and they do not fight", async (t) => {
+  const { connect, way, master } = await world(t);
+  const storage = new Storage();
+  const before = connect({ storage });
+  const { id } = await once(before, "open");
+  await before.close(3005);
+  const copied = storage.copy();
+  const connection = connect({ storage });
+  await once(connection, "open");
+  const copy = connect({ storage: copied });
+  const { code, reconnecting } = await once(copy, "close");
+  assert.equal(code, 3503);
+  assert.equal(reconnecting, true);
+  await copy.send("copy");
+  await connection.send("original");
+  assert.deepEqual(master.of(id), ["original"]);
+  assert.deepEqual(master.of(copy.id), ["copy"]);
+  const reporting = connect({ storage: storage.copy(), renew: false });
+  await once(reporting, "open"); // nothing was stored: a session of its own
+  const connections = way.connections;
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.equal(way.connections, connections);
+});
+
+test("what does not fit is told: by `stored`, and behind the reload as uncertain", async (t) => {
+  const { connect, way } = await world(t);
+  const storage = new Storage(2000);
+  const connection = connect({ storage });
+  await once(connection, "open");
+  await connection.send("1");
+  way.to = 1;
+  way.cut();
+  await once(connection, "close");
+  connection.send("x".repeat(3000));
+  await connection.close(3005);
+  assert.equal(connection.stored, false);
+  const next = connect({ storage });
+  const { first, last, packets } = await once(next, "uncertain");
+  assert.deepEqual([first, last, packets], [2n, 2n, []]);
+});
+
+test("a storage that takes nothing, or has something else in it, is as good as none", async (t) => {
+  const { connect } = await world(t);
+  const full = connect({ storage: new Storage(0) });
+  await full.send("x");
+  assert.equal(full.stored, false);
+  const strange = new Storage();
+  strange.setItem("voltlane", "something else");
+  await connect({ storage: strange }).send("x");
+});
