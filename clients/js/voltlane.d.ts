@@ -55,12 +55,12 @@ export interface PacketEvent extends Event {
   readonly data: Uint8Array;
 }
 
-/** Packets of the server's with these numbers will not come. Without numbers where events are used. */
+/** Packets of the server's with these numbers will not come. */
 export interface GapEvent extends Event {
-  readonly first?: bigint;
-  readonly last?: bigint;
+  readonly first: bigint;
+  readonly last: bigint;
   /**
-   * 1: it was more than the server keeps. 2: the server has lost its memory, and the numbers may stand for nothing.
+   * Missing where events are used. 1: it was more than the server keeps. 2: the server has lost its memory, and the numbers may stand for nothing.
    * 3: this client has lost its own.
    */
   readonly why?: number;
