@@ -10,7 +10,7 @@ import { WebSocket } from "ws";
 
 import { connect } from "../voltlane.js";
 
-const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const VENV = join(ROOT, ".venv/bin/python");
 const PYTHON = process.env.VOLTLANE_PYTHON || (existsSync(VENV) ? VENV : "python3");
 const DEADLINE_MS = 20000;
