@@ -36,12 +36,8 @@ endif
 test: $(installed-dev) ## the whole test suite (ARGS='tests/wire -x': a part of it, or pytest's options)
 	@$(pytest) $(ARGS)
 
-test-js: $(installed) ## the client for browsers and Node against the server (needs node and npm; says so where they are missing)
-	@if ! command -v node >/dev/null || ! command -v npm >/dev/null; then \
-		echo 'make test-js: skipped, as there is no node or no npm'; \
-	else \
-		cd clients/js && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund; } && npm test; \
-	fi
+test-js: $(installed-dev) ## the client for browsers and Node against the server (needs node and npm; says so where they are missing)
+	@.ci/test-js
 
 test-quick: $(installed-dev) ## the part of it that needs no other processes, in a minute: for work
 	@$(pytest) tests/core tests/wire tests/net tests/ops tests/store tests/lanes tests/trunk tests/server \

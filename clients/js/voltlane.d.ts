@@ -34,7 +34,7 @@ export interface Options {
   heartbeat?: number;
   /** How many milliseconds connecting or `close` may take; half of it for a sign of life. Default: 10000. */
   timeout?: number;
-  /** The longest pause between two attempts, in milliseconds. Each is drawn from 0 to a limit that doubles. Default: 10000. */
+  /** The longest pause between two attempts, in milliseconds; a pause is drawn from 0 on. Default: 10000. */
   longestPause?: number;
   /** The constructor, for Node before 22: that of the package `ws`. */
   WebSocket?: unknown;
@@ -55,12 +55,12 @@ export interface PacketEvent extends Event {
   readonly data: Uint8Array;
 }
 
-/** Packets of the server's with these numbers will not come. Without numbers where events are used. */
+/** Packets of the server's with these numbers will not come. */
 export interface GapEvent extends Event {
-  readonly first?: bigint;
-  readonly last?: bigint;
+  readonly first: bigint;
+  readonly last: bigint;
   /**
-   * 1: it was more than the server keeps. 2: the server has lost its memory, and the numbers may stand for nothing.
+   * Missing where events are used. 1: it was more than the server keeps. 2: the server has lost its memory, and the numbers may stand for nothing.
    * 3: this client has lost its own.
    */
   readonly why?: number;
@@ -123,12 +123,12 @@ export interface Connection extends EventTarget, AsyncIterable<Uint8Array> {
   /** Resolves when all that was sent so far is safe; rejected when one of it cannot be known to be. */
   flush(): Promise<void>;
   /**
-   * Leave for good when all is safe (3510, or a code from 4500 to 4999). Rejected when that does not come to be in time:
-   * then the session stays, in the storage and at the server. With another code (3005, or 4000 to 4499) leave at once, and
-   * keep the session.
+   * Leave for good when all is safe (3510, or a code from 4500 to 4999). Rejected when that does not come to be in
+   * time: then the session stays, in the storage and at the server. With another code (3005, or 4000 to 4499) leave at
+   * once, and keep the session.
    */
   close(code?: number, reason?: string): Promise<void>;
-  /** Test the connection now, or connect now. The page's events `online`, `offline` and `visibilitychange` do it too. */
+  /** Test the connection now, or connect now. The page's `online`, `offline` and `visibilitychange` do it too. */
   wake(): void;
   addEventListener<Type extends keyof Events>(
     type: Type,

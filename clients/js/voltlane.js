@@ -12,7 +12,7 @@ const HEAD_SIZE = 17; // of a record
 const BODY_SIZE = 65519 - HEAD_SIZE;
 const PACKET_SIZE = 8388599;
 
-const OUTAGE = 3001, AWAY = 3005, BROKEN = 3500, LEFT = 3510, TOO_LARGE = 3511; // SPEC 18
+const OUTAGE = 3001, AWAY = 3005, TAKEN_OVER = 3007, BROKEN = 3500, UNKNOWN = 3501, LEFT = 3510, TOO_LARGE = 3511; // SPEC 18
 const LOST = 2; // why there is a gap, SPEC 17
 
 const IDLE = 0, CONNECTING = 1, PROVING = 2, PROVEN = 3, LIVE = 4, OVER = 5; // where a connection is
@@ -24,10 +24,11 @@ const STATE_HEAD = 101; // bytes of a stored state in front of its packets
 
 const LOSS = "lost";
 const host = globalThis; // for what only a page has
+// Names of ours from here on, which a minifier can shorten.
+const { Uint8Array, BigUint64Array, BigInt, Promise, setTimeout, clearTimeout, queueMicrotask } = host;
 
 // ---- bytes
 
-const utf8 = new TextEncoder();
 const text = (bytes) => new TextDecoder().decode(bytes);
 const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset);
 const u64 = (bytes, at) => view(bytes).getBigUint64(at, true);
@@ -36,7 +37,7 @@ const later = (one, other) => (one > other ? one : other);
 
 /** Of a string its UTF-8. */
 const bytesOf = (data) => {
-  if (typeof data == "string") return utf8.encode(data);
+  if (typeof data == "string") return new TextEncoder().encode(data);
   must(data.byteLength >= 0, "string or bytes", 0);
   return new Uint8Array(data.buffer ?? data, data.byteOffset, data.byteLength);
 };
@@ -58,11 +59,11 @@ const random = (size) => crypto.getRandomValues(new Uint8Array(size));
 /** Client's and server's, of the secret and bound to this connection's hellos (SPEC 13, 14). */
 const proofs = async (secret, hello, answer) => {
   const { subtle } = crypto;
-  const hash = new Uint8Array(await subtle.digest("SHA-256", join(hello, answer)));
+  const hash = bytesOf(await subtle.digest("SHA-256", join(hello, answer)));
   const key = await subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
   const prove = async (role) => {
-    const said = join(utf8.encode("VOLTLANE 3 " + role), hash);
-    return new Uint8Array(await subtle.sign("HMAC", key, said));
+    const said = join(bytesOf("VOLTLANE 3 " + role), hash);
+    return bytesOf(await subtle.sign("HMAC", key, said));
   };
   return [await prove("client"), await prove("server")];
 };
@@ -126,7 +127,7 @@ export const connect = (
 
     async close(code = LEFT, reason = "") {
       await ready;
-      const late = isFinal(code) && setTimeout(leave, timeout, AWAY, "not acknowledged in time");
+      const late = isFinal(code) && setTimeout(leave, timeout, AWAY, "not safe in time");
       try {
         if (late) await connection.flush();
       } catch (error) {
@@ -197,6 +198,7 @@ export const connect = (
   let pause = FIRST_PAUSE_MS, failures = 0; // failures: attempts without a word from the server
 
   const v3 = () => protocol != "open" && !events;
+  const tellClose = (code, reason, reconnecting) => tell("close", { code, reason, reconnecting });
   const tell = (type, detail) => connection.dispatchEvent(Object.assign(new Event(type), detail));
 
   // ---- the session's beginning, and what a reload leaves
@@ -218,8 +220,8 @@ export const connect = (
    */
   const save = () => {
     if (!storage) return;
-    const end = kept.at(-1)?.[0] ?? sent; // not what a restore has jumped over
-    const head = [id, branch, epoch, safe, end, sent, acked, settled, generation];
+    // Not what a restore has jumped over.
+    const head = [id, branch, epoch, safe, kept.at(-1)?.[0] ?? sent, sent, acked, settled, generation];
     const packets = kept.flatMap((entry) => entry.slice(0, 2));
     for (stored of [true, false])
       try {
@@ -293,7 +295,7 @@ export const connect = (
   const openSocket = () => {
     listenTo(new WebSocket(target, v3() ? ["voltlane.v3"] : []), {
       open: () => (v3() ? socket.send((hello = join([0x56, 3, 1, 0], random(32)))) : live(false)),
-      message: ({ data }) => receive(data),
+      message: receive,
       error: ignore, // a close follows
       close: ({ code, reason }) => hangUp(code < 3000 ? OUTAGE : code, reason || LOSS),
     });
@@ -304,7 +306,7 @@ export const connect = (
     phase = LIVE;
     failures = 0;
     v3() ? expect(heartbeat, probe) : wait();
-    tell("open", { id: id || null, resumed });
+    tell("open", { id: connection.id, resumed });
     pump();
   };
 
@@ -318,8 +320,7 @@ export const connect = (
     const old = socket;
     socket = null;
     old?.close();
-    clearTimeout(ackTimer);
-    ackTimer = 0;
+    ackTimer = clearTimeout(ackTimer);
     phase = IDLE;
     if (over) doubt(doubtful);
     if (over || leaving) kept.map(([number, , , reject]) => reject(failure(reason, code, number <= doubtful)));
@@ -334,12 +335,13 @@ export const connect = (
       wait();
       page.abort();
     }
-    tell("close", { code, reason, reconnecting });
+    tellClose(code, reason, reconnecting);
     deliver();
   };
 
   const outage = (reason = LOSS) => hangUp(OUTAGE, reason);
   const silence = () => outage("silence");
+  const finish = (code, reason) => hangUp(code, reason, sent, true);
 
   // ---- whether the server is there
 
@@ -360,7 +362,7 @@ export const connect = (
 
   // ---- the handshake (SPEC 11 to 14)
 
-  const receive = (data) => {
+  const receive = ({ data }) => {
     alive = true;
     const message = bytesOf(data);
     if (!v3()) return arrive("packet", { data: message });
@@ -477,15 +479,14 @@ export const connect = (
   };
 
   const farewell = (code, reason) => {
-    if (v3()) emit(CLOSE, [code & 255, code >> 8], taken, utf8.encode(reason));
+    if (v3()) emit(CLOSE, [code & 255, code >> 8], taken, bytesOf(reason));
   };
 
   const emit = (kind, ...body) => {
     granted = room();
     toldSafe = safe;
     toldBytes = handed;
-    clearTimeout(ackTimer);
-    ackTimer = 0;
+    ackTimer = clearTimeout(ackTimer);
     socket.send(join([kind], safe, BigInt(granted), ...body));
   };
 
@@ -512,7 +513,7 @@ export const connect = (
 
   const pump = () => {
     if (phase != LIVE || posting) return;
-    if (events) return post();
+    if (events) return kept[0] && post();
     if (v3()) {
       while (fill());
       return owe();
@@ -566,7 +567,7 @@ export const connect = (
     const end = kept.findIndex(([other]) => other > number);
     const released = kept.splice(0, end < 0 ? kept.length : end);
     released.map(([, frame]) => (bytes -= frame.length));
-    next = Math.max(0, next - released.length);
+    next = later(0, next - released.length);
     return released;
   };
 
@@ -616,7 +617,7 @@ export const connect = (
   };
 
   /** The credit that there could be: beyond what has come, and does not wait in whole. */
-  const room = () => Math.max(granted, received - waiting + windowBytes);
+  const room = () => later(granted, received - waiting + windowBytes);
 
   // ---- events, where there is no WebSocket: no acks, and only the stream down comes back by itself
 
@@ -625,18 +626,23 @@ export const connect = (
   const openEvents = () =>
     listenTo(new EventSource(pageOf("/events")), {
       session({ data }) {
-        const old = id;
-        ({ client_id: id, token } = JSON.parse(data));
-        id = BigInt(id);
+        const told = JSON.parse(data), old = id;
+        if (told.lost && !renew) return finish(UNKNOWN, told.lost);
+        token = told.token;
+        id = BigInt(told.client_id);
         live(id == old);
       },
-      message: ({ data }) => receive(data),
-      binary: ({ data }) => receive(fromBase64(data)),
-      gap: () => arrive("gap", {}),
+      message: receive,
+      binary: ({ data }) => receive({ data: fromBase64(data) }),
+      gap: ({ data }) => arrive("gap", JSON.parse(data, (name, value) => (name ? BigInt(value) : value))),
+      end({ data }) {
+        const { code, reason } = JSON.parse(data);
+        if (code == TAKEN_OVER || isFinal(code)) finish(code, reason); // it would come back by itself
+      },
       error() {
         // Where it had a session it comes back by itself, and says which was the last event that it has.
         if (socket.readyState == 2 || !id) return outage();
-        if (phase == LIVE) tell("close", { code: OUTAGE, reason: LOSS, reconnecting: true });
+        if (phase == LIVE) tellClose(OUTAGE, LOSS, true);
         phase = CONNECTING;
       },
     });
@@ -646,20 +652,23 @@ export const connect = (
     deliver();
   };
 
+
   /** One after the other: requests overtake each other. */
   const post = async () => {
     posting = true;
     while (phase == LIVE && events && kept[0]) {
       const [[number, frame]] = kept;
+      sent = number;
       const status = await fetch(pageOf("/send"), {
         method: "POST",
         headers: { Authorization: "Bearer " + token },
         body: frame.subarray(4),
-      }).then((answer) => answer.status, () => 0);
-      if (status == 401) outage();
+      }).then((answer) => answer.status, () => Infinity); // no answer
+      if (phase == OVER) return; // by then its fate was told
+      if (status == 401 || status == 410) renew ? outage() : finish(UNKNOWN, LOSS);
       else if (status == 429 || status == 503) await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
-      else if (status && status < 300) settle(number);
-      else giveUp(number, number);
+      else if (status < 300) settle((settled = number));
+      else giveUp(number, (settled = number));
     }
     posting = false;
     pump();
@@ -669,12 +678,12 @@ export const connect = (
 
   const leave = (code, reason) => {
     if (phase == LIVE) farewell(code, reason);
-    if (phase != OVER) hangUp(code, reason, sent, true);
+    if (phase != OVER) finish(code, reason);
   };
 
   // A client allows suite 0 by what it knows of its own leg (SPEC 12).
   const isPrivate = /^wss:|^ws:(localhost|127\.[\d.]+|\[::1])$/.test(target.protocol + target.hostname);
-  must(insecure || isPrivate, "wss: needed, or insecure: true", 0);
+  must(insecure || isPrivate, "wss: needed, or insecure", 0);
   must(!v3() || host.crypto?.subtle, "v3 needs crypto.subtle (https:)", 0);
 
   const ready = (async () => {

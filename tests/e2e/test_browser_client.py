@@ -1,5 +1,6 @@
-"""The client in JavaScript in a real Chromium, over the bridge of its tests: a page that counts, whose connection is
-cut and freezes, whose server starts again, and which is reloaded, gets every number once, in order."""
+"""The client in JavaScript in a real Chromium, on a page of another origin: it counts, its connection is cut and
+freezes, its server starts again, it is reloaded, and gets every number once, in order; and a copy of it gets a session
+of its own."""
 
 from __future__ import annotations
 
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import pytest
 from kit.browser import Browser, needs_browser
-from kit.node import CLIENT, Bridge, needs_modules
+from kit.fault_proxy import FaultProxy
+from kit.node import CLIENT
 from kit.process import BackendProcess, ServerProcess
 from kit.wait import wait_until
 
-pytestmark = [needs_browser, needs_modules]
+pytest.importorskip("h11", reason="the extra `web` is not installed")
+pytestmark = needs_browser
 
 PAGE = """<!doctype html>
 <title>counting</title>
@@ -58,14 +61,19 @@ def pages(tmp_path: Path) -> Iterator[str]:
         process.communicate()
 
 
+def listening(pages: str) -> dict[str, object]:
+    """For WebSockets, and for these pages."""
+    return {"listener.address": "ws://127.0.0.1:0", "web.origins": pages}
+
+
 def test_a_page_gets_everything_once(pages: str, tmp_path: Path) -> None:
-    settings: dict[str, object] = {"general.state_dir": str(tmp_path / "state")}
+    settings = {"general.state_dir": str(tmp_path / "state"), **listening(pages)}
     with BackendProcess() as backend:
         server = ServerProcess(backend.address, settings)
         try:
             settings["listener.address"] = server.address
-            with Bridge(int(server.address.rpartition(":")[2])) as bridge, Browser() as browser:
-                browser.open(f"{pages}/?to={bridge.url}")
+            with FaultProxy(server.address.rpartition("/")[2]) as way, Browser() as browser:
+                browser.open(f"{pages}/?to=ws://{way.address}/")
 
                 def more() -> None:
                     """Numbers sent from here on have come back."""
@@ -73,12 +81,12 @@ def test_a_page_gets_everything_once(pages: str, tmp_path: Path) -> None:
                     wait_until(lambda: len(browser.run("return kept.came")) > sent + 20, "echoes", 30)
 
                 more()
-                bridge.cut()
+                way.links[-1].cut()
                 more()
                 browser.run("location.reload()")
                 browser.wait_for("return typeof kept == 'object'", True)
                 more()
-                bridge.freeze()
+                way.links[-1].stall()
                 browser.run("dispatchEvent(new Event('online'))")
                 more()
                 server.close()
@@ -93,3 +101,24 @@ def test_a_page_gets_everything_once(pages: str, tmp_path: Path) -> None:
     assert len({client_id for client_id, _ in opened}) == 1
     assert [resumed for _, resumed in opened] == [False] + [True] * (len(opened) - 1)
     assert len(opened) >= 5
+
+
+def test_a_tab_that_is_duplicated_begins_a_session_of_its_own(pages: str) -> None:
+    """A window that a page opens begins with a copy of its sessionStorage, as a duplicated tab does."""
+    with (
+        BackendProcess() as backend,
+        ServerProcess(backend.address, listening(pages)) as server,
+        Browser() as browser,
+    ):
+        browser.open(f"{pages}/?to={server.address}")
+        browser.wait_for("return kept.came.length > 20", True)
+        browser.run("window.copy = open(location.href)")
+        browser.wait_for("return !!copy.kept && copy.kept.opened.length > 1 && copy.kept.came.length > 40", True)
+        opened, copied = browser.run("return [kept.opened, copy.kept.opened]")
+        assert copied[0] == opened[0], "it is a copy"
+        assert copied[1][1] is False and copied[1][0] != opened[0][0]
+        before = browser.run("return kept.came.length")
+        browser.wait_for(f"return kept.came.length > {before + 20}", True)
+        came, opened, told = browser.run("return [kept.came, kept.opened, kept.told]")
+    assert came == list(range(len(came)))
+    assert (len(opened), told) == (1, [])

@@ -277,8 +277,32 @@ for (const code of [3501, 3502, 3503, 3504])
       await once(connection, "open");
       fake.onFirst = ([kind]) => (kind == 4 ? fake.close(code) : fake.welcome());
       fake.socket.terminate();
+      const opened = [];
+      connection.addEventListener("open", (event) => opened.push(event));
       await until(() => connection.closes.length > 1, "it is told");
       assert.equal(connection.closes[1].code, code);
       assert.equal(connection.closes[1].reconnecting, renew);
-      if (renew) assert.equal((await once(connection, "open")).resumed, false);
+      if (!renew) return;
+      await until(() => opened.length, "a new session");
+      assert.equal(opened[0].resumed, false);
     });
+
+test("what waited from a session that is gone is not acknowledged in the new one", async (t) => {
+  const fake = await Fake.start(t);
+  fake.onFirst = () => fake.welcome();
+  const connection = fake.connect(t);
+  await once(connection, "open");
+  fake.socket.send(record(0, 0, 65536, [1, 0, 0, 0, 65, 1, 0, 0, 0, 66]));
+  fake.socket.send(record(14, 0, 65536));
+  await until(() => fake.mine.some(([kind]) => kind == 16), "it has come");
+  fake.onFirst = ([kind]) => (kind == 4 ? fake.close(3501) : fake.welcome());
+  const renewed = new Promise((resolve) => connection.addEventListener("open", ({ resumed }) => resumed || resolve()));
+  fake.socket.terminate();
+  await renewed;
+  const came = [];
+  connection.addEventListener("packet", ({ data }) => came.push(string(data)));
+  await until(() => came.length == 2, "both");
+  fake.socket.send(record(14, 0, 65536));
+  await until(() => fake.mine.some(([kind]) => kind == 16), "a pong");
+  assert.equal(fake.mine.at(-1).readBigUInt64LE(1), 0n);
+});

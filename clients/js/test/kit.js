@@ -1,10 +1,4 @@
-/**
- * What the tests stand on: the real server, a backend, a way to it that can be cut, and a storage.
- *
- * The way is a bridge: each message of a WebSocket is one message, with its length in front, of a TCP connection to the
- * server's ordinary listener. With VOLTLANE_WS=1 the server listens for WebSockets itself (--listen ws://...), and the
- * way only passes on bytes.
- */
+/** What the tests stand on: the real server, a backend, a way to it that can be cut, and a storage. */
 
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -12,14 +6,13 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { WebSocket, WebSocketServer } from "ws";
+import { WebSocket } from "ws";
 
 import { connect } from "../voltlane.js";
 
-const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const VENV = join(ROOT, ".venv/bin/python");
 const PYTHON = process.env.VOLTLANE_PYTHON || (existsSync(VENV) ? VENV : "python3");
-const DIRECT = !!process.env.VOLTLANE_WS;
 const DEADLINE_MS = 20000;
 
 export async function until(condition, what) {
@@ -129,7 +122,7 @@ export class Server {
     const environ = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("VOLTLANE_")));
     const all = {
       GENERAL_LOG_LEVEL: "Debug",
-      LISTENER_ADDRESS: `${DIRECT ? "ws://" : ""}127.0.0.1:${port}`,
+      LISTENER_ADDRESS: `ws://127.0.0.1:${port}`,
       MASTER_ADDRESS: `127.0.0.1:${master.port}`,
       MASTER_RECONNECT_MIN_SECS: 0.02,
       MASTER_RECONNECT_MAX_SECS: 0.02,
@@ -155,56 +148,39 @@ export class Server {
   }
 }
 
-/** A way to the server that can be cut, and stop without a word. */
+/**
+ * A way to the server, for bytes: it can be cut, and stop without a word. While it is `blocked` it refuses WebSockets,
+ * as some proxies do.
+ */
 export class Way {
-  sent = []; // messages from clients, where this is a bridge
+  blocked = false;
   connections = 0;
   #pairs = new Set();
 
   static async start(port) {
     const way = new Way();
     way.to = port;
-    if (DIRECT) {
-      way.server = net.createServer((socket) => way.#pass(socket));
-      way.port = await listening(way.server);
-    } else {
-      way.sockets = new WebSocketServer({ port: 0, host: "127.0.0.1", handleProtocols: () => "voltlane.v3" });
-      await new Promise((resolve) => way.sockets.on("listening", resolve));
-      way.sockets.on("connection", (socket) => way.#bridge(socket));
-      way.port = way.sockets.address().port;
-    }
+    way.server = net.createServer((client) => way.#pass(client));
+    way.port = await listening(way.server);
     way.url = `ws://127.0.0.1:${way.port}/`;
     return way;
   }
 
-  #pair(client, server, end) {
-    const pair = { end, frozen: false, pause: () => (client.pause(), server.pause()) };
+  #pass(client) {
+    const server = net.connect(this.to, "127.0.0.1");
+    const pair = { frozen: false, end: () => (client.destroy(), server.destroy()) };
     this.connections++;
     this.#pairs.add(pair);
     const over = () => {
       this.#pairs.delete(pair);
-      if (!pair.frozen) end();
+      if (!pair.frozen) pair.end();
     };
     for (const one of [client, server]) one.on("error", over).on("close", over);
-    return pair;
-  }
-
-  #pass(client) {
-    const server = net.connect(this.to, "127.0.0.1");
-    const pair = this.#pair(client, server, () => (client.destroy(), server.destroy()));
-    client.on("data", (data) => pair.frozen || server.write(data));
-    server.on("data", (data) => pair.frozen || client.write(data));
-  }
-
-  #bridge(client) {
-    const server = net.connect(this.to, "127.0.0.1");
-    const pair = this.#pair(client, server, () => (client.terminate(), server.destroy()));
-    client.on("message", (data) => {
-      if (pair.frozen) return;
-      this.sent.push(data);
-      server.write(framed(data));
+    client.on("data", (data) => {
+      if (this.blocked && /^upgrade: *websocket/im.test(data)) client.end("HTTP/1.1 403 Forbidden\r\n\r\n");
+      else if (!pair.frozen) server.write(data);
     });
-    server.on("data", splitter((message) => pair.frozen || client.send(message)));
+    server.on("data", (data) => pair.frozen || client.write(data));
   }
 
   /** Cuts all connections there are. */
@@ -218,9 +194,8 @@ export class Way {
   }
 
   close() {
-    for (const { end } of this.#pairs) end();
-    this.server?.close();
-    this.sockets?.close();
+    this.cut();
+    this.server.close();
   }
 }
 
@@ -258,6 +233,7 @@ export async function world(t, { echo, settings, state = false } = {}) {
     t.after(() => rmSync(directory, { recursive: true }));
   }
   world.master = await Master.start({ echo });
+  t.after(() => world.master.close());
   world.server = await Server.start(world.master, settings);
   world.way = await Way.start(world.server.port);
   world.restart = async (signal) => {
@@ -275,7 +251,6 @@ export async function world(t, { echo, settings, state = false } = {}) {
     await Promise.allSettled(world.connections.map((connection) => connection.close(3005)));
     world.way.close();
     await world.server.stop();
-    world.master.close();
     if (/internal error|Traceback/.test(world.server.log)) throw new Error(world.server.log.slice(-4000));
   });
   return world;

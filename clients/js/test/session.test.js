@@ -1,9 +1,12 @@
 /** A session against the real server, while nothing goes wrong. */
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 
-import { once, string, until, world } from "./kit.js";
+import { once, ROOT, string, until, world } from "./kit.js";
 
 test("a packet goes up, is acknowledged, and its echo comes down", async (t) => {
   const { connect, master } = await world(t, { echo: true });
@@ -32,4 +35,21 @@ test("leaving ends the session, and what waits is sent first", async (t) => {
   await until(() => master.got.some(({ flag }) => flag == 1), "the backend is told");
   assert.equal(string(master.got[0].data), "last words");
   await assert.rejects(connection.send("more"), { code: 3510 });
+});
+
+test("what stands in the server's README works", async (t) => {
+  const { way, master } = await world(t, { echo: true });
+  const [, example] = /```js\n(import \{ connect \}[^`]*)```/.exec(readFileSync(join(ROOT, "README.md"), "utf8"));
+  const program = `globalThis.WebSocket ??= (await import("${import.meta.resolve("ws")}")).WebSocket;\n`;
+  const address = "ws://127.0.0.1:42080";
+  assert.ok(example.includes(address));
+  const child = spawn(process.execPath, ["--input-type=module", "--eval", program + example.replace(address, way.url)], {
+    cwd: ROOT,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  t.after(() => child.kill());
+  let said = "";
+  child.stdout.on("data", (data) => (said += data));
+  await until(() => said == "hello\n", "the echo");
+  assert.equal(string(master.got.find(({ flag }) => flag == 0).data), "hello");
 });

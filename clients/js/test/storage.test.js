@@ -36,6 +36,14 @@ test("a reload resumes: the same client, nothing lost, nothing twice", async (t)
   await until(() => came.length == 2, "two");
   assert.deepEqual(came, ["one", "two"]);
   assert.deepEqual(master.of(id), ["first", "second", "third"]);
+
+  for (let time = 0; time < 2; time++) {
+    await connection.close(3005);
+    connection = connect({ storage });
+    connection.addEventListener("uncertain", ({ first, last }) => assert.fail(`uncertain: ${first} to ${last}`));
+    assert.equal((await once(connection, "open")).id, id);
+  }
+  await connection.close();
 });
 
 test("a page that is killed while it is hidden goes on from an older state", async (t) => {
@@ -75,10 +83,12 @@ test("a page that is hidden is stored, and goes on; numbers of an older state ar
   assert.equal(storage.items.size, 0, "nothing for a duplicated tab");
   page.dispatchEvent(new Event("visibilitychange"));
   assert.equal(connection.stored, true);
-  await connection.send("2"); // the state does not know of it
+  const killed = storage.copy();
+  await connection.send("2"); // the state does not know of it, nor of what comes now
   master.send(id, "a");
   await until(() => came.length == 1, "a");
-  const killed = storage.copy();
+  assert.notDeepEqual(storage.items, killed.items);
+  await connection.send("sync"); // and with it goes the ack
   globalThis.document.hidden = false;
   page.dispatchEvent(new Event("visibilitychange"));
   assert.equal(connection.stored, false);
@@ -86,12 +96,15 @@ test("a page that is hidden is stored, and goes on; numbers of an older state ar
 
   connection = connect({ storage: killed });
   connection.addEventListener("packet", ({ data }) => came.push(string(data)));
+  const lost = once(connection, "gap");
   assert.equal((await once(connection, "open")).id, id);
+  const { first, last, why } = await lost;
+  assert.deepEqual([first, last, why], [1n, 1n, 3]);
   await connection.send("3");
   master.send(id, "b");
   await until(() => came.length == 2, "b");
   assert.deepEqual(came, ["a", "b"]);
-  assert.deepEqual(master.of(id), ["1", "2", "3"]);
+  assert.deepEqual(master.of(id), ["1", "2", "sync", "3"]);
 });
 
 test("leaving for good leaves nothing in the storage", async (t) => {

@@ -6,7 +6,7 @@ export async function program(): Promise<void> {
   const connection: Connection = connect("wss://example.com/", { storage: sessionStorage, protocol: "v3", heartbeat: 1000 });
   connection.addEventListener("open", ({ id, resumed }) => console.log(id! + 1n, resumed === true));
   connection.addEventListener("packet", (event) => console.log(event.data.byteLength));
-  connection.addEventListener("gap", ({ first, last }) => console.log(last! - first!));
+  connection.addEventListener("gap", ({ first, last }) => console.log(last - first));
   connection.addEventListener("uncertain", ({ packets }) => packets.forEach((packet) => connection.send(packet)));
   connection.addEventListener("close", ({ code, reconnecting }) => code > 3499 && !reconnecting);
   await connection.send("text").catch((error: VoltlaneError) => error.uncertain);
