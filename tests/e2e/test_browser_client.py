@@ -28,8 +28,16 @@ import { connect } from "./voltlane.js";
 // What the page itself keeps over a reload: how far it has sent, and what has come.
 const kept = JSON.parse(sessionStorage.getItem("page") ?? '{"sent": 0, "came": [], "opened": [], "told": []}');
 const keep = () => sessionStorage.setItem("page", JSON.stringify(kept));
-const to = new URLSearchParams(location.search).get("to");
-const connection = connect(to, { storage: sessionStorage, longestPause: 100, timeout: 1000 });
+const asked = new URLSearchParams(location.search);
+class Blocked extends EventTarget {
+  constructor() {
+    super();
+    queueMicrotask(() => this.dispatchEvent(new CloseEvent("close", { code: 1006 })));
+  }
+  close() {}
+}
+const options = asked.has("blocked") ? { WebSocket: Blocked } : {};
+const connection = connect(asked.get("to"), { storage: sessionStorage, longestPause: 100, timeout: 1000, ...options });
 connection.addEventListener("packet", ({ data }) => (kept.came.push(Number(new TextDecoder().decode(data))), keep()));
 connection.addEventListener("open", ({ id, resumed }) => (kept.opened.push([String(id), resumed]), keep()));
 for (const type of ["gap", "uncertain"]) connection.addEventListener(type, () => (kept.told.push(type), keep()));
@@ -101,6 +109,27 @@ def test_a_page_gets_everything_once(pages: str, tmp_path: Path) -> None:
     assert len({client_id for client_id, _ in opened}) == 1
     assert [resumed for _, resumed in opened] == [False] + [True] * (len(opened) - 1)
     assert len(opened) >= 5
+
+
+def test_where_no_websocket_gets_through_there_are_events(pages: str) -> None:
+    with (
+        BackendProcess() as backend,
+        ServerProcess(backend.address, listening(pages)) as server,
+        FaultProxy(server.address.rpartition("/")[2]) as way,
+        Browser() as browser,
+    ):
+        browser.open(f"{pages}/?blocked&to=ws://{way.address}/")
+        browser.wait_for("return kept.came.length > 20", True)
+        for link in list(way.links):
+            link.cut()
+        browser.wait_for("return kept.opened.length > 1", True)
+        before = browser.run("return kept.sent")
+        browser.wait_for(f"return kept.came.at(-1) >= {before - 1}", True)
+        came, opened, told = browser.run("return [kept.came, kept.opened, kept.told]")
+    assert [resumed for _, resumed in opened] == [False, True] and opened[0][0] == opened[1][0]
+    assert came == sorted(set(came)), "in order, and each once"
+    # Nobody knows of the one that was being posted at the cut.
+    assert told in ([], ["uncertain"]) and len(set(range(came[-1])) - set(came)) <= len(told)
 
 
 def test_a_tab_that_is_duplicated_begins_a_session_of_its_own(pages: str) -> None:

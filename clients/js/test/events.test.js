@@ -283,6 +283,7 @@ test("the real server: a cut costs nothing, and a server that forgot everything 
   assert.equal((await opened).resumed, false);
   await connection.send("again");
   assert.notEqual(connection.id, id);
+  await until(() => master.of(connection.id).length == 1, "it was only on its way");
   assert.deepEqual([came, master.of(id), master.of(connection.id)], [["1", "2"], ["up"], ["again"]]);
 });
 
