@@ -182,7 +182,7 @@ def test_clients_of_version_3_under_both_suites(tmp_path: Path) -> None:
 
 def test_what_version_3_costs_beside_version_2() -> None:
     flags = ["--pure", "--rounds", "1", "--seconds", "0.1", "--clients", "3", "--only", "echo-1,resume"]
-    done = bench("bench.protocols", *flags)
+    done = bench("bench.protocols", *flags, "--protocols", "v2,v3,v3-clear")
     assert done.returncode == 0, done.stdout + done.stderr
     table = done.stdout.split("medians.")[1].splitlines()
     assert table[2].split() == ["v2", "v3", "v3-clear"]

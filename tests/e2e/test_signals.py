@@ -164,7 +164,7 @@ def test_commands_without_handlers_can_be_ended(arguments: list[str], tmp_path: 
 
 def test_the_demo_and_its_child_block_nothing(tmp_path: Path) -> None:
     with Program("demo", "--listen", "127.0.0.1:0", cwd=tmp_path) as program:
-        wait_until(lambda: program.out.count(b"\n") == 3, "the demo")
+        program.wait_out(b"try it in a second terminal")
         pid = program.process.pid
         (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for process in (pid, int(child)):
