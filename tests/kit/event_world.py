@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import NamedTuple
 
 from kit.event_source import Event, EventSource, packet_of
+from kit.lanes import ws
 from kit.world import SEND_BUFFER, Peer, World
-
-from voltlane.lanes.table import WS
 
 HOST = "Host: server.example.com"
 
@@ -37,13 +37,14 @@ def parse_head(head: bytes) -> tuple[int, dict[str, str]]:
 class Caller(Peer):
     """Makes requests, and keeps the answers."""
 
-    def __init__(self, world: World, *requests: bytes, send_buffer: int = 1 << 16) -> None:
+    def __init__(self, world: World, *requests: bytes, send_buffer: int = 1 << 16, lane: ModuleType = ws) -> None:
         super().__init__(world, send_buffer)
+        self.tunnel = lane.Speaker().tunnel
         self.answers: list[Answer] = []
         self.interim = 0
         self._received = b""
         world.clients.append(self)  # type: ignore[arg-type]
-        world.server.gate.accept(self.theirs, "", WS)
+        world.let_in(self, "", lane)
         for words in requests:
             self.write(words)
 
@@ -71,16 +72,23 @@ class EventClient(Peer):
     """A client with an event stream."""
 
     def __init__(
-        self, world: World, last_id: str = "", *headers: str, in_query: bool = False, send_buffer: int = SEND_BUFFER
+        self,
+        world: World,
+        last_id: str = "",
+        *headers: str,
+        in_query: bool = False,
+        send_buffer: int = SEND_BUFFER,
+        lane: ModuleType = ws,
     ) -> None:
         super().__init__(world, send_buffer)
+        self.tunnel = lane.Speaker().tunnel
         self.head: tuple[int, dict[str, str]] | None = None
         self.source = EventSource(last_id)
         self.events: list[Event] = []
         self.raw = b""
         self._received = b""
         world.clients.append(self)  # type: ignore[arg-type]
-        world.server.gate.accept(self.theirs, "", WS)
+        world.let_in(self, "", lane)
         query = f"?last_event_id={last_id}" if in_query else ""
         by_header = [f"Last-Event-ID: {last_id}"] if last_id and not in_query else []
         self.write(request(f"GET /events{query}", "Accept: text/event-stream", *by_header, *headers))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+from kit.event_world import Caller, EventClient, post
 from kit.record_world import RecordClient, enter
 from kit.speaker import Speaker
 from kit.world import Client, Peer, World
@@ -51,6 +52,19 @@ class Party:
 
     def send(self, *packets: bytes) -> None:
         self.connection.send(*packets)
+
+    @property
+    def uplink(self) -> Peer:
+        """The connection that it sends by."""
+        return self.connection  # type: ignore[no-any-return]
+
+    def wire_of(self, *packets: bytes) -> bytes:
+        """What it would send for these packets."""
+        uplink, words = self.uplink, []
+        uplink.write = lambda data, when_whole=None: words.append(data)  # type: ignore[assignment, method-assign, misc]
+        self.send(*packets)
+        del uplink.write
+        return b"".join(words)
 
     def cut(self) -> None:
         """The connection dies; what has arrived is read before."""
@@ -145,5 +159,50 @@ class OfNoProtocol(Party):
         return self.connection.got
 
 
-PARTIES: dict[str, type[Party]] = {kind.protocol: kind for kind in (OfVersion2, OfVersion3, OfNoProtocol)}
+class OfEvents(Party):
+    """A stream of events down, requests up."""
+
+    protocol = "events"
+    connection: EventClient
+
+    def begin(self, lane: ModuleType, **options: object) -> None:
+        self._earlier: list[EventClient] = []
+        self._caller: Caller | None = None
+        self.connection = EventClient(self.home, lane=lane, **options)  # type: ignore[arg-type]
+
+    def come_back(self, lane: ModuleType) -> None:
+        self._earlier.append(self.connection)
+        self._caller, self.lane = None, lane
+        self.connection = EventClient(self.home, self.connection.source.last_id, lane=lane)
+        self.home.settle()
+
+    @property
+    def id(self) -> int:
+        return self.connection.id
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.connection.events)
+
+    @property
+    def got(self) -> list[bytes]:
+        return [packet for stream in (*self._earlier, self.connection) for packet in stream.got]
+
+    @property
+    def uplink(self) -> Peer:
+        if self._caller is None:
+            self._caller = Caller(self.home, lane=self.lane)
+        return self._caller
+
+    def send(self, *packets: bytes) -> None:
+        for packet in packets:
+            self.uplink.write(post(self.connection.token, packet))
+
+    def cut(self) -> None:
+        if self._caller is not None:
+            self._caller.cut()
+        super().cut()
+
+
+PARTIES: dict[str, type[Party]] = {kind.protocol: kind for kind in (OfVersion2, OfVersion3, OfNoProtocol, OfEvents)}
 """By protocol."""
