@@ -225,7 +225,7 @@ class Garbage(Attack):
     rate = 300.0
 
     def depth(self) -> int:
-        return random.randrange(len(self.lane.stages) + 1)
+        return self.begun % (len(self.lane.stages) + 1)
 
     def on_stands(self, peer: Peer, now: float) -> None:
         peer.say(nonsense.at(self.lane, peer.depth))
@@ -236,11 +236,13 @@ class HalfResume(Attack):
 
     rate = 200.0
     victims: tuple[int, ...] = (1,)
+    _stood = 0
 
     def on_stands(self, peer: Peer, now: float) -> None:
         victim = random.choice(self.victims)
         field = bytes((victim,)) if victim < 251 else b"\xfd" + victim.to_bytes(8, "little")
-        peer.step = random.randrange(3)
+        self._stood += 1
+        peer.step = self._stood % 3
         peer.say(peer.framing.encode(VERSION + _WIRE.frame(b"\x03" + field)))
 
     def on_data(self, peer: Peer, data: bytes) -> None:

@@ -1,11 +1,14 @@
-"""What is wrong at each place of a connection: where a stage is to begin, where frames are to come, and in them."""
+"""What is wrong at each place of a connection: where a stage is to begin, where frames are to come, and in them. Each
+kind has its turn, so that few of them are enough for all to come."""
 
 from __future__ import annotations
 
 import os
 import random
 import struct
-from typing import Callable
+from collections import Counter
+from collections.abc import Sequence
+from typing import Callable, TypeVar
 
 from bench.wires import Wire
 from voltlane.wire.websocket import FIN, Opcode
@@ -15,6 +18,15 @@ from .lanes import Frames, Lane, Prefix, Stage, Tls, Upgrade, client_frame
 _WIRE = Wire()
 VERSION = _WIRE.frame(b"\x01\x02")
 _REQUEST = Upgrade.request
+
+
+_T = TypeVar("_T")
+_turns: Counter[str] = Counter()
+
+
+def _in_turn(place: str, kinds: Sequence[_T]) -> _T:
+    _turns[place] += 1
+    return kinds[_turns[place] % len(kinds)]
 
 
 def _noise() -> bytes:
@@ -28,7 +40,8 @@ def _record(kind: int, body: bytes, announced: int | None = None) -> bytes:
 def of_tls() -> bytes:
     """Where TLS is to begin."""
     noise = _noise()
-    return random.choice(
+    return _in_turn(
+        "tls",
         (
             noise,
             _REQUEST(),  # plain, to the wrong door
@@ -41,14 +54,15 @@ def of_tls() -> bytes:
             _record(21, b"\x02\x28"),
             _record(20, b"\x01") * 64,
             _record(24, b"\x01\xff\xff"),  # a heartbeat that asks for more than it brings
-        )
+        ),
     )
 
 
 def of_http() -> bytes:
     """Where a request for a WebSocket is to come."""
     noise = _noise()
-    return random.choice(
+    return _in_turn(
+        "http",
         (
             noise,
             _WIRE.opening(0),
@@ -69,20 +83,21 @@ def of_http() -> bytes:
             _REQUEST(b"Sec-WebSocket-Version: 8", without=b"Sec-WebSocket-Version"),
             _REQUEST(b"Sec-WebSocket-Key: c2hvcnQ=", without=b"Sec-WebSocket-Key"),
             _REQUEST(b"Sec-WebSocket-Protocol: mqtt", without=b"Sec-WebSocket-Protocol"),
-        )
+        ),
     )
 
 
 def of_prefix() -> bytes:
     """Where packets with their sizes are to come."""
-    return random.choice((b"", VERSION, b"GET / HTTP/1.1\r\n", b"\xff\xff\xff\xff")) + _noise()
+    return _in_turn("prefix", (b"", VERSION, b"GET / HTTP/1.1\r\n", b"\xff\xff\xff\xff")) + _noise()
 
 
 def of_frames() -> bytes:
     """Where a WebSocket's frames are to come."""
     noise = _noise()
     control = random.choice((Opcode.PING, Opcode.PONG, Opcode.CLOSE))
-    return random.choice((b"", client_frame(Opcode.BINARY, b"\x01\x02"))) + random.choice(
+    return _in_turn("before a frame", (b"", client_frame(Opcode.BINARY, b"\x01\x02"))) + _in_turn(
+        "frame",
         (
             noise,
             client_frame(Opcode.BINARY, noise, masked=False),
@@ -99,13 +114,13 @@ def of_frames() -> bytes:
             struct.pack(">BBH", 0x82, 0xFE, 5) + noise,  # a size in more bytes than it needs
             struct.pack(">BBQ", 0x82, 0xFF, 1 << 40) + noise,
             struct.pack(">BBQ", 0x82, 0xFF, 1 << 63) + noise,
-        )
+        ),
     )
 
 
 def of_packets() -> bytes:
     """Packets, which the framing can carry, where a handshake is to come."""
-    return random.choice((b"", VERSION, VERSION + _WIRE.frame(b"\x03\x01"))) + _WIRE.frame(_noise())
+    return _in_turn("packet", (b"", VERSION, VERSION + _WIRE.frame(b"\x03\x01"))) + _WIRE.frame(_noise())
 
 
 _OF: dict[type[Stage] | type[Prefix], Callable[[], bytes]] = {
@@ -120,4 +135,4 @@ def at(lane: Lane, depth: int) -> bytes:
     """Something wrong for who comes through `depth` of a lane's stages."""
     if depth < len(lane.stages):
         return _OF[lane.stages[depth]]()
-    return random.choice((_OF[lane.framing](), lane.framing().encode(of_packets())))
+    return _in_turn("framing", (_OF[lane.framing], lambda: lane.framing().encode(of_packets())))()

@@ -17,15 +17,14 @@ SECONDS = 2.0
 SHARE = 0.06
 SETTINGS: dict[str, object] = {"clients.handshake_secs": 1}
 REFUSED = {
-    "tcp": [],
-    "tls": ["TLS handshake failed"],
+    "tcp": ["frame over the size limit"],
+    "tls": ["frame over the size limit", "TLS handshake failed"],
     "ws": ["malformed HTTP request", "frame that breaks the rules of WebSocket", "page that may not connect"],
 }
 """What there is to be refused on each lane, besides what there is on all."""
 REFUSED_EVERYWHERE = [
     "handshake deadline passed",
     "connection lost",
-    "frame over the size limit",
     "malformed handshake packet",
     "challenge sent back as its own proof",
     "proof of the key failed",
