@@ -127,8 +127,9 @@ def test_where_no_websocket_gets_through_there_are_events(pages: str) -> None:
         browser.wait_for(f"return kept.came.at(-1) >= {before - 1}", True)
         came, opened, told = browser.run("return [kept.came, kept.opened, kept.told]")
     assert [resumed for _, resumed in opened] == [False, True] and opened[0][0] == opened[1][0]
-    assert came == sorted(set(came)), "in order, and each once"
-    # Nobody knows of the one that was being posted at the cut.
+    assert list(dict.fromkeys(came)) == sorted(set(came)), "in order"
+    # Nobody knows of the one that was being posted at the cut, and a browser may post it again by itself.
+    assert len(came) - len(set(came)) <= 1
     assert told in ([], ["uncertain"]) and len(set(range(came[-1])) - set(came)) <= len(told)
 
 
