@@ -125,7 +125,7 @@ export interface Connection extends EventTarget, AsyncIterable<Uint8Array> {
   /**
    * Leave for good when all is safe (3510, or a code from 4500 to 4999). Rejected when that does not come to be in
    * time: then the session stays, in the storage and at the server. With another code (3005, or 4000 to 4499) leave at
-   * once, and keep the session.
+   * once, and keep the session: packets that an iteration was not given yet come again, to whoever resumes it.
    */
   close(code?: number, reason?: string): Promise<void>;
   /** Test the connection now, or connect now. The page's `online`, `offline` and `visibilitychange` do it too. */

@@ -127,7 +127,7 @@ export const connect = (
 
     async close(code = LEFT, reason = "") {
       await ready;
-      const late = isFinal(code) && setTimeout(leave, timeout, AWAY, "not safe in time");
+      const late = isFinal(code) && setTimeout(leave, timeout, AWAY, "timeout");
       try {
         if (late) await connection.flush();
       } catch (error) {
@@ -325,7 +325,10 @@ export const connect = (
     if (over) doubt(doubtful);
     if (over || leaving) kept.map(([number, , , reject]) => reject(failure(reason, code, number <= doubtful)));
     if (over) forget();
-    else if (leaving) save();
+    else if (leaving) {
+      save();
+      if (v3()) inbox.splice(0); // it comes again, to whoever has the state
+    }
     if (reconnecting) {
       failures++;
       wait(Math.random() * pause, dial);
@@ -494,8 +497,8 @@ export const connect = (
 
   const admit = async (data) => {
     const packet = bytesOf(data), frame = join(packet.length, packet);
-    must(packet.length <= limit, "more than " + limit + " bytes", TOO_LARGE);
-    must(!bytes || bytes + frame.length <= retainedBytes, "too much unacknowledged", 0);
+    must(packet.length <= limit, "over " + limit + " bytes", TOO_LARGE);
+    must(!bytes || bytes + frame.length <= retainedBytes, "over retainedBytes", 0);
     bytes += frame.length;
     await ready;
     must(phase != OVER, "closed", LEFT);
@@ -604,7 +607,7 @@ export const connect = (
       tell(type, detail);
     }
     if (phase == OVER && !item) pulls.splice(0).map((pull) => pull());
-    if (stored) save();
+    if (stored && phase < OVER) save(); // behind the end the state may be a successor's
     if (phase == LIVE && v3()) owe();
   };
 
@@ -652,7 +655,6 @@ export const connect = (
     deliver();
   };
 
-
   /** One after the other: requests overtake each other. */
   const post = async () => {
     posting = true;
@@ -684,7 +686,7 @@ export const connect = (
   // A client allows suite 0 by what it knows of its own leg (SPEC 12).
   const isPrivate = /^wss:|^ws:(localhost|127\.[\d.]+|\[::1])$/.test(target.protocol + target.hostname);
   must(insecure || isPrivate, "wss: needed, or insecure", 0);
-  must(!v3() || host.crypto?.subtle, "v3 needs crypto.subtle (https:)", 0);
+  must(!v3() || host.crypto?.subtle, "needs crypto.subtle (https:)", 0);
 
   const ready = (async () => {
     await null; // what is told finds the listeners that are added behind connect()

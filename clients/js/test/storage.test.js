@@ -46,6 +46,37 @@ test("a reload resumes: the same client, nothing lost, nothing twice", async (t)
   await connection.close();
 });
 
+test("what waits for an iteration is the successor's", async (t) => {
+  const { connect, master } = await world(t);
+  const storage = new Storage();
+  const came = [];
+  const collect = async (connection) => {
+    for await (const data of connection) {
+      came.push(string(data));
+      if (came.length == 1) await going;
+    }
+  };
+  let go;
+  const going = new Promise((resolve) => (go = resolve));
+  let connection = connect({ storage });
+  const { id } = await once(connection, "open");
+  const old = collect(connection);
+  for (const data of ["1", "2", "3"]) master.send(id, data);
+  await until(() => came.length == 1, "1");
+  await connection.send("all of it is here");
+  await connection.close(3005);
+  connection = connect({ storage });
+  assert.equal((await once(connection, "open")).id, id);
+  assert.equal(storage.items.size, 0);
+  go();
+  await old;
+  assert.deepEqual(came, ["1"]);
+  assert.equal(storage.items.size, 0); // the old one keeps its hands off
+  collect(connection);
+  await until(() => came.length == 3, "the rest");
+  assert.deepEqual(came, ["1", "2", "3"]);
+});
+
 test("a page that is killed while it is hidden goes on from an older state", async (t) => {
   const { connect, master } = await world(t);
   const storage = new Storage();
