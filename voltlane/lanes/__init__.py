@@ -17,6 +17,7 @@ websocket_path    the connections whose packets are these messages as they are
 web/              HTTP in front of that: requests, pages and their origins, pings; events
 posts             packets that come in requests
 quiet             reading those who say little, many at once
+occasional        a reader that is asked only while there is somebody for it
 quiet_records     the same for version 3
 quiet_websockets  the same over WebSocket
 partial           the received part of a message

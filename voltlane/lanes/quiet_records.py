@@ -10,6 +10,7 @@ from ..net.reactor import Events, Handler
 from ..wire.framing import PREFIX, PREFIX_SIZE
 from ..wire.tagged import TAG_SIZE
 from .fairness.turns import FIRST_QUANTUM, NOTED, OWED, OWING, UNPAUSED
+from .occasional import OccasionalReader
 from .records import READER, RecordConnection
 from .shared import Shared
 
@@ -17,23 +18,17 @@ _INBOUND = READ | HANGUP
 _BUSY = ~(NOTED | OWING | OWED | UNPAUSED)
 
 
-class QuietRecords:
-    """The batch reader of `records`, where the framing is the length prefix; while there are any of these, for it has
-    to look at every event."""
+class QuietRecords(OccasionalReader):
+    """The batch reader of `records`, where the framing is the length prefix."""
+
+    name = READER
 
     def __init__(self, shared: Shared) -> None:
-        self._shared = shared
-        shared.on_records = self._come_and_go
-
-    def _come_and_go(self, there: bool) -> None:
-        readers = self._shared.reactor.batch_readers
-        if there:
-            readers[READER] = self.read
-        else:
-            readers.pop(READER, None)
+        super().__init__(shared)
+        shared.on_records = self.come_and_go
 
     def read(self, events: Events, handlers: list[Handler | None]) -> Events:
-        """Read every client that has nothing else going on. The events that are left."""
+        """See OccasionalReader."""
         shared, ours = self._shared, READER
         reactor, trunk, scratch, space = shared.reactor, shared.trunk, shared.scratch, shared.behind_tag
         size_at, level_triggered = PREFIX.unpack_from, reactor.poller.rearm_read is not None

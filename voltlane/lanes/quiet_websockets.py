@@ -7,6 +7,7 @@ from ..net.reactor import Events, Handler
 from ..wire.batch import retag_masked
 from ..wire.tagged import TAG_SIZE
 from .fairness.turns import CAREFUL_QUANTUM, FIRST_QUANTUM, SMOOTH
+from .occasional import OccasionalReader
 from .shared import QUIET, Shared
 from .websocket_path import READER, WebSocketConnection
 
@@ -15,22 +16,17 @@ _LARGEST = QUIET + 8
 """Bytes of a packet that is quiet, with the longest head that it has."""
 
 
-class QuietWebSockets:
-    """The batch reader of `websocket_path`, while there is anybody whom it reads: it has to look at every event."""
+class QuietWebSockets(OccasionalReader):
+    """The batch reader of `websocket_path`."""
+
+    name = READER
 
     def __init__(self, shared: Shared) -> None:
-        self._shared = shared
-        shared.on_websockets = self._come_and_go
-
-    def _come_and_go(self, there: bool) -> None:
-        readers = self._shared.reactor.batch_readers
-        if there:
-            readers[READER] = self.read
-        else:
-            readers.pop(READER, None)
+        super().__init__(shared)
+        shared.on_websockets = self.come_and_go
 
     def read(self, events: Events, handlers: list[Handler | None]) -> Events:
-        """Read every client that has nothing else going on. The events that are left."""
+        """See OccasionalReader."""
         shared = self._shared
         if shared.turns.paused:
             return events

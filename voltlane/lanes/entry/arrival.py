@@ -179,7 +179,6 @@ class Arrival(Handler):
         "_arrivals",
         "_given_back",
         "_passed",
-        "_wants_room",
         "flags",
         "framing",
         "hearsay",
@@ -199,7 +198,6 @@ class Arrival(Handler):
         self._arrivals = arrivals
         self._given_back = b""
         self._passed = 0  # stages of the lane
-        self._wants_room = False  # a stage waits until something can be written
         self.unsent = b""
         """Of our side of the handshake, the bytes of the wire that are not written yet."""
         self.flags = 0
@@ -245,9 +243,6 @@ class Arrival(Handler):
             self.flush()
             if not self.unsent:  # for which a stage may have waited
                 self._arrivals.turns.enqueue(self, True)
-        if mask & WRITE and self._wants_room:
-            self._wants_room = False
-            self._arrivals.turns.enqueue(self, True)
         if mask & HANGUP:
             self.flags |= ENDING
         if mask != WRITE:
@@ -335,11 +330,6 @@ class Arrival(Handler):
         """See Newcomer."""
         self.unsent += words
         self.flush()
-
-    def wait_for_room(self) -> None:
-        """See Newcomer."""
-        self._wants_room = True
-        self._arrivals.reactor.filled(self.sock)
 
     def renew(self) -> None:
         """See Newcomer."""

@@ -84,9 +84,6 @@ class Newcomer(Protocol):
     def say(self, words: bytes) -> None:
         """Send bytes of the wire, now or when there is room."""
 
-    def wait_for_room(self) -> None:
-        """Ask the stage again when the socket, which is full, has room: for a stage that writes by itself."""
-
     def renew(self) -> None:
         """It has got somewhere: its time begins again."""
 
