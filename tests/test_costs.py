@@ -249,6 +249,15 @@ class Calls:
             sys.setprofile(before)
 
 
+def calls_a_packet(road: Road, way: str, kind: str, chunks: Callable[[str], list[bytes]]) -> float:
+    calls = Calls()
+    if way == "up":
+        road.up(chunks(kind), calls)
+    else:
+        road.down([bytes(size) for size in sizes(kind)], calls)
+    return calls.count / TOTAL
+
+
 BOUNDS = {
     # loops, direction, sizes: calls a packet
     ("pure Python", "up", "same"): 0.2,
@@ -267,12 +276,7 @@ BOUNDS = {
 @pytest.mark.parametrize("way", ["up", "down"])
 def test_calls_of_functions(road: Road, loops: str, way: str, kind: str) -> None:
     """Few for each packet in pure Python, and next to none with the accelerator."""
-    calls = Calls()
-    if way == "up":
-        road.up(client_chunks(kind), calls)
-    else:
-        road.down([bytes(size) for size in sizes(kind)], calls)
-    assert calls.count / TOTAL < BOUNDS[loops, way, kind]
+    assert calls_a_packet(road, way, kind, client_chunks) < BOUNDS[loops, way, kind]
 
 
 MASKED_BOUNDS = {
@@ -293,12 +297,7 @@ MASKED_BOUNDS = {
 @pytest.mark.parametrize("way", ["up", "down"])
 def test_calls_of_functions_over_websocket(masked_road: Road, loops: str, way: str, kind: str) -> None:
     """The same where clients come over WebSocket."""
-    calls = Calls()
-    if way == "up":
-        masked_road.up(masked_chunks(kind), calls)
-    else:
-        masked_road.down([bytes(size) for size in sizes(kind)], calls)
-    assert calls.count / TOTAL < MASKED_BOUNDS[loops, way, kind]
+    assert calls_a_packet(masked_road, way, kind, masked_chunks) < MASKED_BOUNDS[loops, way, kind]
 
 
 @on_cpython

@@ -13,6 +13,7 @@ import threading
 
 import pytest
 from kit.fake_server import FakeServer, reset, shut
+from kit.threads import in_thread
 from kit.wait import wait_until
 
 from voltlane.address import parse_address
@@ -48,30 +49,6 @@ def connection(server):
 @pytest.fixture
 def peer(server, connection):
     return server.accept()
-
-
-def in_thread(call):
-    """Run it in a thread; `result()` joins it and gives what was returned, or raises what was raised."""
-    box = []
-
-    def run():
-        try:
-            box.append((call(), None))
-        except BaseException as error:
-            box.append((None, error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-
-    def result():
-        thread.join(10.0)
-        assert box, "the thread is still blocked"
-        value, error = box[0]
-        if error is not None:
-            raise error
-        return value
-
-    return result
 
 
 def blocked_in(connection, direction):

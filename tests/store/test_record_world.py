@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Callable
 
 import pytest
@@ -17,21 +14,6 @@ from voltlane.core.registry import SessionJournal
 from voltlane.wire.v3 import Gap, Uncertain, Why
 
 Start = Callable[..., World]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    with ExitStack() as stack:
-
-        def begin(**settings: object) -> World:
-            named = {name.replace("__", "."): value for name, value in settings.items()}
-            world = World({"general.state_dir": str(tmp_path / "state"), **named})
-            stack.callback(world.abandon)
-            world.server.store.begin()
-            world.connect_master()
-            return world
-
-        yield begin
 
 
 class Mute(RecordClient):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Callable
 
@@ -19,21 +17,6 @@ from voltlane.store.directory import StateDirectory
 from voltlane.store.keyfile import prepare_next
 
 Start = Callable[..., World]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    with ExitStack() as stack:
-
-        def begin(**settings: object) -> World:
-            named = {name.replace("__", "."): value for name, value in settings.items()}
-            world = World({"general.state_dir": str(tmp_path / "state"), **named})
-            stack.callback(world.abandon)
-            world.server.store.begin()
-            world.connect_master()
-            return world
-
-        yield begin
 
 
 def stop(world: World) -> None:
