@@ -52,8 +52,8 @@ class Server(NamedTuple):
     """What exactly runs, for the report."""
     wire: Wire
     command: Sequence[str]
-    """{listen} and {master} stand for the ports, {scheme} for the listener's, {config} for an empty configuration,
-    {directory} for one that is there as long as it runs."""
+    """{listen} and {master} stand for the ports, {scheme} for the listener's, {directory} for a directory of its own
+    in which there is an empty configuration of Voltlane's, bench.toml."""
     environment: dict[str, str]
     warm: float = 0.0
     """Seconds it takes, beyond the usual, until it runs as it will run."""
@@ -72,10 +72,10 @@ class Server(NamedTuple):
     def running(self, master: int) -> Iterator[Running]:
         """Start it, with its backend at that port; end it in the end."""
         with tempfile.TemporaryDirectory(prefix="voltlane-bench-") as directory:
-            config, log = Path(directory, "bench.toml"), Path(directory, "log")
-            config.write_text(_CONFIG, encoding="utf-8")
+            Path(directory, "bench.toml").write_text(_CONFIG, encoding="utf-8")
+            log = Path(directory, "log")
             port = _free_port()
-            names = {"listen": port, "scheme": self.wire.scheme, "master": master, "config": config, "directory": directory}
+            names = {"listen": port, "scheme": self.wire.scheme, "master": master, "directory": directory}
             command = [part.format(**names) for part in self.command]
             clean = {name: value for name, value in os.environ.items() if not name.startswith("VOLTLANE_")}
             with log.open("wb") as output:
@@ -161,7 +161,7 @@ def _voltlane(key: str, label: str, python: str, environment: dict[str, str]) ->
     said = asked.stdout.strip().splitlines()
     detail = ", ".join([*said[:1], said[1].partition(",")[0], *said[2:]]) if len(said) > 1 else asked.stdout.strip()
     command = [python, launcher, "serve", "--listen", "{scheme}127.0.0.1:{listen}", "--master", "127.0.0.1:{master}"]
-    return Server(key, label, detail, Wire(), [*command, "--config", "{config}"], environment)
+    return Server(key, label, detail, Wire(), [*command, "--config", "{directory}/bench.toml"], environment)
 
 
 def _with(settings: Sequence[str], found: Server | str) -> Server | str:

@@ -26,9 +26,9 @@ class Workload(NamedTuple):
     name: str
     title: str
     mode: str
-    """ingest: clients → backend, as fast as it goes. fanout: backend → clients. broadcast: the same, and all clients get
-    the same packets. echo: there and back. paced: the same at a fixed rate. connect: connect, handshake, one packet,
-    close. resume: all lose their connections, all resume at once and send one packet each; and again. idle: connected,
+    """ingest: clients → backend, as fast as it goes. fanout: backend → clients. broadcast: fanout of the same packets
+    to all. echo: there and back. paced: the same at a fixed rate. connect: connect, handshake, one packet, close.
+    resume: all lose their connections, all resume at once and send one packet each; and again. idle: connected,
     silent."""
     size: int = 64
     smallest: int = 0
