@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from kit.wait import wait_until
 
 from bench import machine, options, servers, traffic
 from bench.nchan import Answers, Nchan
@@ -208,12 +209,26 @@ def test_a_very_small_run_over_websocket(tmp_path: Path, protocol: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_very_small_broadcast_beside_nchan(tmp_path: Path) -> None:
-    pytest.importorskip("h11", reason="the extra `web` is not installed")
+@pytest.fixture
+def with_nchan() -> None:
     try:
         nchan.find()
     except LookupError as error:
         pytest.skip(f"{error}: apt-get install nginx libnginx-mod-nchan")
+
+
+@pytest.mark.usefixtures("with_nchan")
+def test_nothing_of_nginx_is_left_behind() -> None:
+    (server,), _ = servers.find([], ["nchan"], None)
+    with server.running(0) as running:
+        running.wait_listening(running.check)
+        wait_until(lambda: len(machine.group(running.pid)) == 2, "nginx to have its worker")
+    wait_until(lambda: not machine.group(running.pid), "all of nginx to be gone")
+
+
+@pytest.mark.usefixtures("with_nchan")
+def test_a_very_small_broadcast_beside_nchan(tmp_path: Path) -> None:
+    pytest.importorskip("h11", reason="the extra `web` is not installed")
     flags = ["--clients", "5", "--seconds", "0.3", "--voltlane", "pure", "--rivals", "nchan", "--out", str(tmp_path)]
     workloads = ["fanout-64", "broadcast-1", "broadcast-64", "broadcast-1k"]
     done = bench("bench", *flags, "--protocols", "v2,open-ws", "--only", ",".join(workloads))
