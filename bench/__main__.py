@@ -42,11 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         for speaking in ([server.speaking(name) for name in given.protocols] if server.key in VOLTLANE else [server])
     ]
     workloads = [WORKLOADS[name] for name in given.only]
+    servers = [server for server in servers if any(row.mode in server.wire.modes for row in workloads)]
     runs = [
         _run(server, row, given.clients, given.seconds, most)
         for row in workloads
         for server in servers
-        if server.wire.resumes or row.mode != "resume"
+        if row.mode in server.wire.modes
     ]
     report = Report(servers, notes, {"clients": given.clients, "seconds": given.seconds})
     report.print_head(runs)

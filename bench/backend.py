@@ -6,7 +6,7 @@ import os
 import select
 import socket
 import time
-from typing import Any
+from typing import Any, Callable
 
 from .board import DONE, PACKETS, PREPARED, QUIT, READY, ROUNDS, SENT, STOP, WARM, Board
 from .traffic import Cycle, Ledger, read_hello, tagged_cycle
@@ -17,15 +17,22 @@ RECEIVE = 1 << 20
 SEND = 1 << 18
 
 
+def accept(listener: socket.socket) -> socket.socket:
+    """The server's connection, when it comes."""
+    listener.settimeout(20)
+    return listener.accept()[0]
+
+
 class Backend:
     """One server's backend."""
 
-    def __init__(self, job: Job, listener: socket.socket, board: Board) -> None:
+    def __init__(self, job: Job, connect: Callable[[], socket.socket], board: Board) -> None:
+        """`connect` gives the connection that everything goes through, when it stands."""
         self.job = job
         self.board = board
         self.own = board.workers[0]
         self.parent = os.getppid()
-        self.listener = listener
+        self.connect = connect
         self.ids: dict[int, int] = {}
         """Each client's id, by its index."""
         largest = len(job.wire.tagged(bytes(8), bytes(max(job.sizes))))
@@ -37,17 +44,16 @@ class Backend:
 
     def run(self) -> dict[str, Any]:
         """The whole part of this process. What it has to report."""
-        self._accept()
+        self.sock = self.connect()
+        self._greet()
         self.own[READY] = 1
         if self.job.mode in ("connect", "resume"):
             return self._connects()
         self._meet()
-        modes = {"ingest": self._ingest, "fanout": self._fanout, "idle": self._silence}
+        modes = {"ingest": self._ingest, "fanout": self._fanout, "broadcast": self._fanout, "idle": self._silence}
         return modes.get(self.job.mode, self._echo)()
 
-    def _accept(self) -> None:
-        self.listener.settimeout(20)
-        self.sock, _ = self.listener.accept()
+    def _greet(self) -> None:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(20)
         self.sock.sendall(self.job.wire.backend_opening)
@@ -141,23 +147,23 @@ class Backend:
                     sent += taken
                 except BlockingIOError:
                     poller.modify(self.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
-                    self._expect_silence(0.05)
+                    self._hear(0.05)
                     poller.modify(self.sock.fileno(), select.EPOLLIN)
                     continue
                 except OSError as error:
                     raise Fault(f"the backend's connection was lost: {error.strerror}") from None
             if not taken:
-                self._expect_silence(0.001)
+                self._hear(0.001)
         own[SENT] = rounds.packets_in(sent) * job.clients
         own[DONE] = 1
         while phase[0] < QUIT:
-            self._expect_silence(0.02)
+            self._hear(0.02)
         return {"rounds": rounds.packets_in(sent)}
 
     def _rounds(self) -> Cycle:
-        """The packets of each round, one to each client; a round is what this cycle calls a packet."""
+        """What is sent in each round, a packet to each client; a round is what this cycle calls a packet."""
         tagged = tagged_cycle(self.job.wire, self.job.sizes)
-        streams = [tagged.of(index, self.ids[index]) for index in range(self.job.clients)]
+        streams = [tagged.of(self.job.mark(index), self.ids[index]) for index in range(self.job.clients)]
         places = list(zip(tagged.starts, tagged.starts[1:]))
         return Cycle([b"".join([stream[begin:end] for stream in streams]) for begin, end in places])
 
@@ -202,6 +208,10 @@ class Backend:
         while self.board.phase[0] < QUIT:
             self._expect_silence(0.05)
         return {}
+
+    def _hear(self, timeout: float) -> None:
+        """Take what the server says to what is sent: nothing."""
+        self._expect_silence(timeout)
 
     def _expect_silence(self, timeout: float) -> None:
         stop = self._receive(timeout)

@@ -34,6 +34,7 @@ _COLOURS = {
     "uvloop": "#6a8f5f",
     "picows": "#b08800",
     "websockets": "#c9b458",
+    "nchan": "#a4553d",
 }
 # Light colours stand in the elements, for whatever shows SVG without style sheets; only the dark ones need one.
 _STYLE = """

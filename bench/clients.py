@@ -92,13 +92,13 @@ class Clients:
         self.active = [client for client in self.clients if client.index < self.job.active]
         cycle = client_cycle(self.job.wire, self.job.sizes)
         for client in self.active:
-            client.cycle = cycle.of(client.index)
+            client.cycle = cycle.of(self.job.mark(client.index))
             client.follower = Follower(client.cycle)
             client.line.prepare(cycle)
             client.view = memoryview(client.cycle * 2 if self.job.mode in ("echo", "paced") else client.cycle)
         self.own[PREPARED] = 1
         self._await(WARM)
-        plays = {"ingest": self._ingest, "fanout": self._fanout, "idle": self._idle}
+        plays = {"ingest": self._ingest, "fanout": self._fanout, "broadcast": self._fanout, "idle": self._idle}
         play = plays.get(self.job.mode, self._echo)
         report = play(cycle)
         self.own[DONE] = 1

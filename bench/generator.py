@@ -13,10 +13,11 @@ from multiprocessing.connection import Connection
 from typing import Any, Callable, NamedTuple
 
 from . import board
-from .backend import Backend
+from .backend import Backend, accept
 from .board import Board
 from .clients import Clients
-from .machine import cores, cpu_seconds, resident_bytes
+from .machine import cores, cpu_seconds, group, resident_bytes
+from .publisher import Publisher
 from .servers import Running, Server
 from .wires import Fault
 from .workloads import Job, Workload, job
@@ -55,9 +56,12 @@ class Crew:
         self._pipes: list[Connection] = []
         self.reports: list[dict[str, Any]] = []
 
-    def start_backend(self) -> None:
-        """It waits for the server's connection."""
-        self._start(partial(Backend, self.job, self.listener, self.board))
+    def start_backend(self, port: int) -> None:
+        """It waits for the server's connection; or publishes to the server there."""
+        if self.job.wire.publishes:
+            self._start(partial(Publisher, self.job, port, self.board))
+        else:
+            self._start(partial(Backend, self.job, partial(accept, self.listener), self.board))
 
     def start_clients(self, port: int) -> None:
         """They connect to the server there, and wait for what is to be done."""
@@ -122,10 +126,10 @@ def run(server: Server, workload: Workload, clients: int, timing: Timing, **part
     crew = Crew(work, min(clients, max(1, cores() - 2)))
     with _closing(crew), server.running(crew.port) as running, _blame(running):
         lead = _Lead(crew, running)
-        crew.start_backend()
-        lead.until(lambda: crew.board.workers[0][board.READY] > 0, 20, "the server to connect to its backend")
         running.wait_listening(crew.check)
-        before = resident_bytes(running.pid)
+        crew.start_backend(running.port)
+        lead.until(lambda: crew.board.workers[0][board.READY] > 0, 20, "the server and its backend to connect")
+        before = sum(map(resident_bytes, group(running.pid)))
         began = time.monotonic()
         crew.start_clients(running.port)
         lead.until(lambda: all(w[board.PREPARED] for w in crew.board.workers), CONNECT_SECS, "all clients to connect")
@@ -136,7 +140,7 @@ def run(server: Server, workload: Workload, clients: int, timing: Timing, **part
         crew.board.phase[0] = board.RUN
         lead.watch(timing.measured)
         last = lead.snapshot()
-        resident = resident_bytes(running.pid)
+        resident = sum(map(resident_bytes, group(running.pid)))
         crew.board.phase[0] = board.STOP
         settled = _SETTLED[workload.mode]
         lead.until(lambda: settled(crew), SETTLE_SECS, "the last packets", lambda: _progress(crew))
@@ -201,7 +205,7 @@ class _Lead:
         counting = workers[:1] if self.crew.job.mode == "ingest" else workers[1:]
         return _Snapshot(
             time.monotonic(),
-            cpu_seconds(self.running.pid),
+            sum(map(cpu_seconds, group(self.running.pid))),
             [cpu_seconds(process.pid) for process in self.crew.processes],
             sum(worker[board.PACKETS] for worker in counting),
         )
@@ -234,11 +238,15 @@ def _clients_done(crew: Crew) -> bool:
     return all(worker[board.DONE] for worker in crew.board.workers[1:])
 
 
+def _got_all(crew: Crew) -> bool:
+    backend = crew.board.workers[0]
+    return bool(backend[board.DONE]) and _sum(crew, board.PACKETS) == backend[board.SENT]
+
+
 _SETTLED: dict[str, Callable[[Crew], bool]] = {
     "ingest": lambda crew: _clients_done(crew) and crew.board.workers[0][board.PACKETS] == _sum(crew, board.SENT),
-    "fanout": lambda crew: (
-        bool(crew.board.workers[0][board.DONE]) and _sum(crew, board.PACKETS) == crew.board.workers[0][board.SENT]
-    ),
+    "fanout": _got_all,
+    "broadcast": _got_all,
     "echo": _clients_done,
     "paced": _clients_done,
     "connect": lambda crew: _clients_done(crew) and crew.board.workers[0][board.PACKETS] >= _sum(crew, board.SENT),
@@ -263,7 +271,7 @@ def _compare(mode: str, reports: list[dict[str, Any]]) -> None:
         if sent != backend["received"]:
             wrong = sum(count != backend["received"].get(index) for index, count in sent.items())
             raise Fault(f"of {wrong} clients the backend has not got as many packets as they sent")
-    elif mode == "fanout":
+    elif mode in ("fanout", "broadcast"):
         wrong = sum(count != backend["rounds"] for report in clients for count in report["received"].values())
         if wrong:
             raise Fault(f"{wrong} clients have not got as many packets as the backend sent them")

@@ -11,6 +11,19 @@ from typing import Any
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def group(leader: int) -> list[int]:
+    """The processes of a process group that have not ended."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = _read(stat).rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        if int(fields[2]) == leader and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
 def cpu_seconds(pid: int) -> float:
     """CPU time of a process, all its threads. 0 when it is gone."""
     try:

@@ -55,8 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = 0
     try:
         for name in given.only:
-            resumes = WORKLOADS[name].mode == "resume"
-            spoken = [key for key in given.protocols if PROTOCOLS[key].resumes or not resumes]
+            spoken = [key for key in given.protocols if WORKLOADS[name].mode in PROTOCOLS[key].modes]
             found[name] = {protocol: [] for protocol in spoken}
             count = clients_of(WORKLOADS[name], given.clients, most)
             for _ in range(given.rounds):

@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     most = min(given.most, raise_descriptor_limit() - SPARE_DESCRIPTORS - BESIDE)
     servers, notes = find(given.voltlane, given.rivals, given.pypy, given.set)
     runs = [run for server in servers for run in _runs(server, most, given.rate, given.seconds)]
+    runs = [run for run in runs if run.workload.mode in run.server.wire.modes]
     runs.sort(key=lambda run: (run.workload.mode, run.workload.size, run.particulars.get("active", 0), run.clients))
     report = Report(servers, notes, {"rate": given.rate, "seconds": given.seconds})
     report.print_head(runs)

@@ -7,19 +7,22 @@ import importlib.util
 import os
 import platform
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, NamedTuple
 
 from voltlane.wire.v3 import Suite
 
+from .nchan import Nchan
 from .records import V3
+from .rivals import nchan
 from .websocket import WebSocket
 from .wires import Fault, Plain, Wire, Zmtp
 
@@ -33,7 +36,7 @@ PROTOCOLS = {
     "open-ws": WebSocket("open"),
 }
 """What Voltlane's clients may speak: of version 3 both suites; over WebSocket version 2, and open."""
-RIVALS = ("zeromq", "asyncio", "uvloop", "picows", "websockets")
+RIVALS = ("zeromq", "asyncio", "uvloop", "picows", "websockets", "nchan")
 _CONFIG = '[general]\nlog_level = "Warn"\n\n[master]\ngive_up_secs = 30\n'
 _START_SECS = 20
 _COMPILER_SECS = 1.0
@@ -49,7 +52,8 @@ class Server(NamedTuple):
     """What exactly runs, for the report."""
     wire: Wire
     command: Sequence[str]
-    """{listen} and {master} stand for the ports, {scheme} for the listener's, {config} for an empty configuration."""
+    """{listen} and {master} stand for the ports, {scheme} for the listener's, {directory} for a directory of its own
+    in which there is an empty configuration of Voltlane's, bench.toml."""
     environment: dict[str, str]
     warm: float = 0.0
     """Seconds it takes, beyond the usual, until it runs as it will run."""
@@ -68,10 +72,10 @@ class Server(NamedTuple):
     def running(self, master: int) -> Iterator[Running]:
         """Start it, with its backend at that port; end it in the end."""
         with tempfile.TemporaryDirectory(prefix="voltlane-bench-") as directory:
-            config, log = Path(directory, "bench.toml"), Path(directory, "log")
-            config.write_text(_CONFIG, encoding="utf-8")
+            Path(directory, "bench.toml").write_text(_CONFIG, encoding="utf-8")
+            log = Path(directory, "log")
             port = _free_port()
-            names = {"listen": port, "scheme": self.wire.scheme, "master": master, "config": config}
+            names = {"listen": port, "scheme": self.wire.scheme, "master": master, "directory": directory}
             command = [part.format(**names) for part in self.command]
             clean = {name: value for name, value in os.environ.items() if not name.startswith("VOLTLANE_")}
             with log.open("wb") as output:
@@ -82,12 +86,13 @@ class Server(NamedTuple):
             try:
                 yield Running(self, process, port, log)
             finally:
-                process.kill()
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # and what it has started
                 process.wait()
 
 
 class Running:
-    """A server's process. It listens on `port`."""
+    """A server's process, the leader of a process group. It listens on `port`."""
 
     def __init__(self, server: Server, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         self.port = port
@@ -156,7 +161,7 @@ def _voltlane(key: str, label: str, python: str, environment: dict[str, str]) ->
     said = asked.stdout.strip().splitlines()
     detail = ", ".join([*said[:1], said[1].partition(",")[0], *said[2:]]) if len(said) > 1 else asked.stdout.strip()
     command = [python, launcher, "serve", "--listen", "{scheme}127.0.0.1:{listen}", "--master", "127.0.0.1:{master}"]
-    return Server(key, label, detail, Wire(), [*command, "--config", "{config}"], environment)
+    return Server(key, label, detail, Wire(), [*command, "--config", "{directory}/bench.toml"], environment)
 
 
 def _with(settings: Sequence[str], found: Server | str) -> Server | str:
@@ -200,6 +205,8 @@ _VOLTLANE = {"native": _native, "pure": _pure, "pypy": _pypy}
 
 
 def _rival(key: str) -> Server | str:
+    if key == "nchan":
+        return _nchan()
     label, module, packages, wire = {
         "zeromq": ("ZeroMQ proxy", "zeromq_proxy", ["pyzmq"], Zmtp()),
         "asyncio": ("asyncio streams", "asyncio_streams", [], Plain()),
@@ -214,3 +221,12 @@ def _rival(key: str) -> Server | str:
         detail += f", {package} {importlib.metadata.version(package)}"
     command = [sys.executable, "-m", f"bench.rivals.{module}", "{listen}", "{master}"]
     return Server(key, label, detail, wire, command, {})
+
+
+def _nchan() -> Server | str:
+    try:
+        program = nchan.find()
+    except LookupError as error:
+        return f"nchan: {error}; `apt-get install nginx libnginx-mod-nchan`"
+    command = [sys.executable, "-m", "bench.rivals.nchan", "{listen}", "{directory}"]
+    return Server("nchan", "nchan", f"{program.version}, one worker", Nchan(), command, {})

@@ -90,6 +90,11 @@ def tagged_cycle(wire: Wire, sizes: Sequence[int]) -> Cycle:
     return Cycle([wire.tagged(_ID, _payload(number, size)) for number, size in enumerate(sizes)])
 
 
+def published_cycle(wire: Wire, sizes: Sequence[int]) -> Cycle:
+    """As it stands in the stream of a backend that publishes."""
+    return Cycle([wire.published(_payload(number, size)) for number, size in enumerate(sizes)])
+
+
 class Follower:
     """Verifies one client's stream: it is the client's cycle, over and over."""
 

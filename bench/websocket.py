@@ -59,11 +59,11 @@ class WebSocket(Wire):
     """WebSockets, with a protocol in their messages: "v2" or "open", which has no handshake of its own."""
 
     scheme = "ws://"
-    resumes = False
 
     def __init__(self, protocol: str) -> None:
         self.name = f"voltlane {protocol} over WebSocket"
         self._v2 = protocol == "v2"
+        self.modes = Wire.modes - {"resume"} | ({"broadcast"} if protocol == "open" else set())
         self._masked: tuple[Cycle, Masked] | None = None
 
     def masked(self, cycle: Cycle) -> Masked:

@@ -141,8 +141,10 @@ class Wire:
     """Where in a tagged packet its eight bytes of client id stand."""
     pipelined = True
     """Whether a client's first packet may follow its side of the handshake at once."""
-    resumes = True
-    """Whether a client that lost its connection gets its session again."""
+    modes = frozenset(("ingest", "fanout", "echo", "paced", "connect", "resume", "idle"))
+    """Of the workloads those that it carries."""
+    publishes = False
+    """Whether the backend has no stream with a packet for each client, but tells the server once what is for all."""
     backend_opening = b""
     """What the backend says first."""
 
@@ -183,6 +185,10 @@ class Wire:
     def tagged(self, client_id: bytes, payload: bytes) -> bytes:
         """A packet as it stands in the backend's stream."""
         return struct.pack("<I8sB", len(payload) + 9, client_id, 0) + payload
+
+    def published(self, payload: bytes) -> bytes:
+        """A message for all as it stands in the backend's stream, where the backend publishes."""
+        raise NotImplementedError
 
     def untag(self, buffer: bytearray, start: int, stop: int) -> Tagged | None:
         """The packet at `start`, if all of it is there. Off the hot path."""
@@ -246,7 +252,7 @@ class Plain(Wire):
     """Voltlane's framing without its handshake: the server hands out an id and that is it."""
 
     name = "plain"
-    resumes = False
+    modes = Wire.modes - {"resume"}
 
     def opening(self, index: int) -> bytes:
         return b""
@@ -263,7 +269,7 @@ class Zmtp(Wire):
 
     name = "zmtp"
     id_at = 2
-    resumes = False
+    modes = Wire.modes - {"resume"}
     pipelined = False  # libzmq drops a connection whose greeting, READY and first message come in one piece
 
     _GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)

@@ -26,14 +26,15 @@ class Workload(NamedTuple):
     name: str
     title: str
     mode: str
-    """ingest: clients → backend, as fast as it goes. fanout: backend → clients. echo: there and back. paced: the same
-    at a fixed rate. connect: connect, handshake, one packet, close. resume: all lose their connections, all resume at
-    once and send one packet each; and again. idle: connected, silent."""
+    """ingest: clients → backend, as fast as it goes. fanout: backend → clients. broadcast: fanout of the same packets
+    to all. echo: there and back. paced: the same at a fixed rate. connect: connect, handshake, one packet, close.
+    resume: all lose their connections, all resume at once and send one packet each; and again. idle: connected,
+    silent."""
     size: int = 64
     smallest: int = 0
     """Sizes are spread from here to `size`; 0: all are `size`."""
-    depth: int = 1
-    """Packets of one client that are on their way round at once."""
+    depth: int = 0
+    """Packets of one client that are on their way at once, there or round; 0: as many as the memory allows."""
     share: float = 1.0
     """How many of the clients asked for."""
 
@@ -49,6 +50,9 @@ WORKLOADS = {
         Workload("fanout-mixed", "backend → clients, 16–112 B", "fanout", 112, 16),
         Workload("fanout-1k", "backend → clients, 1 KiB", "fanout", 1024),
         Workload("fanout-16k", "backend → clients, 16 KiB", "fanout", 16384, share=0.1),
+        Workload("broadcast-1", "one message to all, 64 B, 1 under way", "broadcast", 64, depth=1),
+        Workload("broadcast-64", "one message to all, 64 B", "broadcast", 64),
+        Workload("broadcast-1k", "one message to all, 1 KiB", "broadcast", 1024),
         Workload("echo-1", "echo, 1 under way per client", "echo", 64, depth=1),
         Workload("echo-16", "echo, 16 under way per client", "echo", 64, depth=16),
         Workload("connect", "connect, handshake, close", "connect"),
@@ -76,10 +80,14 @@ class Job(NamedTuple):
     rate: float
     """Packets a second of all clients together (paced)."""
 
+    def mark(self, index: int) -> int:
+        """What stands as the client's index in the packets of that client: one for all where all get the same."""
+        return 0 if self.mode == "broadcast" else index
+
 
 def job(wire: Wire, workload: Workload, clients: int, active: int = 0, rate: float = 0.0) -> Job:
     """The run of a workload with that many clients."""
-    largest = workload.size
+    largest, downwards = workload.size, workload.mode in ("fanout", "broadcast")
     return Job(
         wire=wire,
         mode=workload.mode,
@@ -89,9 +97,9 @@ def job(wire: Wire, workload: Workload, clients: int, active: int = 0, rate: flo
             workload.smallest or largest,
             largest,
             active or clients,
-            FANOUT_MEMORY if workload.mode == "fanout" else CLIENT_MEMORY,
+            FANOUT_MEMORY if downwards else CLIENT_MEMORY,
         ),
-        depth=max(2, min(FANOUT_DEPTH, WINDOW // largest)) if workload.mode == "fanout" else workload.depth,
+        depth=workload.depth or max(2, min(FANOUT_DEPTH, WINDOW // largest)),
         window=max(2 * (largest + 32), min(WINDOW, UNDER_WAY // clients)),
         smallest_window=max(2 * (largest + 32), 4096),
         rate=rate,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from kit.wait import wait_until
 
-from bench import options, traffic
+from bench import machine, options, servers, traffic
+from bench.nchan import Answers, Nchan
+from bench.rivals import nchan
 from bench.websocket import Masked, WebSocket
 from bench.wires import Fault, Plain, Wire, Zmtp
 from voltlane.wire.batch import frame, unmask
@@ -133,6 +138,63 @@ def test_what_a_websocket_sends_is_its_cycle_behind_masks() -> None:
         assert (used, count) == (masked.size, len(sizes)) and frame(chunk, WHOLE_BINARY) == cycle.of(index)
 
 
+class TestAnswers:
+    GOOD = b"HTTP/1.1 201 Created\r\nServer: nginx\r\nContent-Length: 18\r\n\r\nqueued messages: 1"
+
+    @pytest.mark.parametrize("piece", [1, 7, 13, 1 << 20])
+    def test_each_is_counted_once_however_the_stream_is_cut(self, piece: int) -> None:
+        answers, data = Answers(), self.GOOD * 5
+        for start in range(0, len(data), piece):
+            answers.take(data[start : start + piece])
+        assert answers.count == 5
+
+    @pytest.mark.parametrize("piece", [1, 7, 13, 1 << 20])
+    @pytest.mark.parametrize("status", [b"202 Accepted", b"413 Request Entity Too Large", b"500 Internal Server Error"])
+    def test_any_other_is_a_fault(self, status: bytes, piece: int) -> None:
+        answers, data = Answers(), self.GOOD + b"HTTP/1.1 " + status + b"\r\n\r\n" + self.GOOD
+        with pytest.raises(Fault, match=f"answered with b'HTTP/1.1 {status[:3].decode()} "):
+            for start in range(0, len(data), piece):
+                answers.take(data[start : start + piece])
+
+
+def test_what_is_published_is_what_subscribers_expect() -> None:
+    wire = Nchan()
+    requests, messages = traffic.published_cycle(wire, SIZES), traffic.client_cycle(wire, SIZES)
+    posted, expected = requests.of(0), messages.of(0)
+    assert requests.count == messages.count == len(SIZES)
+    for number, size in enumerate(SIZES):
+        head, _, body = posted[requests.starts[number] : requests.starts[number + 1]].partition(b"\r\n\r\n")
+        assert head.endswith(b"Content-Length: %d" % size)
+        assert expected[messages.starts[number] : messages.starts[number + 1]] == frame(
+            size.to_bytes(4, "little") + body, WHOLE_BINARY
+        )
+
+
+def test_what_nchan_needs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LookupError, match="nginx is not here"):
+        nchan.find(str(tmp_path))
+    nginx = tmp_path / "nginx"
+    nginx.write_text(f"#!/bin/sh\necho 'configure arguments: --modules-path={tmp_path}/modules --with-compat' >&2\n")
+    nginx.chmod(0o755)
+    with pytest.raises(LookupError, match=f"without its module nchan .{tmp_path}/modules/ngx_nchan_module.so"):
+        nchan.find(str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found, notes = servers.find([], ["nchan"], None)
+    assert not found
+    assert "without its module nchan" in notes[0] and "apt-get install nginx libnginx-mod-nchan" in notes[0]
+
+
+def test_the_processes_of_a_group_are_those_of_one_server(tmp_path: Path) -> None:
+    script = "sleep 60 & echo $!; wait"
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True) as shell:
+        try:
+            assert shell.stdout is not None
+            child = int(shell.stdout.readline())
+            assert sorted(machine.group(shell.pid)) == sorted([shell.pid, child])
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
+
+
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -141,10 +203,43 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("protocol", ["v2-ws", "open-ws"])
 def test_a_very_small_run_over_websocket(tmp_path: Path, protocol: str) -> None:
     pytest.importorskip("h11", reason="the extra `web` is not installed")
-    out, workloads = tmp_path / "out", ["ingest-mixed", "fanout-1k", "echo-16", "connect"]
+    out, workloads = tmp_path / "out", ["ingest-mixed", "fanout-1k", "broadcast-1", "echo-16", "connect"]
     flags = ["--clients", "5", "--seconds", "0.3", "--voltlane", "pure", "--rivals", "none", "--out", str(out)]
     done = bench("bench", *flags, "--protocols", protocol, "--only", ",".join(workloads))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def with_nchan() -> None:
+    try:
+        nchan.find()
+    except LookupError as error:
+        pytest.skip(f"{error}: apt-get install nginx libnginx-mod-nchan")
+
+
+@pytest.mark.usefixtures("with_nchan")
+def test_nothing_of_nginx_is_left_behind() -> None:
+    (server,), _ = servers.find([], ["nchan"], None)
+    with server.running(0) as running:
+        running.wait_listening(running.check)
+        wait_until(lambda: len(machine.group(running.pid)) == 2, "nginx to have its worker")
+    wait_until(lambda: not machine.group(running.pid), "all of nginx to be gone")
+
+
+@pytest.mark.usefixtures("with_nchan")
+def test_a_very_small_broadcast_beside_nchan(tmp_path: Path) -> None:
+    pytest.importorskip("h11", reason="the extra `web` is not installed")
+    flags = ["--clients", "5", "--seconds", "0.3", "--voltlane", "pure", "--rivals", "nchan", "--out", str(tmp_path)]
+    workloads = ["fanout-64", "broadcast-1", "broadcast-64", "broadcast-1k"]
+    done = bench("bench", *flags, "--protocols", "v2,open-ws", "--only", ",".join(workloads))
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert [(row["workload"], row["server"]) for row in document["results"]] == [
+        ("fanout-64", "pure"),
+        ("fanout-64", "pure-open-ws"),
+        *((workload, server) for workload in workloads[1:] for server in ("pure-open-ws", "nchan")),
+    ]
+    assert all(row["packets"] > 0 for row in document["results"])
 
 
 def test_a_very_small_run(tmp_path: Path) -> None:
