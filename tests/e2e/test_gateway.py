@@ -122,11 +122,13 @@ def test_a_lane_needs_no_more_than_is_named(site: Path, tmp_path: Path, lane: st
         assert server.stop() == 0
 
 
-def test_the_admin_endpoint_needs_no_more_than_is_named(site: Path, tmp_path: Path) -> None:
+def test_the_admin_endpoint_and_who_asks_it_need_no_more_than_is_named(site: Path, tmp_path: Path) -> None:
     with RawMaster() as master, serve(site, "admin", needed("admin"), master.address, tmp_path) as server:
         round_trip(server, master)
         address = server.log.partition("admin endpoint is at ")[2].split()[0].rpartition("//")[2]
         assert b"</html>" in get(address, "/") and b"voltlane_clients" in get(address, "/metrics")
+        with run(site, needed("status"), "status", address) as status:
+            assert status.wait() == 0, status.log
         assert server.stop() == 0
 
 
