@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from voltlane.address import FORMS, Address, host_in_ascii, parse_address, parse_listener, parse_server
 from voltlane.errors import ConfigError
@@ -71,6 +73,26 @@ NO_NAMES = [
 def test_names_in_any_script_are_names(name: str, known: str) -> None:
     assert parse_address(f"{name}:1").host == name
     assert host_in_ascii(name) == known
+
+
+@given(st.text("aZ0-_.", max_size=70).map(lambda text: text.replace("Z", "z" * 21)))
+def test_names_in_ascii_are_judged_as_the_codec_does(name: str) -> None:
+    try:
+        assert host_in_ascii(name) == name.encode("idna").decode()
+    except UnicodeError:
+        assert host_in_ascii(name) == ""
+
+
+def test_names_in_ascii_need_no_tables_of_unicode_and_others_say_so() -> None:
+    """As where Python's package is taken apart: the codec is not found."""
+
+    class Name(str):
+        def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+            raise LookupError(f"unknown encoding: {encoding}")
+
+    assert host_in_ascii(Name("host.name")) == "host.name"
+    with pytest.raises(ValueError, match=r"'bücher' has to be written in ASCII .*python3-codecs"):
+        host_in_ascii(Name("bücher"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -65,6 +66,15 @@ assert not [name for name in sys.modules if name.split(".")[0] == "voltlane"], "
 """
 
 
+PAGES = """
+from x._vendor.voltlane.admin.page import Page
+from x._vendor.voltlane.lanes.web.pages import load_pages
+
+for answer in (Page().response, *load_pages("chat").values()):
+    print(answer.content_type.partition(";")[0], len(answer.body) > 1000)
+"""
+
+
 @pytest.fixture
 def vendored(tmp_path):
     """A folder in which a package x has voltlane in its _vendor."""
@@ -118,3 +128,21 @@ def test_the_command_line_runs_under_its_new_name(vendored):
     script = "import runpy\nsys.argv[1:] = ['--version']\nrunpy.run_module('x._vendor.voltlane', run_name='__main__')"
     version = (PACKAGE / "version.py").read_text().split('__version__ = "')[1].split('"')[0]
     assert version in run(vendored, script)
+
+
+def test_the_pages_are_there(vendored):
+    assert run(vendored, PAGES) == "text/html True\ntext/html True\ntext/javascript True\n"
+
+
+def test_a_copy_with_a_link_that_leads_nowhere_says_what_it_lacks(vendored):
+    """As `cp -r` makes it, which does not follow links."""
+    script = vendored / "x" / "_vendor" / "voltlane" / "lanes" / "web" / "voltlane.js"
+    script.unlink()
+    script.symlink_to("../../../clients/js/voltlane.js")
+    with pytest.raises(AssertionError, match=r"there is no voltlane\.js in this copy of the package"):
+        run(vendored, PAGES)
+
+
+def test_every_module_is_written_in_the_oldest_python():
+    for path in PACKAGE.rglob("*.py"):
+        ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 9))

@@ -145,13 +145,21 @@ def _no_lane(scheme: str) -> str:
     return f"the lane {scheme}:// is not built yet" if scheme in PLANNED else f"there is no lane {_short(scheme)}"
 
 
+_NO_TABLES = "this Python lacks unicodedata; where that is a package of its own, it is called like python3-codecs"
+
+
 def host_in_ascii(host: str) -> str:
     """A host name as the DNS and HTTP have it (IDNA). "" for one that can be none: a part of it is empty or longer than
-    63 bytes, or has characters that do not belong into names."""
+    63 bytes, or has characters that do not belong into names. Raises ValueError where Python has no Unicode tables."""
+    if host.isascii():  # the codec does the same, but is not there without the tables
+        *parts, last = host.split(".")
+        return host if all(0 < len(part) < 64 for part in parts) and len(last) < 64 else ""
     try:
         return host.encode("idna").decode("ascii")
     except UnicodeError:
         return ""
+    except LookupError:
+        raise ValueError(f"{_short(host)} has to be written in ASCII (xn--…); {_NO_TABLES}") from None
 
 
 def is_loopback(host: str) -> bool:

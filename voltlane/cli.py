@@ -13,7 +13,6 @@ import platform
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Callable, NoReturn
 
 from .address import Address, parse_address, parse_server
@@ -163,6 +162,12 @@ def _seconds(text: str) -> float:
     return float(value)
 
 
+def _file(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("the file's name is empty")
+    return text
+
+
 def _hex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
@@ -189,7 +194,7 @@ def _row_of(setting: Setting) -> dict[str, Any]:
 
 _FLAGS: dict[str, dict[str, Any]] = {
     **{setting.flag: _row_of(setting) for setting in SETTINGS.values() if setting.flag},
-    "--config": {"metavar": "FILE", "type": Path, "help": f"The configuration file, instead of ./{DEFAULT_FILE}."},
+    "--config": {"metavar": "FILE", "type": _file, "help": f"The configuration file, instead of ./{DEFAULT_FILE}."},
     "--check-config": {"action": "store_true", "help": "Say whether the configuration is right, and end."},
     "--print-config": {"action": "store_true", "help": "Print the settings that all sources together give, and end."},
     "--version": {"action": "store_true", "help": "Print the versions of what is used here, and end."},

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections import Counter
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from ..net.stream import Stream
 from ..reasons import AdminEnd, CloseReason
 from ..wire.http1.answers import Refusal, Response
 from ..wire.http1.conversation import Conversation, Limits, Request
+from ..wire.http1.dates import http_date
 from .places import Places, Stage
 from .router import Work
 
@@ -183,7 +184,7 @@ class AdminConnection(Stream):
             self._answer(refusal.response)
 
     def _answer(self, response: Response, last: bool = False) -> None:
-        date = formatdate(usegmt=True)
+        date = http_date(time.time())
         self.try_send(self._conversation.answer(response, date, last or self._making_room), 0)
         if self.sock is None:
             return

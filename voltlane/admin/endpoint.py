@@ -20,6 +20,7 @@ from ..wire.http1.conversation import Request
 from .connection import AdminConnection
 from .events import Events
 from .exposition import AVAILABLE as EXPOSITION_AVAILABLE
+from .exposition import MISSING as EXPOSITION_MISSING
 from .guard import Guard
 from .handlers import METRICS, PROBES, Handlers, snapshot
 from .places import MOST_CONNECTIONS, Places
@@ -33,6 +34,11 @@ def require_extra() -> None:
     needed = {"h11": HTTP1_AVAILABLE, "prometheus-client": EXPOSITION_AVAILABLE}
     missing = [name for name, available in needed.items() if not available]
     if missing:
+        if EXPOSITION_MISSING not in ("", "prometheus_client"):  # of the standard library, which may come in parts
+            raise StartupError(
+                f"admin.address is set, which needs {' and '.join(missing)}, which needs {EXPOSITION_MISSING}: "
+                "this Python has no module of that name"
+            )
         raise StartupError(
             f"admin.address is set, which needs {' and '.join(missing)}: pip install 'voltlane[web]', "
             f"or pip install {' '.join(missing)}"

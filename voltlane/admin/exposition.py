@@ -15,8 +15,11 @@ try:
     import prometheus_client
     import prometheus_client.core
     from prometheus_client.exposition import choose_encoder
-except ImportError:
+except ImportError as error:
     prometheus_client = None
+    MISSING = error.name or "prometheus_client"
+else:
+    MISSING = ""
 
 AVAILABLE = prometheus_client is not None
 

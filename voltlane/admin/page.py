@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from importlib.resources import files
+from pkgutil import get_data
 
 from ..wire.http1.answers import Response
 from ..wire.http1.policy import content_policy
@@ -16,5 +16,7 @@ class Page:
     """The page as it is answered. Read once, when the endpoint is made."""
 
     def __init__(self) -> None:
-        text = files(__name__.rpartition(".")[0]).joinpath(FILE).read_text(encoding="utf-8")
-        self.response = Response(HTTPStatus.OK, text.encode(), "text/html; charset=utf-8", (content_policy(text),))
+        page = get_data(__name__.rpartition(".")[0], FILE)
+        assert page is not None  # every importer that Python comes with has it, or raises OSError
+        headers = (content_policy(page.decode()),)
+        self.response = Response(HTTPStatus.OK, page, "text/html; charset=utf-8", headers)

@@ -10,7 +10,6 @@ import select
 import signal
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import NoReturn
 
 from .. import config
@@ -32,7 +31,7 @@ _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 """What to connect to from here, when a server listens on every interface."""
 
 
-def demo(flags: Mapping[str, str], file: Path | None) -> int:
+def demo(flags: Mapping[str, str], file: str | None) -> int:
     """Run both until a signal comes. The exit code. Raises ConfigError, StartupError."""
     settings = _with_page(config.load(file or find_file(), os.environ, flags))
     with _backend_child() as backend:

@@ -6,7 +6,6 @@ import http.client
 import json
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Callable
 
 from .. import config
@@ -18,7 +17,7 @@ TIMEOUT = 5.0
 TOKEN_VARIABLE = "VOLTLANE_ADMIN_TOKEN"
 
 
-def whom(address: str | None, token: str | None, file: Path | None, environ: Mapping[str, str]) -> Inquiry:
+def whom(address: str | None, token: str | None, file: str | None, environ: Mapping[str, str]) -> Inquiry:
     """Whom to ask: the address and the token given, else those of the configuration. Raises ConfigError."""
     given = _token(token, "--token")
     if address is not None:

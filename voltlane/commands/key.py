@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from .. import config
 from ..errors import ConfigError, StateError
@@ -19,7 +18,7 @@ from .console import command_line, say, show
 from .serve import find_file
 
 
-def key(flags: Mapping[str, str], file: Path | None, directory: str | None, change: str) -> int:
+def key(flags: Mapping[str, str], file: str | None, directory: str | None, change: str) -> int:
     """Print the key; or, with a `change`, prepare the one that is to follow ("next"), or let it follow ("switch"), and
     print that one. The exit code. Raises ConfigError, StateError."""
     if directory is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import config
@@ -15,11 +14,11 @@ from .console import reason, say, show
 if TYPE_CHECKING:
     from ..server import Server
 
-DEFAULT_FILE = Path("connserver.toml")
+DEFAULT_FILE = "connserver.toml"
 """Read from the working directory when no other file is named."""
 
 
-def serve(flags: Mapping[str, str], file: Path | None) -> int:
+def serve(flags: Mapping[str, str], file: str | None) -> int:
     """Run the connection server until a signal ends it. The exit code. Raises ConfigError, StartupError."""
     source = Source(flags, file)
     settings = source.load()
@@ -34,7 +33,7 @@ class Source:
     """Where a server's settings come from, again and again. A file that was there once has to be there: without it
     they would be the defaults, which let in who was kept out."""
 
-    def __init__(self, flags: Mapping[str, str], file: Path | None) -> None:
+    def __init__(self, flags: Mapping[str, str], file: str | None) -> None:
         self._flags = flags
         self.file = file
         """The file that was read, or that is to be."""
@@ -45,7 +44,7 @@ class Source:
         return config.load(self.file, os.environ, self._flags)
 
 
-def check_config(flags: Mapping[str, str], file: Path | None) -> int:
+def check_config(flags: Mapping[str, str], file: str | None) -> int:
     """Say that the configuration is right. Raises ConfigError when it is not."""
     path = file or find_file()
     config.load(path, os.environ, flags)
@@ -53,13 +52,13 @@ def check_config(flags: Mapping[str, str], file: Path | None) -> int:
     return 0
 
 
-def print_config(flags: Mapping[str, str], file: Path | None) -> int:
+def print_config(flags: Mapping[str, str], file: str | None) -> int:
     """Write the settings as they result from all sources, as TOML. Raises ConfigError."""
     show(config.to_toml(config.load(file or find_file(), os.environ, flags)).rstrip("\n"))
     return 0
 
 
-def find_file() -> Path | None:
+def find_file() -> str | None:
     """The configuration file in the working directory, if there is one."""
     return DEFAULT_FILE if os.path.lexists(DEFAULT_FILE) else None
 

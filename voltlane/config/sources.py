@@ -9,8 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
-from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Union
 
 from ..errors import ConfigError
 from .mistakes import Mistakes
@@ -31,12 +30,14 @@ _VARIABLES = f"; each is {ENV_PREFIX}<SECTION>_<KEY>, after a setting"
 # Kubernetes sets these for every service whose name begins with `voltlane`; they are nobody's typing mistake.
 _KUBERNETES = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
 
+StrPath = Union[str, "os.PathLike[str]"]
+
 _Given = tuple[Setting, str, Callable[[], Value]]
 """A setting, where it was given, and its value, which is found out by checking what was given."""
 
 
 def load(
-    path: Path | None = None, environ: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None
+    path: StrPath | None = None, environ: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None
 ) -> Config:
     """The settings from all sources: flags over environment over file over defaults.
 
@@ -59,7 +60,7 @@ def load(
     return Config(**sections)
 
 
-def _from_file(path: Path | None, mistakes: Mistakes) -> Iterator[_Given]:
+def _from_file(path: StrPath | None, mistakes: Mistakes) -> Iterator[_Given]:
     text = ""
     document: dict[str, Any] = {}
     if path is not None:
@@ -106,7 +107,7 @@ def _from_flags(flags: Mapping[str, object], mistakes: Mistakes) -> Iterator[_Gi
             yield row, origin, partial(row.check, value, origin)
 
 
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
+def _read(path: StrPath) -> tuple[str, dict[str, Any]]:
     """The file's text and the document in it."""
     try:
         pipe, data = stat.S_ISFIFO(os.stat(path).st_mode), b""
@@ -136,7 +137,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         raise ConfigError(f"{_origin(path, int(place.group(1)) if place else None)}: not valid TOML: {what}") from None
 
 
-def _origin(path: Path | None, line: int | None, otherwise: str = "") -> str:
+def _origin(path: StrPath | None, line: int | None, otherwise: str = "") -> str:
     return f"{path}:{line}" if line else otherwise or str(path)
 
 

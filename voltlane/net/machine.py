@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Callable, Optional
 
 try:
@@ -63,9 +62,9 @@ def _groups(read: Read) -> Iterator[int]:
         ("/sys/fs/cgroup", "memory.max", paths[""]),
         ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", paths["memory"]),
     ):
-        group = PurePosixPath(path if path.startswith("/") else "/")
-        for around in (group, *group.parents):
-            text = (read(f"{root}{around if str(around) != '/' else ''}/{name}") or "").strip()
+        group = [part for part in path.split("/") if part] if path.startswith("/") else []
+        for depth in range(len(group), -1, -1):
+            text = (read("/".join([root, *group[:depth], name])) or "").strip()
             if text.isdigit():  # "max" is none
                 yield int(text)
 

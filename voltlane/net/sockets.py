@@ -8,10 +8,9 @@ import socket
 import stat
 import struct
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
-from ..address import Address
+from ..address import Address, host_in_ascii
 from ..errors import StartupError
 
 try:
@@ -60,10 +59,11 @@ def resolve(address: Address) -> list[tuple[int, object]]:
     """(family, socket address) pairs to try in turn. Raises OSError when a name cannot be resolved."""
     if address.kind == "unix":
         return [(socket.AF_UNIX, address.path)]
-    try:
-        found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM)
-    except UnicodeError:  # a part of the name is empty, or too long
-        raise OSError(errno.EINVAL, "that is no host name") from None
+    host = host_in_ascii(address.host)
+    if address.host and not host:
+        raise OSError(errno.EINVAL, "that is no host name")
+    # As bytes: a text goes through Python's codec for IDNA, even an IP address, and a small system lacks its tables.
+    found = socket.getaddrinfo(host.encode() or None, address.port, type=socket.SOCK_STREAM)
     return [(family, where) for family, _, _, _, where in found]
 
 
@@ -92,9 +92,16 @@ def _hint(address: Address, error: OSError) -> str:
     """What to look at, where that is known."""
     if address.kind == "tcp":
         return _TCP_HINTS.get(error.errno or 0, "")
-    if error.errno == errno.EADDRINUSE and os.path.exists(address.path) and not Path(address.path).is_socket():
+    if error.errno == errno.EADDRINUSE and _is_other_file(address.path):
         return "a file of that name is there, and is no socket"
     return _UNIX_HINTS.get(error.errno or 0, "")
+
+
+def _is_other_file(path: str) -> bool:
+    try:
+        return not stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _listen(family: int, where: object, dual_stack: bool = False, mode: int | None = None) -> socket.socket:

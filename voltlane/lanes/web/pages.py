@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from importlib.resources import files
+from pkgutil import get_data
 
 from ...errors import StartupError
 from ...wire.http1.answers import Response
@@ -35,6 +35,9 @@ def load_pages(name: str) -> Pages:
 def _read(name: str) -> bytes:
     """A file beside this module, which may be in a zip file."""
     try:
-        return files(__name__.rpartition(".")[0]).joinpath(name).read_bytes()
-    except (OSError, KeyError):  # KeyError: of a zip file, before Python 3.10
-        raise StartupError(f"web.page: there is no {name} in this copy of the package") from None
+        data = get_data(__name__.rpartition(".")[0], name)
+    except OSError:
+        data = None
+    if data is None:
+        raise StartupError(f"web.page: there is no {name} in this copy of the package")
+    return data

@@ -3,7 +3,7 @@ events."""
 
 from __future__ import annotations
 
-from email.utils import formatdate
+import time
 from http import HTTPStatus
 
 from ...core.budget import Holding
@@ -12,6 +12,7 @@ from ...errors import BadRequest, OriginRefused, ProtocolError
 from ...reasons import BY_PEER, CloseReason
 from ...wire.http1.answers import Refusal, Response
 from ...wire.http1.conversation import Conversation, Request
+from ...wire.http1.dates import http_date
 from ...wire.http1.opening import asks_for_websocket, read_opening
 from ..entry.proxies import Hearing
 from ..entry.stage import Newcomer, Stage
@@ -195,4 +196,4 @@ class RequestStage(Stage):
 
 
 def _date() -> str:
-    return formatdate(usegmt=True)
+    return http_date(time.time())

@@ -2,7 +2,9 @@
 
 conversation  bytes in, requests out; answers in, bytes out
 target        what a request is for
+percent       characters written as bytes in hexadecimal: in paths, and in the fields of a query
 answers       what it is answered with
+dates         when that was
 opening       a request that asks for a WebSocket instead
 forwarded     whose request it is, as proxies say
 upgrade       the same as its client asks it, and what it is answered

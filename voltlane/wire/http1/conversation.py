@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Callable, NamedTuple
-from urllib.parse import parse_qsl
 
 from .answers import Refusal, Response
+from .percent import fields_of
 from .target import check_authority, parse_target
 
 try:
@@ -226,7 +226,7 @@ def _request(head: Any) -> Request:
     method = head.method.decode("ascii")
     target = parse_target(method, head.target.decode("ascii"))
     try:
-        fields = dict(parse_qsl(target.query, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+        fields = fields_of(target.query, MAX_FIELDS)
     except ValueError:
         raise Refusal(HTTPStatus.BAD_REQUEST, f"a query may have {MAX_FIELDS} fields") from None
     headers: dict[str, str] = {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import unquote
 
 from .answers import Refusal
+from .percent import decoded
 
 _ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0-9]*)?")
@@ -50,7 +50,7 @@ def parse_target(method: str, text: str) -> Target:
 
 def split_path(path: str) -> tuple[str, ...]:
     """What stands behind each slash, percent-decoded."""
-    return tuple([unquote(segment) for segment in path[1:].split("/")])
+    return tuple([decoded(segment) for segment in path[1:].split("/")])
 
 
 def check_authority(text: str) -> str:
