@@ -16,7 +16,7 @@ from voltlane.lanes.entry.stage import Stage
 from voltlane.lanes.framing import Framing
 from voltlane.lanes.lane import Lane
 from voltlane.lanes.prefix import PrefixConnection
-from voltlane.lanes.table import DATA_PATHS, LANES, TCP
+from voltlane.lanes.table import DATA_PATHS, LANES, TCP, UNIX, lane_of
 
 FRAMINGS = {lane.framing().name: lane.framing() for lane in LANES.values()}
 
@@ -39,9 +39,18 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_scheme_has_a_lane_and_each_lane_a_scheme():
-    assert list(LANES) == SCHEMES and len(set(SCHEMES)) == len(SCHEMES)
+    assert list(LANES) == [*SCHEMES, UNIX.scheme] and len(set(SCHEMES)) == len(SCHEMES)
     assert all(lane.scheme == scheme for scheme, lane in LANES.items())
-    assert LANES["tcp"] is TCP
+    assert LANES["tcp"] is TCP and TCP._replace(scheme="unix") == UNIX
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("127.0.0.1:1", "tcp"), ("tcp://[::1]:1", "tcp"), ("unix:/a", "unix"), ("tcp://unix:/a", "unix"),
+     ("tls://unix:/a", "tls"), ("ws://unix:/a", "ws"), ("wss://*:1", "wss")],
+)  # fmt: skip
+def test_an_address_has_its_lane(text: str, name: str):
+    assert lane_of(parse_listener(text)) is LANES[name]
 
 
 def test_what_is_planned_is_not_there():
