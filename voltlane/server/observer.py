@@ -14,8 +14,7 @@ from ..core.backlog import Backlog
 from ..core.counters import Counters
 from ..core.histogram import LATENCY_BOUNDS, Histogram
 from ..core.outbox import Outbox
-from ..core.protocols.credentials import kind_of
-from ..core.protocols.table import OF_KIND
+from ..core.protocols.credentials import PROTOCOLS, kind_of
 from ..core.session import Session, State
 from ..lanes.connection import ClientConnection
 from ..lanes.table import LANES
@@ -83,7 +82,7 @@ class Observer:
         live, stale = _by_protocol(self._registry.live()), _by_protocol(self._registry.stale())
         greeted, gaps = self._parts.counters.greeted, self._parts.counters.protocol_gaps
         return MappingProxyType(
-            {name: ProtocolFigures(greeted[name], live[name], stale[name], gaps[name]) for name in OF_KIND.values()}
+            {name: ProtocolFigures(greeted[name], live[name], stale[name], gaps[name]) for name in PROTOCOLS.values()}
         )
 
     # ---- clients
@@ -136,7 +135,7 @@ class Observer:
             age=self._age(session, now),
             queue_bytes=0,
             queue_packets=0,
-            protocol=OF_KIND[kind_of(session.credential)],
+            protocol=PROTOCOLS[kind_of(session.credential)],
         )
         queue = self._queue_of(session)
         if queue is not None:
@@ -183,7 +182,7 @@ def _by_protocol(sessions: Iterable[Session]) -> Counter[str]:
     """How many sessions are of each: the first byte of a credential tells."""
     found: Counter[str] = Counter()
     for first, count in Counter([session.credential[:1] for session in sessions]).items():
-        found[OF_KIND[kind_of(first)]] += count
+        found[PROTOCOLS[kind_of(first)]] += count
     return found
 
 

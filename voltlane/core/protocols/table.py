@@ -5,17 +5,13 @@ from __future__ import annotations
 from ...wire.framing import Buffer
 from ...wire.v3 import MAGIC
 from .credentials import Kind, kind_of
-from .events import EVENTS
 from .handshake import WireProtocol
-from .open import OPEN
 from .secrets import decode_secrets
 from .v2 import V2
 from .v3 import V3
 
 PROTOCOLS: dict[int, WireProtocol] = {0x01: V2, MAGIC: V3}
 """By the first byte of a client's first message."""
-OF_KIND: dict[Kind, str] = {Kind.KEY: V2.name, Kind.SECRETS: V3.name, Kind.NONE: OPEN.name, Kind.TOKEN: EVENTS}
-"""The names of all there are, by what a session's credential is that was begun with it."""
 LARGEST = max(protocol.first for protocol in PROTOCOLS.values())
 """Bytes of the largest first message that is accepted, when it is not known yet whose it is."""
 
