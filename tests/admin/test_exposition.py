@@ -87,6 +87,11 @@ def test_lanes_and_protocols_have_labels(watched: World, asker: Asker) -> None:
         assert found[name, "tcp"] == found[name, "ws"] == 1 and found[name, "unix"] == 0
     assert found["voltlane_protocol_clients", "v2,live"] == found["voltlane_protocol_clients", "v3,live"] == 1
     assert found["voltlane_protocol_handshakes_total", "v3"] == 1
+    rows = asker.get("/clients?sort=id&order=asc").json["clients"]
+    assert [(row["lane"], row["protocol"]) for row in rows] == [("tcp", "v2"), ("ws", "v3")]
+    told = asker.get("/stats").json
+    assert told["protocols"]["v3"] == {"greeted": 1, "live": 1, "stale": 0, "gaps": 0}
+    assert told["lanes"]["ws"] == {"accepted": 1, "live": 1} and told["certificates"] == []
     first.cut()
     second.cut()
     watched.settle()
