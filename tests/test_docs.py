@@ -14,13 +14,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kit.admin import watched_world
+from kit.lanes import tls
 from kit.program import Program, environment
 from kit.wait import wait_until
 
-from voltlane import cli, server
+from voltlane import cli, errors, server
+from voltlane.admin import exposition
 from voltlane.client import Connection
 from voltlane.config import SETTINGS, Setting, load
+from voltlane.core.protocols.ends import CODES
 from voltlane.reasons import AdminEnd, CloseReason, EndReason, Hold, Symbol
+from voltlane.statistics import ClientRow
+from voltlane.wire.v3 import Code
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -243,6 +249,63 @@ def test_no_log_line_is_explained_that_there_is_not():
 def test_a_log_line_that_is_missing_is_missed():
     assert documented("no master at %s: trying again in %.1f s", ["no master at ADDRESS: trying again in N s"])
     assert not documented("no master at %s", ["a master at ADDRESS"])
+
+
+# ---- symptoms, metrics
+
+SYMPTOMS = {
+    heading: body
+    for heading, body in re.findall(
+        r"^### (.*)\n((?:(?!#).*\n)+)", text_of(OPERATIONS).partition("\n## Symptoms\n")[2].partition("\n## ")[0], re.M
+    )
+}
+REASONS = {reason.value: reason for kind in (EndReason, Hold, CloseReason) for reason in kind}
+
+
+def rows_of(symptom: str) -> list[list[str]]:
+    return [line.strip("| ").split(" | ") for line in SYMPTOMS[symptom].splitlines() if line.startswith("| ")][2:]
+
+
+def test_there_is_a_place_for_each_symptom():
+    wanted = ["A client was dropped", "A client is slow", "A client is refused", "Packets are missing"]
+    assert list(SYMPTOMS) == [*wanted, "The backend is down"]
+    for symptom in SYMPTOMS:
+        assert len(rows_of(symptom)) > 4 and all(len(row) == 3 and all(row) for row in rows_of(symptom))
+        named = set(_CODE.findall(SYMPTOMS[symptom]))
+        assert named & set(SETTINGS) and named & set(REASONS), symptom
+        assert any(name.startswith("voltlane_") for name in named), symptom
+
+
+@pytest.mark.parametrize("symptom", SYMPTOMS)
+def test_what_shows_a_symptom_is_there(symptom: str):
+    """Each name is that of a metric, setting, reason, line of the log, path or error; a code is that of its reasons."""
+    lines = [cell for row in table_below(OPERATIONS, "## Log lines") for cell in _CODE.findall(row[0])]
+    columns = set(ClientRow._fields)
+    for shown, _, _ in rows_of(symptom):
+        reasons = []
+        for name in _CODE.findall(shown):
+            if name in REASONS:
+                reasons.append(REASONS[name])
+            elif not name.startswith(("voltlane_", "voltlane ", "/")) and name not in columns:
+                assert name in lines or name in SETTINGS or hasattr(errors, name), name
+        codes = {int(code) for code in re.findall(r"(?<!\d)3[05]\d\d(?!\d)", shown)}
+        told = {CODES.get(reason, Code.DROPPED) for reason in reasons if isinstance(reason, CloseReason)}
+        if any(isinstance(reason, EndReason) for reason in reasons):
+            told.add(Code.UNKNOWN_SESSION)
+        assert codes <= told, shown
+
+
+def test_metrics_that_are_mentioned_exist(tmp_path: Path):
+    pytest.importorskip("h11", reason="the extra `web` is not installed")
+    parser = pytest.importorskip("prometheus_client.parser", reason="the extra `web` is not installed")
+    with watched_world({"admin.address": f"unix:{tmp_path}/admin"}) as made:
+        made.new(lane=tls)
+        body, _ = exposition.expose(made.server.statistics(), True, "text/plain")
+    families = list(parser.text_string_to_metric_families(body.decode()))
+    there_are = {sample.name for family in families for sample in family.samples} | {family.name for family in families}
+    for path in DOCUMENTS:
+        mentioned = {name for name in _CODE.findall(text_of(path)) if re.fullmatch(r"voltlane_\w+", name)}
+        assert mentioned <= there_are, path.name
 
 
 # ---- links, paths, commands

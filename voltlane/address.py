@@ -16,8 +16,8 @@ from .numerals import parse_count
 FORMS = "127.0.0.1:42000, [::1]:42000 (or ::1:42000), host.name:42000, *:42000 (every interface) or unix:/path"
 
 SCHEMES = ["tcp", "tls", "ws", "wss"]
-"""The lanes that a listener's address may name; the table of lanes (`lanes/table.py`) has a row for each. tcp, on unix
-sockets too, is meant where none is named."""
+"""The lanes that a listener's address may name; the table of lanes (`lanes/table.py`) has a row for each. Where none is
+named it is tcp, or on unix sockets the same by the name of unix."""
 PLANNED = ("udp",)
 """Lanes that are not built yet."""
 ENCRYPTED = ("tls", "wss")

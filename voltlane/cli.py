@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from typing import Any, Callable, NoReturn
 
 from .address import Address, parse_address, parse_server
+from .commands.check import check_config
 from .commands.console import OutputError, say, settle, show
-from .commands.serve import DEFAULT_FILE, check_config, print_config, serve
+from .commands.serve import DEFAULT_FILE, print_config, serve
 from .config import SETTINGS, Setting, defaults, nearest
 from .errors import ConfigError, ConnectionLost, ProtocolError, StartupError
 from .numerals import parse_number
@@ -195,7 +196,10 @@ def _row_of(setting: Setting) -> dict[str, Any]:
 _FLAGS: dict[str, dict[str, Any]] = {
     **{setting.flag: _row_of(setting) for setting in SETTINGS.values() if setting.flag},
     "--config": {"metavar": "FILE", "type": _file, "help": f"The configuration file, instead of ./{DEFAULT_FILE}."},
-    "--check-config": {"action": "store_true", "help": "Say whether the configuration is right, and end."},
+    "--check-config": {
+        "action": "store_true",
+        "help": "Say whether configuration and certificates are right, and end.",
+    },
     "--print-config": {"action": "store_true", "help": "Print the settings that all sources together give, and end."},
     "--version": {"action": "store_true", "help": "Print the versions of what is used here, and end."},
     "--token": {

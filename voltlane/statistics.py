@@ -14,7 +14,9 @@ few milliseconds for ten thousand, so it is for once a second and not for once a
       links                  Links: how good the clients' links are, of those that are known
       master                 MasterLink
       loop                   Loop: turns, seconds busy, lag, time per phase
-      lanes                  scheme → LaneFigures: how many came, and are here, by each lane
+      lanes                  name → LaneFigures: how many came, and are here, by each lane
+      protocols              name → ProtocolFigures: the same of each protocol, and the gaps that were told
+      certificates           a CertificateFigures for each in use; none without a listener for TLS
 
 `Server.clients_page(...)` makes a `ClientsPage` of `ClientRow`s; `Server.client(id)` one row. What is not known is
 None, never 0: the quality of a link over a unix socket, or of one that nobody has looked at yet.
@@ -124,12 +126,36 @@ class Loop(NamedTuple):
 
 
 class LaneFigures(NamedTuple):
-    """The clients of one lane. Those on unix sockets are of the lane "tcp"."""
+    """The clients of one lane: "tcp", "tls", "ws", "wss", or "unix", which is tcp's on unix sockets."""
 
     accepted: int
     """Connections accepted since the start."""
     live: int
     """Clients that are here by it."""
+
+
+class ProtocolFigures(NamedTuple):
+    """The clients of one protocol: "v2", "v3", "open" (a WebSocket without a subprotocol) or "events"."""
+
+    greeted: int
+    """Handshakes that were finished since the start, of new clients and of those that came back."""
+    live: int
+    """Clients that are here."""
+    stale: int
+    """Those that are away."""
+    gaps: int
+    """Gaps in the numbers of packets that were told since the start, one way or the other."""
+
+
+class CertificateFigures(NamedTuple):
+    """One certificate that the server shows."""
+
+    names: tuple[str, ...]
+    """What it is for, in lower case; the first is what to call it."""
+    expires: float
+    """When, in seconds since 1970."""
+    days_left: float
+    """Until then, by the system's clock; below 0 when it has expired."""
 
 
 class Statistics(NamedTuple):
@@ -146,6 +172,8 @@ class Statistics(NamedTuple):
     master: MasterLink
     loop: Loop
     lanes: Mapping[str, LaneFigures]
+    protocols: Mapping[str, ProtocolFigures]
+    certificates: tuple[CertificateFigures, ...]
 
 
 SORT_KEYS = ("score", "id", "age", "queue", "in", "out", "bandwidth", "rtt", "loss")
@@ -186,7 +214,9 @@ class ClientRow(NamedTuple):
     delivery_rate: int | None = None
     """Bytes a second that the way to it has carried lately."""
     lane: str | None = None
-    """The scheme of the lane that it came by: "tcp", on unix sockets too, "tls"; None while it is stale."""
+    """The name of the lane that it came by, as in `Statistics.lanes`; None while it is stale."""
+    protocol: str | None = None
+    """The name of its session's protocol, as in `Statistics.protocols`."""
 
 
 class ClientsPage(NamedTuple):

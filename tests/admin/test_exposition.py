@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 from kit.admin import Asker
+from kit.lanes import tls, ws
+from kit.parties import PARTIES
 from kit.process import ServerProcess
 from kit.raw_client import VERSION, RawClient
 from kit.raw_master import tagged
 from kit.rig import running
+from kit.vectors import CERTIFICATES
 from kit.wait import wait_until
 from kit.world import World
 from prometheus_client.exposition import choose_encoder
@@ -25,12 +28,14 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from voltlane.admin.exposition import expose
 from voltlane.commands.inquiry import Inquiry
 from voltlane.core.counters import Counters
+from voltlane.lanes.table import LANES
+from voltlane.net.certificates import TlsOptions
 from voltlane.reasons import AdminEnd, CloseReason, EndReason
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 RULES = DEPLOY / "prometheus" / "voltlane.rules.yml"
 DASHBOARD = DEPLOY / "grafana" / "voltlane.json"
-LABELS = {"lane", "state", "queue", "reason", "phase", "le", "version"}
+LABELS = {"lane", "protocol", "state", "queue", "reason", "phase", "name", "le", "version"}
 """All there are: none has a value that a client could choose."""
 
 Samples = dict[tuple[str, str], float]
@@ -68,6 +73,58 @@ def test_prometheus_reads_all_of_it(watched: World, asker: Asker) -> None:
     integers = [name for name in Counters.__slots__ if isinstance(getattr(Counters(), name), int)]
     assert len([name for name, label in found if name.endswith("_total") and not label]) == len(integers) + 2
     assert len({(family.name, family.documentation) for family in parse_openmetrics(text)}) > len(integers)
+
+
+def scraped(asker: Asker) -> Samples:
+    return samples(asker.get("/metrics", accept="application/openmetrics-text").body.decode())
+
+
+def test_lanes_and_protocols_have_labels(watched: World, asker: Asker) -> None:
+    first, second = watched.new(), PARTIES["v3"](watched, ws)
+    found = scraped(asker)
+    for name in ("voltlane_lane_clients", "voltlane_lane_connections_accepted_total"):
+        assert {label for each, label in found if each == name} == set(LANES)
+        assert found[name, "tcp"] == found[name, "ws"] == 1 and found[name, "unix"] == 0
+    assert found["voltlane_protocol_clients", "v2,live"] == found["voltlane_protocol_clients", "v3,live"] == 1
+    assert found["voltlane_protocol_handshakes_total", "v3"] == 1
+    rows = asker.get("/clients?sort=id&order=asc").json["clients"]
+    assert [(row["lane"], row["protocol"]) for row in rows] == [("tcp", "v2"), ("ws", "v3")]
+    told = asker.get("/stats").json
+    assert told["protocols"]["v3"] == {"greeted": 1, "live": 1, "stale": 0, "gaps": 0}
+    assert told["lanes"]["ws"] == {"accepted": 1, "live": 1} and told["certificates"] == []
+    first.cut()
+    second.cut()
+    watched.settle()
+    second.come_back(ws)
+    found = scraped(asker)
+    assert found["voltlane_protocol_clients", "v2,stale"] == found["voltlane_protocol_clients", "v3,live"] == 1
+    assert found["voltlane_protocol_clients", "v2,live"] == found["voltlane_protocol_clients", "v3,stale"] == 0
+    assert found["voltlane_protocol_handshakes_total", "v3"] == found["voltlane_lane_connections_accepted_total", "ws"]
+    assert found["voltlane_protocol_handshakes_total", "v3"] == 2
+
+
+def test_gaps_and_uncertain_packets(watched: World, asker: Asker) -> None:
+    found = scraped(asker)
+    assert {found[name, ""] for name in ("voltlane_gaps_total", "voltlane_uncertain_total")} == {0}
+    watched.server.counters.gap("v3")
+    watched.server.counters.uncertain += 7
+    found = scraped(asker)
+    assert found["voltlane_gaps_total", ""] == found["voltlane_protocol_gaps_total", "v3"] == 1
+    assert found["voltlane_protocol_gaps_total", "events"] == 0 and found["voltlane_uncertain_total", ""] == 7
+
+
+def test_certificates_are_there_by_their_names_where_there_is_tls(watched: World, asker: Asker) -> None:
+    name = "voltlane_certificate_expiry_timestamp_seconds"
+    assert not [label for each, label in scraped(asker) if each == name]
+    pairs = [(str(CERTIFICATES / f"{each}.pem"), str(CERTIFICATES / f"{each}.key")) for each in ("server", "expired")]
+    watched.server.certificates.load(TlsOptions(*map(tuple, zip(*pairs))))
+    found = {label: value for (each, label), value in scraped(asker).items() if each == name}
+    good, expired = watched.server.certificates.summary()
+    assert set(expired.names) < set(good.names), "of two for one name it is the first that is shown, and told"
+    assert found == dict.fromkeys(good.names, good.expires)
+    told = asker.get("/stats").json["certificates"]
+    assert [certificate["names"] for certificate in told] == [list(good.names), list(expired.names)]
+    assert told[0]["expires"] == good.expires and told[0]["days_left"] > 0 > told[1]["days_left"]
 
 
 ACCEPTED = [
@@ -232,16 +289,67 @@ def garbage(stranger: RawClient, data: bytes) -> None:
 # ---- rules and dashboard
 
 
+def expressions() -> list[str]:
+    """Every expression of a rule, a panel or a variable."""
+    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    found = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    rules = re.findall(
+        r"^ +expr:(?: [>|]-?)?((?:.*\n)+?)(?= +(?:for|labels):)", RULES.read_text(encoding="utf-8"), re.M
+    )
+    return [*found, *[" ".join(rule.split()) for rule in rules]]
+
+
 def names_in(text: str) -> set[str]:
     return set(re.findall(r"\bvoltlane_\w+", text))
 
 
+LABELLED = re.compile(r'(\w+)\s*=(~?)\s*"([^"]*)"', re.DOTALL)
+
+
 def test_rules_and_dashboard_name_only_metrics_there_are(watched: World) -> None:
+    watched.new(lane=tls)
     body, _ = expose(watched.server.statistics(), True, "application/openmetrics-text")
     there_are = {name for name, _ in samples(body.decode())}
     for path in (RULES, DASHBOARD):
         named = names_in(path.read_text(encoding="utf-8"))
         assert len(named) > 8 and named <= there_are, path
+
+
+def test_rules_and_dashboard_ask_for_labels_and_values_there_are() -> None:
+    """A reason that was renamed would make an alert that never comes."""
+    reasons = [reason.value for kind in (CloseReason, EndReason) for reason in kind]
+    seen = 0
+    for expression in expressions():
+        for label, by_pattern, value in LABELLED.findall(expression):
+            if label == "reason":
+                for wanted in value.split("|") if by_pattern else [re.escape(value)]:
+                    assert any(re.fullmatch(wanted, reason) for reason in reasons), wanted
+                    seen += 1
+            else:
+                assert label in {*LABELS, "instance", "job"}, expression
+        for labels in re.findall(r"\bby \(([^)]*)\)", expression):
+            assert set(re.split(r",\s*", labels)) <= {*LABELS, "instance"}, expression
+    assert seen > 8
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lane_clients",
+        "protocol_clients",
+        "protocol_gaps_total",
+        "uncertain_total",
+        "certificate_expiry_timestamp_seconds",
+    ],
+)
+def test_what_there_is_of_lanes_protocols_and_losses_is_on_the_dashboard(name: str) -> None:
+    assert f"voltlane_{name}" in names_in(DASHBOARD.read_text(encoding="utf-8"))
+
+
+def test_the_alerts_are_all_read() -> None:
+    rules = RULES.read_text(encoding="utf-8")
+    asked = " ".join(expressions())
+    assert names_in(rules) <= names_in(asked)
 
 
 def test_reasons_in_the_rules_are_reasons() -> None:

@@ -27,9 +27,9 @@ termios = pytest.importorskip("termios")
 class Terminal:
     """A program in a terminal of 30 lines."""
 
-    def __init__(self, *arguments: str, cwd: Path) -> None:
+    def __init__(self, *arguments: str, cwd: Path, columns: int = 120) -> None:
         self.master, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "voltlane", *arguments],
             cwd=cwd,
@@ -64,8 +64,8 @@ class Terminal:
 
 
 @contextmanager
-def terminal(*arguments: str, cwd: Path) -> Iterator[Terminal]:
-    made = Terminal(*arguments, cwd=cwd)
+def terminal(*arguments: str, cwd: Path, columns: int = 120) -> Iterator[Terminal]:
+    made = Terminal(*arguments, cwd=cwd, columns=columns)
     try:
         yield made
     finally:
@@ -104,6 +104,25 @@ def test_sorts_and_turns_round(tmp_path: Path) -> None:
             top.wait_for("▲")
             top.type("q")
             assert top.process.wait(10) == 0
+
+
+def test_a_narrow_terminal_has_fewer_columns_and_says_which(tmp_path: Path) -> None:
+    with watched(tmp_path) as (rig, address):
+        rig.new()
+        with terminal("top", address, cwd=tmp_path, columns=70) as top:
+            top.wait_for("1 to 1 of 1 · no room for SENDS, GETS, LOSS, ADDRESS")
+            top.type("sssss")  # on to a column that was not there
+            top.wait_for("SENDS▼")
+            top.type("q")
+            assert top.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("columns", [70, 120])
+def test_status_breaks_its_lines_where_a_terminal_would(tmp_path: Path, columns: int) -> None:
+    with watched(tmp_path) as (_, address), terminal("status", address, cwd=tmp_path, columns=columns) as status:
+        whole = "backlogs, 0 B of" if columns == 120 else r"backlogs,\r?\n {10}0 B of"
+        status.wait_for(whole)
+        assert status.process.wait(10) == 0
 
 
 def test_says_when_the_server_is_gone_and_goes_on_when_it_is_back(tmp_path: Path) -> None:

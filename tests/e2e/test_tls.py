@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -305,18 +306,21 @@ def test_what_it_does_not_start_with(settings: dict[str, object], code: int, sai
     assert done.returncode == code and said in done.stderr, done.stderr
 
 
-def test_what_is_told_of_lanes():
-    with running({"listener.address": "tls://127.0.0.1:0, 127.0.0.1:0", **PAIR}, embedded=True) as rig:
+def test_what_is_told_of_lanes(tmp_path: Path):
+    addresses = f"tls://127.0.0.1:0, 127.0.0.1:0, unix:{tmp_path}/clients, tls://unix:{tmp_path}/secure"
+    with running({"listener.address": addresses, **PAIR}, embedded=True) as rig:
         assert isinstance(rig.server, EmbeddedServer)
-        plain = str(rig.server.server.listen_addresses[1])
-        with Connection(rig.server.address, ca_file=CA) as secure, Connection(plain) as client:
+        lanes, secure = ("tls", "tcp", "unix", "tls"), {"ca_file": CA, "server_name": "localhost"}
+        with ExitStack() as stack:
+            clients = [
+                stack.enter_context(Connection(str(address), **(secure if lane == "tls" else {})))
+                for lane, address in zip(lanes, rig.server.server.listen_addresses)
+            ]
             statistics = rig.server.server.statistics()
-            assert {name: lane for name, lane in statistics.lanes.items() if any(lane)} == {
-                "tcp": (1, 1),
-                "tls": (1, 1),
-            }
-            lanes = {row.id: row.lane for row in rig.server.server.clients_page("id").rows}
-            assert lanes == {secure.client_id: "tls", client.client_id: "tcp"}
+            counted = {name: lane for name, lane in statistics.lanes.items() if any(lane)}
+            assert counted == {"tcp": (1, 1), "tls": (2, 2), "unix": (1, 1)}
+            rows = {row.id: row.lane for row in rig.server.server.clients_page("id").rows}
+            assert rows == {client.client_id: lane for client, lane in zip(clients, lanes)}
 
 
 def test_a_certificate_to_try_it_with(tmp_path: Path):

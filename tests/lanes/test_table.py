@@ -7,6 +7,8 @@ from kit.lanes.toy import LANE as TOY
 
 from voltlane import address, config
 from voltlane.address import FORMS, PLANNED, SCHEMES, Address, parse_address, parse_listener
+from voltlane.core.protocols.credentials import PROTOCOLS as OF_SESSIONS
+from voltlane.core.protocols.events import EVENTS
 from voltlane.core.protocols.open import OPEN
 from voltlane.core.protocols.table import PROTOCOLS
 from voltlane.errors import ConfigError
@@ -16,7 +18,7 @@ from voltlane.lanes.entry.stage import Stage
 from voltlane.lanes.framing import Framing
 from voltlane.lanes.lane import Lane
 from voltlane.lanes.prefix import PrefixConnection
-from voltlane.lanes.table import DATA_PATHS, LANES, TCP
+from voltlane.lanes.table import CODED, DATA_PATHS, LANES, TCP, UNIX, lane_of
 
 FRAMINGS = {lane.framing().name: lane.framing() for lane in LANES.values()}
 
@@ -39,9 +41,18 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_scheme_has_a_lane_and_each_lane_a_scheme():
-    assert list(LANES) == SCHEMES and len(set(SCHEMES)) == len(SCHEMES)
+    assert list(LANES) == [*SCHEMES, UNIX.scheme] and len(set(SCHEMES)) == len(SCHEMES)
     assert all(lane.scheme == scheme for scheme, lane in LANES.items())
-    assert LANES["tcp"] is TCP
+    assert LANES["tcp"] is TCP and TCP._replace(scheme="unix") == UNIX
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("127.0.0.1:1", "tcp"), ("tcp://[::1]:1", "tcp"), ("unix:/a", "unix"), ("tcp://unix:/a", "unix"),
+     ("tls://unix:/a", "tls"), ("ws://unix:/a", "ws"), ("wss://*:1", "wss")],
+)  # fmt: skip
+def test_an_address_has_its_lane(text: str, name: str):
+    assert lane_of(parse_listener(text)) is LANES[name]
 
 
 def test_what_is_planned_is_not_there():
@@ -72,6 +83,11 @@ def test_data_paths_are_of_framings_and_protocols_there_are():
         # What does not encode is for a wire on which nothing is to be encoded.
         assert issubclass(kind, CodedConnection) or FRAMINGS[framing].plain
     assert DATA_PATHS[TCP.framing().name, "v2"] is PrefixConnection
+
+
+def test_sessions_are_of_protocols_there_are():
+    names = {protocol.name for protocol in [*PROTOCOLS.values(), OPEN]} | {EVENTS}
+    assert set(OF_SESSIONS.values()) == names == set(CODED)
 
 
 def test_no_two_framings_have_one_name():

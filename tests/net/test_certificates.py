@@ -322,3 +322,27 @@ for what in (server.certificates.load, lambda: Connection("tls://127.0.0.1:1")):
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=30)
     assert done.stderr == "" and done.stdout.count("this Python has no module ssl") == 2
+
+
+# ---- what is told of them
+
+
+def test_the_figures_are_those_of_what_is_in_use(tmp_path: Path):
+    """Of the files as they were read last, by the clock of now."""
+    for kind in ("pem", "key"):
+        shutil.copy(at(f"server.{kind}"), tmp_path / f"own.{kind}")
+    chosen = TlsOptions((str(tmp_path / "own.pem"), at("other.pem")), (str(tmp_path / "own.key"), at("other.key")))
+    now = 1.8e9
+    certificates = Certificates(chosen, Told(), lambda: now)
+    assert certificates.summary() == ()
+    certificates.load()
+    first, second = certificates.summary()
+    assert "localhost" in first.names and first.names != second.names
+    assert first.days_left == (first.expires - now) / 86400 > 0
+    now += 86400 * 10
+    assert certificates.summary()[0].days_left == pytest.approx(first.days_left - 10)
+    for kind in ("pem", "key"):
+        shutil.copy(at(f"expired.{kind}"), tmp_path / f"own.{kind}")
+    assert certificates.summary()[0].expires == first.expires
+    certificates.reload()
+    assert certificates.summary()[0].days_left < 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import pytest
 from kit.handlers import tcp_pair
+from kit.lanes import tls, ws
+from kit.parties import PARTIES
 from kit.wait import wait_until
 from kit.world import World, numbered, world
 
@@ -110,6 +113,59 @@ def test_queues():
         made.settle()
         master = made.server.statistics().master
         assert master.connected and (master.connections, master.reconnects) == (2, 1)
+
+
+# ---- lanes, protocols, certificates
+
+
+@pytest.mark.parametrize("protocol", PARTIES)
+def test_clients_by_protocol(protocol: str):
+    pytest.importorskip("h11", reason="the extra `web` is not installed")
+    with world() as made:
+        nobody = dict.fromkeys(PARTIES, (0, 0, 0, 0))
+        assert made.server.statistics().protocols == nobody
+        party = PARTIES[protocol](made, ws)
+        assert made.server.statistics().protocols == {**nobody, protocol: (1, 1, 0, 0)}
+        row = made.server.client(party.id)
+        assert row is not None and (row.protocol, row.lane) == (protocol, "ws")
+        party.cut()
+        made.settle()
+        away = made.server.client(party.id)
+        if protocol == "open":  # whose sessions end with their connections
+            assert away is None and made.server.statistics().protocols == {**nobody, protocol: (1, 0, 0, 0)}
+            return
+        assert made.server.statistics().protocols == {**nobody, protocol: (1, 0, 1, 0)}
+        assert away is not None and (away.protocol, away.lane) == (protocol, None)
+        party.come_back(ws)
+        made.settle()
+        assert made.server.statistics().protocols == {**nobody, protocol: (2, 1, 0, 0)}
+
+
+@pytest.mark.parametrize("protocol", ["v3", "events"])
+def test_gaps_by_protocol(protocol: str):
+    pytest.importorskip("h11", reason="the extra `web` is not installed")
+    with world({"clients.missed_packets_policy": "drop-oldest", "clients.missed_packets_buffer_size": 5}) as made:
+        party = PARTIES[protocol](made, ws)
+        party.cut()
+        made.settle()
+        made.master.send(party.id, *numbered(8))
+        made.settle()
+        party.come_back(ws)
+        made.settle()
+        statistics = made.server.statistics()
+        assert party.got[-5:] == numbered(8)[3:] and statistics.counts["gaps"] == 1
+        assert {name: figures.gaps for name, figures in statistics.protocols.items() if figures.gaps} == {protocol: 1}
+
+
+def test_certificates_are_told_where_there_is_tls():
+    with world() as made:
+        made.new()
+        assert made.server.statistics().certificates == ()
+        made.new(lane=tls)
+        (certificate,) = made.server.statistics().certificates
+        assert "localhost" in certificate.names
+        assert certificate.days_left == pytest.approx((certificate.expires - time.time()) / 86400, abs=0.01)
+        assert made.server.statistics().lanes["tls"] == (1, 1)
 
 
 # ---- the list of clients

@@ -1,7 +1,7 @@
 """/metrics: the figures as Prometheus metrics, written by prometheus_client itself.
 
 Names begin with `voltlane_`. Every label's values are a closed set of the code's own words (reasons, states, queues,
-phases): no client can make a new one.
+phases, lanes, protocols), or the names of the server's own certificates: no client can make a new one.
 """
 
 from __future__ import annotations
@@ -129,14 +129,13 @@ class _Families:
             yield _counter(metric, text, value)
         for name, by_reason in statistics.reasons.items():
             metric, text = _REASONS.get(name, (name, name.replace("_", " ")))
-            family = prometheus_client.core.CounterMetricFamily(_PREFIX + metric, text, labels=["reason"])
-            for reason, value in by_reason.items():
-                family.add_metric([reason.value], value)
-            yield family
+            yield _counters(metric, text, "reason", {reason.value: value for reason, value in by_reason.items()})
         for name, distribution in statistics.latencies.items():
             metric, text = _LATENCIES.get(name, (name.replace("_secs", "_seconds"), name.replace("_", " ")))
             yield _histogram(metric, text, "", {"": distribution})
         yield from self._gauges()
+        yield from self._ways()
+        yield from self._certificates()
         links = statistics.links
         yield _gauge("links_known", "Clients whose link was measured.", links.known)
         yield _spread("link_rtt_seconds", "Round trips to clients, now.", links.latency)
@@ -147,18 +146,37 @@ class _Families:
         yield _histogram("loop_lag_seconds", "How long turns of the loop took.", "", {"": loop.lag})
         yield _histogram("loop_phase_seconds", "Time by phase, of some turns.", "phase", loop.phases)
 
+    def _ways(self) -> Iterator[Any]:
+        """How clients come, and what they speak."""
+        lanes, protocols = self._statistics.lanes, self._statistics.protocols
+        live = {name: figures.live for name, figures in lanes.items()}
+        yield _gauges("lane_clients", "Live clients by the lane that they came by.", "lane", live)
+        accepted = {name: figures.accepted for name, figures in lanes.items()}
+        yield _counters("lane_connections_accepted", "Client connections accepted, by lane.", "lane", accepted)
+        clients = prometheus_client.core.GaugeMetricFamily(
+            f"{_PREFIX}protocol_clients", "Clients by protocol and state.", labels=["protocol", "state"]
+        )
+        for name, figures in protocols.items():
+            clients.add_metric([name, "live"], float(figures.live))
+            clients.add_metric([name, "stale"], float(figures.stale))
+        yield clients
+        greeted = {name: figures.greeted for name, figures in protocols.items()}
+        text = "Handshakes finished, of new clients and of those that came back, by protocol."
+        yield _counters("protocol_handshakes", text, "protocol", greeted)
+        gaps = {name: figures.gaps for name, figures in protocols.items()}
+        yield _counters("protocol_gaps", "Gaps that were told, by protocol.", "protocol", gaps)
+
+    def _certificates(self) -> Iterator[Any]:
+        expiries: dict[str, float] = {}
+        for certificate in self._statistics.certificates:
+            for name in certificate.names:
+                expiries.setdefault(name, certificate.expires)  # of two for one name the first is shown
+        text = "When the certificate for a name expires, in seconds since 1970."
+        yield _gauges("certificate_expiry_timestamp_seconds", text, "name", expiries)
+
     def _gauges(self) -> Iterator[Any]:
         clients, queues, master = self._statistics.clients, self._statistics.queues, self._statistics.master
         yield _gauges("clients", "Clients by state.", "state", clients._asdict())
-        lanes = self._statistics.lanes
-        live = {scheme: figures.live for scheme, figures in lanes.items()}
-        yield _gauges("lane_clients", "Live clients by the lane that they came by.", "lane", live)
-        accepted = prometheus_client.core.CounterMetricFamily(
-            f"{_PREFIX}lane_connections_accepted", "Client connections accepted, by lane.", labels=["lane"]
-        )
-        for scheme, figures in lanes.items():
-            accepted.add_metric([scheme], figures.accepted)
-        yield accepted
         in_bytes = {"master": queues.master_bytes, "clients": queues.clients_bytes, "backlog": queues.backlog_bytes}
         yield _gauges("queue_bytes", "Bytes that wait: for the master, for clients, for stale ones.", "queue", in_bytes)
         in_packets = {"master": queues.master_packets, "backlog": queues.backlog_packets}
@@ -183,6 +201,13 @@ def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> An
 
 def _counter(name: str, text: str, value: float) -> Any:
     return prometheus_client.core.CounterMetricFamily(_PREFIX + name, text, value=value)
+
+
+def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> Any:
+    family = prometheus_client.core.CounterMetricFamily(_PREFIX + name, text, labels=[label])
+    for word, value in values.items():
+        family.add_metric([word], value)
+    return family
 
 
 def _spread(name: str, text: str, distribution: Distribution) -> Any:

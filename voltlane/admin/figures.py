@@ -28,7 +28,12 @@ def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
             for name, by_reason in statistics.reasons.items()
         },
         "latencies": {name: spread(distribution) for name, distribution in statistics.latencies.items()},
-        "lanes": {scheme: figures._asdict() for scheme, figures in statistics.lanes.items()},
+        "lanes": {name: figures._asdict() for name, figures in statistics.lanes.items()},
+        "protocols": {name: figures._asdict() for name, figures in statistics.protocols.items()},
+        "certificates": [
+            {**certificate._asdict(), "days_left": round(certificate.days_left, 2)}
+            for certificate in statistics.certificates
+        ],
         "loop": {
             "turns": statistics.loop.turns,
             "busy_secs": round(statistics.loop.busy_secs, 6),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 Figures = dict[str, Any]
@@ -10,33 +11,64 @@ Figures = dict[str, Any]
 
 _LABEL = 10
 """Columns of what stands in front of each line."""
+_MOST_CERTIFICATES = 3
+"""Said one by one: those that expire first."""
 
 
-def summary(now: Figures, before: Figures | None = None) -> list[str]:
-    """The server in a few lines. With the figures of a moment before, what happened between them; else in all."""
+def summary(now: Figures, before: Figures | None = None, width: int = sys.maxsize) -> list[str]:
+    """The server in a few lines, none of more than `width` columns if that can be. With the figures of a moment before,
+    what happened between them; else in all."""
+    lines = [f"voltlane {now['version']}, {now['state']}, up {span(now['uptime'])}"]
+    for label, items in _subjects(now, before):
+        lines += folded(f"{label:<{_LABEL}}", items, width)
+    return lines
+
+
+def folded(label: str, items: Iterable[str], width: int, between: str = ", ") -> list[str]:
+    """Items in a row behind a label, in more lines where one is not enough."""
+    first, *others = [*items] or [""]
+    lines, line, mark = [], label + first, between.rstrip()
+    for left, item in zip(range(len(others) - 1, -1, -1), others):
+        longer = line + between + item
+        if len(longer) + (len(mark) if left else 0) <= width:
+            line = longer
+        else:
+            lines.append(line + mark)
+            line = " " * len(label) + item
+    return [*lines, line]
+
+
+def _subjects(now: Figures, before: Figures | None) -> Iterator[tuple[str, Iterable[str]]]:
+    """What there is to be said, with its label."""
     clients, master, queues, counts, loop = (now[name] for name in ("clients", "master", "queues", "counts", "loop"))
-    lines = [
-        f"voltlane {now['version']}, {now['state']}, up {span(now['uptime'])}",
-        _line(
-            "clients", f"{clients['live']} live, {clients['stale']} stale, {clients['handshaking']} in the handshake"
-        ),
-        _line("master", f"{master['address']}: {_master(master)}"),
-        _line("waiting", ", ".join(_waiting(queues))),
-    ]
+    yield (
+        "clients",
+        [
+            f"{clients['live']} live",
+            f"{clients['stale']} stale",
+            f"{clients['handshaking']} in the handshake",
+        ],
+    )
+    yield "lanes", _ways(now.get("lanes", {}), "by", "accepted")
+    yield "protocols", _ways(now.get("protocols", {}), "of", "greeted")
+    yield "told", [f"{counts['gaps']} gaps", f"{counts['uncertain']} packets uncertain"]
+    if now.get("certificates"):
+        yield "TLS", _certificates(now["certificates"])
+    yield "master", _master(master)
+    yield "waiting", _waiting(queues)
     seconds = now["uptime"] - before["uptime"] if before is not None else 0.0
     for way, label in (("up", "to it"), ("down", "from it")):
         packets, size = counts[f"packets_{way}"], counts[f"bytes_{way}"]
         if before is not None and seconds > 0:
             packets -= before["counts"][f"packets_{way}"]
             size -= before["counts"][f"bytes_{way}"]
-            lines.append(_line(label, f"{packets / seconds:.0f} packets/s, {volume(size / seconds)}/s"))
+            yield label, [f"{packets / seconds:.0f} packets/s", f"{volume(size / seconds)}/s"]
         else:
-            lines.append(_line(label, f"{packets} packets, {volume(size)}"))
+            yield label, [f"{packets} packets", volume(size)]
     busy, over = loop["busy_secs"], now["uptime"]
     if before is not None and seconds > 0:
         busy, over = busy - before["loop"]["busy_secs"], seconds
-    lines.append(_line("loop", f"{100 * busy / over if over else 0:.1f} % busy, 99 of 100 turns within {_p99(loop)}"))
-    return lines
+    yield "loop", [f"{100 * busy / over if over else 0:.1f} % busy", f"99 of 100 turns within {_p99(loop)}"]
 
 
 def reasons(now: Figures) -> Iterator[str]:
@@ -44,7 +76,7 @@ def reasons(now: Figures) -> Iterator[str]:
     for title, name in (("closed", "closed"), ("ended", "ended")):
         by_reason = now["reasons"].get(name, {})
         for reason, count in sorted(by_reason.items(), key=lambda item: -item[1]):
-            yield _line(title, f"{count:>8}  {reason}")
+            yield f"{title:<{_LABEL}}{count:>8}  {reason}"
 
 
 def volume(size: float) -> str:
@@ -66,17 +98,29 @@ def span(seconds: float) -> str:
     return f"{seconds / 86400:.0f} d"
 
 
-def _line(label: str, text: str) -> str:
-    return f"{label:<{_LABEL}}{text}"
+def _ways(ways: Figures, by: str, came: str) -> list[str]:
+    """How many are here, and have come, by each way that anybody has come by."""
+    used = {name: figures for name, figures in ways.items() if figures[came]}
+    return [f"{each['live']} {by} {name} ({each[came]} came)" for name, each in used.items()] or ["nobody has come yet"]
 
 
-def _master(master: Figures) -> str:
-    words = ["connected" if master["connected"] else "not connected"]
+def _certificates(certificates: list[Figures]) -> Iterator[str]:
+    """How long they are good, those first that expire first."""
+    by_date = sorted(certificates, key=lambda certificate: float(certificate["days_left"]))
+    for certificate in by_date[:_MOST_CERTIFICATES]:
+        name, days = certificate["names"][0], certificate["days_left"]
+        left = f"{days:.0f} days" if days >= 2 else span(86400 * days)
+        yield f"{name}: {f'{left} left' if days > 0 else 'expired'}"
+    if len(by_date) > _MOST_CERTIFICATES:
+        yield f"{len(by_date) - _MOST_CERTIFICATES} more"
+
+
+def _master(master: Figures) -> Iterator[str]:
+    yield f"{master['address']}: {'connected' if master['connected'] else 'not connected'}"
     if master["reconnects"]:
-        words.append(f"reconnected {master['reconnects']} times")
+        yield f"reconnected {master['reconnects']} times"
     if master["full"]:
-        words.append("so much waits for it that clients are not read")
-    return ", ".join(words)
+        yield "so much waits for it that clients are not read"
 
 
 def _waiting(queues: Figures) -> Iterator[str]:

@@ -44,14 +44,6 @@ class Source:
         return config.load(self.file, os.environ, self._flags)
 
 
-def check_config(flags: Mapping[str, str], file: str | None) -> int:
-    """Say that the configuration is right. Raises ConfigError when it is not."""
-    path = file or find_file()
-    config.load(path, os.environ, flags)
-    show(f"{path}: ok" if path else f"ok: no {DEFAULT_FILE} here, so the defaults hold")
-    return 0
-
-
 def print_config(flags: Mapping[str, str], file: str | None) -> int:
     """Write the settings as they result from all sources, as TOML. Raises ConfigError."""
     show(config.to_toml(config.load(file or find_file(), os.environ, flags)).rstrip("\n"))

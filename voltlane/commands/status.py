@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 
 from .console import show
 from .inquiry import Inquiry
@@ -18,9 +20,10 @@ def status(inquiry: Inquiry, as_json: bool) -> int:
     if as_json:
         show(json.dumps(figures, indent=2))
     else:
-        show("\n".join(_lines(figures)))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+        show("\n".join(_lines(figures, width)))
     return 0
 
 
-def _lines(figures: Figures) -> list[str]:
-    return [*summary(figures), *reasons(figures)]
+def _lines(figures: Figures, width: int = sys.maxsize) -> list[str]:
+    return [*summary(figures, None, width), *reasons(figures)]

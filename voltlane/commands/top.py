@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import textwrap
 import time
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from ..errors import ConfigError, ConnectionLost
 from .inquiry import Inquiry
-from .report import Figures, span, summary, volume
+from .report import Figures, folded, span, summary, volume
 
 if TYPE_CHECKING:
     import curses
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EVERY_MS = 1000
 SHORTEST_SECS = 0.2
 """Less, as after a key was pressed, is too short a time to tell rates by."""
-KEYS = "q quits · s sorts by the next column · r turns the order round · space and b leaf through"
+KEYS = ("q quits", "s next column", "r other way round", "space, b leaf through")
 
 
 def top(inquiry: Inquiry) -> int:
@@ -49,37 +49,59 @@ def _known(form: Callable[[Any], str]) -> Callable[[Any], str]:
 
 
 _rate = _known(lambda value: f"{volume(value)}/s")
-COLUMNS: tuple[tuple[str, str, str, int, Callable[[Any], str]], ...] = (
-    # sort key, title, field, width, form
-    ("id", "CLIENT", "id", 12, str),
-    ("", "STATE", "state", 6, str),
-    ("age", "SINCE", "age", 8, span),
-    ("queue", "WAITING", "queue_bytes", 10, volume),
-    ("in", "SENDS", "bytes_in", 12, _rate),
-    ("out", "GETS", "bytes_out", 12, _rate),
-    ("rtt", "RTT", "rtt", 8, _known(span)),
-    ("loss", "LOSS", "loss", 7, _known(lambda value: f"{value / 10:.1f}%")),
-    ("score", "SCORE", "score", 7, _known(lambda value: f"{value:.0f}")),
-    ("", "LANE", "lane", 5, _known(str)),
-    ("", "ADDRESS", "peer", 22, _known(str)),
+
+
+class Column(NamedTuple):
+    """One column of the table."""
+
+    rank: int
+    """Where there is no room for all, those of low rank are shown."""
+    sort: str
+    """What /clients calls it, to sort by it; "" where that cannot be."""
+    title: str
+    field: str
+    width: int
+    """At least; more where a value needs it."""
+    form: Callable[[Any], str]
+
+
+COLUMNS = (
+    Column(0, "id", "CLIENT", "id", 14, str),
+    Column(1, "", "STATE", "state", 5, str),
+    Column(6, "age", "SINCE", "age", 7, span),
+    Column(2, "queue", "WAITING", "queue_bytes", 8, volume),
+    Column(9, "in", "SENDS", "bytes_in", 9, _rate),
+    Column(10, "out", "GETS", "bytes_out", 9, _rate),
+    Column(5, "rtt", "RTT", "rtt", 7, _known(span)),
+    Column(11, "loss", "LOSS", "loss", 6, _known(lambda value: f"{value / 10:.1f}%")),
+    Column(7, "score", "SCORE", "score", 6, _known(lambda value: f"{value:.0f}")),
+    Column(3, "", "LANE", "lane", 4, _known(str)),
+    Column(4, "", "PROTO", "protocol", 6, _known(str)),
+    Column(8, "", "ADDRESS", "peer", 21, _known(str)),
 )
-SORTS = [key for key, *_ in COLUMNS if key]
+SORTS = [column.sort for column in COLUMNS if column.sort]
 
 
-def heading(sort: str, descending: bool) -> str:
-    """The table's first line, with an arrow at what it is sorted by."""
+def table(clients: list[Figures], width: int, sort: str, descending: bool) -> tuple[list[str], list[str]]:
+    """Clients as lines of at most so many columns, with their heading in front: an arrow is at what they are sorted by,
+    which is always among the columns. And the titles of those for which there is no room."""
+    rows = [[column.form(client.get(column.field)) for column in COLUMNS] for client in clients]
+    widths = [max([column.width, *map(len, cells)]) for column, *cells in zip(COLUMNS, *rows)]
+    shown, left = set(), width + 1
+    for at in sorted(range(len(COLUMNS)), key=lambda at: (COLUMNS[at].sort != sort, COLUMNS[at].rank)):
+        if widths[at] < left:
+            left -= widths[at] + 1
+            shown.add(at)
     arrow = "▼" if descending else "▲"
-    return " ".join([f"{title + (arrow if key == sort else ''):>{width}}" for key, title, _, width, _ in COLUMNS])
+    heading = [column.title + arrow * (column.sort == sort) for column in COLUMNS]
+    lines = [" ".join([f"{row[at]:>{widths[at]}}" for at in sorted(shown)]) for row in (heading, *rows)]
+    return lines, [column.title for at, column in enumerate(COLUMNS) if at not in shown]
 
 
-def line(client: Figures) -> str:
-    """One client."""
-    return " ".join([f"{form(client[field]):>{width}}" for _, _, field, width, form in COLUMNS])
-
-
-def table(page: Figures) -> list[str]:
-    """A page of clients, and what it is of."""
-    return [*map(line, page["clients"]), f"{page['total']:d}"]
+def check_page(page: Figures) -> None:
+    """See that a page of clients is one: it can be shown."""
+    table(page["clients"], 120, SORTS[0], False)
+    int(page["total"])
 
 
 # ---- the terminal
@@ -106,7 +128,7 @@ class View:
             self._before, self._now = before, now
         rows = max(1, min(self._rows, 500))
         query = f"sort={self._sort}&order={order}&offset={self._offset}&limit={rows}"
-        self._page = self._inquiry.get(f"/clients?{query}", table)
+        self._page = self._inquiry.get(f"/clients?{query}", check_page)
 
     def run(self, screen: curses.window) -> None:
         """Draw and obey until q."""
@@ -149,21 +171,24 @@ class View:
         import curses
 
         height, width = screen.getmaxyx()
+        width -= 1  # what is written into the last place of all moves the screen
         screen.erase()
-        trouble = [(text, curses.A_REVERSE) for text in textwrap.wrap(self._trouble, max(1, width - 1))]
-        lines: list[tuple[str, int]] = trouble or [(KEYS, curses.A_DIM)]
+        trouble = [(text, curses.A_REVERSE) for text in textwrap.wrap(self._trouble, max(1, width))]
+        lines: list[tuple[str, int]] = trouble or [(text, curses.A_DIM) for text in folded("", KEYS, width, " · ")]
         if self._now is not None:
-            lines += [(text, 0) for text in summary(self._now, self._before)]
-        lines.append(("", 0))
-        lines.append((heading(self._sort, self._descending), curses.A_BOLD))
-        self._rows = max(1, height - len(lines) - 1)
+            lines += [(text, 0) for text in summary(self._now, self._before, width)]
+        self._rows = max(1, height - len(lines) - 3)
         shown = self._page["clients"][: self._rows]
-        lines += [(line(client), 0) for client in shown]
+        (heading, *clients), missing = table(shown, width, self._sort, self._descending)
+        lines += [("", 0), (heading, curses.A_BOLD), *[(text, 0) for text in clients]]
         first = self._offset + 1 if shown else 0
-        lines.append((f"{first} to {self._offset + len(shown)} of {self._page['total']}", curses.A_DIM))
+        footer = [f"{first} to {self._offset + len(shown)} of {self._page['total']}"]
+        if missing:
+            footer.append(f"no room for {', '.join(missing)}")
+        lines += [(text, curses.A_DIM) for text in folded("", footer, width, " · ")]
         for number, (text, attribute) in enumerate(lines[:height]):
             try:
-                screen.addnstr(number, 0, text, width - 1, attribute)
+                screen.addnstr(number, 0, text, max(0, width), attribute)
             except curses.error:
                 pass  # the terminal has become smaller meanwhile
         screen.refresh()

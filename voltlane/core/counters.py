@@ -22,6 +22,7 @@ class Counters:
         "ended",
         "failures_from_master",
         "gaps",
+        "greeted",
         "handshake_secs",
         "held",
         "internal_errors",
@@ -33,6 +34,7 @@ class Counters:
         "notices_dropped",
         "packets_down",
         "packets_up",
+        "protocol_gaps",
         "replayed",
         "restored",
         "resume_secs",
@@ -59,6 +61,7 @@ class Counters:
         self.replayed = 0
         self.backlog_dropped = 0
         self.gaps = 0  # told, one way or the other: packets that will not come
+        self.protocol_gaps: Counter[str] = Counter()  # the same, by the protocol of the session
         self.uncertain = 0  # packets of which a client was told that nobody knows whether they were passed on
         self.unknown_client = 0
         self.stray_notices = 0  # failures and reconnections from the master about ids that have no session
@@ -73,7 +76,13 @@ class Counters:
         self.ended: Counter[EndReason] = Counter()
         self.admin: Counter[AdminEnd] = Counter()
         self.held: Counter[Hold] = Counter()  # how often each began
-        self.lanes: Counter[str] = Counter()  # connections accepted, by the scheme of their lane
+        self.lanes: Counter[str] = Counter()  # connections accepted, by the name of their lane
+        self.greeted: Counter[str] = Counter()  # handshakes that were finished, by the name of their protocol
         # From accepting the connection to the end of its handshake.
         self.handshake_secs = Histogram()  # of new clients
         self.resume_secs = Histogram()
+
+    def gap(self, protocol: str) -> None:
+        """A gap was told, in a session of this protocol."""
+        self.gaps += 1
+        self.protocol_gaps[protocol] += 1

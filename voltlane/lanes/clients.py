@@ -43,6 +43,7 @@ class Clients(Shared):
         sock, since = arrival.hand_over()
         waited = self.reactor.now - since
         (self.counters.resume_secs if handshake.session else self.counters.handshake_secs).observe(waited)
+        self.counters.greeted[protocol] += 1
         kind = DATA_PATHS.get((framing.name, protocol)) or CODED[protocol]
         connection = kind(self, sock, arrival.peer, arrival.source, since, framing)
         connection.lane, connection.subject = arrival.lane.scheme, arrival.subject

@@ -12,7 +12,7 @@ class Lane(NamedTuple):
     """A row of the table of lanes."""
 
     scheme: str
-    """What an address of `listener.address` begins with: one of `address.SCHEMES`."""
+    """Its name. What an address of `listener.address` begins with: one of `address.SCHEMES`, but for unix sockets'."""
     framing: Callable[[], Framing]
     """How messages stand in its stream. Called for each connection, behind the stages."""
     stages: tuple[Callable[[], Stage], ...] = ()

@@ -15,7 +15,7 @@ from ..core.delivery import MOST, Agreement, Claims, agree
 from ..core.outbox import Chunk
 from ..core.protocols.flow import Flow
 from ..core.protocols.handshake import Handshake
-from ..core.protocols.v3 import V3Handshake, confirm
+from ..core.protocols.v3 import V3, V3Handshake, confirm
 from ..errors import BadNumbers, FrameTooLarge, MalformedRecord, UnexpectedPacket
 from ..net.poller import HANGUP, WRITE
 from ..reasons import CloseReason
@@ -115,7 +115,7 @@ class RecordConnection(SealedConnection):
         self._catch_up(agreement, claims)
         words = bytes(flow.record(shared.space, Kind.WELCOME, handshake.welcome(session, agreement.taken)))
         if agreement.gap is not None:
-            shared.counters.gaps += 1
+            shared.counters.gap(V3.name)
             words += flow.record(shared.space, Kind.GAP, agreement.gap.encode())
         self._send(words)
         if not flow.granted:
@@ -357,7 +357,7 @@ class RecordConnection(SealedConnection):
         if self.packet is not None or gap.first > delivery.taken + 1 or gap.last > MOST:
             raise BadNumbers(f"a gap from {gap.first} to {gap.last}, behind packet {delivery.taken}")
         if gap.last > delivery.taken:
-            self.shared.counters.gaps += 1
+            self.shared.counters.gap(V3.name)
             delivery.taken = gap.last
             self.shared.receipts.note(self)
 

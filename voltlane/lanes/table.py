@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..address import Address
 from .coded import CodedConnection
 from .connection import ClientConnection
 from .entry.tls import TlsStage
@@ -15,12 +16,20 @@ from .websocket import WebSocket
 from .websocket_path import WebSocketConnection
 
 TCP = Lane("tcp", LengthPrefix)
+UNIX = Lane("unix", LengthPrefix)
+"""TCP's on unix sockets, and the same but for its name. No scheme names it: the address says it."""
 TLS = Lane("tls", LengthPrefix, (TlsStage,))
 WS = Lane("ws", WebSocket, (RequestStage,), require_extra, hears=True)
 WSS = Lane("wss", WebSocket, (TlsStage, RequestStage), require_extra, hears=True)
 
-LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP, TLS, WS, WSS)}
-"""By scheme. Unix sockets are of the lane tcp: what is on them is the same."""
+LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP, TLS, WS, WSS, UNIX)}
+"""By name."""
+
+
+def lane_of(address: Address) -> Lane:
+    """The lane of those who connect there."""
+    return LANES[address.scheme] if address.scheme else UNIX if address.kind == UNIX.scheme else TCP
+
 
 DATA_PATHS: dict[tuple[str, str], type[ClientConnection]] = {
     (LengthPrefix.name, "v2"): PrefixConnection,

@@ -11,10 +11,12 @@ from typing import Any, Callable, NamedTuple, Protocol
 
 from ..config import Tls
 from ..errors import StartupError
+from ..statistics import CertificateFigures
 from .openssl import MISSING, ssl
 
 EXIT_NO_CERTIFICATE = 2
-SOON_SECS = 7 * 86400.0
+DAY = 86400.0
+SOON_SECS = 7 * DAY
 """A certificate that expires within this time is warned of."""
 LOOK_SECS = 1.0
 """How often the files are looked at, at most."""
@@ -126,6 +128,11 @@ class Certificates:
             self._seen = _look_at(self._options)  # once is enough, until they change again
             self._watcher.kept(str(error))
 
+    def summary(self) -> tuple[CertificateFigures, ...]:
+        """Those in use, for whoever shows them, in the order in which they were configured. Reads no file."""
+        now = self._wall()
+        return tuple([CertificateFigures(each.names, each.until, (each.until - now) / DAY) for each in self._all])
+
     def find(self, name: str) -> ssl.SSLContext:
         """That of a server name: its own, else one with a `*` for its first part, else the first of all."""
         name = name.rstrip(".").lower()
@@ -143,7 +150,7 @@ class Certificates:
             if left <= 0:
                 self._watcher.expired(name)
             elif left < SOON_SECS:
-                self._watcher.expires(name, left / 86400)
+                self._watcher.expires(name, left / DAY)
 
 
 def _look_at(options: TlsOptions) -> list[tuple[int, ...]]:

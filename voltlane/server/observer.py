@@ -14,11 +14,12 @@ from ..core.backlog import Backlog
 from ..core.counters import Counters
 from ..core.histogram import LATENCY_BOUNDS, Histogram
 from ..core.outbox import Outbox
+from ..core.protocols.credentials import PROTOCOLS, kind_of
 from ..core.session import Session, State
 from ..lanes.connection import ClientConnection
 from ..lanes.table import LANES
 from ..reasons import AdminEnd, CloseReason, EndReason, Hold
-from ..statistics import ClientRow, ClientsPage, LaneFigures, Links, MasterLink, Statistics
+from ..statistics import ClientRow, ClientsPage, LaneFigures, Links, MasterLink, ProtocolFigures, Statistics
 from ..version import __version__
 from .gauges import clients, queues
 from .parts import Parts
@@ -68,12 +69,21 @@ class Observer:
             ),
             loop=self._reactor.metrics.summary(),
             lanes=self._lanes(),
+            protocols=self._protocols(),
+            certificates=self._parts.certificates.summary(),
         )
 
     def _lanes(self) -> Mapping[str, LaneFigures]:
         live = Counter([connection.lane for connection in self._clients.connections])
         accepted = self._parts.counters.lanes
-        return MappingProxyType({scheme: LaneFigures(accepted[scheme], live[scheme]) for scheme in LANES})
+        return MappingProxyType({name: LaneFigures(accepted[name], live[name]) for name in LANES})
+
+    def _protocols(self) -> Mapping[str, ProtocolFigures]:
+        live, stale = _by_protocol(self._registry.live()), _by_protocol(self._registry.stale())
+        greeted, gaps = self._parts.counters.greeted, self._parts.counters.protocol_gaps
+        return MappingProxyType(
+            {name: ProtocolFigures(greeted[name], live[name], stale[name], gaps[name]) for name in PROTOCOLS.values()}
+        )
 
     # ---- clients
 
@@ -125,6 +135,7 @@ class Observer:
             age=self._age(session, now),
             queue_bytes=0,
             queue_packets=0,
+            protocol=PROTOCOLS[kind_of(session.credential)],
         )
         queue = self._queue_of(session)
         if queue is not None:
@@ -165,6 +176,14 @@ class Observer:
         """What waits for a client: in its connection's outbox, or kept for when it is back."""
         connection = self._clients.connection_of(session)
         return session.backlog if connection is None else connection.outbox
+
+
+def _by_protocol(sessions: Iterable[Session]) -> Counter[str]:
+    """How many sessions are of each: the first byte of a credential tells."""
+    found: Counter[str] = Counter()
+    for first, count in Counter([session.credential[:1] for session in sessions]).items():
+        found[PROTOCOLS[kind_of(first)]] += count
+    return found
 
 
 def _links(connections: Iterable[ClientConnection]) -> Links:

@@ -23,7 +23,7 @@ from ...net.sockets import SocketFile, listening_socket, local_address, next_des
 from ...ops.log import PauseLog, log
 from ...reasons import CloseReason, Hold
 from ..lane import Lane
-from ..table import LANES, TCP
+from ..table import TCP, lane_of
 
 DESCRIPTORS_SHARE = 0.9
 """Of the descriptors that the process may have, the part that clients get."""
@@ -89,7 +89,7 @@ class Entrance:
         socks: list[socket.socket] = []
         try:
             for address in addresses:
-                LANES[address.scheme or TCP.scheme].check()
+                lane_of(address).check()
                 sock = listening_socket(address, mode)
                 socks.append(sock)
                 file = socket_file(sock)
@@ -106,11 +106,10 @@ class Entrance:
         """Accept from sockets that listen already, and are non-blocking, each for the lane of a scheme; they belong to
         the entrance from now on."""
         for scheme, sock in socks:
-            lane = LANES[scheme or TCP.scheme]
-            address = local_address(sock)._replace(scheme="" if lane is TCP else scheme)
+            address = local_address(sock)._replace(scheme="" if scheme == TCP.scheme else scheme)
             self.addresses.append(address)
             pauses = partial(self._on_pause, PauseLog(str(address)))
-            listener = Listener(self._reactor, sock, partial(self._let_in, lane), pauses)
+            listener = Listener(self._reactor, sock, partial(self._let_in, lane_of(address)), pauses)
             listener.hold(bool(self.holds))
             self._listeners.append(listener)
 

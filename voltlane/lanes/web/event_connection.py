@@ -16,7 +16,7 @@ from ...core.budget import Holding
 from ...core.delivery import Delivery, agree
 from ...core.history import History
 from ...core.outbox import Chunk
-from ...core.protocols.events import EventsHandshake
+from ...core.protocols.events import EVENTS, EventsHandshake
 from ...core.protocols.handshake import Handshake
 from ...reasons import CloseReason
 from ...wire.event_stream import Token, retry_after
@@ -79,7 +79,7 @@ class EventConnection(CodedConnection):
         words = self._head + retry_after(handshake.retry)
         words += framing.welcome(Token(session.id, handshake.secret), taken, handshake.lost)
         if gap is not None:
-            self.shared.counters.gaps += 1
+            self.shared.counters.gap(EVENTS)
             words += framing.gap(gap.first, gap.last)
         del self._handshake  # which has the secret; from here on the framing alone does
         self.open_outbox()
