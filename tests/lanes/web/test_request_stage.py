@@ -118,6 +118,18 @@ def test_a_request_that_is_too_long_in_coming(make: MakeWorld) -> None:
     assert peer.ended and peer.statuses == [408] and home.server.counters.closed == {CloseReason.HANDSHAKE_TIMEOUT: 1}
 
 
+def test_whose_time_is_over_before_it_has_taken_its_answers_is_told_no_more(make: MakeWorld) -> None:
+    home = make({"clients.handshake_secs": 3})
+    peer = WebPeer(home, send_buffer=4096)
+    peer.reading = False
+    peer.write(GET * 2000)
+    home.settle()
+    home.pass_(4)
+    peer.reading = True
+    home.settle()
+    assert peer.ended and 408 not in peer.statuses and home.loop.bugs == [] and home.connected() == 0
+
+
 def test_who_says_nothing_is_told_nothing(make: MakeWorld) -> None:
     home = make({"clients.handshake_secs": 5})
     peer = WebPeer(home)

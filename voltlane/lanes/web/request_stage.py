@@ -188,7 +188,9 @@ class RequestStage(Stage):
     def farewell(self, reason: CloseReason) -> bytes:
         """See Stage."""
         conversation = self._conversation
-        if reason is CloseReason.HANDSHAKE_TIMEOUT and conversation is not None and conversation.begun:
+        if conversation is None or not conversation.begun or not conversation.answerable:
+            return b""  # behind an answer that was not taken there may be more requests
+        if reason is CloseReason.HANDSHAKE_TIMEOUT:
             late = Refusal(HTTPStatus.REQUEST_TIMEOUT, "the request was too long in coming")
             return conversation.answer(late.response, _date(), last=True)
         return b""

@@ -102,6 +102,11 @@ class Conversation:
         return len(self._body) + len(self._h11.trailing_data[0])
 
     @property
+    def answerable(self) -> bool:
+        """Whether an answer may be given: all requests before have had theirs in full, and none of them was the last."""
+        return self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE)
+
+    @property
     def over(self) -> bool:
         """Whether the answer given was the last one."""
         return self._h11.our_state not in (h11.IDLE, h11.DONE, h11.SEND_RESPONSE, h11.SEND_BODY)
