@@ -236,6 +236,8 @@ def _request(head: Any) -> Request:
         raise Refusal(HTTPStatus.BAD_REQUEST, f"a query may have {MAX_FIELDS} fields") from None
     headers: dict[str, str] = {}
     for raw_name, raw_value in head.headers:
+        if raw_name == b"upgrade" and head.http_version == b"1.0":  # which has none, and to be ignored: RFC 9110, 7.8
+            continue
         name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     host = headers.get("host")
