@@ -229,6 +229,22 @@ def test_who_is_refused_is_not_asked_for_a_body() -> None:
     assert conversation.answer(refused.value.response, "now", last=True).startswith(b"HTTP/1.1 401 ")
 
 
+@pytest.mark.parametrize("body", [b"", b"abc"])
+def test_who_has_sent_the_body_is_not_asked_for_it(body: bytes) -> None:
+    conversation = Conversation(Limits(), ())
+    conversation.receive(posted(body, b"Expect: 100-continue"))
+    assert conversation.next_request() is not None
+    assert conversation.answer(json_response({}), "now").startswith(b"HTTP/1.1 200 ")
+    assert conversation.next_request() is None and conversation.take_interim() == b""
+
+
+def test_who_waits_is_asked_for_the_body_once() -> None:
+    conversation = Conversation(Limits(), ())
+    conversation.receive(posted(b"abc", b"Expect: 100-continue")[:-3])
+    assert conversation.next_request() is None
+    assert conversation.take_interim() == b"HTTP/1.1 100 \r\n\r\n" and conversation.take_interim() == b""
+
+
 def test_an_answer_that_goes_on_until_the_end() -> None:
     conversation = Conversation(Limits(), [("X", "y")])
     conversation.receive(GET)

@@ -77,9 +77,9 @@ class Conversation:
         self._h11: Any = h11.Connection(h11.SERVER, limits.head)
         self.head: Request | None = None
         """The request whose body is on its way, or which was refused."""
+        self._admitted: Request | None = None  # it, if it was not refused
         self._most = 0  # bytes that its body may have
         self._body = bytearray()
-        self._interim = b""
         self._last = False  # the answer to this request is the last
 
     def receive(self, data: bytes) -> None:
@@ -87,9 +87,11 @@ class Conversation:
         self._h11.receive_data(data)
 
     def take_interim(self) -> bytes:
-        """What is to be sent at once: "100 Continue", when the peer waits for it."""
-        interim, self._interim = self._interim, b""
-        return interim
+        """What is to be sent at once: "100 Continue", when the peer waits for it. Nothing where the body has come all
+        the same: it would be read as a word on the next request."""
+        if self._admitted is not self.head or not self._h11.they_are_waiting_for_100_continue:
+            return b""
+        return bytes(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
 
     @property
     def begun(self) -> bool:
@@ -209,8 +211,7 @@ class Conversation:
             self._check_body(int(request.headers["content-length"]))
         if request.headers.get("expect", "100-continue").lower() != "100-continue":
             raise Refusal(HTTPStatus.EXPECTATION_FAILED, "nothing but 100-continue can be expected")
-        if self._h11.they_are_waiting_for_100_continue:
-            self._interim = bytes(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
+        self._admitted = request
 
     def _check_body(self, size: int) -> None:
         if size > self._most:
