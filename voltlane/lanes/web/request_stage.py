@@ -29,7 +29,8 @@ _STATUS = {CloseReason.ADDRESS_DENIED: HTTPStatus.FORBIDDEN, CloseReason.ADDRESS
 
 
 class RequestStage(Stage):
-    """One connection's. Pipelined requests wait their turn; a peer that does not take its answer is not read."""
+    """One connection's. One request a turn, or a few parts of one, however many came at once; a peer that does not take
+    its answer is not read."""
 
     __slots__ = ("_answered", "_conversation", "_hearing", "_held", "_newcomer")
 
@@ -66,13 +67,14 @@ class RequestStage(Stage):
         elif conversation.over:
             newcomer.close(CloseReason.ANSWERED)
             return False
-        data = newcomer.read(READ if self._held is None else READ_BODY)
-        if data is not None:
+        went_on = conversation.unfinished
+        if not went_on:
+            data = newcomer.read(READ if self._held is None else READ_BODY)
+            if data is None:
+                return False
             conversation.receive(data)
-        while newcomer.sock is not None and not newcomer.unsent:
-            request = self._next(newcomer, conversation)
-            if request is None:
-                break
+        request = self._next(newcomer, conversation)
+        if request is not None:
             self._hold(newcomer, 0)
             if self._serve(newcomer, conversation, request):
                 return True
@@ -81,6 +83,8 @@ class RequestStage(Stage):
             if interim:
                 newcomer.say(interim)
             self._hold(newcomer, conversation.held)
+            if went_on or conversation.unfinished:
+                newcomer.stand_in_line()
         return False
 
     def _begin(self, newcomer: Newcomer) -> Conversation:

@@ -30,6 +30,8 @@ MAX_HEADERS = 64
 MAX_BODY = 4096
 MAX_FIELDS = 16
 """Fields of a query."""
+EVENTS = 16
+"""Parts of a request, of whatever size, that are looked at in one call: a chunk of a body can be one byte."""
 
 
 class Limits(NamedTuple):
@@ -81,6 +83,9 @@ class Conversation:
         self._most = 0  # bytes that its body may have
         self._body = bytearray()
         self._last = False  # the answer to this request is the last
+        self.unfinished = False
+        """Whether not all that is here was looked at: `next_request` is to be called again before more is received,
+        when others have had their turn."""
 
     def receive(self, data: bytes) -> None:
         """What came in."""
@@ -119,10 +124,12 @@ class Conversation:
         return self._h11.our_state is h11.SEND_BODY
 
     def next_request(self) -> Request | None:
-        """The next request, if it is here as a whole. Raises Refusal: the answer to it is the last one."""
+        """The next request, if it is here as a whole; see also `unfinished`. Raises Refusal: the answer to it is the
+        last one."""
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
-        while True:
+        self.unfinished = False
+        for _ in range(EVENTS):
             if self._h11.their_state is h11.IDLE:
                 self._skip_empty_lines()
                 head = self._h11.trailing_data[0]
@@ -139,9 +146,12 @@ class Conversation:
                 self._body += event.data
                 self._check_body(len(self._body))
             elif isinstance(event, h11.EndOfMessage):
+                self.unfinished = bool(self._h11.trailing_data[0])
                 return self._whole()
             else:  # more is needed, or nothing more will come
                 return None
+        self.unfinished = True
+        return None
 
     def answer(self, response: Response, date: str, last: bool = False) -> bytes:
         """The bytes of an answer; of one without end, those it begins with. `last`: the connection ends with it."""
