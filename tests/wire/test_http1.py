@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from kit.admin import answers
 
 from voltlane.wire.http1.answers import Refusal, Response, json_response
-from voltlane.wire.http1.conversation import EVENTS, MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_LINE, Conversation, Limits, Request
+from voltlane.wire.http1.conversation import (
+    EVENTS,
+    MAX_BODY,
+    MAX_HEAD,
+    MAX_HEADERS,
+    MAX_LINE,
+    Conversation,
+    Limits,
+    Request,
+)
 
 pytest.importorskip("h11", reason="the extra `web` is not installed")
 

@@ -110,7 +110,7 @@ class Conversation:
 
     @property
     def answerable(self) -> bool:
-        """Whether an answer may be given: all requests before have had theirs in full, and none of them was the last."""
+        """Whether an answer may be given: all that was asked before has its own in full, and none was the last."""
         return self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE)
 
     @property
