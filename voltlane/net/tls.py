@@ -402,6 +402,7 @@ _WORDS = {
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "the peer finds nothing that both sides have",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the peer shows no certificate",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "a certificate of ours is needed",
+    "CALLBACK_FAILED": "a server name that is none",
     "NO_APPLICATION_PROTOCOL": "no protocol (ALPN) that both sides have",
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "no protocol (ALPN) that both sides have",
 }
