@@ -412,5 +412,5 @@ def reason_of(error: ssl.SSLError) -> str:
     """What OpenSSL found, in words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the peer's certificate is not accepted: {error.verify_message}"
-    reason = error.reason or ""
+    reason = getattr(error, "reason", None) or ""  # not each has one
     return _WORDS.get(reason) or reason.replace("_", " ").lower() or str(error)
