@@ -344,3 +344,18 @@ def test_a_certificate_to_try_it_with(tmp_path: Path):
     settings = {**ON_TLS, "tls.certificate": tmp_path / "cert.pem", "tls.key": tmp_path / "key.pem"}
     with running(settings) as rig, Connection(rig.server.address, ca_file=tmp_path / "cert.pem") as client:
         assert client.client_id
+
+
+def test_a_server_name_that_is_none_is_a_handshake_that_failed():
+    """The standard library raises an error of it where nobody can catch one, which Python writes to standard error."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="xxxxx.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    hello = outgoing.read().replace(b"xxxxx.test", b"\xff\xfexxx.test")
+    with running(ON_TLS) as rig:
+        with socket.create_connection(place(rig.server.address), 10) as sock:
+            sock.sendall(hello)
+            assert sock.recv(100)[:1] == b"\x15", "an alert"
+        rig.server.wait_for_log("TLS handshake failed: a server name that is none")
+        assert "ignored" not in rig.server.log and "Error" not in rig.server.log

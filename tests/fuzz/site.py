@@ -58,6 +58,8 @@ def requests(data: bytes) -> None:
         try:
             request = conversation.next_request()
             if request is None:
+                if conversation.unfinished:
+                    continue
                 return
             if asks_for_websocket(request):
                 read_opening(request)

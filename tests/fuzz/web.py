@@ -52,6 +52,8 @@ def respond(data: bytes) -> None:
         try:
             request = conversation.next_request()
             if request is None:
+                if conversation.unfinished:
+                    continue
                 return
             answer = _answer(request)
             written = conversation.answer(answer, "now")

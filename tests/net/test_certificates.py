@@ -207,8 +207,8 @@ def test_a_file_that_has_changed_is_found_by_a_handshake(files: Files):
     assert shown(certificates, None) == "other"
 
 
-@pytest.mark.parametrize("bad", ["mismatch", "gone", "nonsense"])
-def test_a_bad_one_keeps_the_old_and_is_told_once(files: Files, bad: str):
+@pytest.mark.parametrize("bad", ["mismatch", "gone", "nonsense", "of another kind", "gone when it is loaded"])
+def test_a_bad_one_keeps_the_old_and_is_told_once(files: Files, bad: str, monkeypatch: pytest.MonkeyPatch):
     certificates, _, wrong = made(files.options)
     certificates.load()
     first = certificates.context(0.0)
@@ -216,10 +216,17 @@ def test_a_bad_one_keeps_the_old_and_is_told_once(files: Files, bad: str):
         files.put("other", "server")
     elif bad == "gone":
         os.unlink(files.folder / "key.pem")
-    else:
+    elif bad == "of another kind":  # OpenSSL loads it, and the standard library cannot say what is in it
+        text = (files.folder / "cert.pem").read_text()
+        (files.folder / "cert.pem").write_text(text.replace(" CERTIFICATE--", " TRUSTED CERTIFICATE--"))
+    elif bad == "nonsense":
         (files.folder / "cert.pem").write_text("nonsense")
+    else:
+        os.unlink(files.folder / "key.pem")
+        monkeypatch.setattr("voltlane.net.certificates._check_readable", lambda path: None)
     assert certificates.context(10.0) is first and certificates.context(20.0) is first
     assert len(wrong) == 1 and wrong[0].startswith("no TLS: ")
+    monkeypatch.undo()
     files.put("other")
     assert certificates.context(30.0) is not first and len(wrong) == 1
 

@@ -335,6 +335,45 @@ def test_a_client_that_reads_them_reads_on(pair: Pair):
     assert len(pair.client.recv(1 << 18)) == 3000
 
 
+class Hollow:
+    """Opens nothing but records with nothing in them, new keys say, as many as there are in one call: as OpenSSL."""
+
+    server_side = True
+
+    def __init__(self, incoming: ssl.MemoryBIO) -> None:
+        self._incoming = incoming
+
+    def pending(self) -> int:
+        return 0
+
+    def read(self, size: int, buffer: object = None) -> int:
+        self._incoming.read()
+        raise ssl.SSLWantReadError
+
+
+def test_records_with_nothing_in_them_are_read_some_at_a_time(pair: Pair):
+    pair.server._tls = Hollow(pair.server._incoming)  # type: ignore[assignment]
+    pair.wires[0].received += bytes(1 << 20)
+    calls = 0
+    while calls == 0 or pair.reports:
+        pair.reports.clear()
+        with pytest.raises(BlockingIOError):
+            pair.server.recv(1 << 18)
+        calls += 1
+    assert calls > 20 and not pair.wires[0].received
+
+
+@pytest.mark.parametrize("size", [1 << 14, 1 << 20])
+def test_large_records_are_read_at_once(size: int):
+    pair = Pair()
+    data = pattern(size)
+    for start in range(0, size, 1 << 14):
+        pair.client._tls.write(data[start : start + (1 << 14)])
+    pair.client._answer()
+    pair.carry()
+    assert pair.server.recv(2 * size) == data and not pair.reports
+
+
 class Deaf(Wire):
     """Takes nothing."""
 
@@ -352,6 +391,36 @@ def test_answers_that_are_not_read_have_a_limit(pair: Pair):
     assert pair.server.recv(10) == b"more"
     with pytest.raises(ConnectionResetError, match="does not read"):
         pair.server.recv(10)
+
+
+class Broken(Wire):
+    """Takes what there is so many times, `room`, and fails then."""
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        if not self.room:
+            raise ConnectionResetError(errno.ECONNRESET, "")
+        self.room -= 1
+        return len(data)
+
+
+def test_an_answer_that_fails_does_not_cost_what_was_read(pair: Pair):
+    pair.client.send(b"the last words")
+    pair.carry()
+    pair.server._outgoing.write(b"an answer")
+    pair.wires[0].__class__ = Broken
+    pair.wires[0].room = 0
+    assert pair.server.recv(100) == b"the last words"
+    with pytest.raises(ConnectionResetError):
+        pair.server.recv(100)
+
+
+def test_what_was_taken_before_sending_fails_counts(pair: Pair):
+    """Else a client that comes back gets it twice."""
+    pair.wires[0].__class__ = Broken
+    pair.wires[0].room = 1
+    assert pair.server.send(bytes(4 * SLICE)) == SLICE
+    with pytest.raises(ConnectionResetError):
+        pair.server.send(bytes(3 * SLICE))
 
 
 # ---- on real sockets

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from kit.admin import answers
 
 from voltlane.wire.http1.answers import Refusal, Response, json_response
-from voltlane.wire.http1.conversation import MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_LINE, Conversation, Limits, Request
+from voltlane.wire.http1.conversation import (
+    EVENTS,
+    MAX_BODY,
+    MAX_HEAD,
+    MAX_HEADERS,
+    MAX_LINE,
+    Conversation,
+    Limits,
+    Request,
+)
 
 pytest.importorskip("h11", reason="the extra `web` is not installed")
 
@@ -30,6 +39,8 @@ def heard(*pieces: bytes) -> Iterator[Request | int]:
                 yield refusal.status
                 return
             if request is None:
+                if conversation.unfinished:
+                    continue
                 break
             yield request
             conversation.answer(json_response({}), "now")
@@ -82,6 +93,26 @@ def test_a_chunked_body_is_put_together() -> None:
         b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     )
     assert isinstance(request, Request) and request.body == b"abcde"
+
+
+def test_a_body_of_many_chunks_is_put_together_a_few_at_a_time() -> None:
+    conversation = Conversation(Limits(), ())
+    conversation.receive(b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+    conversation.receive(b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n")
+    calls = 1
+    while (request := conversation.next_request()) is None:
+        assert conversation.unfinished and conversation.held
+        calls += 1
+    assert request.body == b"x" * 1000 and not conversation.unfinished and calls > 1000 // EVENTS
+
+
+def test_requests_behind_the_first_are_still_there() -> None:
+    conversation = Conversation(Limits(), ())
+    conversation.receive(GET * 3)
+    for left in (True, True, False):
+        assert conversation.next_request() is not None and conversation.unfinished is left
+        conversation.answer(json_response({}), "now")
+    assert conversation.next_request() is None and not conversation.unfinished
 
 
 def test_byte_by_byte_is_the_same() -> None:
@@ -227,6 +258,22 @@ def test_who_is_refused_is_not_asked_for_a_body() -> None:
     assert refused.value.status == 401 and conversation.take_interim() == b"" and conversation.head is not None
     assert conversation.head.segments == ("a",)
     assert conversation.answer(refused.value.response, "now", last=True).startswith(b"HTTP/1.1 401 ")
+
+
+@pytest.mark.parametrize("body", [b"", b"abc"])
+def test_who_has_sent_the_body_is_not_asked_for_it(body: bytes) -> None:
+    conversation = Conversation(Limits(), ())
+    conversation.receive(posted(body, b"Expect: 100-continue"))
+    assert conversation.next_request() is not None
+    assert conversation.answer(json_response({}), "now").startswith(b"HTTP/1.1 200 ")
+    assert conversation.next_request() is None and conversation.take_interim() == b""
+
+
+def test_who_waits_is_asked_for_the_body_once() -> None:
+    conversation = Conversation(Limits(), ())
+    conversation.receive(posted(b"abc", b"Expect: 100-continue")[:-3])
+    assert conversation.next_request() is None
+    assert conversation.take_interim() == b"HTTP/1.1 100 \r\n\r\n" and conversation.take_interim() == b""
 
 
 def test_an_answer_that_goes_on_until_the_end() -> None:

@@ -113,6 +113,14 @@ def test_whatever_comes_it_is_read_or_refused(text: str) -> None:
     assert forwarded({"forwarded": f"{text}, for=192.0.2.1"}) == [*found, hop("192.0.2.1")]
 
 
+@pytest.mark.parametrize("text", ["1" * 400_000 + "x", '"' + 'a\\"' * 100_000, 'for="' + '\\"' * 100_000])
+def test_what_nobody_can_read_takes_no_longer_than_it_is(text: str) -> None:
+    """Clients write there what they like, and a proxy hands it on."""
+    assert x_forwarded_for({"x-forwarded-for": text}) == [hop("")]
+    with pytest.raises(Refusal):
+        forwarded({"forwarded": text})
+
+
 def test_all_readers_have_a_setting() -> None:
     from voltlane.config import SETTINGS
 

@@ -95,6 +95,13 @@ def test_what_is_behind_the_request_is_of_the_other_protocol(behind: bytes) -> N
     assert rest == behind
 
 
+def test_before_http_1_1_there_is_no_upgrade() -> None:
+    """RFC 9110, section 7.8: it must be ignored, as a proxy of that time hands it on without knowing what it is."""
+    conversation = conversation_with(RIGHT, "GET / HTTP/1.0")
+    request = conversation.next_request()
+    assert request is not None and not asks_for_websocket(request)
+
+
 def test_who_is_not_switched_is_answered_and_may_ask_again() -> None:
     conversation = conversation_with(RIGHT, behind=b"GET /two HTTP/1.1\r\nHost: a\r\n\r\n")
     assert conversation.next_request() is not None

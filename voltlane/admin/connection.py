@@ -131,7 +131,7 @@ class AdminConnection(Stream):
         if self._work is not None:
             self._advance(self._work)
             return True
-        if self._listens and self._take_request():
+        if self._listens and (self._take_request() or self._conversation.unfinished):
             return True
         interim = self._conversation.take_interim()
         if interim:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -59,11 +60,12 @@ def start(settings: Config) -> Server:
     """A server that listens. Raises StartupError."""
     # Here, so that looking at the configuration does not wait for the cryptography to load.
     from ..net.activation import inherited_sockets
-    from ..ops.log import setup
+    from ..ops.log import say_unraisable, setup
     from ..ops.unwritten import Unwritten
     from ..server import Server
 
     handler = setup(settings.general)
+    sys.unraisablehook = say_unraisable
     server = Server(settings)
     Unwritten(handler, server.reactor, server.on_unwritten)
     server.on_apply.append(lambda config: setup(config.general))

@@ -179,19 +179,20 @@ def _load(options: TlsOptions, certificate: str, key: str) -> Certificate:
         _check_readable(path)
     try:
         context.load_cert_chain(certificate, key, password=_refuse_password)
+        found = _decode(certificate)  # which does not take all that the line before does
     except _Encrypted:
         raise _wrong(f"the key in {key} is encrypted; it has to be without a password") from None
-    except ssl.SSLError as error:
+    except OSError as error:  # ssl.SSLError among them
         raise _wrong(_why(error, certificate, key)) from None
     if options.client_ca and options.client_certificates != "off":
         _check_readable(options.client_ca)
         try:
             context.load_verify_locations(options.client_ca)
-        except ssl.SSLError as error:
-            raise _wrong(f"{options.client_ca} holds no certificates: {error.reason or error}") from None
+        except OSError as error:
+            why = getattr(error, "reason", None) or error
+            raise _wrong(f"{options.client_ca} holds no certificates: {why}") from None
         required = options.client_certificates == "required"
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
-    found = _decode(certificate)
     return Certificate(context, _names(found) or (certificate,), ssl.cert_time_to_seconds(found["notAfter"]))
 
 
@@ -211,12 +212,15 @@ def _check_readable(path: str) -> None:
         raise _wrong(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _why(error: ssl.SSLError, certificate: str, key: str) -> str:
-    if error.reason == "KEY_VALUES_MISMATCH":
+def _why(error: OSError, certificate: str, key: str) -> str:
+    if not isinstance(error, ssl.SSLError):  # it was there a moment ago: somebody is putting others in their place
+        return f"{certificate} and {key} cannot be read: {error.strerror}"
+    reason = getattr(error, "reason", None)  # not each has one
+    if reason == "KEY_VALUES_MISMATCH":
         return f"the key in {key} is not that of the certificate in {certificate}"
-    if error.reason in ("NO_START_LINE", "PEM_LIB", None) or "PEM" in (error.library or ""):
+    if reason in ("NO_START_LINE", "PEM_LIB", None) or "PEM" in (error.library or ""):
         return f"{certificate} and {key} have to hold a certificate and its key, in PEM"
-    return f"{certificate} cannot be used: {error.reason.replace('_', ' ').lower()}"
+    return f"{certificate} cannot be used: {reason.replace('_', ' ').lower()}"
 
 
 def _wrong(why: str) -> StartupError:

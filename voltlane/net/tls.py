@@ -30,6 +30,10 @@ LEAST = 4096
 """... at least, however few are asked for."""
 WORK = 512
 """Records opened in one call, about: a record can be one byte, and whoever sends these must not hold up everybody."""
+HUSKS = 28 << 10
+"""Bytes of the wire opened in one call, about, beyond what was in them. OpenSSL goes through records that hold nothing
+for us, new keys say, by itself, each for more work than a packet is. A record that is whole with its last piece is
+16 KiB behind until then."""
 MOST_UNREAD = 1 << 16
 """Bytes of the protocol's own answers that may wait for a peer: one that asks and does not read is given up."""
 
@@ -154,7 +158,7 @@ class TlsSocket:
         view = memoryview(space)
         most = size or len(view)
         filled = self._take_kept(view[:most])
-        work, drained = WORK, False
+        work, husks, drained = WORK, HUSKS, False
         while filled < most and self._end is None:
             if not self._received and not self._has_more():
                 if drained:
@@ -162,11 +166,13 @@ class TlsSocket:
                 wanted = min(max(most - filled, LEAST), RECEIVED)
                 drained = self._receive(wanted) < wanted
                 continue
-            if work <= 0 and self._report is not None:
+            if (work <= 0 or husks <= 0) and self._report is not None:
                 self._report(self)
                 break
+            before, received = filled, len(self._received)
             filled, records = self._open(view, filled, most)
             work -= records
+            husks -= received - len(self._received) - (filled - before) - len(self._kept)
         if self._outgoing.pending or (self._unsent and not self._refused):
             self._answer()
         if self._end is None:
@@ -247,7 +253,10 @@ class TlsSocket:
             self._unsent += words
             self._records = [*self._records, (0, len(words))]
         if not self._refused:
-            self._flush()
+            try:
+                self._flush()
+            except OSError as error:  # for the next call: what was read is not lost by that
+                self._end = self._end or (error.errno or errno.ECONNRESET, error.strerror or str(error))
         if len(self._unsent) > MOST_UNREAD:
             self._end = errno.ECONNRESET, "it does not read what it asks for"
 
@@ -262,7 +271,12 @@ class TlsSocket:
         if self._refused and (len(refused) < self._refused or crc32(refused) != self._checksum):
             raise OSError(errno.EPROTO, "other bytes than those that were refused")
         while True:
-            sent += self._flush()
+            try:
+                sent += self._flush()
+            except OSError:
+                if not sent:
+                    raise
+                break  # for the next call: what was taken before is not to be sent again
             if self._unsent:
                 break
             if sent == len(view):
@@ -388,6 +402,7 @@ _WORDS = {
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "the peer finds nothing that both sides have",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the peer shows no certificate",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "a certificate of ours is needed",
+    "CALLBACK_FAILED": "a server name that is none",
     "NO_APPLICATION_PROTOCOL": "no protocol (ALPN) that both sides have",
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "no protocol (ALPN) that both sides have",
 }
@@ -397,5 +412,5 @@ def reason_of(error: ssl.SSLError) -> str:
     """What OpenSSL found, in words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the peer's certificate is not accepted: {error.verify_message}"
-    reason = error.reason or ""
+    reason = getattr(error, "reason", None) or ""  # not each has one
     return _WORDS.get(reason) or reason.replace("_", " ").lower() or str(error)

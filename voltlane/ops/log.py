@@ -51,6 +51,18 @@ def setup(general: General) -> BoundedHandler:
     return handler
 
 
+def say_unraisable(what: sys.UnraisableHookArgs) -> None:
+    """For sys.unraisablehook: an error where Python has nobody to raise it to. It would write that past the log.
+
+    Of a server name (SNI) that is none, the standard library's `ssl` raises one that no code of ours can catch. Its
+    handshake fails, which is told as any other.
+    """
+    if isinstance(what.exc_value, UnicodeDecodeError) and what.exc_value.object == what.object:
+        return
+    error = what.exc_value or what.exc_type()
+    log.error("internal error, please report it", exc_info=(what.exc_type, error, what.exc_traceback))
+
+
 def say_closed(level: int, reason: CloseReason, client_id: int, peer: str, detail: str) -> None:
     """The line about a client's connection that was closed. Id 0: it had none."""
     fields = {

@@ -10,6 +10,7 @@ from voltlane.core.session import State
 from voltlane.reasons import CloseReason, EndReason
 from voltlane.wire.tagged import Flag
 from voltlane.wire.v2 import ClientId, ProtocolVersion
+from voltlane.wire.v3 import Code
 
 pytest.importorskip("h11", reason="the extra `web` is not installed")
 
@@ -287,6 +288,8 @@ def test_a_place_that_was_never_reached(make: MakeWorld):
     again = EventClient(home, f"{client.token}.4")
     home.settle()
     assert again.ended and home.server.counters.closed[CloseReason.BAD_NUMBERS] == 1
+    (end,) = again.of_type("end")
+    assert end.value == {"code": Code.PROTOCOL, "reason": CloseReason.BAD_NUMBERS.value}
     last = stream(home, f"{client.token}.1")
     assert last.got == numbered(3)[1:] and last.numbers == [2, 3]
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 from kit.lanes.ws import request
 from kit.web_world import WebPeer, WebSocketPeer
+from kit.websocket_speaker import PING, client_frame
 from kit.world import MakeWorld
 
 from voltlane import config
+from voltlane.lanes.entry.handshake import MOST_UNSENT, RECEIVED
+from voltlane.lanes.fairness.turns import HANDSHAKE_BUDGET
 from voltlane.reasons import CloseReason
+from voltlane.wire.http1.conversation import Conversation, Request
 
 GET = b"GET /any HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -118,6 +122,18 @@ def test_a_request_that_is_too_long_in_coming(make: MakeWorld) -> None:
     assert peer.ended and peer.statuses == [408] and home.server.counters.closed == {CloseReason.HANDSHAKE_TIMEOUT: 1}
 
 
+def test_whose_time_is_over_before_it_has_taken_its_answers_is_told_no_more(make: MakeWorld) -> None:
+    home = make({"clients.handshake_secs": 3})
+    peer = WebPeer(home, send_buffer=4096)
+    peer.reading = False
+    peer.write(GET * 2000)
+    home.settle()
+    home.pass_(4)
+    peer.reading = True
+    home.settle()
+    assert peer.ended and 408 not in peer.statuses and home.loop.bugs == [] and home.connected() == 0
+
+
 def test_who_says_nothing_is_told_nothing(make: MakeWorld) -> None:
     home = make({"clients.handshake_secs": 5})
     peer = WebPeer(home)
@@ -158,6 +174,26 @@ def test_who_does_not_take_its_answers_is_not_read(make: MakeWorld) -> None:
     assert peer.statuses == [426] * 20_000 and home.loop.bugs == []
 
 
+def test_who_asks_much_at_once_is_answered_once_a_turn(make: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, asked, next_request = make(), [], Conversation.next_request
+
+    def count(conversation: Conversation) -> Request | None:
+        asked.append(conversation)
+        return next_request(conversation)
+
+    monkeypatch.setattr(Conversation, "next_request", count)
+    for _ in range(4):
+        WebPeer(home).write(GET * 100)
+    modest = WebPeer(home)
+    modest.write(GET)
+    while not modest.received:
+        home.loop.turn(0)
+        home.pump()
+    assert len(asked) <= 2 * HANDSHAKE_BUDGET
+    home.settle()
+    assert home.loop.bugs == []
+
+
 def test_a_cut_at_any_byte_of_the_request_costs_nothing(make: MakeWorld) -> None:
     home = make()
     stream = request(subprotocol="")
@@ -168,3 +204,19 @@ def test_a_cut_at_any_byte_of_the_request_costs_nothing(make: MakeWorld) -> None
         peer.cut()
         home.settle()
     assert not home.server.registry.sessions and home.connected() == 0 and home.loop.bugs == []
+
+
+def test_who_does_not_take_its_pongs_is_not_read(make: MakeWorld) -> None:
+    """On a lane with pings they are answered before the handshake is done, and what is not taken has no limit."""
+    home = make()
+    peer = WebPeer(home, send_buffer=4096)
+    peer.write(request(subprotocol="voltlane.v2"))
+    home.settle()
+    peer.reading = False
+    peer.write(client_frame(PING, bytes(125)) * 5000)
+    home.settle()
+    (arrival,) = home.server.arrivals._all.items()
+    assert MOST_UNSENT < len(arrival.unsent) <= MOST_UNSENT + RECEIVED and peer.waiting > 100_000
+    peer.reading = True
+    home.settle()
+    assert peer.received.count(b"\x8a\x7d") == 5000 and home.loop.bugs == []

@@ -292,6 +292,10 @@ class Arrival(Handler):
             arrivals.reactor.drained(sock)
         return data
 
+    def stand_in_line(self) -> None:
+        """See Newcomer."""
+        self._arrivals.turns.enqueue(self, True)
+
     def give_back(self, data: bytes) -> None:
         """See Newcomer."""
         self._given_back = data

@@ -13,6 +13,8 @@ from .stage import Newcomer, Stage
 
 RECEIVED = 448
 """Bytes read at once: a whole handshake, and somewhat more."""
+MOST_UNSENT = 4096
+"""Who has so much of what it was answered still to take is not read: pings are answered here as well."""
 
 
 class Host(Protocol):
@@ -68,6 +70,8 @@ class HandshakeStage(Stage):
 
     def go_on(self, newcomer: Newcomer) -> bool:
         """See Stage. It is never through: with its last message the connection is somebody else's."""
+        if len(newcomer.unsent) > MOST_UNSENT:
+            return False
         data = newcomer.read(RECEIVED)
         if data is None:
             return False

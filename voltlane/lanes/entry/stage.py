@@ -63,6 +63,9 @@ class Newcomer(Protocol):
         have their turn; it is called again if there may be more."""
         ...
 
+    def stand_in_line(self) -> None:
+        """The stage has more to do, or has not read: call it again when others have had their turn."""
+
     def give_back(self, data: bytes) -> None:
         """Leave bytes that were read to the next stage; behind another socket, as that one would have given them."""
 

@@ -74,10 +74,13 @@ class EventConnection(CodedConnection):
         for chunk, packets in chunks:
             self._retain(chunk, packets)
         kept = self.last - delivery.floor
+        framing, token = cast(EventStream, self.framing), Token(session.id, handshake.secret)
+        if not self._head:
+            framing.begin(token)
         agreement = agree(delivery, kept, claims)
-        framing, taken, gap = cast(EventStream, self.framing), 0 if claims is None else claims.taken, agreement.gap
+        taken, gap = 0 if claims is None else claims.taken, agreement.gap
         words = self._head + retry_after(handshake.retry)
-        words += framing.welcome(Token(session.id, handshake.secret), taken, handshake.lost)
+        words += framing.welcome(token, taken, handshake.lost)
         if gap is not None:
             self.shared.counters.gap(EVENTS)
             words += framing.gap(gap.first, gap.last)

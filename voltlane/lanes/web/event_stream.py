@@ -47,11 +47,16 @@ class EventStream(Framing):
         """See Framing. Nobody answers it, and nobody has to."""
         return COMMENT
 
+    def begin(self, token: Token) -> None:
+        """What goes out are events from now on: whose they are, should the first be that it ends."""
+        self._prefix = f"{token.encode()}.".encode()
+
     def welcome(self, token: Token, number: int, lost: str) -> bytes:
         """The first event: whose stream it is, behind the packet of this number. `lost`: why it is not the session that
         was asked for."""
         told = {"client_id": token.client_id, "token": token.encode()}
-        self._prefix, self._number = f"{token.encode()}.".encode(), number
+        self._number = number
+        self.begin(token)
         return named_event("session", {**told, "lost": lost} if lost else told, self._place())
 
     def gap(self, first: int, last: int) -> bytes:

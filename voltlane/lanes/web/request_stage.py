@@ -30,7 +30,8 @@ _STATUS = {CloseReason.ADDRESS_DENIED: HTTPStatus.FORBIDDEN, CloseReason.ADDRESS
 
 
 class RequestStage(Stage):
-    """One connection's. Pipelined requests wait their turn; a peer that does not take its answer is not read."""
+    """One connection's. One request a turn, or a few parts of one, however many came at once; a peer that does not take
+    its answer is not read."""
 
     __slots__ = ("_answered", "_conversation", "_hearing", "_held", "_newcomer")
 
@@ -67,13 +68,14 @@ class RequestStage(Stage):
         elif conversation.over:
             newcomer.close(CloseReason.ANSWERED)
             return False
-        data = newcomer.read(READ if self._held is None else READ_BODY)
-        if data is not None:
+        went_on = conversation.unfinished
+        if not went_on:
+            data = newcomer.read(READ if self._held is None else READ_BODY)
+            if data is None:
+                return False
             conversation.receive(data)
-        while newcomer.sock is not None and not newcomer.unsent:
-            request = self._next(newcomer, conversation)
-            if request is None:
-                break
+        request = self._next(newcomer, conversation)
+        if request is not None:
             self._hold(newcomer, 0)
             if self._serve(newcomer, conversation, request):
                 return True
@@ -82,6 +84,8 @@ class RequestStage(Stage):
             if interim:
                 newcomer.say(interim)
             self._hold(newcomer, conversation.held)
+            if went_on or conversation.unfinished:
+                newcomer.stand_in_line()
         return False
 
     def _begin(self, newcomer: Newcomer) -> Conversation:
@@ -189,7 +193,9 @@ class RequestStage(Stage):
     def farewell(self, reason: CloseReason) -> bytes:
         """See Stage."""
         conversation = self._conversation
-        if reason is CloseReason.HANDSHAKE_TIMEOUT and conversation is not None and conversation.begun:
+        if conversation is None or not conversation.begun or not conversation.answerable:
+            return b""  # behind an answer that was not taken there may be more requests
+        if reason is CloseReason.HANDSHAKE_TIMEOUT:
             late = Refusal(HTTPStatus.REQUEST_TIMEOUT, "the request was too long in coming")
             return conversation.answer(late.response, _date(), last=True)
         return b""

@@ -30,6 +30,8 @@ MAX_HEADERS = 64
 MAX_BODY = 4096
 MAX_FIELDS = 16
 """Fields of a query."""
+EVENTS = 16
+"""Parts of a request, of whatever size, that are looked at in one call: a chunk of a body can be one byte."""
 
 
 class Limits(NamedTuple):
@@ -77,19 +79,24 @@ class Conversation:
         self._h11: Any = h11.Connection(h11.SERVER, limits.head)
         self.head: Request | None = None
         """The request whose body is on its way, or which was refused."""
+        self._admitted: Request | None = None  # it, if it was not refused
         self._most = 0  # bytes that its body may have
         self._body = bytearray()
-        self._interim = b""
         self._last = False  # the answer to this request is the last
+        self.unfinished = False
+        """Whether not all that is here was looked at: `next_request` is to be called again before more is received,
+        when others have had their turn."""
 
     def receive(self, data: bytes) -> None:
         """What came in."""
         self._h11.receive_data(data)
 
     def take_interim(self) -> bytes:
-        """What is to be sent at once: "100 Continue", when the peer waits for it."""
-        interim, self._interim = self._interim, b""
-        return interim
+        """What is to be sent at once: "100 Continue", when the peer waits for it. Nothing where the body has come all
+        the same: it would be read as a word on the next request."""
+        if self._admitted is not self.head or not self._h11.they_are_waiting_for_100_continue:
+            return b""
+        return bytes(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
 
     @property
     def begun(self) -> bool:
@@ -102,6 +109,11 @@ class Conversation:
         return len(self._body) + len(self._h11.trailing_data[0])
 
     @property
+    def answerable(self) -> bool:
+        """Whether an answer may be given: all that was asked before has its own in full, and none was the last."""
+        return self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE)
+
+    @property
     def over(self) -> bool:
         """Whether the answer given was the last one."""
         return self._h11.our_state not in (h11.IDLE, h11.DONE, h11.SEND_RESPONSE, h11.SEND_BODY)
@@ -112,10 +124,12 @@ class Conversation:
         return self._h11.our_state is h11.SEND_BODY
 
     def next_request(self) -> Request | None:
-        """The next request, if it is here as a whole. Raises Refusal: the answer to it is the last one."""
+        """The next request, if it is here as a whole; see also `unfinished`. Raises Refusal: the answer to it is the
+        last one."""
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
-        while True:
+        self.unfinished = False
+        for _ in range(EVENTS):
             if self._h11.their_state is h11.IDLE:
                 self._skip_empty_lines()
                 head = self._h11.trailing_data[0]
@@ -132,9 +146,12 @@ class Conversation:
                 self._body += event.data
                 self._check_body(len(self._body))
             elif isinstance(event, h11.EndOfMessage):
+                self.unfinished = bool(self._h11.trailing_data[0])
                 return self._whole()
             else:  # more is needed, or nothing more will come
                 return None
+        self.unfinished = True
+        return None
 
     def answer(self, response: Response, date: str, last: bool = False) -> bytes:
         """The bytes of an answer; of one without end, those it begins with. `last`: the connection ends with it."""
@@ -204,8 +221,7 @@ class Conversation:
             self._check_body(int(request.headers["content-length"]))
         if request.headers.get("expect", "100-continue").lower() != "100-continue":
             raise Refusal(HTTPStatus.EXPECTATION_FAILED, "nothing but 100-continue can be expected")
-        if self._h11.they_are_waiting_for_100_continue:
-            self._interim = bytes(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
+        self._admitted = request
 
     def _check_body(self, size: int) -> None:
         if size > self._most:
@@ -231,6 +247,8 @@ def _request(head: Any) -> Request:
         raise Refusal(HTTPStatus.BAD_REQUEST, f"a query may have {MAX_FIELDS} fields") from None
     headers: dict[str, str] = {}
     for raw_name, raw_value in head.headers:
+        if raw_name == b"upgrade" and head.http_version == b"1.0":  # which has none, and to be ignored: RFC 9110, 7.8
+            continue
         name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     host = headers.get("host")

@@ -14,9 +14,11 @@ from typing import Callable, NamedTuple
 
 from .answers import Refusal
 
-_NODE = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::([0-9]{1,5}))?|([0-9.]+)(?::([0-9]{1,5}))?|([0-9A-Fa-f:]+(?:[0-9.]+)?)")
+_NODE = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::([0-9]{1,5}))?|([0-9.]+)(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PAIR = re.compile(rf'({_TOKEN})=(?:({_TOKEN})|"((?:[^"\\]|\\.)*)")')
+_QUOTED = re.compile(r'(?:[^"]|"(?:[^"\\]|\\.)*")*')
+"""A text in which every quote ends."""
 
 
 class Hop(NamedTuple):
@@ -80,9 +82,9 @@ def _element(text: str) -> Hop:
 
 def _split(text: str, mark: str) -> list[str]:
     """What stands between such marks, but for those in quotes."""
-    parts = re.findall(rf'(?:[^{mark}"]|"(?:[^"\\]|\\.)*")+', text)
-    if len("".join(parts)) + text.count(mark) - sum(part.count(mark) for part in parts) != len(text):
+    if not _QUOTED.fullmatch(text):  # looked at first: a quote without an end would be looked for again and again
         raise _malformed()
+    parts = re.findall(rf'(?:[^{mark}"]|"(?:[^"\\]|\\.)*")+', text)
     return [part.strip() for part in parts if part.strip()]
 
 
