@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, NoReturn
 
 from .address import Address, parse_address, parse_server
-from .commands.console import OutputError, say, settle, show
+from .commands.console import OutputError, complain, settle, show
 from .commands.serve import DEFAULT_FILE, check_config, print_config, serve
 from .config import SETTINGS, Setting, defaults, nearest
 from .errors import ConfigError, ConnectionLost, ProtocolError, StartupError
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OutputError as error:
         if error.reader_left:
             return 0
-        say(str(error))
+        complain(str(error))
         return EXIT_FAILED
 
 
@@ -50,21 +50,21 @@ def _run(arguments: argparse.Namespace) -> int:
         return _dispatch(arguments)
     except ConfigError as error:
         for mistake in error.mistakes:
-            say(mistake)
+            complain(mistake)
         return EXIT_USAGE
     except StartupError as error:
-        say(str(error))
+        complain(str(error))
         if error.hint:
-            say(error.hint)
+            complain(error.hint)
         return error.exit_code
     except (ConnectionLost, ProtocolError) as error:
-        say(str(error))
+        complain(str(error))
         return EXIT_FAILED
     except ModuleNotFoundError as error:
         distribution = _DISTRIBUTIONS.get(error.name or "")
         if distribution is None:
             raise
-        say(f"the package {distribution} is needed: pip install {distribution}, or make run, which installs it")
+        complain(f"the package {distribution} is needed: pip install {distribution}, or make run, which installs it")
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED if arguments.command == "connect" else 0
@@ -268,7 +268,7 @@ class _Parser(argparse.ArgumentParser):
         unknown = re.search(r"COMMAND: invalid choice: '(.*?)'", message)
         if unknown:
             message = f"unknown command {unknown[1]}{nearest(unknown[1], _COMMANDS)}"
-        say(f"{message} ({self.prog} --help tells more)")
+        complain(f"{message} ({self.prog} --help tells more)")
         raise SystemExit(EXIT_USAGE)
 
 

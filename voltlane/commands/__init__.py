@@ -5,6 +5,7 @@ demo        the server with a backend as its child process, and the chat page
 chat        that backend: a room for the page, an echo for everybody else
 echo        the echo backend alone
 connect     talk to a server from the terminal
+suspense    saying meanwhile why nothing happens
 status      what a running server says of itself, once
 top         the same, again and again
 key         the server's public key in a state directory, and its replacement
