@@ -11,5 +11,11 @@ top         the same, again and again
 key         the server's public key in a state directory, and its replacement
 inquiry     asking a server's admin endpoint, for status and top
 report      what they show
+tints       which of its words stand out
+init        a configuration file to begin with
+explain     what settings there are, and what one is
+completion  a script with which a shell completes the command line
+manual      the manual page
+outline     the command line as values, for these two
 console     what all share: messages for people
 """

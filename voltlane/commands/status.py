@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
+from .. import colour
 from .console import show
 from .inquiry import Inquiry
 from .report import Figures, reasons, summary
+from .tints import tinted
 
 
 def status(inquiry: Inquiry, as_json: bool) -> int:
@@ -18,7 +21,8 @@ def status(inquiry: Inquiry, as_json: bool) -> int:
     if as_json:
         show(json.dumps(figures, indent=2))
     else:
-        show("\n".join(_lines(figures)))
+        lines = _lines(figures)
+        show("\n".join(map(tinted, lines) if colour.is_wanted(sys.stdout) else lines))
     return 0
 
 

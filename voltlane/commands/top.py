@@ -7,9 +7,11 @@ import textwrap
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
+from .. import colour
 from ..errors import ConfigError, ConnectionLost
 from .inquiry import Inquiry
 from .report import Figures, span, summary, volume
+from .tints import pieces
 
 if TYPE_CHECKING:
     import curses
@@ -84,6 +86,26 @@ def table(page: Figures) -> list[str]:
 
 # ---- the terminal
 
+TINTED = -1
+"""In the place of a line's attribute: its words have theirs."""
+
+
+def _tones() -> dict[str, int]:
+    """By tone, the attribute of curses; none where there is to be no colour."""
+    import curses
+
+    if not (colour.is_wanted(sys.stdout) and curses.has_colors()):
+        return {}
+    curses.use_default_colors()
+    found = {"quiet": curses.A_DIM}
+    for number, (tone, shade) in enumerate(
+        (("good", curses.COLOR_GREEN), ("warning", curses.COLOR_YELLOW), ("error", curses.COLOR_RED)), 1
+    ):
+        curses.init_pair(number, shade, -1)
+        found[tone] = curses.color_pair(number)
+    return found
+
+
 
 class View:
     """What is shown, and of which moment."""
@@ -95,6 +117,8 @@ class View:
         self._page: Figures = {"total": 0, "clients": []}
         self._trouble = ""
         self._sort, self._descending, self._offset, self._rows = "score", True, 0, 50
+        self._tones: dict[str, int] = {}
+        """What the terminal has for the tones of `colour.TONES`."""
 
     def look(self) -> None:
         """Ask the server. Raises ConnectionLost."""
@@ -116,6 +140,7 @@ class View:
             curses.curs_set(0)
         except curses.error:
             pass  # a terminal that cannot hide its cursor
+        self._tones = _tones()
         due = time.monotonic()
         while True:
             self._draw(screen)
@@ -153,7 +178,7 @@ class View:
         trouble = [(text, curses.A_REVERSE) for text in textwrap.wrap(self._trouble, max(1, width - 1))]
         lines: list[tuple[str, int]] = trouble or [(KEYS, curses.A_DIM)]
         if self._now is not None:
-            lines += [(text, 0) for text in summary(self._now, self._before)]
+            lines += [(text, TINTED) for text in summary(self._now, self._before)]
         lines.append(("", 0))
         lines.append((heading(self._sort, self._descending), curses.A_BOLD))
         self._rows = max(1, height - len(lines) - 1)
@@ -162,8 +187,12 @@ class View:
         first = self._offset + 1 if shown else 0
         lines.append((f"{first} to {self._offset + len(shown)} of {self._page['total']}", curses.A_DIM))
         for number, (text, attribute) in enumerate(lines[:height]):
-            try:
-                screen.addnstr(number, 0, text, width - 1, attribute)
-            except curses.error:
-                pass  # the terminal has become smaller meanwhile
+            column = 0
+            for part, tone in pieces(text) if attribute == TINTED else [(text, "")]:
+                try:
+                    shown = self._tones.get(tone, 0) if attribute == TINTED else attribute
+                    screen.addnstr(number, column, part, max(0, width - 1 - column), shown)
+                except curses.error:
+                    pass  # the terminal has become smaller meanwhile
+                column += len(part)
         screen.refresh()
