@@ -34,8 +34,7 @@ def require_extra() -> None:
     missing = [name for name, available in needed.items() if not available]
     if missing:
         raise StartupError(
-            f"admin.address is set, which needs {' and '.join(missing)}: pip install 'voltlane[web]', "
-            f"or pip install {' '.join(missing)}"
+            f"admin.address is set, which needs {' and '.join(missing)}: pip install {' '.join(missing)}"
         )
 
 
