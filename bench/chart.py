@@ -122,9 +122,7 @@ def _panel_width(columns: int) -> float:
 _UNITS = {"echo": "k round trips", "connect": "k connections", "resume": "k resumes", "idle": "KiB; shorter is better"}
 
 
-def _panel(
-    report: Report, workload: Workload, left: float, top: float, wide: float, label: float
-) -> list[str]:
+def _panel(report: Report, workload: Workload, left: float, top: float, wide: float, label: float) -> list[str]:
     rows = [report.find(workload.name, server.key) for server in report.servers]
     idle = workload.mode == "idle"
     values = [(row["bytes_per_client"] if idle else row["per_cpu_second"]) if row else 0.0 for row in rows]

@@ -24,7 +24,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CANNOT_LISTEN = 3
 EXIT_INTERRUPTED = 130
-EXIT_CODES = {
+EXITS = {
     0: "It ended as it should, or whoever read the output had enough of it.",
     EXIT_FAILED: "It failed while running, or standard output cannot be written.",
     EXIT_USAGE: "Wrong usage, a wrong setting, or a state directory that cannot be used.",
@@ -141,7 +141,7 @@ def _describe(arguments: argparse.Namespace) -> int:
         return completion(arguments.shell, described)
     from .commands.manual import manual
 
-    return manual(described, EXIT_CODES)
+    return manual(described, EXITS)
 
 
 def _waits_for_handlers(given: dict[str, Any]) -> bool:

@@ -93,7 +93,11 @@ def test_by_force_it_goes(tmp_path: Path) -> None:
     "argv, code, message",
     [
         ("init --profile gamer", 2, "voltlane: --profile: unknown profile gamer; did you mean game?\n"),
-        ("init --profile xyzzy", 2, "voltlane: --profile: unknown profile xyzzy; there are game, iot, public, gateway\n"),
+        (
+            "init --profile xyzzy",
+            2,
+            "voltlane: --profile: unknown profile xyzzy; there are game, iot, public, gateway\n",
+        ),
         ("init --config no/such/x.toml", 1, "voltlane: cannot write no/such/x.toml: No such file or directory\n"),
     ],
 )
@@ -111,7 +115,9 @@ def recommended(sentence: str) -> dict[str, object]:
     behind = OPERATIONS.read_text(encoding="utf-8").partition(sentence)[2]
     block = re.search("^```toml\n(.*?)^```$", behind, re.MULTILINE | re.DOTALL)
     assert block, sentence
-    return {f"{section}.{key}": value for section, table in tomllib.loads(block[1]).items() for key, value in table.items()}
+    return {
+        f"{section}.{key}": value for section, table in tomllib.loads(block[1]).items() for key, value in table.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -127,7 +133,9 @@ def test_a_profile_has_what_is_recommended(name: str, sentence: str) -> None:
 
 def test_the_profiles_are_documented() -> None:
     text = OPERATIONS.read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|$", text.partition("\n### Profiles\n")[2].partition("\n#")[0], re.M)
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.*?) \| (.*?) \|$", text.partition("\n### Profiles\n")[2].partition("\n#")[0], re.M
+    )
     assert [name for name, *_ in rows] == list(PROFILES)
     for name, summary, settings in rows:
         assert summary.lower().startswith(PROFILES[name].summary.split(",")[0].split(":")[0].lower())

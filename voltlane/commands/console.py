@@ -82,8 +82,8 @@ class Progress:
         if self.rewrites:
             room = _columns() - len(_NAME) - 1 - len(count)
             shown = message if len(message) <= room else message[: max(0, room - 1)] + "…"
+            self._under_way = True  # first: Ctrl-C may come while it is written
             _try(sys.stderr, _WHOLE_LINE + _signed(sys.stderr, shown + count, "warning"), PATIENCE)
-            self._under_way = True
         elif message != self._said:
             say(message, tone="warning")
         self._said = message

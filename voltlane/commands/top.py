@@ -106,7 +106,6 @@ def _tones() -> dict[str, int]:
     return found
 
 
-
 class View:
     """What is shown, and of which moment."""
 

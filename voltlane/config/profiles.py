@@ -106,7 +106,9 @@ PROFILES = {
             ),
             "clients.missed_packets_buffer_bytes": Choice(1 * _MIB, "What is kept for one who is away."),
             "clients.max_stale_clients": Choice(20000, "As many may be away as may be here."),
-            "clients.packet_rate": Choice(2000.0, "One client has not all of the processor. It is slowed down, no more."),
+            "clients.packet_rate": Choice(
+                2000.0, "One client has not all of the processor. It is slowed down, no more."
+            ),
             "clients.byte_rate": Choice(2.0 * _MIB, "Nor all of the network."),
             **_STRANGERS,
         },

@@ -21,7 +21,7 @@ _CONTROL.update({ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"})
 
 
 class TextLines(logging.Formatter):
-    """`2026-01-31 12:00:00,000 INFO  message`, in local time. With colour the time is dim, and the level has its own."""
+    """`2026-01-31 12:00:00,000 INFO  message`, in local time. With colour the time is dim and the level has its own."""
 
     def __init__(self, colour: bool = False) -> None:
         super().__init__("%(asctime)s %(levelname)-5s %(message)s")
