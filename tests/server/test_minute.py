@@ -38,7 +38,7 @@ def test_a_minute_is_told_in_one_line(make: MakeWorld, said: pytest.LogCaptureFi
     assert lines(said) == []
     home.pass_(1.0)
     assert lines(said) == [  # the third is the notice that one is gone for good
-        "in 60 s: 1 clients, 0 stale, 2 new, 0 resumed; 3 packets to the master, 1 from it; closed: peer closed 1"
+        "in 60 s: clients 1 live, 0 stale, 2 new, 0 resumed; packets 3 to the master, 1 from it; closed: peer closed 1"
     ]
 
 
@@ -52,7 +52,7 @@ def test_what_was_told_is_not_told_again(make: MakeWorld, said: pytest.LogCaptur
     client = home.resume(client)
     home.pass_(60.0)
     assert lines(said) == [
-        "in 60 s: 1 clients, 0 stale, 0 new, 1 resumed; 1 packets to the master, 0 from it; closed: peer closed 1"
+        "in 60 s: clients 1 live, 0 stale, 0 new, 1 resumed; packets 1 to the master, 0 from it; closed: peer closed 1"
     ]
 
 
@@ -72,7 +72,7 @@ def test_an_idle_server_is_not_woken_up_for_it(make: MakeWorld, said: pytest.Log
     assert home.loop.timers == 0 and home.loop._patience(None) is None, "it waits without a limit"
     home.clock.now += 3600.0
     home.settle()
-    assert len(lines(said)) == 1 and lines(said)[0].startswith("in 3600 s: 1 clients, 0 stale, 1 new")
+    assert len(lines(said)) == 1 and lines(said)[0].startswith("in 3600 s: clients 1 live, 0 stale, 1 new")
 
 
 def test_the_rest_is_told_at_the_end(make: MakeWorld, said: pytest.LogCaptureFixture) -> None:

@@ -68,8 +68,8 @@ class MinuteLog:
         self._said = totals
         there, closed = clients(self._parts), totals.closed - before.closed
         log.info(
-            "in %(secs)d s: %(clients)d clients, %(stale)d stale, %(new)d new, %(resumed)d resumed; %(packets_up)d "
-            "packets to the master, %(packets_down)d from it; closed: %(closed)s",
+            "in %(secs)d s: clients %(clients)d live, %(stale)d stale, %(new)d new, %(resumed)d resumed; packets "
+            "%(packets_up)d to the master, %(packets_down)d from it; closed: %(closed)s",
             {
                 "secs": round(seconds),
                 "clients": there.live,
