@@ -84,29 +84,46 @@ def _document(title: str, subtitle: str, body: Sequence[str], bottom: float, rep
 
 # ---- bars
 
-_COLUMNS = 3
-_LABEL, _VALUE = 126, 58
-_BAR, _BAR_STEP = 13, 18
+_MOST_COLUMNS = 3
+_LEAST_LABEL, _VALUE = 126, 58
+_SHORTEST = 80
+"""Of the longest bar of a panel, so that the others can be told apart: else there are fewer panels side by side."""
+_BAR, _BAR_STEP, _GAP = 13, 18, 18
+_LETTER = 6.6
+"""How wide a letter of a label is on the average, in the widest of the fonts (DejaVu Sans at 12): an SVG cannot ask."""
 
 
 def bars(report: Report, workloads: Sequence[Workload]) -> str:
     """A panel for each workload, in it a bar for each server."""
-    wide = (WIDTH - 2 * _MARGIN) / _COLUMNS
+    label = label_width([server.label for server in report.servers])
+    columns = _MOST_COLUMNS
+    while columns > 1 and _panel_width(columns) - label - _VALUE < _SHORTEST:
+        columns -= 1
+    wide = _panel_width(columns)
     high = 46 + _BAR_STEP * len(report.servers) + 18
     body = []
     for number, workload in enumerate(workloads):
-        left, top = _MARGIN + number % _COLUMNS * wide, 74 + number // _COLUMNS * high
-        body += _panel(report, workload, left, top, wide - 18)
-    bottom = 74 + math.ceil(len(workloads) / _COLUMNS) * high
+        left, top = _MARGIN + number % columns * (wide + _GAP), 74 + number // columns * high
+        body += _panel(report, workload, left, top, wide, label)
+    bottom = 74 + math.ceil(len(workloads) / columns) * high
     title = "Thousands a second, for each second of the server’s CPU time"
     subtitle = "Longer is better, but for memory. Each panel has its own scale. Everything sent was verified."
     return _document(title, subtitle, body, bottom, report)
 
 
+def label_width(labels: Sequence[str]) -> float:
+    """Where the bars begin, so that no label runs under one."""
+    return max([_LEAST_LABEL, *(_LETTER * len(label) + 8 for label in labels)])
+
+
+def _panel_width(columns: int) -> float:
+    return (WIDTH - 2 * _MARGIN) / columns - _GAP
+
+
 _UNITS = {"echo": "k round trips", "connect": "k connections", "resume": "k resumes", "idle": "KiB; shorter is better"}
 
 
-def _panel(report: Report, workload: Workload, left: float, top: float, wide: float) -> list[str]:
+def _panel(report: Report, workload: Workload, left: float, top: float, wide: float, label: float) -> list[str]:
     rows = [report.find(workload.name, server.key) for server in report.servers]
     idle = workload.mode == "idle"
     values = [(row["bytes_per_client"] if idle else row["per_cpu_second"]) if row else 0.0 for row in rows]
@@ -119,15 +136,15 @@ def _panel(report: Report, workload: Workload, left: float, top: float, wide: fl
     ]
     for number, (server, row, value) in enumerate(zip(report.servers, rows, values)):
         y = top + 40 + number * _BAR_STEP
-        length = max(1.0, (wide - _LABEL - _VALUE) * max(0.0, value) / most)
+        length = max(1.0, (wide - label - _VALUE) * max(0.0, value) / most)
         shown = ("no figure" if row is None else f"{value / 1024:.2f}") if idle or row is None else thousands(value)
         out.append(_text(left, y + 11, server.label))
         if row is not None:
             out.append(
-                f'<rect x="{left + _LABEL:.1f}" y="{y:.1f}" width="{length:.1f}" height="{_BAR}" rx="2" '
+                f'<rect x="{left + label:.1f}" y="{y:.1f}" width="{length:.1f}" height="{_BAR}" rx="2" '
                 f'fill="{_COLOURS[server.key]}"/>'
             )
-        out.append(_text(left + _LABEL + (length + 6 if row else 0), y + 11, shown, "" if row else "dim"))
+        out.append(_text(left + label + (length + 6 if row else 0), y + 11, shown, "" if row else "dim"))
     return out
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltlane.address import FORMS, Address, host_in_ascii, parse_address, parse_listener, parse_server
+from voltlane.address import FORMS, Address, host_in_ascii, nearby, parse_address, parse_listener, parse_server
 from voltlane.errors import ConfigError
 
 
@@ -258,3 +258,17 @@ def test_what_no_client_connects_to(text: str, why: str) -> None:
 )
 def test_where_nobody_can_listen_on_the_way(text: str, private: bool) -> None:
     assert parse_server(text).is_private is private
+
+
+@pytest.mark.parametrize(
+    ("asked", "bound", "near"),
+    [
+        ("*:0", "[::]:5", "127.0.0.1:5"),
+        ("0.0.0.0:0", "0.0.0.0:5", "127.0.0.1:5"),
+        ("[::]:0", "[::]:5", "[::1]:5"),
+        ("192.0.2.1:0", "192.0.2.1:5", "192.0.2.1:5"),
+        ("unix:/a", "unix:/a", "unix:/a"),
+    ],
+)
+def test_what_to_connect_to_from_here(asked: str, bound: str, near: str) -> None:
+    assert str(nearby(parse_address(asked), parse_address(bound))) == near

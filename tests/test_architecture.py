@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parent.parent / "voltlane"
 LONGEST_MODULE = 500
 
 LAYERS = {
-    "lobby": {"errors", "reasons", "version", "address", "numerals", "statistics", "quality", "signals"},
+    "lobby": {"errors", "reasons", "version", "address", "numerals", "statistics", "quality", "signals", "colour"},
     "config": {"config"},
     "wire": {"wire"},
     "core": {"core"},

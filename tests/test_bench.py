@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from kit.wait import wait_until
 
-from bench import machine, options, servers, traffic
+from bench import chart, machine, options, servers, traffic
 from bench.nchan import Answers, Nchan
 from bench.rivals import nchan
 from bench.websocket import Masked, WebSocket
@@ -200,6 +200,33 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+SVG = "{http://www.w3.org/2000/svg}"
+LETTER = 6.3
+"""How wide a letter is on the average, in the widest of the chart's fonts, measured in a browser."""
+
+
+def labels_under_bars(svg: str) -> list[str]:
+    """The labels of bars that reach under them, or under what is drawn first in their line."""
+    elements = list(ElementTree.fromstring(svg))
+    found = []
+    for label, bar in zip(elements, elements[1:]):
+        if label.tag == f"{SVG}text" and bar.tag == f"{SVG}rect":
+            end = float(label.get("x", "")) + LETTER * len(label.text or "")
+            if end > float(bar.get("x", "")):
+                found.append(label.text or "")
+    return found
+
+
+def test_no_label_runs_under_its_bar(tmp_path: Path) -> None:
+    shown = (Path(__file__).parent.parent / "docs" / "benchmark.svg").read_text(encoding="utf-8")
+    assert shown.count("<rect") > 50 and labels_under_bars(shown) == []
+
+
+@pytest.mark.parametrize("names", [["native"], ["Voltlane, pure Python"], ["pure Python, v3 clear, and more of it"]])
+def test_the_column_of_labels_is_as_wide_as_they_are(names: list[str]) -> None:
+    assert chart.label_width(names) >= LETTER * max(map(len, names))
+
+
 @pytest.mark.parametrize("protocol", ["v2-ws", "open-ws"])
 def test_a_very_small_run_over_websocket(tmp_path: Path, protocol: str) -> None:
     pytest.importorskip("h11", reason="the extra `web` is not installed")
@@ -257,8 +284,9 @@ def test_a_very_small_run(tmp_path: Path) -> None:
         assert row["clients"] == 5
         assert row["packets"] > 0
     assert [server["key"] for server in document["servers"]] == ["pure", "asyncio"]
-    chart = ElementTree.parse(out / "chart.svg")
-    words = {element.text for element in chart.iter("{http://www.w3.org/2000/svg}text")}
+    drawn = (out / "chart.svg").read_text(encoding="utf-8")
+    assert labels_under_bars(drawn) == []
+    words = {element.text for element in ElementTree.fromstring(drawn).iter(f"{SVG}text")}
     assert {"asyncio streams", "clients → backend, 16–112 B", "connect, handshake, close"} <= words
 
 

@@ -11,7 +11,7 @@ import pytest
 from kit.program import ROOT, environment
 
 from voltlane import cli
-from voltlane.commands import connect, demo, echo, key
+from voltlane.commands import connect, demo, echo, explain, init, key
 from voltlane.config import SETTINGS
 from voltlane.errors import ConfigError, ConnectionLost, MalformedPacket, StartupError
 from voltlane.version import __version__
@@ -40,6 +40,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     instead(echo, "echo")
     instead(connect, "connect")
     instead(key, "key")
+    instead(init, "init")
+    instead(explain, "explain")
     return made
 
 
@@ -70,6 +72,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         ("key", ("key", "{}", "None", "None", "")),
         ("key --state-dir /d --next", ("key", "{}", "None", "/d", "next")),
         ("key --config a.toml --switch", ("key", "{}", "a.toml", "None", "switch")),
+        ("init", ("init", "None", "None", "False")),
+        ("init --profile iot --config a.toml --force", ("init", "iot", "a.toml", "True")),
+        ("config", ("explain", "None")),
+        ("config clients.slow_secs", ("explain", "clients.slow_secs")),
     ],
 )  # fmt: skip
 def test_arguments_reach_their_command(argv: str, called: tuple[str, ...], calls: list[tuple[Any, ...]]) -> None:
@@ -98,6 +104,11 @@ def test_arguments_reach_their_command(argv: str, called: tuple[str, ...], calls
         ("connect 127.0.0.1:1 --listen *:1", "connect takes no --listen"),
         ("connect", "the following arguments are required: HOST:PORT"),
         ("connect 127.0.0.1:1 127.0.0.1:2", "connect takes no 127.0.0.1:2"),
+        ("completion tcsh", "argument SHELL: invalid choice: 'tcsh'"),
+        ("completion", "the following arguments are required: SHELL"),
+        ("config a b", "config takes no b"),
+        ("serve --profile iot", "serve takes no --profile"),
+        ("inti", "unknown command inti; did you mean init?"),
         ("connect 127.0.0.1:1 --wait soon", "argument --wait: 'soon' was given, a number of seconds, at least 0"),
         ("connect 127.0.0.1:1 --wait -1", "'-1' was given, a number of seconds"),
         ("connect 127.0.0.1:1 --wait nan", "'nan' was given, a number of seconds"),

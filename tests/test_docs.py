@@ -464,3 +464,70 @@ def test_the_embedded_server_of_the_readme_listens(tmp_path: Path):
     )
     assert ran.returncode == 0
     assert re.fullmatch(rb"127\.0\.0\.1:\d+\n", ran.stdout)
+
+
+# ---- what a reader finds first
+
+
+def headings(path: Path, level: str) -> list[str]:
+    return re.findall(rf"^{level} (.*)$", _FENCE.sub("", text_of(path)), re.MULTILINE)
+
+
+def test_the_contents_of_operations_are_complete_and_in_order():
+    contents = text_of(OPERATIONS).partition("\n## Contents\n")[2].partition("\n## ")[0]
+    listed = [" ".join(name.split()) for name in re.findall(r"\[([^\]]+)\]\(#", contents)]
+    wanted = [name for level, name in re.findall(r"^(###?) (.*)$", _FENCE.sub("", text_of(OPERATIONS)), re.MULTILINE)]
+    assert headings(OPERATIONS, "##")[:2] == ["In one minute", "Contents"]
+    assert listed == wanted[2:]
+
+
+def test_every_command_is_in_the_readme():
+    assert sorted(row[0].strip("`") for row in table_below(README, "## Command line")) == sorted(cli._COMMANDS)
+
+
+def test_what_takes_a_minute_works(tmp_path: Path):
+    """The commands of `In one minute`, but for pip and where they put things."""
+    section = text_of(OPERATIONS).partition("\n## In one minute\n")[2].partition("\n## ")[0]
+    (block,) = [body for name, body in _FENCE.findall(section) if name == "sh"]
+    commands = [line.split()[1:] for line in block.splitlines() if line.startswith("/opt/voltlane/bin/voltlane ")]
+    assert [words[0] for words in commands] == ["init", "serve"]
+    for words in commands:
+        words = [word.replace("/etc/voltlane", str(tmp_path)) for word in words]
+        ran = subprocess.run(
+            [sys.executable, "-m", "voltlane", *words], cwd=tmp_path, env=environment(), timeout=TIMEOUT
+        )
+        assert ran.returncode == 0
+
+
+# ---- what is on no index
+
+
+def tracked() -> list[Path]:
+    ran = subprocess.run(["git", "ls-files"], cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT)
+    if ran.returncode:
+        pytest.skip("this is no checkout")
+    return [ROOT / name for name in ran.stdout.splitlines()]
+
+
+def test_nobody_is_told_to_install_from_an_index_what_is_not_there():
+    """Whoever puts a package of this name there would be installed."""
+    advice = re.compile(r"pip3? install (?:-\S+ |--\S+ )*['\"]?voltlane(?![-\w]*-VERSION)\b")
+    assert advice.search("pip install voltlane") and advice.search("pip install --quiet 'voltlane[web]'")
+    for path in tracked():
+        if path != Path(__file__) and path.suffix in (
+            "",
+            ".md",
+            ".py",
+            ".service",
+            ".toml",
+            ".yaml",
+            ".openrc",
+            ".openwrt",
+        ):
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            assert not advice.search(text), f"{path.relative_to(ROOT)}: {advice.search(text)}"
+
+
+def test_the_metadata_has_no_address_of_a_project_that_has_none():
+    text = text_of(ROOT / "pyproject.toml")
+    assert "[project.urls]" not in text and not re.search(r"^urls\b", text, re.MULTILINE)

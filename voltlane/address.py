@@ -38,6 +38,8 @@ _HOST_NAME = re.compile(r"[^\s\x00-\x1f\x7f:/\[\]*@]{1,253}")
 _LIKE_IPV4 = re.compile(r"((0[xX][0-9a-fA-F]*|[0-9]+)(\.|$))+")
 """What the resolver takes for an IPv4 address, or for nothing: it knows octal and hexadecimal, and fewer than four."""
 _INTERFACE = re.compile(r"[!-.0-~]{1,15}")
+_LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+"""What stands for every interface, and the one of them that is always here."""
 _BROADCAST = IPv4Address("255.255.255.255")
 
 
@@ -69,6 +71,11 @@ class Address(NamedTuple):
         """Whether nobody else can listen on the way there, as far as its client can know."""
         here = self.kind == "unix" or not self.host or is_loopback(self.host)
         return here or self.scheme in ENCRYPTED
+
+
+def nearby(asked: Address, bound: Address) -> Address:
+    """What to connect to from this machine, where somebody was to listen at `asked`, and does at `bound`."""
+    return bound._replace(host=_LOOPBACK.get(asked.host, bound.host))
 
 
 def parse_address(text: str) -> Address:

@@ -1,9 +1,4 @@
-"""The command line: reads the arguments, calls the command (`commands/`), turns errors into messages and exit codes.
-
-Exit codes: 0 ended as it should, or whoever read the output had enough of it · 1 failed while running, or standard
-output cannot be written · 2 wrong usage or configuration · 3 cannot listen on the address · 4 the master could not be
-reached for `master.give_up_secs` · 5 at the end not all of the state could be written · 130 `connect` ended by Ctrl-C.
-"""
+"""The command line: reads the arguments, calls the command (`commands/`), turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -17,9 +12,9 @@ from typing import Any, Callable, NoReturn
 
 from .address import Address, parse_address, parse_server
 from .commands.check import check_config
-from .commands.console import OutputError, say, settle, show
+from .commands.console import OutputError, complain, settle, show
 from .commands.serve import DEFAULT_FILE, print_config, serve
-from .config import SETTINGS, Setting, defaults, nearest
+from .config import LOG_LEVELS, PROFILES, SETTINGS, Setting, defaults, nearest
 from .errors import ConfigError, ConnectionLost, ProtocolError, StartupError
 from .numerals import parse_number
 from .signals import unblock
@@ -29,6 +24,16 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CANNOT_LISTEN = 3
 EXIT_INTERRUPTED = 130
+EXITS = {
+    0: "It ended as it should, or whoever read the output had enough of it.",
+    EXIT_FAILED: "It failed while running, or standard output cannot be written.",
+    EXIT_USAGE: "Wrong usage, a wrong setting, or a state directory that cannot be used.",
+    EXIT_CANNOT_LISTEN: "It cannot listen on the address, or another server has its state directory.",
+    4: "The master could not be reached for master.give_up_secs.",
+    5: "At the end not all of the state could be written.",
+    EXIT_INTERRUPTED: "connect was ended by Ctrl-C.",
+}
+"""What each says. 4 and 5 are the server's, which is not loaded for most commands (`server/parts.py`)."""
 
 _DISTRIBUTIONS = {"nacl": "pynacl", "ecdsa": "ecdsa", "tomli_w": "tomli-w"}
 
@@ -41,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OutputError as error:
         if error.reader_left:
             return 0
-        say(str(error))
+        complain(str(error))
         return EXIT_FAILED
 
 
@@ -50,21 +55,21 @@ def _run(arguments: argparse.Namespace) -> int:
         return _dispatch(arguments)
     except ConfigError as error:
         for mistake in error.mistakes:
-            say(mistake)
+            complain(mistake)
         return EXIT_USAGE
     except StartupError as error:
-        say(str(error))
+        complain(str(error))
         if error.hint:
-            say(error.hint)
+            complain(error.hint)
         return error.exit_code
     except (ConnectionLost, ProtocolError) as error:
-        say(str(error))
+        complain(str(error))
         return EXIT_FAILED
     except ModuleNotFoundError as error:
         distribution = _DISTRIBUTIONS.get(error.name or "")
         if distribution is None:
             raise
-        say(f"the package {distribution} is needed: pip install {distribution}, or make run, which installs it")
+        complain(f"the package {distribution} is needed: pip install {distribution}, or make run, which installs it")
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED if arguments.command == "connect" else 0
@@ -106,6 +111,16 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from .commands.demo import demo
 
         return demo(flags, file)
+    if arguments.command == "init":
+        from .commands.init import init
+
+        return init(given.get("--profile"), file, "--force" in given)
+    if arguments.command == "config":
+        from .commands.explain import explain
+
+        return explain(arguments.key)
+    if arguments.command in ("completion", "man"):
+        return _describe(arguments)
     if "--version" in given:
         return _version()
     if "--check-config" in given:
@@ -113,6 +128,20 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if "--print-config" in given:
         return print_config(flags, file)
     return serve(flags, file)
+
+
+def _describe(arguments: argparse.Namespace) -> int:
+    """The command line itself, for a shell or a reader."""
+    from .commands.outline import outline
+
+    described = outline(_parser(), _WORDS)
+    if arguments.command == "completion":
+        from .commands.completion import completion
+
+        return completion(arguments.shell, described)
+    from .commands.manual import manual
+
+    return manual(described, EXITS)
 
 
 def _waits_for_handlers(given: dict[str, Any]) -> bool:
@@ -218,6 +247,11 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "action": "store_true",
         "help": "Let the key that is prepared be the server's from its next start on, and print it.",
     },
+    "--profile": {
+        "metavar": "NAME",
+        "help": f"What the file is for: {', '.join(PROFILES)}. Default: all settings, with their defaults.",
+    },
+    "--force": {"action": "store_true", "help": "Put the new file in the place of one that is there."},
     "--json": {"action": "store_true", "help": "All figures, as JSON."},
     "--wait": {
         "metavar": "SECS",
@@ -244,6 +278,13 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "help": "With TLS: what the server's certificate has to be for. Default: the host of the address.",
     },
 }
+_WORDS = {
+    "--log-level": LOG_LEVELS,
+    "--profile": tuple(PROFILES),
+    "KEY": tuple(SETTINGS),
+}
+"""What a shell may complete that argparse does not check."""
+_SHELLS = ("bash", "zsh", "fish")
 _ECHO_LISTEN = f"Where connection servers connect to. Default: {defaults().master.address[0]}."
 _COMMANDS = {
     "serve": (
@@ -265,6 +306,10 @@ _COMMANDS = {
         "print the server's public key of protocol version 3, which clients can be given",
         ("--state-dir", "--config", "--next", "--switch"),
     ),
+    "init": ("write a configuration file to begin with, for one use", ("--profile", "--config", "--force")),
+    "config": ("list all settings, or explain one", ()),
+    "completion": ("print a script with which a shell completes the command line", ()),
+    "man": ("print the manual page: voltlane man | man -l -", ()),
 }
 """What each is for, and the flags it takes."""
 
@@ -277,7 +322,7 @@ class _Parser(argparse.ArgumentParser):
         unknown = re.search(r"COMMAND: invalid choice: '(.*?)'", message)
         if unknown:
             message = f"unknown command {unknown[1]}{nearest(unknown[1], _COMMANDS)}"
-        say(f"{message} ({self.prog} --help tells more)")
+        complain(f"{message} ({self.prog} --help tells more)")
         raise SystemExit(EXIT_USAGE)
 
 
@@ -325,6 +370,11 @@ def _parser() -> argparse.ArgumentParser:
         if command in ("status", "top"):
             what = "The admin endpoint's address. Default: admin.address of the configuration."
             sub.add_argument("address", metavar="ADDRESS", nargs="?", help=what)
+        if command == "config":
+            what = "A setting, as section.key; a section, a variable or a flag do as well. Default: all of them."
+            sub.add_argument("key", metavar="KEY", nargs="?", help=what)
+        if command == "completion":
+            sub.add_argument("shell", metavar="SHELL", choices=_SHELLS, help=f"One of {', '.join(_SHELLS)}.")
         _add_flags(sub, command)
     return parser
 

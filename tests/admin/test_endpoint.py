@@ -11,10 +11,12 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from kit.admin import TOKEN
 from kit.process import ServerProcess
 from kit.program import Program, environment
@@ -89,6 +91,24 @@ def test_not_ready_before_there_is_a_master(tmp_path: Path) -> None:
         assert program.finish() == 0
 
 
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "*:0", "[::1]:0"])
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_a_browser_can_open_what_is_printed(command: str, listen: str, tmp_path: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    flags = ["--listen", "127.0.0.1:0", "--admin", listen]
+    with Program(command, *flags, cwd=tmp_path, environ={"VOLTLANE_ADMIN_TOKEN": "x" * 16}) as program:
+        url = program.wait_err(r"the live page is at (http://\S+/)\n")[1]
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            assert answer.status == 200 and b"<html" in answer.read()
+        if command == "demo":
+            program.wait_out(f"voltlane: the live page, for operators, is at  {url}\n".encode())
+        program.signal(signal.SIGTERM)
+        assert program.finish() == 0
+
+
 def test_it_ends_with_the_server_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "admin"
     with running({"admin.address": f"unix:{path}"}) as rig:
@@ -155,7 +175,9 @@ def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_without_the_extra_the_server_says_what_to_install(tmp_path: Path) -> None:
     ran = run("-c", MISSING, cwd=tmp_path)
     assert ran.returncode == 1
-    assert "admin.address is set, which needs h11 and prometheus-client: pip install 'voltlane[web]'" in ran.stderr
+    assert (
+        "admin.address is set, which needs h11 and prometheus-client: pip install h11 prometheus-client" in ran.stderr
+    )
     assert "Traceback" not in ran.stderr
 
 

@@ -239,7 +239,7 @@ class FailingConnection:
     protocol = 2
     wants_write = False
 
-    def __init__(self, address: Address, timeout: float, protocol: int, server_key: None) -> None:
+    def __init__(self, address: Address, timeout: float, protocol: int, **_: object) -> None:
         self.address = address
         self.made.append(self)
         self.client_id = len(self.made)

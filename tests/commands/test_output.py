@@ -37,7 +37,7 @@ OUTPUTS = {
     "no reader": ("| true", 0),
 }
 """Where it goes to, and how a command ends that had a result to write there."""
-RESULTS = ["--help", "--version", "--print-config", "--check-config"]
+RESULTS = ["--help", "--version", "--print-config", "--check-config", "config", "man", "completion bash"]
 
 
 def shell(command: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:

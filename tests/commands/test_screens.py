@@ -58,9 +58,9 @@ class Screen:
         self.lines, self.cut = {}, []
 
     def addnstr(self, row: int, column: int, text: str, most: int, attribute: int) -> None:
-        self.lines[row] = text
+        self.lines[row] = self.lines.get(row, "")[:column] + text
         if len(text) > most:
-            self.cut.append(text)
+            self.cut.append(self.lines[row])
 
     def refresh(self) -> None: ...
 

@@ -120,7 +120,7 @@ def test_a_narrow_terminal_has_fewer_columns_and_says_which(tmp_path: Path) -> N
 @pytest.mark.parametrize("columns", [70, 120])
 def test_status_breaks_its_lines_where_a_terminal_would(tmp_path: Path, columns: int) -> None:
     with watched(tmp_path) as (_, address), terminal("status", address, cwd=tmp_path, columns=columns) as status:
-        whole = "backlogs, 0 B of" if columns == 120 else r"backlogs,\r?\n {10}0 B of"
+        whole = "backlogs, 0 B of" if columns == 120 else r"backlogs,\r?\n\x1b\[2m {10}\x1b\[0m0 B of"
         status.wait_for(whole)
         assert status.process.wait(10) == 0
 

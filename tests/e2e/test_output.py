@@ -40,7 +40,7 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "voltlane", "serve"],
             cwd=directory,
-            env=environment(usual(master.address, settings)),
+            env={**environment(usual(master.address, settings)), "NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=error,

@@ -362,6 +362,54 @@ def test_how_long_it_waits():
     assert waits[-1] == 0
 
 
+def test_what_can_be_deferred_wakes_nobody():
+    loop = Loop(Waits)
+    waits = loop.poller.timeouts  # type: ignore[union-attr]
+    ran: list[float] = []
+    loop.call_deferrable(3.0, ran.append)
+    cancelled = loop.call_deferrable(3.0, ran.append)
+    loop.cancel(cancelled)
+    loop.turn()
+    assert waits[-1] is None and loop.timers == 0, "no turn is made for it"
+    loop.clock.pass_(2.9)
+    loop.turn()
+    assert ran == []
+    loop.clock.pass_(100)
+    loop.turn()
+    loop.turn()
+    assert ran == [loop.now], "once, in the first turn that somebody else made"
+
+
+def test_each_of_what_is_deferred_has_its_time():
+    loop, ran = Loop(Waits), []
+
+    def again(now: float) -> None:
+        ran.append("again")
+        loop.call_deferrable(1.0, again)
+
+    loop.call_deferrable(9.0, lambda now: ran.append("late"))
+    loop.call_deferrable(1.0, again)
+    for _ in range(3):
+        loop.clock.pass_(1.0)
+        loop.turn()
+    assert ran == ["again"] * 3
+    loop.clock.pass_(6.0)
+    loop.turn()
+    assert ran == ["again"] * 3 + ["late", "again"]
+
+
+def test_a_bug_in_what_is_deferred_ends_in_the_hook():
+    loop, error = Loop(Waits), ValueError("a bug")
+
+    def fail(now: float) -> None:
+        raise error
+
+    loop.call_deferrable(1.0, fail)
+    loop.clock.pass_(2.0)
+    loop.turn()
+    assert loop.bugs == [error]
+
+
 def test_an_hour_of_timers_without_spinning():
     """Each wake-up finds something to do, or files far timers again: once in a turn of the wheel."""
     loop, went_off = Loop(Waits), []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 
 import pytest
@@ -47,6 +48,18 @@ def test_values_without_names_are_in_the_message_only() -> None:
 def test_a_field_cannot_take_the_place_of_what_every_line_has() -> None:
     found = as_json(record("%(level)s %(message)s", {"level": "x", "message": "y"}))
     assert (found["level"], found["message"]) == ("info", "x y")
+
+
+@pytest.mark.parametrize(
+    "level, colour",
+    [(logging.ERROR, "1;31"), (logging.WARNING, "33"), (logging.INFO, "32"), (logging.DEBUG, "2"), (TRACE, "2")],
+)
+def test_the_level_has_its_colour_where_there_is_any(level: int, colour: str) -> None:
+    made = record("it said %s", "\x1b[2J", level=level)
+    line = TextLines(colour=True).format(made)
+    plain = TextLines().format(made)
+    assert f" \x1b[{colour}m{made.levelname:<5}\x1b[0m it said \\x1b[2J" in line
+    assert re.sub("\x1b\\[[0-9;]*m", "", line) == plain and "\x1b" not in plain
 
 
 def test_what_json_has_no_form_for_is_text() -> None:

@@ -40,8 +40,7 @@ def require_extra() -> None:
                 "this Python has no module of that name"
             )
         raise StartupError(
-            f"admin.address is set, which needs {' and '.join(missing)}: pip install 'voltlane[web]', "
-            f"or pip install {' '.join(missing)}"
+            f"admin.address is set, which needs {' and '.join(missing)}: pip install {' '.join(missing)}"
         )
 
 

@@ -66,6 +66,7 @@ class Connection:
         ca_file: str | os.PathLike[str] = "",
         server_name: str = "",
         tls_context: ssl.SSLContext | None = None,
+        on_reached: Callable[[], object] | None = None,
     ) -> None:
         """Connect and begin a new session.
 
@@ -77,7 +78,9 @@ class Connection:
         `protocol`: 3 or 2; there is no falling back from one to the other. `server_key`: the public key to accept, 32
         bytes (33 with version 2); without one, the key met now is pinned for every reconnect. `timeout`: seconds for a
         connection with its handshake, None for no limit (the look-up of a host name is the system's, and has its own).
-        `packet_limit`: bytes of the largest packet, either way.
+        `packet_limit`: bytes of the largest packet, either way. `on_reached` is called, from within the call that is
+        under way, each time that there is a connection and its handshake begins: a server that has not met its backend
+        yet lets that wait.
 
         With version 3 only:
 
@@ -114,7 +117,9 @@ class Connection:
         if protocol == 2:
             _refuse_options(options)
             check_server_key(server_key, _V2_KEY_SIZE)
-            self._session: SessionV2 | SessionV3 = SessionV2(self.address, server_key, packet_limit, timeout, trusted)
+            self._session: SessionV2 | SessionV3 = SessionV2(
+                self.address, server_key, packet_limit, timeout, trusted, on_reached
+            )
             return
         if protocol != 3:
             raise ConfigError(f"protocol: {protocol!r} was given, 2 or 3 is needed")
@@ -122,7 +127,7 @@ class Connection:
         if server_key is not None and not encrypted:
             raise ConfigError("server_key: without encryption there is no key to be checked")
         memory = Memory(options.checked(), packet_limit, Pins(() if server_key is None else (bytes(server_key),)))
-        self._session = SessionV3(self.address, memory, options, packet_limit, timeout, trusted)
+        self._session = SessionV3(self.address, memory, options, packet_limit, timeout, trusted, on_reached)
 
     @classmethod
     def restore(

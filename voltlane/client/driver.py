@@ -38,9 +38,10 @@ class Driver:
         timeout: float | None,
         welcomed: Callable[[], object],
         trust: Trust | None = None,
+        on_reached: Callable[[], object] | None = None,
     ) -> None:
         """`timeout`: seconds for a connection with its handshake. `welcomed` keeps what a welcome brought: it is called
-        before that is confirmed, and when it raises, that is not."""
+        before that is confirmed, and when it raises, that is not. `on_reached`: see Connection."""
         self.lock = Condition()
         self.endpoint = endpoint
         self.heals = False
@@ -52,6 +53,7 @@ class Driver:
         """Why there will be none."""
         self._address = address
         self._trust = trust
+        self._on_reached = on_reached
         self._timeout = timeout
         self._welcomed = welcomed
         self._line: Line | None = None
@@ -140,7 +142,7 @@ class Driver:
         if self._line is not None:  # another thread was faster: its connection is as good
             self._live_by = _soonest(self._live_by, limit, deadline)
             return
-        self._line = Line(self._address, targets, self._trust)
+        self._line = Line(self._address, targets, self._trust, self._on_reached)
         self.loss = None
         self._live_by = _soonest(limit, deadline)
         self.endpoint.connect(time.monotonic())

@@ -9,6 +9,7 @@ import os
 import select
 import socket
 import time
+from typing import Callable
 
 from ..address import Address
 from ..errors import ConnectionLost
@@ -30,13 +31,30 @@ class Line:
     that thread waiting on a number which the next socket of the program may get.
     """
 
-    __slots__ = ("_address", "_closed", "_openings", "_socket", "_targets", "_trust", "_waiting", "connected")
+    __slots__ = (
+        "_address",
+        "_closed",
+        "_on_reached",
+        "_openings",
+        "_socket",
+        "_targets",
+        "_trust",
+        "_waiting",
+        "connected",
+    )
 
-    def __init__(self, address: Address, targets: list[tuple[int, object]], trust: Trust | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        targets: list[tuple[int, object]],
+        trust: Trust | None = None,
+        on_reached: Callable[[], object] | None = None,
+    ) -> None:
         """Begin to connect, to the first that answers. `targets`: the addresses that the address's name has, at least
-        one; `trust`: with TLS. Raises ConnectionLost."""
+        one; `trust`: with TLS; `on_reached`: see Connection. Raises ConnectionLost."""
         self._address = address
         self._trust = trust
+        self._on_reached = on_reached
         self._targets = list(targets)
         self._waiting = 0
         self._closed = False
@@ -95,6 +113,8 @@ class Line:
                     refuse_itself(self._socket)
                     tune(self._socket)
                     self._openings = Openings(self._socket, openings_for(self._address, 3, MESSAGE_MAX, self._trust))
+                    if self._on_reached is not None:
+                        self._on_reached()
                     return True
             except OSError as failed:
                 error = failed.errno or errno.ECONNREFUSED

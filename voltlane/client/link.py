@@ -13,6 +13,7 @@ import select
 import socket
 import time
 from collections.abc import Iterable
+from typing import Callable
 
 from ..address import Address
 from ..errors import ConnectionLost, FrameTooLarge
@@ -28,9 +29,14 @@ FAREWELL_SECS = 0.5
 """How long a link that is given up waits for the server to close its side."""
 
 
-def connect(address: Address, deadline: Deadline, openings: Iterable[Opening] = ()) -> socket.socket:
+def connect(
+    address: Address,
+    deadline: Deadline,
+    openings: Iterable[Opening] = (),
+    on_reached: Callable[[], object] | None = None,
+) -> socket.socket:
     """A connected, tuned socket: the first that answers of the addresses a name has; "*" is this machine. Its openings
-    are gone through.
+    are gone through, when `on_reached` has been called.
 
     The deadline holds for all of them together, though not for the look-up of the name. Raises ConnectionLost,
     ProtocolError, and TimeoutError for openings that take too long.
@@ -42,6 +48,8 @@ def connect(address: Address, deadline: Deadline, openings: Iterable[Opening] = 
         except ConnectionLost as error:
             lost = error
         else:
+            if on_reached is not None:
+                on_reached()
             return _open(address, sock, openings, deadline)
     raise lost
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Callable, TypeVar
 
 from ..address import Address
 from ..errors import BadProof, ConnectionLost, FrameTooLarge, ServerKeyChanged, SessionLost, UnexpectedPacket
@@ -39,8 +39,10 @@ class SessionV2:
         packet_limit: int,
         timeout: float | None,
         trust: Trust | None = None,
+        on_reached: Callable[[], object] | None = None,
     ) -> None:
         self._address = address
+        self._on_reached = on_reached
         self._trust = trust
         self._timeout = timeout
         self._packet_limit = packet_limit
@@ -96,7 +98,7 @@ class SessionV2:
         limit = max(self._packet_limit, packets.MAX_HANDSHAKE_FRAME)
         try:
             openings = openings_for(self._address, 2, limit, self._trust)
-            link = Link(connect(self._address, deadline, openings), self._packet_limit)
+            link = Link(connect(self._address, deadline, openings, self._on_reached), self._packet_limit)
             yield link
         except BaseException as error:
             if link is not None:

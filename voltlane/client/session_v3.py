@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from typing import cast
+from typing import Callable, cast
 
 from ..address import Address
 from ..errors import (
@@ -43,6 +43,7 @@ class SessionV3:
         packet_limit: int,
         timeout: float | None,
         trust: Trust | None = None,
+        on_reached: Callable[[], object] | None = None,
     ) -> None:
         if memory.suite == Suite.CLEAR and not address.is_private:
             raise ConfigError(
@@ -55,7 +56,7 @@ class SessionV3:
         self._timeout = timeout
         self._packet_limit = packet_limit
         self._endpoint = Endpoint(memory, options)
-        self._driver = Driver(self._endpoint, address, timeout, self._keep, trust)
+        self._driver = Driver(self._endpoint, address, timeout, self._keep, trust, on_reached)
         self._lock = self._driver.lock
         self._begin()
         self._driver.heals = options.reconnect == "auto"

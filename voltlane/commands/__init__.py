@@ -5,10 +5,17 @@ demo        the server with a backend as its child process, and the chat page
 chat        that backend: a room for the page, an echo for everybody else
 echo        the echo backend alone
 connect     talk to a server from the terminal
+suspense    saying meanwhile why nothing happens
 status      what a running server says of itself, once
 top         the same, again and again
 key         the server's public key in a state directory, and its replacement
 inquiry     asking a server's admin endpoint, for status and top
 report      what they show
+tints       which of its words stand out
+init        a configuration file to begin with
+explain     what settings there are, and what one is
+completion  a script with which a shell completes the command line
+manual      the manual page
+outline     the command line as values, for these two
 console     what all share: messages for people
 """

@@ -17,7 +17,8 @@ from ..address import Address
 from ..client import Connection
 from ..errors import ConnectionLost, ProtocolError, Refused, ServerKeyChanged, SessionLost, Told
 from ..wire.v3 import Code
-from .console import put, say
+from .console import Progress, put, say
+from .suspense import Suspense
 
 CHUNK = 65536
 """Bytes read from standard input at a time."""
@@ -52,32 +53,80 @@ def connect(
     reached to begin with, ProtocolError when who answers there does not speak the protocol, ConfigError for a key that
     is none.
     """
+    dialling = _Dialling(address, protocol, server_key, trust)
     try:
-        connection = Connection(address, timeout=CONNECT_TIMEOUT, protocol=protocol, server_key=server_key, **trust)
-    except (Refused, SessionLost, ServerKeyChanged):
-        raise
-    except ConnectionLost as error:
-        if isinstance(error.__cause__, socket.gaierror):
-            raise  # nobody was asked yet
-        hint = "is a server running there? Until it has reached its master, it lets clients wait"
-        raise ConnectionLost(f"{error}; {hint}") from None
-    except ProtocolError as error:
-        raise ProtocolError(f"what answers at {address} is no connection server: {error}") from None
-    conversation = _Conversation(connection, wait, server_key, trust)
+        connection = dialling.begin()
+    finally:
+        dialling.progress.leave()
+    conversation = _Conversation(connection, wait, dialling)
     try:
         code = conversation.run()
     except BaseException:
         conversation.close()
         raise
+    finally:
+        dialling.progress.leave()
     return max(code, conversation.close())
 
 
+class _Dialling:
+    """Connecting, and what is said about it meanwhile."""
+
+    def __init__(
+        self, address: Address, protocol: int, server_key: bytes | None, trust: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        self.address = address
+        self.protocol = protocol
+        self.server_key = server_key
+        self.progress = Progress()
+        self.suspense = Suspense(self._tell)
+        self._trust = trust
+
+    def begin(self) -> Connection:
+        """The first connection. A person at a terminal waits for the server's backend until it is there, or until
+        Ctrl-C; a program is told after CONNECT_TIMEOUT."""
+        while True:
+            try:
+                connection = self.new(CONNECT_TIMEOUT)
+            except (Refused, SessionLost, ServerKeyChanged):
+                raise
+            except ConnectionLost as error:
+                if isinstance(error.__cause__, socket.gaierror):
+                    raise  # nobody was asked yet
+                if not self.suspense.told:
+                    raise ConnectionLost(f"{error}; is a server running there?") from None
+                if not (sys.stdin.isatty() and self.progress.rewrites):
+                    hint = "it has no backend (master) yet, or is no connection server"
+                    raise ConnectionLost(f"{error}: {hint}") from None
+            except ProtocolError as error:
+                raise ProtocolError(f"what answers at {self.address} is no connection server: {error}") from None
+            else:
+                self.progress.over()
+                return connection
+
+    def new(self, timeout: float) -> Connection:
+        """A connection with a new session. Raises as Connection does."""
+        with self.suspense:
+            return Connection(
+                self.address,
+                timeout=timeout,
+                protocol=self.protocol,
+                server_key=self.server_key,
+                on_reached=self.suspense.reached,
+                **self._trust,
+            )
+
+    def _tell(self) -> None:
+        self.progress.say(f"the server at {self.address} has no backend yet; waiting")
+
+
 class _Conversation:
-    def __init__(self, connection: Connection, wait: float, server_key: bytes | None, trust: Mapping[str, Any]) -> None:
+    def __init__(self, connection: Connection, wait: float, dialling: _Dialling) -> None:
         self.connection = connection
         self._wait = wait
-        self._server_key = server_key
-        self._trust = trust
+        self._dialling = dialling
+        self._progress = dialling.progress
+        self._attempts = 0
         self._is_full = False
         """Whether nothing more can be sent before something has come."""
         self._owes_ack = False
@@ -96,16 +145,17 @@ class _Conversation:
             try:
                 self._turn()
             except SessionLost as error:
-                say(str(error))
+                say(str(error), tone="error")
                 return 1
             except ConnectionLost as error:
                 if self._is_over():
                     break
-                say(f"{error}; reconnecting")
+                say(f"{error}; reconnecting", tone="warning")
                 gone = not self._reconnect()
         missing = self._sent + len(self._input.lines) - self._received
         if missing > 0:
-            say(f"{missing} of {self._sent + len(self._input.lines)} lines had no answer")
+            self._progress.leave()
+            say(f"{missing} of {self._sent + len(self._input.lines)} lines had no answer", tone="warning")
         return 1 if self._refused or self._input.lines or (gone and missing > 0) else 0
 
     def close(self) -> int:
@@ -113,12 +163,12 @@ class _Conversation:
         try:
             self.connection.close(timeout=CLOSE_TIMEOUT)
         except (TimeoutError, ConnectionLost, ProtocolError) as error:
-            say(f"what was sent last may not have arrived: {error}")
+            say(f"what was sent last may not have arrived: {error}", tone="warning")
             return 1
         return 0
 
     def _show_key(self) -> None:
-        if self._server_key is None and self.connection.protocol == 3:
+        if self._dialling.server_key is None and self.connection.protocol == 3:
             say(f"the server's key, not known so far, is {self.connection.server_key.hex()} (--server-key)")
 
     def _is_over(self) -> bool:
@@ -161,7 +211,7 @@ class _Conversation:
                 try:
                     packets.append(self.connection.recv(timeout=0))
                 except Told as told:
-                    say(str(told))
+                    say(str(told), tone="warning")
         except TimeoutError:
             return False
         finally:
@@ -187,7 +237,7 @@ class _Conversation:
                 self._is_full = True
                 break
             except ValueError as error:
-                say(f"a line was not sent: {error}")
+                say(f"a line was not sent: {error}", tone="warning")
                 self._refused += 1
             room -= max(64, len(lines.popleft()))
         self._quiet_since = time.monotonic()
@@ -200,6 +250,7 @@ class _Conversation:
 
     def _reconnect(self) -> bool:
         """Resume the session, or begin a new one; try until it works, or until there is nothing left to wait for."""
+        self._attempts = 0
         while True:
             self._rest(self._pause * random.uniform(0.5, 1.0))
             self._pause = min(2 * self._pause, LONGEST_WAIT)
@@ -211,7 +262,8 @@ class _Conversation:
             except SessionLost:
                 raise
             except ConnectionLost as error:
-                say(f"{error}; trying again")
+                self._attempts += 1
+                self._progress.say(f"{error}; trying again", f" ({self._attempts})")
 
     def _rest(self, seconds: float) -> None:
         """Sleep, but take in what is typed meanwhile: where that ends, so may the trying."""
@@ -223,9 +275,11 @@ class _Conversation:
 
     def _resume(self, timeout: float) -> None:
         try:
-            self.connection.reconnect(timeout)
+            with self._dialling.suspense:
+                self.connection.reconnect(timeout)
             self._is_full = False
-            say(f"resumed as client {self.connection.client_id}")
+            self._progress.over()
+            say(f"resumed as client {self.connection.client_id}", tone="good")
         except (SessionLost, ServerKeyChanged) as error:
             protocol = self.connection.protocol
             if protocol == 3 and error.code not in (Code.UNKNOWN_SESSION, Code.ENDED):
@@ -234,21 +288,17 @@ class _Conversation:
             unsent = error.unsent if isinstance(error, SessionLost) else ()
             self._input.lines.extendleft(reversed(unsent))
             self._sent -= len(unsent)
+            self._progress.over()
             try:
                 while self._receive():
                     pass
             except ConnectionLost:
                 pass
             self.connection.close(goodbye=False)
-            self.connection = Connection(
-                self.connection.address,
-                timeout=timeout,
-                protocol=protocol,
-                server_key=self._server_key,
-                **self._trust,
-            )
+            self.connection = self._dialling.new(timeout)
             self._is_full = False
-            say(f"the session is gone: new session as client {self.connection.client_id}")
+            self._progress.over()
+            say(f"the session is gone: new session as client {self.connection.client_id}", tone="warning")
 
 
 class _Lines:

@@ -16,11 +16,15 @@ import stat
 import sys
 from typing import TextIO
 
+from .. import colour
 from ..net.deadlines import deadline_after, remaining
 
 PATIENCE = 1.0
 """Seconds that a message waits for a reader who takes nothing. What was asked for waits as long as it takes."""
 _PIECE = 65536
+_NAME = "voltlane:"
+_WHOLE_LINE = "\r\x1b[K"
+"""To the beginning of the line, of which nothing is left (ECMA-48, EL)."""
 
 
 class OutputError(Exception):
@@ -46,14 +50,55 @@ def settle() -> None:
             setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))
 
 
-def say(message: str, patience: float = PATIENCE) -> None:
-    """One line for the person at the terminal. Where it cannot be written there is nobody to tell."""
-    _try_line(sys.stderr, f"voltlane: {message}", patience)
+def say(message: str, patience: float = PATIENCE, tone: str = "name") -> None:
+    """One line for the person at the terminal. Where it cannot be written there is nobody to tell. `tone`: one of
+    `colour.TONES`, for the name in front."""
+    _try(sys.stderr, _signed(sys.stderr, message, tone) + "\n", patience)
 
 
-def note(text: str) -> None:
+def complain(message: str) -> None:
+    """The same, of what went wrong and ends the command."""
+    say(message, tone="error")
+
+
+def note(message: str) -> None:
     """The same on standard output, from a command that has other things to do than to wait for its reader."""
-    _try_line(sys.stdout, text, 0.0)
+    _try(sys.stdout, _signed(sys.stdout, message, "name") + "\n", 0.0)
+
+
+class Progress:
+    """What is said to the person at the terminal again and again, while it goes on: one line, which is rewritten. Where
+    standard error is no terminal, or one that cannot do that, it is said once."""
+
+    def __init__(self) -> None:
+        self.rewrites = sys.stderr.isatty() and not colour.is_plain_terminal()
+        """Whether it does."""
+        self._under_way = False
+        """Whether there is a line that has no end yet."""
+        self._said = ""
+
+    def say(self, message: str, count: str = "") -> None:
+        """That this is how it is, still. `count`: what is different each time, and said where the line is rewritten."""
+        if self.rewrites:
+            room = _columns() - len(_NAME) - 1 - len(count)
+            shown = message if len(message) <= room else message[: max(0, room - 1)] + "…"
+            self._under_way = True  # first: Ctrl-C may come while it is written
+            _try(sys.stderr, _WHOLE_LINE + _signed(sys.stderr, shown + count, "warning"), PATIENCE)
+        elif message != self._said:
+            say(message, tone="warning")
+        self._said = message
+
+    def over(self) -> None:
+        """It is over: what comes next takes the line's place."""
+        if self._under_way:
+            _try(sys.stderr, _WHOLE_LINE, PATIENCE)
+        self._under_way, self._said = False, ""
+
+    def leave(self) -> None:
+        """It ends, and so does the command: the line stays."""
+        if self._under_way:
+            _try(sys.stderr, "\n", PATIENCE)
+        self._under_way, self._said = False, ""
 
 
 def show(text: str) -> None:
@@ -69,9 +114,22 @@ def put(data: bytes) -> None:
         raise OutputError(error) from None
 
 
-def _try_line(stream: TextIO, text: str, patience: float) -> None:
+def _signed(stream: TextIO, message: str, tone: str) -> str:
+    """With our name in front."""
+    return f"{colour.painted(_NAME, tone) if colour.is_wanted(stream) else _NAME} {message}"
+
+
+def _columns() -> int:
+    """Of the terminal that standard error is, less the one behind which it goes to the next line."""
     try:
-        _write(stream, _encoded(stream, text + "\n"), patience)
+        return max(20, os.get_terminal_size(sys.stderr.fileno()).columns - 1)
+    except (OSError, ValueError):
+        return 79
+
+
+def _try(stream: TextIO, text: str, patience: float) -> None:
+    try:
+        _write(stream, _encoded(stream, text), patience)
     except OSError:
         pass
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from .. import config
-from ..address import Address, parse_listener
+from ..address import Address, nearby, parse_listener
 from ..backend import Firehose
 from ..config import Config
 from ..errors import StartupError
@@ -27,8 +27,6 @@ _ANY_PORT = Address("tcp", "127.0.0.1", 0, "")
 _PAGE_AT = Address("tcp", "127.0.0.1", 42080, "", "ws")
 _WEB = {"ws": "http", "wss": "https"}
 """The schemes of listeners that serve pages, and how a browser calls them."""
-_LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
-"""What to connect to from here, when a server listens on every interface."""
 
 
 def demo(flags: Mapping[str, str], file: str | None) -> int:
@@ -37,9 +35,11 @@ def demo(flags: Mapping[str, str], file: str | None) -> int:
     with _backend_child() as backend:
         server = start(replace(settings, master=replace(settings.master, address=(backend,))))
         for address in server.listen_addresses:
-            note(f"voltlane: clients connect to {address}")
-        note(f"voltlane: the backend, an echo and a chat, is at {backend}")
+            note(f"clients connect to {address}")
+        note(f"the backend, an echo and a chat, is at {backend}")
         _invite(settings, server.listen_addresses)
+        if server.page_url:
+            note(f"the live page, for operators, is at  {server.page_url}")
         unblock([signal.SIGHUP])  # which nobody here acts on
         return server.run()
 
@@ -53,7 +53,7 @@ def _with_page(settings: Config) -> Config:
     try:
         require_page("chat")
     except StartupError as error:
-        note(f"voltlane: without the page for browsers: {error}")
+        note(f"without the page for browsers: {error}")
         return settings
     listener = settings.listener
     if not any(parse_listener(text).scheme in _WEB for text in listener.address):
@@ -68,24 +68,21 @@ def _page_listener() -> Address:
     try:
         listening_socket(_PAGE_AT).close()
     except StartupError:
-        note(f"voltlane: port {_PAGE_AT.port} is taken, so the page gets another one")
+        note(f"port {_PAGE_AT.port} is taken, so the page gets another one")
         return _PAGE_AT._replace(port=0)
     return _PAGE_AT
 
 
 def _invite(settings: Config, listening: Iterable[Address]) -> None:
     """Say what to try, and where."""
-    nearby = [
-        address._replace(host=_LOOPBACK.get(parse_listener(text).host, address.host))
-        for address, text in zip(listening, settings.listener.address)
-    ]
-    for address in nearby:
+    close = [nearby(parse_listener(text), address) for address, text in zip(listening, settings.listener.address)]
+    for address in close:
         if not address.scheme:  # `connect` speaks no other lane
-            note(f"voltlane: try it in a second terminal:  {command_line('connect', str(address))}")
+            note(f"try it in a second terminal:  {command_line('connect', str(address))}")
             break
-    for address in nearby:
+    for address in close:
         if address.scheme in _WEB and address.kind == "tcp" and settings.web.page != "off":
-            note(f"voltlane: or in two windows of a browser:  {address._replace(scheme=_WEB[address.scheme])}/")
+            note(f"or in two windows of a browser:  {address._replace(scheme=_WEB[address.scheme])}/")
             break
 
 

@@ -6,9 +6,11 @@ import json
 import shutil
 import sys
 
+from .. import colour
 from .console import show
 from .inquiry import Inquiry
 from .report import Figures, reasons, summary
+from .tints import tinted
 
 
 def status(inquiry: Inquiry, as_json: bool) -> int:
@@ -21,7 +23,8 @@ def status(inquiry: Inquiry, as_json: bool) -> int:
         show(json.dumps(figures, indent=2))
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-        show("\n".join(_lines(figures, width)))
+        lines = _lines(figures, width)
+        show("\n".join(map(tinted, lines) if colour.is_wanted(sys.stdout) else lines))
     return 0
 
 

@@ -7,9 +7,11 @@ import textwrap
 import time
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
+from .. import colour
 from ..errors import ConfigError, ConnectionLost
 from .inquiry import Inquiry
 from .report import Figures, folded, span, summary, volume
+from .tints import pieces
 
 if TYPE_CHECKING:
     import curses
@@ -106,6 +108,25 @@ def check_page(page: Figures) -> None:
 
 # ---- the terminal
 
+TINTED = -1
+"""In the place of a line's attribute: its words have theirs."""
+
+
+def _tones() -> dict[str, int]:
+    """By tone, the attribute of curses; none where there is to be no colour."""
+    import curses
+
+    if not (colour.is_wanted(sys.stdout) and curses.has_colors()):
+        return {}
+    curses.use_default_colors()
+    found = {"quiet": curses.A_DIM}
+    for number, (tone, shade) in enumerate(
+        (("good", curses.COLOR_GREEN), ("warning", curses.COLOR_YELLOW), ("error", curses.COLOR_RED)), 1
+    ):
+        curses.init_pair(number, shade, -1)
+        found[tone] = curses.color_pair(number)
+    return found
+
 
 class View:
     """What is shown, and of which moment."""
@@ -117,6 +138,8 @@ class View:
         self._page: Figures = {"total": 0, "clients": []}
         self._trouble = ""
         self._sort, self._descending, self._offset, self._rows = "score", True, 0, 50
+        self._tones: dict[str, int] = {}
+        """What the terminal has for the tones of `colour.TONES`."""
 
     def look(self) -> None:
         """Ask the server. Raises ConnectionLost."""
@@ -138,6 +161,7 @@ class View:
             curses.curs_set(0)
         except curses.error:
             pass  # a terminal that cannot hide its cursor
+        self._tones = _tones()
         due = time.monotonic()
         while True:
             self._draw(screen)
@@ -176,7 +200,7 @@ class View:
         trouble = [(text, curses.A_REVERSE) for text in textwrap.wrap(self._trouble, max(1, width))]
         lines: list[tuple[str, int]] = trouble or [(text, curses.A_DIM) for text in folded("", KEYS, width, " · ")]
         if self._now is not None:
-            lines += [(text, 0) for text in summary(self._now, self._before, width)]
+            lines += [(text, TINTED) for text in summary(self._now, self._before, width)]
         self._rows = max(1, height - len(lines) - 3)
         shown = self._page["clients"][: self._rows]
         (heading, *clients), missing = table(shown, width, self._sort, self._descending)
@@ -187,8 +211,12 @@ class View:
             footer.append(f"no room for {', '.join(missing)}")
         lines += [(text, curses.A_DIM) for text in folded("", footer, width, " · ")]
         for number, (text, attribute) in enumerate(lines[:height]):
-            try:
-                screen.addnstr(number, 0, text, max(0, width), attribute)
-            except curses.error:
-                pass  # the terminal has become smaller meanwhile
+            column = 0
+            for part, tone in pieces(text) if attribute == TINTED else [(text, "")]:
+                try:
+                    painted = self._tones.get(tone, 0) if attribute == TINTED else attribute
+                    screen.addnstr(number, column, part, max(0, width - column), painted)
+                except curses.error:
+                    pass  # the terminal has become smaller meanwhile
+                column += len(part)
         screen.refresh()

@@ -8,7 +8,8 @@ forms       what the texts among them may look like
 mistakes    what is wrong, gathered to be told at once
 rules       how settings have to go together
 sources     `load`: flags over environment over file over defaults
-document    `to_toml`: the commented file
+document    `to_toml`: the commented file; `profile_to_toml`: that of a profile
+profiles    the settings that go together for one use
 changes     what a running server takes over from settings that have changed
 
 Every mistake is told, in one ConfigError: where it stands (file and line, variable or flag), the key, what was given
@@ -16,8 +17,9 @@ and what is allowed.
 """
 
 from .changes import Changes, changes
-from .document import to_toml
+from .document import profile_to_toml, to_toml
 from .limits import Limits
+from .profiles import PROFILES
 from .sections import (
     LOG_LEVELS,
     PACKET_SIZE_MAX,
@@ -40,6 +42,7 @@ from .web import Web
 __all__ = [
     "LOG_LEVELS",
     "PACKET_SIZE_MAX",
+    "PROFILES",
     "SETTINGS",
     "Admin",
     "Changes",
@@ -58,5 +61,6 @@ __all__ = [
     "defaults",
     "load",
     "nearest",
+    "profile_to_toml",
     "to_toml",
 ]

@@ -1,39 +1,55 @@
-"""The settings as a file that explains itself."""
+"""The settings as a file that explains itself: all of them, or those of a profile."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from textwrap import wrap
 
-from .sections import SECTIONS, Config
-from .setting import Setting, settings_of
+from .profiles import PROFILES
+from .sections import SETTINGS, Config
+from .setting import Setting, Value
 
-_HEAD = """\
+_WIDTH = 118
+_PRECEDENCE = "# A command line flag is stronger than an environment variable, which is stronger than this file.\n"
+_HEAD = f"""\
 # Voltlane's settings. Every key may be left out: it then has its default.
-# A command line flag is stronger than an environment variable, which is stronger than this file.
+{_PRECEDENCE}"""
+_PROFILE_HEAD = """\
+# Voltlane's settings for the profile "{name}": {summary}.
+# They are a beginning, to be changed. What is not here has its default: `voltlane config` lists all there is, and
+# `voltlane config KEY` explains one.
 """
 
 
 def to_toml(config: Config) -> str:
     """The settings as a commented TOML file, which `load` reads back to an equal Config."""
+    return "\n".join([_HEAD, *_blocks((row, config.value(row.name), "") for row in SETTINGS.values())])
+
+
+def profile_to_toml(name: str) -> str:
+    """What one of PROFILES chooses, as a commented TOML file that says why."""
+    profile = PROFILES[name]
+    chosen = [(SETTINGS[key], *profile.choices[key]) for key in SETTINGS if key in profile.choices]
+    head = _PROFILE_HEAD.format(name=name, summary=profile.summary) + _PRECEDENCE
+    return "\n".join([head, *_blocks(chosen)])
+
+
+def _blocks(rows: Iterable[tuple[Setting, Value, str]]) -> Iterator[str]:
+    """One for each row: its section's heading where that begins, why, what it is, and its value."""
     import tomli_w  # here, so that a server with a file of its own runs without it
 
-    blocks = [_HEAD]
-    for section, cls in SECTIONS.items():
-        heading = f"[{section}]\n"
-        for row in settings_of(cls):
-            value = config.value(row.name)
-            if isinstance(value, float) and value.is_integer():
-                value = int(value)
-            if isinstance(value, tuple) and len(value) == 1:
-                value = value[0]
-            comment = "".join(f"# {line}\n" for line in _comment(row))
-            blocks.append(heading + comment + tomli_w.dumps({row.key: value}))
-            heading = ""
-    return "\n".join(blocks)
+    section = ""
+    for row, value, why in rows:
+        heading = "" if row.section == section else f"[{row.section}]\n"
+        section = row.section
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        plain: object = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+        comment = "".join([f"# {line}\n" for line in (*wrap(why, _WIDTH), *_comment(row))])
+        yield heading + comment + tomli_w.dumps({row.key: plain})
 
 
 def _comment(row: Setting) -> Iterator[str]:
-    yield from wrap(row.help, 118)
-    yield from wrap(f"Allowed: {row.allowed}. Default: {row.default_text}.", 118)
+    yield from wrap(row.help, _WIDTH)
+    yield from wrap(f"Allowed: {row.allowed}. Default: {row.default_text}.", _WIDTH)
     yield "Overridden by " + " or ".join(filter(None, (row.flag, row.env))) + "."

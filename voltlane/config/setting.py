@@ -87,15 +87,21 @@ class Setting(NamedTuple):
         return f"{ENV_PREFIX}{self.section}_{self.key}".upper()
 
     @property
+    def type_text(self) -> str:
+        """What kind of value it is, in words."""
+        if self.form is not None:
+            return "a list of texts" if self.is_list else "text"
+        if isinstance(self.default, bool):
+            return "true or false"
+        kind = "a whole number" if isinstance(self.default, int) else "a number"
+        return f"{kind} of {self.unit}" if self.unit else kind
+
+    @property
     def allowed(self) -> str:
         """What may be given, in words."""
         if self.form is not None:
             return f"{self.form.allowed}; several in a list" if self.is_list else self.form.allowed
-        if isinstance(self.default, bool):
-            return "true or false"
-        words = "a whole number" if isinstance(self.default, int) else "a number"
-        if self.unit:
-            words += f" of {self.unit}"
+        words = self.type_text
         if self.at_least is not None:
             words += f", at least {self.at_least:.13g}"
         if self.at_most is not None:

@@ -126,7 +126,7 @@ class ClientConnection(Stream):
             if self.sock is not None and not shared.resets:
                 reset_on_close(self.sock, False)
         if self.sock is not None:
-            shared.log.here(session.id, self.peer, not new, self.subject)
+            shared.log.here(session.id, self.peer, not new, self.lane, self.subject)
         before = 0 if self.meter is None else shared.trunk.pushed
         if rest and session.state is not State.ENDED:  # even if the client has left again by now
             self.take_behind(rest)

@@ -21,17 +21,21 @@ class ConnectionLog:
         self.watcher: Watcher | None = None
         """Whoever wants to hear of it, but for connections that were refused."""
 
-    def here(self, client_id: int, peer: str, resumed: bool, subject: str = "") -> None:
+    def here(self, client_id: int, peer: str, resumed: bool, lane: str, subject: str = "") -> None:
         """A client is through with its handshake; the subject of its certificate, if it has shown one."""
         if self.watcher is not None:
             self.watcher.here(client_id, peer, resumed)
+        if not subject and not log.isEnabledFor(DEBUG):
+            return
+        fields = {"client": client_id, "peer": peer, "lane": lane, "session": "resumed" if resumed else "new"}
         if subject:
+            fields["subject"] = subject
             log.info(
-                "client %(client)d is here from %(peer)s, with the certificate of %(subject)s",
-                {"client": client_id, "peer": peer, "subject": subject},
+                "client %(client)d is here from %(peer)s by %(lane)s, %(session)s, with the certificate of %(subject)s",
+                fields,
             )
-        elif log.isEnabledFor(DEBUG):
-            log.debug("client %(client)d is here", {"client": client_id})
+        else:
+            log.debug("client %(client)d is here from %(peer)s by %(lane)s, %(session)s", fields)
 
     def closed(self, reason: CloseReason, client_id: int, peer: str, detail: str) -> None:
         """A connection is closed; id 0: it had no session yet."""

@@ -4,7 +4,7 @@
     2. clock      read once; `reactor.now` is the time for everything below
     3. dispatch   who takes events in a batch, then the handler of every descriptor that is left, once
     4. tasks      what was left for later with `call_soon`; what these leave is for the next turn
-    5. timers     what is due
+    5. timers     what is due; then what is, but would have made no turn for itself (`call_deferrable`)
     6. flush      the handlers that were marked dirty, once each
     7. closes     sockets that were given up during the turn
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
+from math import inf
 from typing import Callable, ClassVar, Optional, Protocol
 
 from ..core.timers import Timer, TimerWheel
@@ -85,6 +86,8 @@ class Reactor:
         """How many descriptors are watched."""
         self._handlers: list[Handler | None] = []  # by descriptor: the kernel gives out the lowest that is free
         self._wheel = TimerWheel(TICK, self.now)
+        self._deferrable: list[Timer] = []
+        self._deferrable_at = inf  # the first of them
         self._tasks: deque[tuple[Guarded | None, Task]] = deque()
         self._dirty: dict[Handler, None] = {}
         self._closes: list[socket.socket] = []
@@ -148,6 +151,14 @@ class Reactor:
         """The same, counted from now."""
         return self._wheel.start(self.now + seconds, action)
 
+    def call_deferrable(self, seconds: float, action: Callable[[float], None]) -> Timer:
+        """Call `action(now)` in the first turn after so many seconds that is made for something else: an idle loop is
+        not woken up for it. (Linux calls such a timer deferrable.)"""
+        timer = Timer(action, self.now + seconds)
+        self._deferrable.append(timer)
+        self._deferrable_at = min(self._deferrable_at, timer.deadline)
+        return timer
+
     def cancel(self, timer: Timer) -> None:
         """Stop a timer."""
         self._wheel.stop(timer)
@@ -162,7 +173,7 @@ class Reactor:
 
     @property
     def timers(self) -> int:
-        """How many timers are running."""
+        """How many timers are running, but for deferrable ones, which wake nobody."""
         return len(self._wheel)
 
     @property
@@ -214,6 +225,8 @@ class Reactor:
             metrics.lap(clock())
         for timer in self._wheel.advance(self.now):
             self._timed(timer.action, None, self._wheel.fire, timer, self.now)
+        if self.now >= self._deferrable_at:
+            self._run_deferrable()
         if measured:
             metrics.lap(clock())
         while self._dirty:
@@ -273,6 +286,15 @@ class Reactor:
         for _ in range(len(self._tasks)):
             handler, task = self._tasks.popleft()
             self._timed(task, handler, task)
+
+    def _run_deferrable(self) -> None:
+        due = [timer for timer in self._deferrable if timer.deadline <= self.now]
+        self._deferrable = [timer for timer in self._deferrable if timer.deadline > self.now]
+        self._deferrable_at = min([timer.deadline for timer in self._deferrable], default=inf)
+        for timer in due:
+            action, timer.action = timer.action, None
+            if action is not None:  # it was not cancelled
+                self._timed(action, None, action, self.now)
 
     def _flush(self, attentive: bool) -> None:
         dirty, self._dirty = self._dirty, {}

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from functools import lru_cache
 
+from ..colour import painted
+
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?[-#0 +]*[\d.]*[a-z]")
 _CONTROL = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
 _CONTROL.update({0x2028: "\\u2028", 0x2029: "\\u2029"})
@@ -19,15 +21,19 @@ _CONTROL.update({ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"})
 
 
 class TextLines(logging.Formatter):
-    """`2026-01-31 12:00:00,000 INFO  message`, in local time."""
+    """`2026-01-31 12:00:00,000 INFO  message`, in local time. With colour the time is dim and the level has its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, colour: bool = False) -> None:
         super().__init__("%(asctime)s %(levelname)-5s %(message)s")
+        self._colour = colour
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The message, in which nothing can look like the beginning of another line."""
-        record.message = record.message.translate(_CONTROL)
-        return super().formatMessage(record)
+        message = record.message = record.message.translate(_CONTROL)
+        if not self._colour:
+            return super().formatMessage(record)
+        level = painted(f"{record.levelname:<5}", _tone(record.levelno))
+        return f"{painted(record.asctime, 'quiet')} {level} {message}"
 
 
 class JsonLines(logging.Formatter):
@@ -51,6 +57,12 @@ class JsonLines(logging.Formatter):
             record.exc_text = record.exc_text or self.formatException(record.exc_info)
             entry["traceback"] = record.exc_text
         return json.dumps(entry, default=str)
+
+
+def _tone(level: int) -> str:
+    if level >= logging.WARNING:
+        return "error" if level >= logging.ERROR else "warning"
+    return "good" if level >= logging.INFO else "quiet"
 
 
 @lru_cache(maxsize=256)

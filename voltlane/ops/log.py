@@ -13,6 +13,7 @@ import logging
 import sys
 from collections import Counter
 
+from .. import colour
 from ..config import General
 from ..net.listener import LONGEST_BACKOFF
 from ..reasons import CloseReason
@@ -44,7 +45,7 @@ def setup(general: General) -> BoundedHandler:
     else:
         handler.sum_up()
         handler.limit(general.log_lines_per_minute)
-    handler.setFormatter(JsonLines() if general.log_format == "json" else TextLines())
+    handler.setFormatter(JsonLines() if general.log_format == "json" else TextLines(colour.is_wanted(sys.stderr)))
     log.handlers[:] = [handler]
     log.propagate = False
     log.setLevel(LEVELS[general.log_level])

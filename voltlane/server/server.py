@@ -12,7 +12,7 @@ from dataclasses import astuple
 from math import ceil
 from typing import TYPE_CHECKING, Callable
 
-from ..address import ENCRYPTED, Address, parse_address, parse_listener
+from ..address import ENCRYPTED, Address, nearby, parse_address, parse_listener
 from ..config import Config
 from ..core.readiness import Event, State
 from ..errors import StartupError
@@ -25,6 +25,7 @@ from ..version import RELEASED, __version__
 from ..wire import batch, curve
 from ..wire.crypto import KeyPair
 from .farewell import Farewell
+from .minute import MinuteLog
 from .observer import Observer
 from .oversight import Oversight
 from .parts import Parts
@@ -47,6 +48,7 @@ class Server(Parts):
         self.on_reload: list[Callable[[bool], None]] = []
         """Called with True before the settings are loaded again, and with False behind it, whatever came of that."""
         self.observer = Observer(self)
+        self.minutes = MinuteLog(self)
         self.wakeup = Wakeup(self.reactor, self._on_stop)
         self.admin: Endpoint | None = None
         """Once `start` has opened it, if `admin.address` is set."""
@@ -96,6 +98,14 @@ class Server(Parts):
         """The first of them."""
         return self.entrance.addresses[0] if self.entrance.addresses else None
 
+    @property
+    def page_url(self) -> str:
+        """What a browser on this machine opens to see the live page, once `start` has bound it; "" where there is none
+        that it could."""
+        if self.admin is None or self.admin.address.kind == "unix":
+            return ""
+        return f"http://{nearby(parse_address(self.config.admin.address), self.admin.address)}/"
+
     def run(self) -> int:
         """Serve until `stop`, SIGTERM or SIGINT. The process's exit code."""
         if not self.entrance.is_open:
@@ -119,9 +129,13 @@ class Server(Parts):
                 log.info("the key that is to follow it, of which clients are told, is %s", public.hex())
             if self.admin is not None:
                 log.info("the admin endpoint is at %s", self.admin.address)
+                if self.page_url:
+                    log.info("the live page is at %s", self.page_url)
             self.firehose.start()
+            self.minutes.start()
             self.reactor.run()
             self.close()
+            self.minutes.stop()
         self.wakeup.close()
         self.reactor.close()
         return self.exit_code

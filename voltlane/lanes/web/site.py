@@ -27,7 +27,7 @@ HEADERS = (("X-Content-Type-Options", "nosniff"),)
 def require_extra() -> None:
     """Raises StartupError when the packages are missing, and says how to get them."""
     if not AVAILABLE:
-        raise StartupError("ws:// and wss:// need h11: pip install 'voltlane[web]', or pip install h11")
+        raise StartupError("ws:// and wss:// need h11: pip install h11")
 
 
 class Site:

@@ -1,0 +1,74 @@
+"""The command line in a terminal of its own: what is shown there, of how many columns it may be."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+from kit.program import environment
+
+SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """A running `python -m voltlane …` whose input, output and error are a terminal."""
+
+    def __init__(self, *arguments: str, cwd: Path, columns: int = 80, **environ: str) -> None:
+        self.ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "voltlane", *arguments],
+            cwd=cwd,
+            env=environment(**{"TERM": "xterm", "LC_ALL": "C.UTF-8", "NO_COLOR": "", **environ}),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        self.shown = ""
+
+    def wait_for(self, pattern: str) -> None:
+        """Read until it was shown."""
+        while not re.search(pattern, self.shown):
+            assert self.read(), f"{pattern!r} in vain: {self.shown!r}"
+
+    def read(self) -> bool:
+        """What is shown next; False at the end."""
+        try:
+            data = os.read(self.ours, 65536)
+        except OSError:  # nobody has the other end any more
+            return False
+        self.shown += data.decode("utf-8", "replace").replace("\r\n", "\n")
+        return bool(data)
+
+    def type(self, text: str) -> None:
+        os.write(self.ours, text.encode())
+
+    def finish(self) -> int:
+        """Read to the end; the exit code."""
+        while self.read():
+            pass
+        return self.process.wait(20)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(20)
+        os.close(self.ours)
+
+
+def shown_on_a_terminal(*arguments: str, cwd: Path, columns: int = 80, **environ: str) -> str:
+    """All that a command shows that ends by itself, without its sequences of colour."""
+    with Terminal(*arguments, cwd=cwd, columns=columns, **environ) as terminal:
+        terminal.finish()
+        return SEQUENCE.sub("", terminal.shown)

@@ -1,0 +1,42 @@
+"""Which words of a server's figures stand out, in `status` and in `top` alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ..colour import painted
+
+_TONES = {
+    "ready": "good",
+    "no connection to the master": "error",
+    "starting": "warning",
+    "draining": "warning",
+    "stopping": "warning",
+    "not connected": "error",
+    "connected": "good",
+    "so much waits for it that clients are not read": "warning",
+}
+_WORDS = re.compile("|".join([rf"(?<=[,:] ){re.escape(words)}(?=,|$)" for words in _TONES]))
+_LABEL = re.compile(r"[a-z ]{10}")
+_ABOUT = ("voltlane ", "master ")
+"""The beginnings of the lines in which they are looked for."""
+
+
+def pieces(line: str) -> Iterator[tuple[str, str]]:
+    """The line in pieces, each with its tone (`colour.TONES`), or "" for none."""
+    about = line.startswith(_ABOUT)
+    start = 0
+    if not line.startswith("voltlane ") and (label := _LABEL.match(line)):
+        yield label[0], "quiet"
+        start = label.end()
+    for found in _WORDS.finditer(line, start) if about else ():
+        yield line[start : found.start()], ""
+        yield found[0], _TONES[found[0]]
+        start = found.end()
+    yield line[start:], ""
+
+
+def tinted(line: str) -> str:
+    """The same for a terminal."""
+    return "".join([painted(text, tone) for text, tone in pieces(line)])
