@@ -61,11 +61,8 @@ const proofs = async (secret, hello, answer) => {
   const { subtle } = crypto;
   const hash = bytesOf(await subtle.digest("SHA-256", join(hello, answer)));
   const key = await subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-  const prove = async (role) => {
-    const said = join(bytesOf("VOLTLANE 3 " + role), hash);
-    return bytesOf(await subtle.sign("HMAC", key, said));
-  };
-  return [await prove("client"), await prove("server")];
+  const prove = async (role) => bytesOf(await subtle.sign("HMAC", key, join(bytesOf("VOLTLANE 3 " + role), hash)));
+  return Promise.all(["client", "server"].map(prove));
 };
 
 // ---- errors
@@ -206,7 +203,7 @@ export const connect = (
   /** A session that no server knows. */
   const forget = () => {
     release(last);
-    for (const item of inbox) item[0] = 0n;
+    inbox.map((item) => (item[0] = 0n));
     handle = random(16);
     secret = random(32);
     generation = 0;
@@ -286,7 +283,7 @@ export const connect = (
             await handlers[type](event);
           } catch ({ code = BROKEN, message }) {
             if (mine != socket) return;
-            if (phase == LIVE) farewell(code, message);
+            farewell(code, message);
             hangUp(phase < PROVEN ? OUTAGE : code, message);
           }
       });
@@ -344,7 +341,6 @@ export const connect = (
 
   const outage = (reason = LOSS) => hangUp(OUTAGE, reason);
   const silence = () => outage("silence");
-  const finish = (code, reason) => hangUp(code, reason, sent, true);
 
   // ---- whether the server is there
 
@@ -482,7 +478,7 @@ export const connect = (
   };
 
   const farewell = (code, reason) => {
-    if (v3()) emit(CLOSE, [code & 255, code >> 8], taken, bytesOf(reason));
+    if (phase == LIVE && v3()) emit(CLOSE, [code & 255, code >> 8], taken, bytesOf(reason));
   };
 
   const emit = (kind, ...body) => {
@@ -575,12 +571,10 @@ export const connect = (
   };
 
   /** Nobody can know whether those up to this one have arrived: that is told, once, and they are not sent again. */
-  const doubt = (number) => {
-    if (number > settled) giveUp(settled + 1n, (settled = number));
-  };
-
-  const giveUp = (first, last) => {
-    const packets = release(last).map(([, frame, , reject]) => {
+  const doubt = (last) => {
+    if (last <= settled) return;
+    const first = settled + 1n;
+    const packets = release((settled = last)).map(([, frame, , reject]) => {
       reject(failure("uncertain", OUTAGE, true));
       return frame.subarray(4);
     });
@@ -630,7 +624,7 @@ export const connect = (
     listenTo(new EventSource(pageOf("/events")), {
       session({ data }) {
         const told = JSON.parse(data), old = id;
-        if (told.lost && !renew) return finish(UNKNOWN, told.lost);
+        if (told.lost && !renew) return leave(UNKNOWN, told.lost);
         token = told.token;
         id = BigInt(told.client_id);
         live(id == old);
@@ -640,7 +634,7 @@ export const connect = (
       gap: ({ data }) => arrive("gap", JSON.parse(data, (name, value) => (name ? BigInt(value) : value))),
       end({ data }) {
         const { code, reason } = JSON.parse(data);
-        if (code == TAKEN_OVER || isFinal(code)) finish(code, reason); // it would come back by itself
+        if (code == TAKEN_OVER || isFinal(code)) leave(code, reason); // it would come back by itself
       },
       error() {
         // Where it had a session it comes back by itself, and says which was the last event that it has.
@@ -667,10 +661,10 @@ export const connect = (
         body: frame.subarray(4),
       }).then((answer) => answer.status, () => Infinity); // no answer
       if (phase == OVER) return; // by then its fate was told
-      if (status == 401 || status == 410) renew ? outage() : finish(UNKNOWN, LOSS);
+      if (status == 401 || status == 410) renew ? outage() : leave(UNKNOWN, LOSS);
       else if (status == 429 || status == 503) await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
       else if (status < 300) settle((settled = number));
-      else giveUp(number, (settled = number));
+      else doubt(number);
     }
     posting = false;
     pump();
@@ -679,8 +673,8 @@ export const connect = (
   // ---- for the application
 
   const leave = (code, reason) => {
-    if (phase == LIVE) farewell(code, reason);
-    if (phase != OVER) finish(code, reason);
+    farewell(code, reason);
+    if (phase != OVER) hangUp(code, reason, sent, true);
   };
 
   // A client allows suite 0 by what it knows of its own leg (SPEC 12).
