@@ -172,8 +172,9 @@ export class Way {
     this.connections++;
     this.#pairs.add(pair);
     const over = () => {
+      if (pair.frozen) return; // until it is cut
       this.#pairs.delete(pair);
-      if (!pair.frozen) pair.end();
+      pair.end();
     };
     for (const one of [client, server]) one.on("error", over).on("close", over);
     client.on("data", (data) => {
@@ -240,8 +241,8 @@ export async function world(t, { echo, settings, state = false } = {}) {
     await world.server.stop(signal);
     world.server = await Server.start(world.master, settings, world.server.port);
   };
-  world.connect = (options) => {
-    const connection = connect(world.way.url, { WebSocket, EventSource: null, longestPause: 50, timeout: 5000, ...options });
+  world.connect = (options, url = world.way.url) => {
+    const connection = connect(url, { WebSocket, EventSource: null, longestPause: 50, timeout: 5000, ...options });
     connection.closes = [];
     connection.addEventListener("close", (event) => connection.closes.push(event));
     world.connections.push(connection);
