@@ -170,7 +170,7 @@ export const connect = (
   let stored = false;
 
   let bytes = 0; // of the frames in `kept`, and of those on their way there
-  const inbox = []; // [number, type, detail, size]
+  let inbox = []; // [number, type, detail, size]
   let waiting = 0, handed = 0; // bytes in it, and bytes that were ever given
   const pulls = [];
   let listening, iterating; // who wants packets
@@ -324,7 +324,7 @@ export const connect = (
     if (over) forget();
     else if (leaving) {
       save();
-      if (v3()) inbox.splice(0); // it comes again, to whoever has the state
+      inbox = inbox.filter(([number]) => !number); // what has one comes again, to whoever has the state
     }
     if (reconnecting) {
       failures++;

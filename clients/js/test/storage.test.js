@@ -77,6 +77,31 @@ test("what waits for an iteration is the successor's", async (t) => {
   assert.deepEqual(came, ["1", "2", "3"]);
 });
 
+test("what waits for an iteration from a session that is over is nobody's else", async (t) => {
+  const { connect, master, restart } = await world(t);
+  const connection = connect({ storage: new Storage() });
+  const { id } = await once(connection, "open");
+  const came = [];
+  let go;
+  const going = new Promise((resolve) => (go = resolve));
+  const all = (async () => {
+    for await (const data of connection) {
+      came.push(string(data));
+      await going;
+    }
+  })();
+  for (const data of ["1", "2", "3"]) master.send(id, data);
+  await until(() => came.length == 1, "1");
+  await connection.send("all of it is here");
+  const opened = once(connection, "open");
+  await restart("SIGKILL");
+  assert.equal((await opened).resumed, false);
+  await connection.close(3005);
+  go();
+  await all;
+  assert.deepEqual(came, ["1", "2", "3"]);
+});
+
 test("a page that is killed while it is hidden goes on from an older state", async (t) => {
   const { connect, master } = await world(t);
   const storage = new Storage();
