@@ -592,7 +592,7 @@ export const connect = (
   /** Packets wait until somebody listens; once somebody iterates, until they are asked for. */
   const deliver = () => {
     let item;
-    while ((item = inbox[0]) && (item[1] != "packet" || (iterating ? pulls[0] : listening))) {
+    while ((item = inbox[0]) && (iterating ? pulls[0] : listening || item[1] != "packet")) {
       const [number, type, detail, size] = inbox.shift();
       safe = later(safe, number);
       waiting -= size;

@@ -103,6 +103,31 @@ test("a gap is told, in its place", async (t) => {
   assert.equal(gap.last, 3n);
 });
 
+test("a gap is told behind the packet that an iteration was given before it", async (t) => {
+  const settings = { CLIENTS_MISSED_PACKETS_BUFFER_SIZE: 2, CLIENTS_MISSED_PACKETS_POLICY: "drop-oldest" };
+  const { connect, way, master, server } = await world(t, { settings });
+  const connection = connect();
+  const came = [];
+  connection.addEventListener("gap", ({ last }) => came.push(last));
+  const { id } = await once(connection, "open");
+  master.send(id, "1");
+  await connection.send("1 is here");
+  const witness = connect({}, `ws://127.0.0.1:${server.port}/`);
+  await once(witness, "open");
+  const port = way.to;
+  way.to = 1; // nobody is there
+  way.cut();
+  await once(connection, "close");
+  for (const number of ["2", "3", "4", "5"]) master.send(id, number);
+  master.send(witness.id, "the server has them");
+  await once(witness, "packet");
+  way.to = port;
+  await once(connection, "open");
+  await connection.send("all of it is here");
+  for await (const data of connection) if (came.push(string(data)) == 4) break;
+  assert.deepEqual(came, ["1", 3n, "4", "5"]);
+});
+
 test("a connection that is dead without a word is noticed by the heartbeat", async (t) => {
   const { connect, way } = await world(t);
   const connection = connect({ heartbeat: 50, timeout: 300 });
