@@ -318,15 +318,8 @@ export const connect = (
     socket = null;
     old?.close();
     ackTimer = clearTimeout(ackTimer);
-    phase = IDLE;
-    if (over) doubt(doubtful);
-    if (over || leaving) kept.map(([number, , , reject]) => reject(failure(reason, code, number <= doubtful)));
-    if (over) forget();
-    else if (leaving) {
-      save();
-      inbox = inbox.filter(([number]) => !number); // what has one comes again, to whoever has the state
-    }
     if (reconnecting) {
+      phase = IDLE;
       failures++;
       wait(Math.random() * pause, dial);
       pause = Math.min(2 * pause, longestPause);
@@ -334,6 +327,13 @@ export const connect = (
       phase = OVER;
       wait();
       page.abort();
+    }
+    if (over) doubt(doubtful);
+    if (over || leaving) kept.map(([number, , , reject]) => reject(failure(reason, code, number <= doubtful)));
+    if (over) forget();
+    else if (leaving) {
+      save();
+      inbox = inbox.filter(([number]) => !number); // what has one comes again, to whoever has the state
     }
     tellClose(code, reason, reconnecting);
     deliver();

@@ -186,3 +186,20 @@ test("wake does not wait for the pause between two attempts", async (t) => {
   connection.wake();
   assert.equal((await once(connection, "open")).resumed, true);
 });
+
+test("wake from a listener, whatever it is told, makes one connection", async (t) => {
+  const { connect, way, restart } = await world(t);
+  const connection = connect({ longestPause: 1 });
+  for (const type of ["uncertain", "close"]) connection.addEventListener(type, () => connection.wake());
+  await once(connection, "open");
+  way.freeze();
+  const sent = connection.send("into the void");
+  await new Promise(setImmediate); // it has left
+  await restart("SIGKILL");
+  const before = way.connections;
+  way.cut();
+  await assert.rejects(sent, { uncertain: true });
+  await once(connection, "open");
+  assert.deepEqual(connection.closes.map(({ code }) => code), [3001, 3501]);
+  assert.equal(way.connections, before + 2); // one is told that there is no such session, the other has a new one
+});
