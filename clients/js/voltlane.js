@@ -189,7 +189,7 @@ export const connect = (
   let received, granted; // bytes of the stream of packets, and our credit for it
   let toldSafe, toldBytes;
   let box, filled, sized; // what is being received: four bytes of size, or, then, a packet
-  let alive; // something has come since the heartbeat began to wait
+  let alive; // something has come since the heartbeat began to wait; null: nothing yet, and we have asked
   let token;
 
   let pause = FIRST_PAUSE_MS, failures = 0; // failures: attempts without a word from the server
@@ -355,8 +355,10 @@ export const connect = (
   };
 
   const probe = () => {
+    if (alive === null) return; // who asks again and again would never have the answer's deadline
     emit(PING);
     expect(timeout / 2, silence); // somebody may be waiting
+    alive = null;
   };
 
   // ---- the handshake (SPEC 11 to 14)

@@ -154,6 +154,16 @@ test("behind sleep the connection is tested at once", async (t) => {
   assert.equal(way.connections, 2);
 });
 
+test("who asks again and again notices silence all the same", async (t) => {
+  const { connect, way } = await world(t);
+  const connection = connect({ timeout: 300 });
+  await once(connection, "open");
+  way.freeze();
+  const timer = setInterval(connection.wake, 20);
+  t.after(() => clearInterval(timer));
+  assert.match((await once(connection, "close")).reason, /silence/);
+});
+
 test("the page's events wake it, until it is closed", async (t) => {
   const page = new EventTarget();
   globalThis.addEventListener = page.addEventListener.bind(page);
