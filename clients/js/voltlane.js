@@ -247,7 +247,7 @@ export const connect = (
       keep(u64(state, at), frame);
       at += 8 + frame.length;
     }
-    if (!id) return;
+    if (!generation) return doubt(sent); // by events, which ask for no session: one may have been on its way
     sent = last; // all that is in a state counts as sent
     if (!state[68]) doubt(last);
     last = jump = later(last, BigInt(Date.now() * 1000));
