@@ -167,7 +167,8 @@ export const connect = (
   const kept = [];
   let taken; // the last in the inbox, or given
   let jump; // behind a restore, until a welcome comes: what new packets are numbered above
-  let stored = false;
+  let stored = false, saved; // up to which packet
+  let away = host.document?.hidden; // the page is
 
   let bytes = 0; // of the frames in `kept`, and of those on their way there
   let inbox = []; // [number, type, detail, size]
@@ -208,28 +209,30 @@ export const connect = (
     secret = random(32);
     generation = 0;
     id = branch = epoch = safe = taken = last = sent = acked = settled = jump = 0n;
-    unstore();
+    remember();
   };
 
   /**
    * The state is in the storage only while the page is hidden or gone. So a tab that is duplicated while it is looked
    * at has nothing to copy, and the two do not fight for the session; where both have it, the server decides (SPEC 14).
+   * It has the packets if `all`: an update has them if what it replaces has, as not each can try whether they fit.
    */
-  const save = () => {
+  const remember = (all = true) => {
     if (!storage) return;
-    // Not what a restore has jumped over.
-    const head = [id, branch, epoch, safe, kept.at(-1)?.[0] ?? sent, sent, acked, settled, generation];
-    const packets = kept.flatMap((entry) => entry.slice(0, 2));
-    for (stored of [true, false])
+    saved = last;
+    for (stored of away ? [all, false] : [])
       try {
-        return storage.setItem(key, toBase64(join(...head, [stored], secret, ...(stored ? packets : []))));
+        // Its last packet is not what a restore has jumped over.
+        const state = join(
+          ...[id, branch, epoch, safe, kept.at(-1)?.[0] ?? sent, sent, acked, settled, generation, [stored], secret],
+          ...(stored ? kept.flatMap((entry) => entry.slice(0, 2)) : []),
+        );
+        return storage.setItem(key, toBase64(state));
       } catch {} // it does not fit: then without the packets, which become uncertain by a reload
-    unstore(); // an old state is worse than none
-  };
-
-  const unstore = () => {
     stored = false;
-    storage?.removeItem(key);
+    try {
+      storage.removeItem(key); // an old state is worse than none
+    } catch {}
   };
 
   /** Throws where there is no state. It may be an older one: new packets are numbered by the clock (SPEC 17). */
@@ -247,9 +250,9 @@ export const connect = (
       keep(u64(state, at), frame);
       at += 8 + frame.length;
     }
+    if (!state[68]) doubt(last);
     if (!generation) return doubt(sent); // by events, which ask for no session: one may have been on its way
     sent = last; // all that is in a state counts as sent
-    if (!state[68]) doubt(last);
     last = jump = later(last, BigInt(Date.now() * 1000));
   };
 
@@ -325,6 +328,7 @@ export const connect = (
       pause = Math.min(2 * pause, longestPause);
     } else {
       phase = OVER;
+      away = !over;
       wait();
       page.abort();
     }
@@ -332,7 +336,7 @@ export const connect = (
     if (over || leaving) kept.map(([number, , , reject]) => reject(failure(reason, code, number <= doubtful)));
     if (over) forget();
     else if (leaving) {
-      save();
+      remember();
       inbox = inbox.filter(([number]) => !number); // what has one comes again, to whoever has the state
     }
     tellClose(code, reason, reconnecting);
@@ -355,7 +359,7 @@ export const connect = (
   };
 
   const probe = () => {
-    if (alive === null) return; // who asks again and again would never have the answer's deadline
+    if (alive == null) return; // who asks again and again would never have the answer's deadline
     emit(PING);
     expect(timeout / 2, silence); // somebody may be waiting
     alive = null;
@@ -409,7 +413,7 @@ export const connect = (
     onHead(ack, newCredit);
     if (resumed && epoch != oldEpoch) doubt(whole);
     next = offset = 0;
-    if (stored) save(); // before any of it is used
+    if (away) remember(stored); // before any of it is used
     phase = LIVE;
     emit(ACK); // which confirms it
     live(resumed);
@@ -513,6 +517,7 @@ export const connect = (
   };
 
   const pump = () => {
+    if (away && last > saved) remember(stored);
     if (phase != LIVE || posting) return;
     if (events) return kept[0] && post();
     if (v3()) {
@@ -566,7 +571,7 @@ export const connect = (
   /** Takes out of `kept` what is not sent again. */
   const release = (number) => {
     const end = kept.findIndex(([other]) => other > number);
-    const released = kept.splice(0, end < 0 ? kept.length : end);
+    const released = kept.splice(0, end < 0 ? Infinity : end);
     released.map(([, frame]) => (bytes -= frame.length));
     next = later(0, next - released.length);
     return released;
@@ -603,7 +608,7 @@ export const connect = (
       tell(type, detail);
     }
     if (phase == OVER && !item) pulls.splice(0).map((pull) => pull());
-    if (stored && phase < OVER) save(); // behind the end the state may be a successor's
+    if (away && phase < OVER) remember(stored); // behind the end the state may be a successor's
     if (phase == LIVE && v3()) owe();
   };
 
@@ -680,27 +685,33 @@ export const connect = (
   };
 
   // A client allows suite 0 by what it knows of its own leg (SPEC 12).
-  const isPrivate = /^wss:|^ws:(localhost|127\.[\d.]+|\[::1])$/.test(target.protocol + target.hostname);
-  must(insecure || isPrivate, "wss: needed, or insecure", 0);
+  must(
+    insecure || /^wss:|^ws:(localhost|127\.[\d.]+|\[::1])$/.test(target.protocol + target.hostname),
+    "wss: needed, or insecure",
+    0,
+  );
   must(!v3() || host.crypto?.subtle, "needs crypto.subtle (https:)", 0);
 
   const ready = (async () => {
     await null; // what is told finds the listeners that are added behind connect()
     try {
       restore();
-      unstore();
+      remember();
     } catch {
       forget();
     }
     queueMicrotask(dial);
   })();
-  for (const type of ["online", "offline", "pagehide", "visibilitychange"]) {
-    const changed = () => {
-      type == "pagehide" || host.document?.hidden ? save() : unstore();
-      connection.wake();
-    };
-    host.addEventListener?.(type, changed, page);
-  }
+  for (const type of ["online", "offline", "pagehide", "visibilitychange"])
+    host.addEventListener?.(
+      type,
+      () => {
+        away = type == "pagehide" || host.document?.hidden;
+        remember();
+        connection.wake();
+      },
+      page,
+    );
 
   return connection;
 };
