@@ -168,7 +168,7 @@ export const connect = (
   let taken; // the last in the inbox, or given
   let jump; // behind a restore, until a welcome comes: what new packets are numbered above
   let stored = false, saved; // up to which packet
-  let away = host.document?.hidden; // the page is
+  let away; // the page is hidden or gone
 
   let bytes = 0; // of the frames in `kept`, and of those on their way there
   let inbox = []; // [number, type, detail, size]
@@ -238,7 +238,7 @@ export const connect = (
   /** Throws where there is no state. It may be an older one: new packets are numbered by the clock (SPEC 17). */
   const restore = () => {
     const state = fromBase64(storage.getItem(key));
-    [id, branch, epoch, safe, last, sent, acked, settled] = new BigUint64Array(state.slice(0, 64).buffer);
+    [id, branch, epoch, safe, last, sent, acked, settled] = new BigUint64Array(state.buffer, 0, 8);
     generation = u32(state, 64);
     secret = state.slice(69, STATE_HEAD);
     handle = random(16); // where there was no welcome yet, a new one is as good
@@ -694,6 +694,7 @@ export const connect = (
 
   const ready = (async () => {
     await null; // what is told finds the listeners that are added behind connect()
+    away = host.document?.hidden; // not before: an iteration that has begun must not replace what is restored here
     try {
       restore();
       remember();

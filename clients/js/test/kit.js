@@ -225,6 +225,18 @@ export class Storage {
   }
 }
 
+/** A page that is looked at, until it is turned. */
+export function page(t) {
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  globalThis.document = { hidden: false };
+  t.after(() => (delete globalThis.addEventListener, delete globalThis.document));
+  return (hidden) => {
+    globalThis.document.hidden = hidden;
+    page.dispatchEvent(new Event("visibilitychange"));
+  };
+}
+
 /** A backend, a server, a way between, and connections over it; all of it ends with the test. */
 export async function world(t, { echo, settings, state = false } = {}) {
   const world = { connections: [] };
