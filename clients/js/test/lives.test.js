@@ -48,7 +48,7 @@ for (const seed of process.env.SEEDS ? Array.from({ length: process.env.SEEDS },
       async () => (await connection.close(3005), open()),
       () => restart("SIGTERM"),
       () => pause(choose() * 50),
-      async () => (way.cut(), await pause(choose() * 20), way.freeze(), connection.wake()), // in the middle of a handshake, perhaps
+      async () => (way.cut(), await pause(choose() * 20), way.freeze(), connection.wake()), // perhaps in a handshake
       async () => (turn(true), await pause(choose() * 50), turn(false)),
       async () => {
         turn(true);
