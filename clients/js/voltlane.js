@@ -61,11 +61,8 @@ const proofs = async (secret, hello, answer) => {
   const { subtle } = crypto;
   const hash = bytesOf(await subtle.digest("SHA-256", join(hello, answer)));
   const key = await subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-  const prove = async (role) => {
-    const said = join(bytesOf("VOLTLANE 3 " + role), hash);
-    return bytesOf(await subtle.sign("HMAC", key, said));
-  };
-  return [await prove("client"), await prove("server")];
+  const prove = async (role) => bytesOf(await subtle.sign("HMAC", key, join(bytesOf("VOLTLANE 3 " + role), hash)));
+  return Promise.all(["client", "server"].map(prove));
 };
 
 // ---- errors
@@ -170,10 +167,11 @@ export const connect = (
   const kept = [];
   let taken; // the last in the inbox, or given
   let jump; // behind a restore, until a welcome comes: what new packets are numbered above
-  let stored = false;
+  let stored = false, saved; // up to which packet
+  let away; // the page is hidden or gone
 
   let bytes = 0; // of the frames in `kept`, and of those on their way there
-  const inbox = []; // [number, type, detail, size]
+  let inbox = []; // [number, type, detail, size]
   let waiting = 0, handed = 0; // bytes in it, and bytes that were ever given
   const pulls = [];
   let listening, iterating; // who wants packets
@@ -192,7 +190,7 @@ export const connect = (
   let received, granted; // bytes of the stream of packets, and our credit for it
   let toldSafe, toldBytes;
   let box, filled, sized; // what is being received: four bytes of size, or, then, a packet
-  let alive; // something has come since the heartbeat began to wait
+  let alive; // something has come since the heartbeat began to wait; null: nothing yet, and we have asked
   let token;
 
   let pause = FIRST_PAUSE_MS, failures = 0; // failures: attempts without a word from the server
@@ -206,39 +204,41 @@ export const connect = (
   /** A session that no server knows. */
   const forget = () => {
     release(last);
-    for (const item of inbox) item[0] = 0n;
+    inbox.map((item) => (item[0] = 0n));
     handle = random(16);
     secret = random(32);
     generation = 0;
     id = branch = epoch = safe = taken = last = sent = acked = settled = jump = 0n;
-    unstore();
+    remember();
   };
 
   /**
    * The state is in the storage only while the page is hidden or gone. So a tab that is duplicated while it is looked
    * at has nothing to copy, and the two do not fight for the session; where both have it, the server decides (SPEC 14).
+   * It has the packets if `all`: an update has them if what it replaces has, as not each can try whether they fit.
    */
-  const save = () => {
+  const remember = (all = true) => {
     if (!storage) return;
-    // Not what a restore has jumped over.
-    const head = [id, branch, epoch, safe, kept.at(-1)?.[0] ?? sent, sent, acked, settled, generation];
-    const packets = kept.flatMap((entry) => entry.slice(0, 2));
-    for (stored of [true, false])
+    saved = last;
+    for (stored of away ? [all, false] : [])
       try {
-        return storage.setItem(key, toBase64(join(...head, [stored], secret, ...(stored ? packets : []))));
+        // Its last packet is not what a restore has jumped over.
+        const state = join(
+          ...[id, branch, epoch, safe, kept.at(-1)?.[0] ?? sent, sent, acked, settled, generation, [stored], secret],
+          ...(stored ? kept.flatMap((entry) => entry.slice(0, 2)) : []),
+        );
+        return storage.setItem(key, toBase64(state));
       } catch {} // it does not fit: then without the packets, which become uncertain by a reload
-    unstore(); // an old state is worse than none
-  };
-
-  const unstore = () => {
     stored = false;
-    storage?.removeItem(key);
+    try {
+      storage.removeItem(key); // an old state is worse than none
+    } catch {}
   };
 
   /** Throws where there is no state. It may be an older one: new packets are numbered by the clock (SPEC 17). */
   const restore = () => {
     const state = fromBase64(storage.getItem(key));
-    [id, branch, epoch, safe, last, sent, acked, settled] = new BigUint64Array(state.slice(0, 64).buffer);
+    [id, branch, epoch, safe, last, sent, acked, settled] = new BigUint64Array(state.buffer, 0, 8);
     generation = u32(state, 64);
     secret = state.slice(69, STATE_HEAD);
     handle = random(16); // where there was no welcome yet, a new one is as good
@@ -250,9 +250,9 @@ export const connect = (
       keep(u64(state, at), frame);
       at += 8 + frame.length;
     }
-    if (!id) return;
-    sent = last; // all that is in a state counts as sent
     if (!state[68]) doubt(last);
+    if (!generation) return doubt(sent); // by events, which ask for no session: one may have been on its way
+    sent = last; // all that is in a state counts as sent
     last = jump = later(last, BigInt(Date.now() * 1000));
   };
 
@@ -286,7 +286,7 @@ export const connect = (
             await handlers[type](event);
           } catch ({ code = BROKEN, message }) {
             if (mine != socket) return;
-            if (phase == LIVE) farewell(code, message);
+            farewell(code, message);
             hangUp(phase < PROVEN ? OUTAGE : code, message);
           }
       });
@@ -321,22 +321,23 @@ export const connect = (
     socket = null;
     old?.close();
     ackTimer = clearTimeout(ackTimer);
-    phase = IDLE;
-    if (over) doubt(doubtful);
-    if (over || leaving) kept.map(([number, , , reject]) => reject(failure(reason, code, number <= doubtful)));
-    if (over) forget();
-    else if (leaving) {
-      save();
-      if (v3()) inbox.splice(0); // it comes again, to whoever has the state
-    }
     if (reconnecting) {
+      phase = IDLE;
       failures++;
       wait(Math.random() * pause, dial);
       pause = Math.min(2 * pause, longestPause);
     } else {
       phase = OVER;
+      away = !over;
       wait();
       page.abort();
+    }
+    if (over) doubt(doubtful);
+    if (over || leaving) kept.map(([number, , , reject]) => reject(failure(reason, code, number <= doubtful)));
+    if (over) forget();
+    else if (leaving) {
+      remember();
+      inbox = inbox.filter(([number]) => !number); // what has one comes again, to whoever has the state
     }
     tellClose(code, reason, reconnecting);
     deliver();
@@ -344,7 +345,6 @@ export const connect = (
 
   const outage = (reason = LOSS) => hangUp(OUTAGE, reason);
   const silence = () => outage("silence");
-  const finish = (code, reason) => hangUp(code, reason, sent, true);
 
   // ---- whether the server is there
 
@@ -359,8 +359,10 @@ export const connect = (
   };
 
   const probe = () => {
+    if (alive == null) return; // who asks again and again would never have the answer's deadline
     emit(PING);
     expect(timeout / 2, silence); // somebody may be waiting
+    alive = null;
   };
 
   // ---- the handshake (SPEC 11 to 14)
@@ -411,7 +413,7 @@ export const connect = (
     onHead(ack, newCredit);
     if (resumed && epoch != oldEpoch) doubt(whole);
     next = offset = 0;
-    if (stored) save(); // before any of it is used
+    if (away) remember(stored); // before any of it is used
     phase = LIVE;
     emit(ACK); // which confirms it
     live(resumed);
@@ -482,7 +484,7 @@ export const connect = (
   };
 
   const farewell = (code, reason) => {
-    if (v3()) emit(CLOSE, [code & 255, code >> 8], taken, bytesOf(reason));
+    if (phase == LIVE && v3()) emit(CLOSE, [code & 255, code >> 8], taken, bytesOf(reason));
   };
 
   const emit = (kind, ...body) => {
@@ -515,6 +517,7 @@ export const connect = (
   };
 
   const pump = () => {
+    if (away && last > saved) remember(stored);
     if (phase != LIVE || posting) return;
     if (events) return kept[0] && post();
     if (v3()) {
@@ -568,19 +571,17 @@ export const connect = (
   /** Takes out of `kept` what is not sent again. */
   const release = (number) => {
     const end = kept.findIndex(([other]) => other > number);
-    const released = kept.splice(0, end < 0 ? kept.length : end);
+    const released = kept.splice(0, end < 0 ? Infinity : end);
     released.map(([, frame]) => (bytes -= frame.length));
     next = later(0, next - released.length);
     return released;
   };
 
   /** Nobody can know whether those up to this one have arrived: that is told, once, and they are not sent again. */
-  const doubt = (number) => {
-    if (number > settled) giveUp(settled + 1n, (settled = number));
-  };
-
-  const giveUp = (first, last) => {
-    const packets = release(last).map(([, frame, , reject]) => {
+  const doubt = (last) => {
+    if (last <= settled) return;
+    const first = settled + 1n;
+    const packets = release((settled = last)).map(([, frame, , reject]) => {
       reject(failure("uncertain", OUTAGE, true));
       return frame.subarray(4);
     });
@@ -598,7 +599,7 @@ export const connect = (
   /** Packets wait until somebody listens; once somebody iterates, until they are asked for. */
   const deliver = () => {
     let item;
-    while ((item = inbox[0]) && (item[1] != "packet" || (iterating ? pulls[0] : listening))) {
+    while ((item = inbox[0]) && (iterating ? pulls[0] : listening || item[1] != "packet")) {
       const [number, type, detail, size] = inbox.shift();
       safe = later(safe, number);
       waiting -= size;
@@ -607,7 +608,7 @@ export const connect = (
       tell(type, detail);
     }
     if (phase == OVER && !item) pulls.splice(0).map((pull) => pull());
-    if (stored && phase < OVER) save(); // behind the end the state may be a successor's
+    if (away && phase < OVER) remember(stored); // behind the end the state may be a successor's
     if (phase == LIVE && v3()) owe();
   };
 
@@ -630,7 +631,7 @@ export const connect = (
     listenTo(new EventSource(pageOf("/events")), {
       session({ data }) {
         const told = JSON.parse(data), old = id;
-        if (told.lost && !renew) return finish(UNKNOWN, told.lost);
+        if (told.lost && !renew) return leave(UNKNOWN, told.lost);
         token = told.token;
         id = BigInt(told.client_id);
         live(id == old);
@@ -640,7 +641,7 @@ export const connect = (
       gap: ({ data }) => arrive("gap", JSON.parse(data, (name, value) => (name ? BigInt(value) : value))),
       end({ data }) {
         const { code, reason } = JSON.parse(data);
-        if (code == TAKEN_OVER || isFinal(code)) finish(code, reason); // it would come back by itself
+        if (code == TAKEN_OVER || isFinal(code)) leave(code, reason); // it would come back by itself
       },
       error() {
         // Where it had a session it comes back by itself, and says which was the last event that it has.
@@ -667,10 +668,10 @@ export const connect = (
         body: frame.subarray(4),
       }).then((answer) => answer.status, () => Infinity); // no answer
       if (phase == OVER) return; // by then its fate was told
-      if (status == 401 || status == 410) renew ? outage() : finish(UNKNOWN, LOSS);
+      if (status == 401 || status == 410) renew ? outage() : leave(UNKNOWN, LOSS);
       else if (status == 429 || status == 503) await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
       else if (status < 300) settle((settled = number));
-      else giveUp(number, (settled = number));
+      else doubt(number);
     }
     posting = false;
     pump();
@@ -679,32 +680,39 @@ export const connect = (
   // ---- for the application
 
   const leave = (code, reason) => {
-    if (phase == LIVE) farewell(code, reason);
-    if (phase != OVER) finish(code, reason);
+    farewell(code, reason);
+    if (phase != OVER) hangUp(code, reason, sent, true);
   };
 
   // A client allows suite 0 by what it knows of its own leg (SPEC 12).
-  const isPrivate = /^wss:|^ws:(localhost|127\.[\d.]+|\[::1])$/.test(target.protocol + target.hostname);
-  must(insecure || isPrivate, "wss: needed, or insecure", 0);
+  must(
+    insecure || /^wss:|^ws:(localhost|127\.[\d.]+|\[::1])$/.test(target.protocol + target.hostname),
+    "wss: needed, or insecure",
+    0,
+  );
   must(!v3() || host.crypto?.subtle, "needs crypto.subtle (https:)", 0);
 
   const ready = (async () => {
     await null; // what is told finds the listeners that are added behind connect()
+    away = host.document?.hidden; // not before: an iteration that has begun must not replace what is restored here
     try {
       restore();
-      unstore();
+      remember();
     } catch {
       forget();
     }
     queueMicrotask(dial);
   })();
-  for (const type of ["online", "offline", "pagehide", "visibilitychange"]) {
-    const changed = () => {
-      type == "pagehide" || host.document?.hidden ? save() : unstore();
-      connection.wake();
-    };
-    host.addEventListener?.(type, changed, page);
-  }
+  for (const type of ["online", "offline", "pagehide", "visibilitychange"])
+    host.addEventListener?.(
+      type,
+      () => {
+        away = type == "pagehide" || host.document?.hidden;
+        remember();
+        connection.wake();
+      },
+      page,
+    );
 
   return connection;
 };

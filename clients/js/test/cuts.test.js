@@ -103,6 +103,31 @@ test("a gap is told, in its place", async (t) => {
   assert.equal(gap.last, 3n);
 });
 
+test("a gap is told behind the packet that an iteration was given before it", async (t) => {
+  const settings = { CLIENTS_MISSED_PACKETS_BUFFER_SIZE: 2, CLIENTS_MISSED_PACKETS_POLICY: "drop-oldest" };
+  const { connect, way, master, server } = await world(t, { settings });
+  const connection = connect();
+  const came = [];
+  connection.addEventListener("gap", ({ last }) => came.push(last));
+  const { id } = await once(connection, "open");
+  master.send(id, "1");
+  await connection.send("1 is here");
+  const witness = connect({}, `ws://127.0.0.1:${server.port}/`);
+  await once(witness, "open");
+  const port = way.to;
+  way.to = 1; // nobody is there
+  way.cut();
+  await once(connection, "close");
+  for (const number of ["2", "3", "4", "5"]) master.send(id, number);
+  master.send(witness.id, "the server has them");
+  await once(witness, "packet");
+  way.to = port;
+  await once(connection, "open");
+  await connection.send("all of it is here");
+  for await (const data of connection) if (came.push(string(data)) == 4) break;
+  assert.deepEqual(came, ["1", 3n, "4", "5"]);
+});
+
 test("a connection that is dead without a word is noticed by the heartbeat", async (t) => {
   const { connect, way } = await world(t);
   const connection = connect({ heartbeat: 50, timeout: 300 });
@@ -127,6 +152,16 @@ test("behind sleep the connection is tested at once", async (t) => {
   await connection.send("still there");
   await new Promise((resolve) => setTimeout(resolve, 350));
   assert.equal(way.connections, 2);
+});
+
+test("who asks again and again notices silence all the same", async (t) => {
+  const { connect, way } = await world(t);
+  const connection = connect({ timeout: 300 });
+  await once(connection, "open");
+  way.freeze();
+  const timer = setInterval(connection.wake, 20);
+  t.after(() => clearInterval(timer));
+  assert.match((await once(connection, "close")).reason, /silence/);
 });
 
 test("the page's events wake it, until it is closed", async (t) => {
@@ -160,4 +195,21 @@ test("wake does not wait for the pause between two attempts", async (t) => {
   way.to = port;
   connection.wake();
   assert.equal((await once(connection, "open")).resumed, true);
+});
+
+test("wake from a listener, whatever it is told, makes one connection", async (t) => {
+  const { connect, way, restart } = await world(t);
+  const connection = connect({ longestPause: 1 });
+  for (const type of ["uncertain", "close"]) connection.addEventListener(type, () => connection.wake());
+  await once(connection, "open");
+  way.freeze();
+  const sent = connection.send("into the void");
+  await new Promise(setImmediate); // it has left
+  await restart("SIGKILL");
+  const before = way.connections;
+  way.cut();
+  await assert.rejects(sent, { uncertain: true });
+  await once(connection, "open");
+  assert.deepEqual(connection.closes.map(({ code }) => code), [3001, 3501]);
+  assert.equal(way.connections, before + 2); // one is told that there is no such session, the other has a new one
 });

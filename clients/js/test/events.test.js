@@ -12,12 +12,12 @@ import { EventSource } from "eventsource";
 import { WebSocket } from "ws";
 
 import { connect } from "../voltlane.js";
-import { once, string, until, world } from "./kit.js";
+import { once, Storage, string, until, world } from "./kit.js";
 
 class Fake {
   posts = [];
   streams = [];
-  statuses = []; // of the next answers to POST /send
+  statuses = []; // of the next answers to POST /send; 0: the connection ends, -1: none comes
   sessions = 0;
   lastIds = [];
 
@@ -50,8 +50,8 @@ class Fake {
       request.on("end", () => {
         const status = this.statuses.shift() ?? 204;
         this.posts.push([request.headers.authorization, Buffer.concat(parts).toString(), status]);
-        if (status) response.writeHead(status).end();
-        else response.destroy();
+        if (status > 0) response.writeHead(status).end();
+        else if (!status) response.destroy();
       });
     } else response.writeHead(404).end();
   }
@@ -189,6 +189,22 @@ test("what is under way when the session ends is uncertain, and what was not sen
   fake.end(3506);
   assert.deepEqual((await outcomes).map(({ reason }) => reason.uncertain), [true, false]);
   assert.deepEqual(uncertain, [[2n, 2n, ["2"]]]);
+});
+
+test("what is under way when the page is reloaded is uncertain, and is not sent to the next session", async (t) => {
+  const fake = await Fake.start(t);
+  const storage = new Storage();
+  const connection = fake.connect(t, { storage });
+  await once(connection, "open");
+  fake.statuses = [-1];
+  for (const data of ["1", "2"]) connection.send(data);
+  await until(() => fake.posts.length == 1, "the first has been posted");
+  await connection.close(3005);
+  const next = fake.connect(t, { storage });
+  const { first, last, packets } = await once(next, "uncertain");
+  assert.deepEqual([first, last, packets.map(string)], [1n, 1n, ["1"]]);
+  await next.send("3");
+  assert.deepEqual(fake.posts.map(([, data]) => data), ["1", "2", "3"]);
 });
 
 const IDLE = `

@@ -172,8 +172,9 @@ export class Way {
     this.connections++;
     this.#pairs.add(pair);
     const over = () => {
+      if (pair.frozen) return; // until it is cut
       this.#pairs.delete(pair);
-      if (!pair.frozen) pair.end();
+      pair.end();
     };
     for (const one of [client, server]) one.on("error", over).on("close", over);
     client.on("data", (data) => {
@@ -224,6 +225,18 @@ export class Storage {
   }
 }
 
+/** A page that is looked at, until it is turned. */
+export function page(t) {
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  globalThis.document = { hidden: false };
+  t.after(() => (delete globalThis.addEventListener, delete globalThis.document));
+  return (hidden) => {
+    globalThis.document.hidden = hidden;
+    page.dispatchEvent(new Event("visibilitychange"));
+  };
+}
+
 /** A backend, a server, a way between, and connections over it; all of it ends with the test. */
 export async function world(t, { echo, settings, state = false } = {}) {
   const world = { connections: [] };
@@ -240,8 +253,8 @@ export async function world(t, { echo, settings, state = false } = {}) {
     await world.server.stop(signal);
     world.server = await Server.start(world.master, settings, world.server.port);
   };
-  world.connect = (options) => {
-    const connection = connect(world.way.url, { WebSocket, EventSource: null, longestPause: 50, timeout: 5000, ...options });
+  world.connect = (options, url = world.way.url) => {
+    const connection = connect(url, { WebSocket, EventSource: null, longestPause: 50, timeout: 5000, ...options });
     connection.closes = [];
     connection.addEventListener("close", (event) => connection.closes.push(event));
     world.connections.push(connection);

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { once, Storage, string, until, world } from "./kit.js";
+import { once, page, Storage, string, until, world } from "./kit.js";
 
 const STEPS = 25;
 
@@ -17,7 +17,8 @@ for (const seed of process.env.SEEDS ? Array.from({ length: process.env.SEEDS },
   test(`cuts, silence, restarts and reloads (seed ${seed})`, async (t) => {
     const { connect, way, master, restart } = await world(t, { echo: true, state: true });
     const choose = random(seed);
-    const storage = new Storage();
+    const turn = page(t);
+    let storage = new Storage();
     const came = [], told = [], opened = [];
     let connection, sent = 0, pulling = 0;
 
@@ -30,9 +31,13 @@ for (const seed of process.env.SEEDS ? Array.from({ length: process.env.SEEDS },
     };
     const pull = async (one) => {
       pulling++;
-      for await (const data of one) {
-        came.push(string(data).trim());
-        if (choose() < 0.05) await pause(choose() * 10);
+      for (let more = true; more; ) {
+        more = false; // unless it ends early, and another one goes on
+        for await (const data of one) {
+          came.push(string(data).trim());
+          if (choose() < 0.05) await pause(choose() * 10);
+          if ((more = choose() < 0.05)) break;
+        }
       }
       pulling--;
     };
@@ -43,6 +48,16 @@ for (const seed of process.env.SEEDS ? Array.from({ length: process.env.SEEDS },
       async () => (await connection.close(3005), open()),
       () => restart("SIGTERM"),
       () => pause(choose() * 50),
+      async () => (way.cut(), await pause(choose() * 20), way.freeze(), connection.wake()), // perhaps in a handshake
+      async () => (turn(true), await pause(choose() * 50), turn(false)),
+      async () => {
+        turn(true);
+        await pause(choose() * 20);
+        const killed = storage.copy(); // it has all that was sent
+        await connection.close(3005);
+        storage = killed;
+        open();
+      },
     ];
 
     open();

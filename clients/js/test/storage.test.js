@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { once, Storage, string, until, world } from "./kit.js";
+import { once, page, Storage, string, until, world } from "./kit.js";
 
 test("a reload resumes: the same client, nothing lost, nothing twice", async (t) => {
   const { connect, master, way } = await world(t);
@@ -77,6 +77,31 @@ test("what waits for an iteration is the successor's", async (t) => {
   assert.deepEqual(came, ["1", "2", "3"]);
 });
 
+test("what waits for an iteration from a session that is over is nobody's else", async (t) => {
+  const { connect, master, restart } = await world(t);
+  const connection = connect({ storage: new Storage() });
+  const { id } = await once(connection, "open");
+  const came = [];
+  let go;
+  const going = new Promise((resolve) => (go = resolve));
+  const all = (async () => {
+    for await (const data of connection) {
+      came.push(string(data));
+      await going;
+    }
+  })();
+  for (const data of ["1", "2", "3"]) master.send(id, data);
+  await until(() => came.length == 1, "1");
+  await connection.send("all of it is here");
+  const opened = once(connection, "open");
+  await restart("SIGKILL");
+  assert.equal((await opened).resumed, false);
+  await connection.close(3005);
+  go();
+  await all;
+  assert.deepEqual(came, ["1", "2", "3"]);
+});
+
 test("a page that is killed while it is hidden goes on from an older state", async (t) => {
   const { connect, master } = await world(t);
   const storage = new Storage();
@@ -100,10 +125,7 @@ test("a page that is killed while it is hidden goes on from an older state", asy
 });
 
 test("a page that is hidden is stored, and goes on; numbers of an older state are not used again", async (t) => {
-  const page = new EventTarget();
-  globalThis.addEventListener = page.addEventListener.bind(page);
-  globalThis.document = { hidden: true };
-  t.after(() => (delete globalThis.addEventListener, delete globalThis.document));
+  const turn = page(t);
   const { connect, master } = await world(t);
   const storage = new Storage();
   let connection = connect({ storage });
@@ -112,7 +134,7 @@ test("a page that is hidden is stored, and goes on; numbers of an older state ar
   const { id } = await once(connection, "open");
   await connection.send("1");
   assert.equal(storage.items.size, 0, "nothing for a duplicated tab");
-  page.dispatchEvent(new Event("visibilitychange"));
+  turn(true);
   assert.equal(connection.stored, true);
   const killed = storage.copy();
   await connection.send("2"); // the state does not know of it, nor of what comes now
@@ -120,8 +142,7 @@ test("a page that is hidden is stored, and goes on; numbers of an older state ar
   await until(() => came.length == 1, "a");
   assert.notDeepEqual(storage.items, killed.items);
   await connection.send("sync"); // and with it goes the ack
-  globalThis.document.hidden = false;
-  page.dispatchEvent(new Event("visibilitychange"));
+  turn(false);
   assert.equal(connection.stored, false);
   assert.equal(storage.items.size, 0);
 
@@ -200,4 +221,93 @@ test("a storage that takes nothing, or has something else in it, is as good as n
   const strange = new Storage();
   strange.setItem("voltlane", "something else");
   await connect({ storage: strange }).send("x");
+});
+
+test("what did not fit, and was never sent, is told as well", async (t) => {
+  const { connect, way } = await world(t);
+  const storage = new Storage(2000);
+  const port = way.to;
+  way.to = 1; // nobody is there
+  const connection = connect({ storage });
+  connection.send("x".repeat(3000));
+  await connection.close(3005);
+  way.to = port;
+  const next = connect({ storage });
+  const { first, last } = await once(next, "uncertain");
+  assert.deepEqual([first, last], [1n, 1n]);
+  await next.send("2");
+});
+
+test("a storage that throws, whatever it is asked, is as good as none", async (t) => {
+  const { connect } = await world(t);
+  const refuse = () => {
+    throw new DOMException("no", "SecurityError");
+  };
+  const connection = connect({ storage: { getItem: refuse, setItem: refuse, removeItem: refuse } });
+  await connection.send("x");
+  await connection.close(3005);
+  assert.equal(connection.stored, false);
+});
+
+test("a hidden page's state has what is sent later", async (t) => {
+  const turn = page(t);
+  const { connect, way, master } = await world(t);
+  const storage = new Storage();
+  const connection = connect({ storage });
+  const { id } = await once(connection, "open");
+  turn(true);
+  const port = way.to;
+  way.to = 1; // nobody is there
+  way.cut();
+  await once(connection, "close");
+  for (const data of ["1", "2"]) connection.send(data);
+  await new Promise(setImmediate);
+  assert.equal(connection.stored, true);
+  const killed = storage.copy();
+  await connection.close(3005);
+  way.to = port;
+  const next = connect({ storage: killed });
+  assert.equal((await once(next, "open")).id, id);
+  await next.send("3");
+  assert.deepEqual(master.of(id), ["1", "2", "3"]);
+});
+
+test("a hidden page's state that has no packets is kept up to date all the same", async (t) => {
+  const turn = page(t);
+  const { connect, way } = await world(t);
+  const storage = new Storage(2000);
+  const connection = connect({ storage });
+  const { id } = await once(connection, "open");
+  const sent = connection.send("x".repeat(3000));
+  await new Promise(queueMicrotask);
+  turn(true);
+  assert.equal(connection.stored, false);
+  await sent;
+  for (let time = 0; time < 2; time++) {
+    way.cut();
+    await once(connection, "open"); // which has another secret
+  }
+  const killed = storage.copy();
+  await connection.close(3005);
+  assert.equal((await once(connect({ storage: killed }), "open")).id, id);
+});
+
+test("a page that is hidden from its beginning is stored, and so is the session that it begins then", async (t) => {
+  page(t)(true);
+  const { connect } = await world(t);
+  const storage = new Storage();
+  const connection = connect({ storage });
+  const { id } = await once(connection, "open");
+  assert.equal(connection.stored, true);
+  const [killed, copied] = [storage.copy(), storage.copy()];
+  await connection.close(3005);
+  assert.equal((await once(connect({ storage: killed }), "open")).id, id);
+  const copy = connect({ storage: copied });
+  await once(copy, "close");
+  assert.equal((await once(copy, "open")).resumed, false);
+  const { id: renewed } = copy;
+  const again = connect({ storage: copied.copy() });
+  again[Symbol.asyncIterator]().next(); // at once
+  await copy.close(3005);
+  assert.equal((await once(again, "open")).id, renewed);
 });
