@@ -15,6 +15,7 @@ few milliseconds for ten thousand, so it is for once a second and not for once a
       master                 MasterLink
       loop                   Loop: turns, seconds busy, lag, time per phase
       lanes                  scheme → LaneFigures: how many came, and are here, by each lane
+      protocols              name → number of clients that are here: "v2", "v3", "open", "events"
 
 `Server.clients_page(...)` makes a `ClientsPage` of `ClientRow`s; `Server.client(id)` one row. What is not known is
 None, never 0: the quality of a link over a unix socket, or of one that nobody has looked at yet.
@@ -25,7 +26,7 @@ Times are seconds, sizes bytes, rates bytes a second.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
@@ -146,6 +147,7 @@ class Statistics(NamedTuple):
     master: MasterLink
     loop: Loop
     lanes: Mapping[str, LaneFigures]
+    protocols: Mapping[str, int]
 
 
 SORT_KEYS = ("score", "id", "age", "queue", "in", "out", "bandwidth", "rtt", "loss")
@@ -187,6 +189,30 @@ class ClientRow(NamedTuple):
     """Bytes a second that the way to it has carried lately."""
     lane: str | None = None
     """The scheme of the lane that it came by: "tcp", on unix sockets too, "tls"; None while it is stale."""
+    protocol: str = ""
+    """What it speaks: "v2", "v3", "open", "events"."""
+
+    def sort_value(self, key: str) -> float | None:
+        """What it is sorted by, by one of SORT_KEYS."""
+        if key == "bandwidth":
+            known = [way for way in (self.bytes_in, self.bytes_out) if way is not None]
+            return sum(known) if known else None
+        value: float | None = getattr(self, _SORT_FIELDS.get(key, key))
+        return value
+
+
+_SORT_FIELDS = {"queue": "queue_bytes", "in": "bytes_in", "out": "bytes_out"}
+
+
+def in_order(rows: Iterable[ClientRow], key: str, descending: bool) -> list[ClientRow]:
+    """Sorted by what the rows themselves say, whatever they were chosen by. What is not known comes last, whatever the
+    direction; of equals the lower id comes first."""
+
+    def place(row: ClientRow) -> tuple[bool, float, int]:
+        value = row.sort_value(key)
+        return value is None, 0.0 if value is None else -value if descending else value, row.id
+
+    return sorted(rows, key=place)
 
 
 class ClientsPage(NamedTuple):

@@ -31,7 +31,9 @@ class Crowd:
 
     def client(self, client_id: int) -> ClientRow | None:
         self.looks += 1
-        return ClientRow(client_id, "live", None, 0.0, 0, 0) if client_id in self.values else None
+        if client_id not in self.values:
+            return None
+        return ClientRow(client_id, "live", None, 0.0, 0, 0, score=self.values[client_id])  # type: ignore[arg-type]
 
 
 def page(crowd: Any, **query: object) -> tuple[dict[str, Any], list[int]]:

@@ -29,6 +29,7 @@ def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
         },
         "latencies": {name: spread(distribution) for name, distribution in statistics.latencies.items()},
         "lanes": {scheme: figures._asdict() for scheme, figures in statistics.lanes.items()},
+        "protocols": dict(statistics.protocols),
         "loop": {
             "turns": statistics.loop.turns,
             "busy_secs": round(statistics.loop.busy_secs, 6),

@@ -1,7 +1,7 @@
 """The event loop. One turn, in this order, always:
 
     1. poll       wait for descriptors or the next timer; without either there is no wake-up at all
-    2. clock      read once; `reactor.now` is the time for everything below
+    2. clock      read once; `reactor.now` is the time for everything below; what was left for whenever there is a turn
     3. dispatch   who takes events in a batch, then the handler of every descriptor that is left, once
     4. tasks      what was left for later with `call_soon`; what these leave is for the next turn
     5. timers     what is due
@@ -20,6 +20,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
+from math import inf
 from typing import Callable, ClassVar, Optional, Protocol
 
 from ..core.timers import Timer, TimerWheel
@@ -88,6 +89,7 @@ class Reactor:
         self._tasks: deque[tuple[Guarded | None, Task]] = deque()
         self._dirty: dict[Handler, None] = {}
         self._closes: list[socket.socket] = []
+        self._passing: tuple[float, Callable[[float], None]] = inf, _nothing
         self._running = False
         self.batch_readers: dict[str, BatchReader] = {}
         """By name, in the order in which they are asked: who takes the events of handlers that name it as theirs. What
@@ -156,6 +158,11 @@ class Reactor:
         """Run a task in this turn's task phase, or in the next turn's if that has begun. An error closes `handler`."""
         self._tasks.append((handler, task))
 
+    def call_in_passing(self, deadline: float, action: Callable[[float], None]) -> None:
+        """Call `action(now)` in front of the first turn from then on, whatever that is for: the loop is never woken for
+        it. There is one such call, the last that was asked for."""
+        self._passing = deadline, action
+
     def mark_dirty(self, handler: Handler) -> None:
         """Call `handler.on_flush` at the end of the turn."""
         self._dirty[handler] = None
@@ -197,6 +204,8 @@ class Reactor:
         clock, metrics = self._clock, self.metrics
         self.now = clock()
         measured = not metrics.turns % SAMPLED
+        if self.now >= self._passing[0]:
+            self._pass_by()
         metrics.turns += 1
         if measured:
             metrics.begin(self.now)
@@ -253,6 +262,11 @@ class Reactor:
             return timeout
         wait = max(0.0, deadline - self._clock())
         return wait if timeout is None else min(wait, timeout)
+
+    def _pass_by(self) -> None:
+        _, action = self._passing
+        self._passing = inf, _nothing
+        self.guard(None, action, self.now)
 
     def _dispatch(self, events: list[tuple[int, int]]) -> None:
         handlers = self._handlers
@@ -347,6 +361,10 @@ class Reactor:
 
 def _ignore(name: str, seconds: float) -> None:
     """Nobody is interested."""
+
+
+def _nothing(now: float) -> None:
+    """Nothing was left to do."""
 
 
 def _close_peer(handler: Guarded, error: Exception) -> None:

@@ -28,6 +28,7 @@ from .farewell import Farewell
 from .observer import Observer
 from .oversight import Oversight
 from .parts import Parts
+from .pulse import Pulse
 from .reload import reload
 from .state import state_lines
 
@@ -218,7 +219,8 @@ class Server(Parts):
         from ..admin.endpoint import Endpoint  # here, for it takes packages that not everybody has
 
         admin = self.config.admin
-        subject = Oversight(self.readiness, self.observer, self.expel, self.drain)
+        timeline = Pulse(self, self.observer.since).timeline
+        subject = Oversight(self.readiness, self.observer, timeline, self.expel, self.drain)
         endpoint = Endpoint(self.reactor, parse_address(admin.address), admin.token, subject, self.counters.admin)
         self.connection_log.watcher = endpoint.recorder
         return endpoint

@@ -21,6 +21,10 @@ class Kind(Symbol):
 _KINDS = {MAGIC: Kind.SECRETS, TOKEN: Kind.TOKEN}
 
 
+PROTOCOLS = {Kind.KEY: "v2", Kind.SECRETS: "v3", Kind.NONE: "open", Kind.TOKEN: "events"}
+"""The protocol that has written it, by the name it goes by."""
+
+
 def kind_of(credential: bytes) -> Kind:
     """That of a session."""
     if not credential:
