@@ -402,3 +402,20 @@ def test_closing_the_loop_closes_what_was_given_up(sockets: list[socket.socket])
     assert ours.fileno() != -1
     loop.close()
     assert ours.fileno() == -1
+
+
+def test_what_is_left_for_the_next_turn_wakes_nobody(loop: Loop):
+    """It comes in front of everything else of the first turn from its time on, and once."""
+    seen: list[tuple[str, float]] = []
+    loop.call_in_passing(loop.clock.now + 1, lambda now: seen.append(("passing", now)))
+    assert loop._patience(None) is None and loop.timers == 0
+    loop.turn(0)
+    loop.clock.pass_(5)
+    loop.call_soon(lambda: seen.append(("task", loop.now)))
+    loop.turn(0)
+    loop.turn(0)
+    assert seen == [("passing", loop.clock.now), ("task", loop.clock.now)]
+    loop.call_in_passing(loop.clock.now, lambda now: 1 / 0)
+    loop.turn(0)
+    assert [type(bug) for bug in loop.bugs] == [ZeroDivisionError]
+    loop.bugs.clear()

@@ -1,4 +1,4 @@
-"""The live page: its markup, with its style and its scripts put into it. They are files of their own beside this one."""
+"""The live page: its markup, with its style and its scripts put into it, which are files of their own beside it."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ function ticksOf(kind, most, least) {
 }
 
 const svg = (name, attributes, text) => {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  const node = document.createElementNS($("empty").namespaceURI, name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   if (text) node.textContent = text;
   return node;
@@ -104,14 +104,15 @@ function drawPlot(id) {
   }
   curves.forEach((points, i) => {
     const line = [], area = [], floor = y(histogram ? least : 0);
-    let end = -Infinity;  // of what is drawn; a few seconds in which nothing was measured are bridged
+    let end = -Infinity, level = 0;  // of what is drawn; a few seconds in which nothing was measured are bridged
     for (const [from, until, value] of points) {
       if (value === null) continue;
       const [left, height] = [x(from).toFixed(1), y(value).toFixed(1)];
       const bridged = from - end < BRIDGED;
       line.push(bridged ? `H${left}V${height}` : `M${left},${height}`, `H${x(until).toFixed(1)}`);
-      area.push(`M${bridged ? x(end).toFixed(1) : left},${floor}V${height}H${x(until).toFixed(1)}V${floor}Z`);
+      area.push(bridged ? `M${x(end).toFixed(1)},${floor}V${level}H${left}` : `M${left},${floor}`, `V${height}H${x(until).toFixed(1)}V${floor}Z`);
       end = until;
+      level = height;
     }
     if (!histogram) nodes.push(svg("path", { class: `area ink-${lines[i][2]}`, d: area.join("") }));
     nodes.push(svg("path", { class: `curve ink-${lines[i][2]}`, d: line.join("") }));

@@ -52,10 +52,14 @@ const present = (id, any) => { $(id + "-table").hidden = !any; $("no-" + id).hid
 
 const SCORE = "How good the link is, from 0, the best, to 1000: loss, round trip and bandwidth in one number. When not all can be served, the better link is first.";
 
+let explained = null;
+
 function explain(node) {
+  explained = node;
+  $("tip").hidden = !node;
+  if (!node) return;
   const tip = $("tip"), place = node.getBoundingClientRect();
   tip.textContent = node.dataset.tip;
-  tip.hidden = false;
   node.setAttribute("aria-describedby", "tip");
   const below = place.bottom + 6 + tip.offsetHeight < innerHeight;
   tip.style.left = Math.max(8, Math.min(place.left, innerWidth - tip.offsetWidth - 8)) + "px";
@@ -64,6 +68,6 @@ function explain(node) {
 
 const tipOf = (event) => event.target instanceof Element ? event.target.closest("[data-tip]") : null;
 for (const begins of ["pointerover", "focusin"]) document.addEventListener(begins, (event) => { const node = tipOf(event); if (node) explain(node); });
-for (const ends of ["pointerout", "focusout"]) document.addEventListener(ends, (event) => { if (tipOf(event)) $("tip").hidden = true; });
-addEventListener("scroll", () => { $("tip").hidden = true; }, { passive: true });
+for (const ends of ["pointerout", "focusout"]) document.addEventListener(ends, (event) => { if (tipOf(event)) explain(null); });
+addEventListener("scroll", () => { if (explained) explain(explained); }, { passive: true });
 for (const node of document.querySelectorAll(".tip.score")) node.dataset.tip = SCORE;

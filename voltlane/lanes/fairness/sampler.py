@@ -131,13 +131,15 @@ class Sampler:
         asked = 0
         for handler in self._reactor.handlers_at(self._cursor, GLANCED):
             self._cursor += 1
-            sock = cast(Measured, handler).sock if handler is not None and handler.measured else None
+            if handler is None or not handler.measured:
+                continue
+            sock = cast(Measured, handler).sock
             info = self._read(sock) if sock is not None else None
             if info is not None and info.rtt is not None:
                 self.round_trips.observe(info.rtt)
-                asked += 1
-                if asked == FEW:
-                    return
+            asked += 1
+            if asked == FEW:
+                break
         if self._cursor >= self._reactor.slots:
             self._cursor = 0
 
