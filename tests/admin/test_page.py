@@ -194,7 +194,7 @@ def test_one_is_found_by_its_id_or_address(browser: Browser) -> None:
         ids = [rig.new().client_id for _ in range(12)]
         browser.open(page)
         browser.wait_for(SORTED_IDS, ids)
-        find = "const box = document.getElementById('find'); box.value = arguments[0]; box.dispatchEvent(new Event('input'))"
+        find = "document.getElementById('find').value = arguments[0]; find.dispatchEvent(new Event('input'))"
         browser.run(find, str(ids[3]))
         browser.wait_for(IDS, [ids[3]])
         assert "found" in browser.text("#range")
@@ -219,9 +219,7 @@ def test_words_explain_themselves_to_the_pointer_and_the_keyboard(browser: Brows
             browser.run(f"{found}.scrollIntoView({{ block: 'center' }}); {found}.{begin}")
             browser.wait_for("return document.getElementById('tip').hidden", False)
             assert len(browser.text("#tip")) > 40
-            sides = (
-                "const { left, right } = document.getElementById('tip').getBoundingClientRect(); return [left, right]"
-            )
+            sides = "const { left, right } = tip.getBoundingClientRect(); return [left, right]"
             left, right = browser.run(sides)
             assert 0 <= left < right <= browser.run("return innerWidth")
             browser.run(f"{found}.{end}")
@@ -234,8 +232,9 @@ def test_certificates_are_shown_where_there_are_any(browser: Browser) -> None:
         browser.wait_for(CONNECTION, "live")
         assert browser.run("return document.getElementById('certificates-card').hidden") is True
         rows = browser.run(
-            "certificates([{names: ['a.example', 'b.example'], days_left: 61.2}, {names: ['c.example'], days_left: -1}]);"
-            "return [...document.querySelectorAll('#certificates > *')].map((node) => [node.textContent, node.className])"
+            "certificates(arguments[0]);"
+            "return [...document.querySelectorAll('#certificates > *')].map((one) => [one.textContent, one.className])",
+            [{"names": ["a.example", "b.example"], "days_left": 61.2}, {"names": ["c.example"], "days_left": -1}],
         )
         assert [text for text, _ in rows] == ["a.example, b.example", "61 days left", "c.example", "expired"]
         assert "good" in rows[1][1] and "bad" in rows[3][1]

@@ -98,7 +98,7 @@ function table({ total, offset: from, clients }, find) {
   if (focused) { const again = document.querySelector(`[data-kick="${focused}"]`); if (again) again.focus(); }
   set("no-clients", find ? "nobody here has that in their id or address" : "nobody is here");
   $("no-clients").hidden = total > 0;
-  $("clients").hidden = total === 0;
+  $("clients").hidden = $("pager").hidden = total === 0;
   set("range", total ? `${count(from + 1)} to ${count(from + clients.length)} of ${count(total)}${find ? " found" : ""}` : "");
   $("previous").disabled = from === 0;
   $("next").disabled = from + clients.length >= total;

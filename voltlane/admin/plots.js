@@ -1,6 +1,6 @@
 // ---- the last quarter of an hour: a line for each number, over time
 
-const HEIGHT = 128, TOP = 10, BOTTOM = 20, LEFT = 76, RIGHT = 10, BRIDGED = 15;
+const HEIGHT = 128, TOP = 10, BOTTOM = 20, LEFT = 76, RIGHT = 10, BRIDGED = 10;
 const LEAST = { round: 2, binary: 1024 };  // what an axis goes up to at least, in its unit
 const decades = (least) => Array.from({ length: 8 }, (_, i) => least * 10 ** i);
 
@@ -50,19 +50,20 @@ function takeRecent(recent) {
 
 // ---- what is drawn
 
-function pointsOf(column) {
-  // [from, until, value], the tens up to where the seconds begin.
-  const { tens, seconds } = past, begin = seconds.at.length ? seconds.at[0] : Infinity;
-  const old = tens.at.map((at, i) => [at, at + 10, tens[column][i]]).filter(([, until]) => until <= begin);
-  return [...old, ...seconds.at.map((at, i) => [at, at + 1, seconds[column][i]])];
+function pointsOf(column, begin) {
+  // [from, until, value] of what has ended since: by the second where there are seconds of all of it, else by ten of
+  // them, and by the second behind the last ten.
+  const { tens, seconds } = past;
+  const fine = seconds.at.map((at, i) => [at, at + 1, seconds[column][i]]);
+  const coarse = fine.length && fine[0][0] <= begin ? [] : tens.at.map((at, i) => [at, at + 10, tens[column][i]]);
+  const end = coarse.length ? coarse[coarse.length - 1][1] : 0;
+  return [...coarse, ...fine.filter(([from]) => from >= end)].filter(([, until]) => until > begin);
 }
 
 function ticksOf(kind, most, least) {
   if (kind === "decades") return decades(least).filter((value) => value <= Math.max(most, least * 100) * 1.01);
-  let unit = 1;
-  while (kind === "binary" && most / unit >= 1000) unit *= 1024;
-  const half = most / unit / 2, power = 10 ** Math.floor(Math.log10(half));
-  const step = [5, 2, 1].map((digit) => digit * power).find((value) => value <= half * 1.001) * unit;
+  const half = most / 2, power = 10 ** Math.floor(Math.log10(half));
+  const step = kind === "binary" ? 2 ** Math.floor(Math.log2(half)) : [5, 2, 1].map((digit) => digit * power).find((value) => value <= half * 1.001);
   return Array.from({ length: Math.floor(most / step * 1.001) + 1 }, (_, i) => i * step);
 }
 
@@ -84,7 +85,7 @@ function drawPlot(id) {
   const width = picture.clientWidth;
   if (!width || !past) return;
   const right = lastSecond() + 1, shown = Math.max(60, Math.min(range, right)), begin = right - shown;
-  const curves = lines.map(([column]) => pointsOf(column).filter(([, until]) => until > begin));
+  const curves = lines.map(([column]) => pointsOf(column, begin));
   const values = curves.flat().map(([, , value]) => value).filter((value) => value !== null);
   const least = histogram ? past.bounds[histogram][0] : 0;
   const ticks = ticksOf(kind, Math.max(LEAST[kind] || least, ...values), least), most = Math.max(ticks[ticks.length - 1], ...values);
@@ -128,7 +129,7 @@ function drawPlot(id) {
     cursor.setAttribute("visibility", place !== null && inside ? "visible" : "hidden");
     if (inside) { cursor.setAttribute("x1", x(second)); cursor.setAttribute("x2", x(second)); }
     const texts = curves.map((points) => {
-      const found = points.find(([from, until]) => from <= second && second < until);
+      const found = points.filter(([from, until, value]) => value !== null && from <= second && second < until + BRIDGED).pop();
       return found ? words(id, found[2]) : "–";
     });
     figure.querySelectorAll("output").forEach((output, i) => { output.textContent = texts[i]; });

@@ -62,7 +62,7 @@ function explain(node) {
   tip.textContent = node.dataset.tip;
   node.setAttribute("aria-describedby", "tip");
   const below = place.bottom + 6 + tip.offsetHeight < innerHeight;
-  tip.style.left = Math.max(8, Math.min(place.left, innerWidth - tip.offsetWidth - 8)) + "px";
+  tip.style.left = Math.max(8, Math.min(place.left, document.documentElement.clientWidth - tip.offsetWidth - 8)) + "px";
   tip.style.top = (below ? place.bottom + 6 : place.top - tip.offsetHeight - 6) + "px";
 }
 
