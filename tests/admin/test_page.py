@@ -194,7 +194,7 @@ def test_one_is_found_by_its_id_or_address(browser: Browser) -> None:
         ids = [rig.new().client_id for _ in range(12)]
         browser.open(page)
         browser.wait_for(SORTED_IDS, ids)
-        find = "document.getElementById('find').value = arguments[0]; find.dispatchEvent(new Event('input'))"
+        find = "$('find').value = arguments[0]; $('find').dispatchEvent(new Event('input'))"
         browser.run(find, str(ids[3]))
         browser.wait_for(IDS, [ids[3]])
         assert "found" in browser.text("#range")

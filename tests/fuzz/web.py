@@ -86,6 +86,7 @@ _SEEDS = [
             b"/clients?sort=score&limit=5&offset=1",
             b"/clients/1",
             b"/stats",
+            b"/history",
             b"/metrics",
             b"/events",
         )

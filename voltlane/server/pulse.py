@@ -1,6 +1,6 @@
 """Takes the totals that the last quarter of an hour is made of: once in a second that has a turn, in front of that.
 
-It costs a few microseconds then, whatever the number of clients, and a turn of the same second nothing but a look at
+It costs some microseconds then, whatever the number of clients, and a turn of the same second nothing but a look at
 when the next one begins. A server that is idle is not woken.
 """
 
