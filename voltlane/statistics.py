@@ -27,7 +27,7 @@ Times are seconds, sizes bytes, rates bytes a second.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
@@ -217,6 +217,28 @@ class ClientRow(NamedTuple):
     """The name of the lane that it came by, as in `Statistics.lanes`; None while it is stale."""
     protocol: str | None = None
     """The name of its session's protocol, as in `Statistics.protocols`."""
+
+    def sort_value(self, key: str) -> float | None:
+        """What it is sorted by, by one of SORT_KEYS."""
+        if key == "bandwidth":
+            known = [way for way in (self.bytes_in, self.bytes_out) if way is not None]
+            return sum(known) if known else None
+        value: float | None = getattr(self, _SORT_FIELDS.get(key, key))
+        return value
+
+
+_SORT_FIELDS = {"queue": "queue_bytes", "in": "bytes_in", "out": "bytes_out"}
+
+
+def in_order(rows: Iterable[ClientRow], key: str, descending: bool) -> list[ClientRow]:
+    """Sorted by what the rows themselves say, whatever they were chosen by. What is not known comes last, whatever the
+    direction; of equals the lower id comes first."""
+
+    def place(row: ClientRow) -> tuple[bool, float, int]:
+        value = row.sort_value(key)
+        return value is None, 0.0 if value is None else -value if descending else value, row.id
+
+    return sorted(rows, key=place)
 
 
 class ClientsPage(NamedTuple):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from kit.admin import Asker, watched_world
 from kit.world import World
 
 from voltlane.admin.events import MOST_GATHERED, MOST_VIEWERS, VIEWER_BYTES
 from voltlane.core.admission import Source
+from voltlane.core.session import Session
 from voltlane.reasons import CloseReason
+from voltlane.server.gauges import Survey
 
 
 def viewer(world: World) -> Asker:
@@ -28,6 +31,47 @@ def test_a_snapshot_at_once_and_one_a_second(watched: World) -> None:
         assert len(asker.events()) == seconds
     assert asker.events()[0][1]["state"] == "ready"
     asker.close()
+
+
+def test_a_snapshot_of_very_many_is_made_a_slice_a_turn(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voltlane.server.gauges.SLICE", 4)
+    clients = [watched.new() for _ in range(20)]
+    looks: list[int] = []
+    look = Survey._look
+
+    def counted(survey: Survey, session: Session) -> None:
+        looks.append(session.id)
+        look(survey, session)
+
+    monkeypatch.setattr(Survey, "_look", counted)
+    asker = Asker(watched)
+    asker.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    before = len(looks)
+    while len(looks) < len(clients):
+        watched.loop.turn(0)
+        assert len(looks) - before <= 4
+        before = len(looks)
+    asker.settle()
+    ((_, snapshot),) = asker.events()
+    assert snapshot["clients"]["live"] == snapshot["protocols"]["v2"]["live"] == 20 and looks == [one.id for one in clients]
+    late = viewer(watched)
+    assert len(late.events()) == 1 and len(looks) == 20, "who comes before the next one gets the last one"
+    asker.close()
+    late.close()
+
+
+def test_a_snapshot_that_nobody_waits_for_any_more_is_not_made(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voltlane.server.gauges.SLICE", 1)
+    for _ in range(20):
+        watched.new()
+    asker = Asker(watched)
+    asker.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    for _ in range(5):
+        watched.loop.turn(0)
+    events = watched.server.admin._events  # type: ignore[union-attr]
+    assert events._making is not None
+    asker.close()
+    assert events._making is None and not watched.loop._tasks
 
 
 def test_who_comes_and_goes_is_told_as_it_happens(watched: World) -> None:

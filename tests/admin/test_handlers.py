@@ -53,6 +53,42 @@ def test_the_figures(watched: World, asker: Asker) -> None:
     assert stats["master"]["connected"] is True and stats["ready"] is True and stats["state"] == "ready"
 
 
+def test_the_last_quarter_of_an_hour(watched: World, asker: Asker) -> None:
+    client = watched.new()
+    watched.pass_(1)
+    client.send(b"one", b"two")
+    watched.settle()
+    watched.pass_(13)
+    history = asker.get("/history").json
+    assert set(history) == {"bounds", "tens", "seconds"}
+    seconds, tens = history["seconds"], history["tens"]
+    assert seconds["at"] == list(range(len(seconds["at"]))) and len(seconds["at"]) >= 14
+    assert sum(seconds["packets_up"]) == 2 and sum(tens["packets_up"]) == 0.2 and tens["at"] == [0]
+    assert {len(column) for column in seconds.values()} == {len(seconds["at"])}
+    assert seconds["clients"][-1] == 1 and seconds["turn_p50"][-1] == history["bounds"]["turn"][0]
+
+
+def test_a_snapshot_has_the_last_seconds_and_the_last_minute(watched: World, asker: Asker) -> None:
+    watched.new().cut()
+    watched.settle()
+    watched.pass_(10)
+    recent = asker.get("/stats").json["recent"]
+    assert recent["seconds"]["at"] == asker.get("/history").json["seconds"]["at"][-5:]
+    assert recent["minute"]["closed"] == {"peer closed": 1}
+    watched.pass_(61)
+    later = Asker(watched)
+    stats = later.get("/stats").json
+    assert stats["recent"]["minute"]["closed"] == {} and stats["reasons"]["closed"] == {"peer closed": 1}
+    later.close()
+
+
+def test_what_clients_speak(watched: World, asker: Asker) -> None:
+    client = watched.new()
+    protocols = asker.get("/stats").json["protocols"]
+    assert {name: figures["live"] for name, figures in protocols.items()} == {"v2": 1, "v3": 0, "open": 0, "events": 0}
+    assert asker.get(f"/clients/{client.id}").json["protocol"] == "v2"
+
+
 def test_one_client(watched: World, asker: Asker) -> None:
     client = watched.new()
     row = asker.get(f"/clients/{client.id}").json
@@ -161,7 +197,19 @@ def test_what_may_be_done_is_told(asker: Asker, target: str, allow: str) -> None
     assert "content-type" not in answer.headers
 
 
-PATHS = ["/", "/livez", "/readyz", "/metrics", "/stats", "/clients", "/clients/{id}", "/closed", "/events", "/nothing"]
+PATHS = [
+    "/",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/stats",
+    "/history",
+    "/clients",
+    "/clients/{id}",
+    "/closed",
+    "/events",
+    "/nothing",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)

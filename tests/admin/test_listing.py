@@ -29,9 +29,14 @@ class Crowd:
         self.looks += 1
         return self.values.get(client_id) if key == "score" else float(client_id)
 
+    def is_called(self, client_id: int, text: str) -> bool:
+        return text in str(client_id)
+
     def client(self, client_id: int) -> ClientRow | None:
         self.looks += 1
-        return ClientRow(client_id, "live", None, 0.0, 0, 0) if client_id in self.values else None
+        if client_id not in self.values:
+            return None
+        return ClientRow(client_id, "live", None, 0.0, 0, 0, score=self.values[client_id])  # type: ignore[arg-type]
 
 
 def page(crowd: Any, **query: object) -> tuple[dict[str, Any], list[int]]:
@@ -104,6 +109,34 @@ def test_who_goes_while_the_list_is_made_is_left_out() -> None:
             next(work)
     except StopIteration as done:
         assert [row["id"] for row in json.loads(done.value.body)["clients"]] == [1]
+
+
+def test_rows_are_in_the_order_of_the_numbers_that_they_show() -> None:
+    """What they were chosen by is of the sample before."""
+    crowd = Crowd(100)
+    shown = {number: random.Random(-number).randrange(1000) for number in crowd.values}
+    crowd.client = lambda number: ClientRow(number, "live", None, 0.0, 0, 0, score=shown[number])  # type: ignore[method-assign]
+    answer, _ = page(crowd, sort="score", order="desc", limit=40)
+    scores = [row["score"] for row in answer["clients"]]
+    assert len(scores) == 40 and scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("key", SORT_KEYS)
+def test_every_key_has_its_number_in_the_row(key: str) -> None:
+    row = ClientRow(1, "live", None, 2.0, 3, 4, bytes_in=5.0, bytes_out=6.0, rtt=0.5, loss=7, score=8)
+    numbers = {"score": 8, "id": 1, "age": 2.0, "queue": 3, "in": 5.0, "out": 6.0, "bandwidth": 11.0}
+    numbers |= {"rtt": 0.5, "loss": 7}
+    assert row.sort_value(key) == numbers[key]
+
+
+def test_those_are_found_whose_id_or_address_has_it(watched: World, asker: Asker) -> None:
+    ids = [watched.new().id for _ in range(12)]
+    for text, found in (("2", [2, 12]), ("1", [1, 10, 11, 12]), ("LOCAL", ids), (" local client ", ids), ("9.9.9", [])):
+        answer = asker.get(f"/clients?limit=20&find={text.replace(' ', '%20')}").json
+        assert [row["id"] for row in answer["clients"]] == found and answer["total"] == len(found)
+    assert asker.get("/clients?find=1&limit=2&offset=2").json["clients"][0]["id"] == 11
+    refused = asker.get("/clients?find=" + "x" * 65)
+    assert refused.status == 400 and "64 characters" in refused.json["error"]
 
 
 @pytest.mark.parametrize("key", SORT_KEYS)

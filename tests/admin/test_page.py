@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +15,7 @@ from kit.process import ServerProcess
 from kit.raw_client import RawClient
 from kit.raw_master import RawMaster
 from kit.rig import Rig, running
+from kit.wait import wait_until
 
 pytestmark = needs_browser
 
@@ -20,6 +23,9 @@ LIVE, STALE, CONNECTION = [
     f"return document.getElementById('{name}').textContent" for name in ("live", "stale", "connection")
 ]
 IDS = "return [...document.querySelectorAll('#rows tr')].map((row) => Number(row.cells[0].textContent))"
+REASON = "return (document.querySelector('#reasons td') || {}).textContent"
+IN_LAST_MINUTE = "return document.querySelector('#reasons td').parentNode.cells[2].textContent"
+TICKS = "[...document.querySelectorAll('#plot-packets text')].map((text) => text.textContent)"
 SORTED_IDS = f"{IDS}.sort()"
 STATES = "return [...document.querySelectorAll('#rows tr')].map((row) => row.cells[1].textContent).sort()"
 ENTER, TAB = "\ue007", "\ue004"
@@ -72,7 +78,9 @@ def test_it_shows_who_is_there_and_changes_when_they_go(browser: Browser) -> Non
         browser.wait_for(LIVE, "2")
         browser.wait_for(STALE, "1")
         browser.wait_for(STATES, ["live", "live", "stale"])
-        browser.wait_for("return document.querySelector('#reasons tr td').textContent", "peer closed")
+        browser.wait_for(REASON, "peer closed")
+        browser.wait_for(IN_LAST_MINUTE, "1")
+        assert "tcp" in browser.text("#lanes") and "v2" in browser.text("#lanes")
         assert "closed: peer closed" in browser.text("#happened")
         rig.new()
         browser.wait_for(LIVE, "3")
@@ -87,7 +95,48 @@ def test_it_shows_what_flows(browser: Browser) -> None:
         client.send(*[b"x" * 100] * 200)
         for _ in range(200):
             rig.master.recv_for(client.client_id)
-        browser.wait_for("return document.querySelector('#up-line .curve').getAttribute('d').includes(',2.00')", True)
+        browser.wait_for(f"return {TICKS}.filter((tick) => tick.endsWith('0/s')).length >= 3", True)  # by what it shows
+        browser.wait_for("return document.querySelector('#up-total').textContent", "200 packets")
+
+
+def test_what_was_before_it_was_opened_is_there_at_once(browser: Browser) -> None:
+    with shown() as (rig, page):
+        client = rig.new()
+        client.send(*[b"x" * 100] * 100)
+        for _ in range(100):
+            rig.master.recv_for(client.client_id)
+        client.leave()
+        seconds: list[float] = []
+
+        def over() -> bool:
+            with urllib.request.urlopen(page + "history") as answer:
+                seconds[:] = json.load(answer)["seconds"]["packets_up"]
+            return sum(seconds) == 100
+
+        wait_until(over, "the second to be over in which that was")
+        browser.open(page)
+        browser.wait_for(REASON, "peer closed")
+        browser.wait_for(IN_LAST_MINUTE, "1")
+        browser.wait_for(f"return {TICKS}.length > 3 && {TICKS}.includes('now')", True)
+        assert browser.run("return Math.max(...past.seconds.packets_up)") == max(seconds) > 0
+        for plot in ("packets", "bytes", "clients", "round_trip", "turn", "queues", "closed"):
+            label = browser.run(f"return document.querySelector('#plot-{plot} svg').getAttribute('aria-label')")
+            assert "the last" in label
+            assert browser.run(f"return document.querySelectorAll('#plot-{plot} text').length") > 3
+        browser.run("document.querySelector('[data-range=\"120\"]').click()")
+        assert browser.run("return document.querySelector('[aria-pressed=true]').textContent") == "2 min"
+
+
+def test_nothing_is_made_up_below_the_first_bound(browser: Browser) -> None:
+    with shown() as (rig, page):
+        rig.new()
+        browser.open(page)
+        browser.wait_for("return document.getElementById('turn-p50').textContent", "< 1 ms")
+        browser.wait_for("return document.querySelector('#plot-turn output').textContent", "< 1 ms")
+        said = "return [0.001, 0.0025, 10].map((bound) => bounded(bound, [0.001, 0.0025, 10]))"
+        assert browser.run(said) == ["< 1 ms", "≤ 2.5 ms", "≥ 10 s"]
+        spread = "return within({ bounds: [0.001, 0.0025, 10], counts: [3, 4, 4, 5] }, arguments[0])"
+        assert [browser.run(spread, share) for share in (0.5, 0.8, 0.99)] == ["< 1 ms", "≤ 2.5 ms", "≥ 10 s"]
 
 
 def test_it_says_when_the_server_is_gone_and_comes_back_with_it(browser: Browser) -> None:
@@ -101,6 +150,10 @@ def test_it_says_when_the_server_is_gone_and_comes_back_with_it(browser: Browser
                 browser.run("window.sameLoad = true")
                 server.stop()
         browser.wait_for(CONNECTION, "connection lost, trying again …")
+        color = browser.run("return getComputedStyle(document.querySelector('header')).backgroundColor")
+        red, green, blue = map(int, re.findall(r"\d+", color)[:3])
+        assert max(red, green, blue) - min(red, green, blue) < 12 and red < 235, "the header is grey"
+        assert "as of" in browser.text("#version"), "and says how old the figures are"
         with ServerProcess(master.address, {"admin.address": page[len("http://") : -1]}) as server:
             master.accept()
             with RawClient.new(server.address) as one, RawClient.new(server.address) as another:
@@ -134,6 +187,57 @@ def test_the_table_sorts_by_keyboard(browser: Browser) -> None:
         assert browser.run("return document.activeElement.parentNode.dataset.key") == "age"
         assert browser.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
         assert browser.run("return document.querySelectorAll('th[aria-sort]').length") == 1
+
+
+def test_one_is_found_by_its_id_or_address(browser: Browser) -> None:
+    with shown() as (rig, page):
+        ids = [rig.new().client_id for _ in range(12)]
+        browser.open(page)
+        browser.wait_for(SORTED_IDS, ids)
+        find = "$('find').value = arguments[0]; $('find').dispatchEvent(new Event('input'))"
+        browser.run(find, str(ids[3]))
+        browser.wait_for(IDS, [ids[3]])
+        assert "found" in browser.text("#range")
+        browser.run(find, "no such address")
+        browser.wait_for("return document.getElementById('no-clients').hidden", False)
+        assert "id or address" in browser.text("#no-clients")
+        browser.run(find, "127.0.0.1")
+        browser.wait_for(SORTED_IDS, ids)
+
+
+POINTER = "dispatchEvent(new Event('pointer{}', {{ bubbles: true }}))"
+
+
+@pytest.mark.parametrize("word", ["stale", "busy", "score"])
+def test_words_explain_themselves_to_the_pointer_and_the_keyboard(browser: Browser, word: str) -> None:
+    with shown() as (rig, page):
+        rig.new()
+        browser.open(page)
+        browser.wait_for(LIVE, "1")
+        found = f"[...document.querySelectorAll('[data-tip]')].filter((node) => node.textContent === '{word}').pop()"
+        for begin, end in (("focus()", "blur()"), (POINTER.format("over"), POINTER.format("out"))):
+            browser.run(f"{found}.scrollIntoView({{ block: 'center' }}); {found}.{begin}")
+            browser.wait_for("return document.getElementById('tip').hidden", False)
+            assert len(browser.text("#tip")) > 40
+            sides = "const { left, right } = tip.getBoundingClientRect(); return [left, right]"
+            left, right = browser.run(sides)
+            assert 0 <= left < right <= browser.run("return innerWidth")
+            browser.run(f"{found}.{end}")
+            browser.wait_for("return document.getElementById('tip').hidden", True)
+
+
+def test_certificates_are_shown_where_there_are_any(browser: Browser) -> None:
+    with shown() as (_, page):
+        browser.open(page)
+        browser.wait_for(CONNECTION, "live")
+        assert browser.run("return document.getElementById('certificates-card').hidden") is True
+        rows = browser.run(
+            "certificates(arguments[0]);"
+            "return [...document.querySelectorAll('#certificates > *')].map((one) => [one.textContent, one.className])",
+            [{"names": ["a.example", "b.example"], "days_left": 61.2}, {"names": ["c.example"], "days_left": -1}],
+        )
+        assert [text for text, _ in rows] == ["a.example, b.example", "61 days left", "c.example", "expired"]
+        assert "good" in rows[1][1] and "bad" in rows[3][1]
 
 
 def test_a_client_is_kicked(browser: Browser) -> None:
@@ -177,16 +281,42 @@ def test_it_asks_for_the_token(browser: Browser) -> None:
 def test_it_can_be_read_on_a_phone_by_day_and_night(browser: Browser, scheme: str) -> None:
     with shown() as (rig, page):
         rig.new().leave()
+        rig.new()
         browser.emulate("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True)
         browser.emulate("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         try:
             browser.open(page)
             browser.wait_for(STALE, "1")
+            browser.wait_for(STATES, ["live", "stale"])
             assert browser.run("return document.documentElement.scrollWidth") <= 360
+            assert browser.run(CLIPPED) == [] and browser.run(BROKEN) == []
             assert min(contrasts(browser)) >= 4.5
         finally:
             browser.emulate("Emulation.clearDeviceMetricsOverride")
             browser.emulate("Emulation.setEmulatedMedia", features=[])
+
+
+CLIPPED = """
+    return [...document.querySelectorAll("section, td, th, dd, dt, button, figcaption")].filter((node) => {
+        const { left, right } = node.getBoundingClientRect();
+        const outside = right > innerWidth + 0.5 || left < 0;
+        return node.offsetParent && (outside || (node.clientWidth && node.scrollWidth > node.clientWidth + 1));
+    }).map((node) => node.textContent);
+"""
+BROKEN = """
+    // Words that stand on more than one line; an address may.
+    const range = document.createRange(), broken = [];
+    const texts = document.querySelectorAll("h2, dt, dd:not(.long), td:not(.address), th, button, .key, p");
+    for (const node of texts) for (const text of node.childNodes) {
+        if (text.nodeType !== Node.TEXT_NODE || !node.offsetParent) continue;
+        for (const word of text.data.matchAll(/[^ ]+/g)) {
+            range.setStart(text, word.index);
+            range.setEnd(text, word.index + word[0].length);
+            if (new Set([...range.getClientRects()].map((place) => place.top)).size > 1) broken.push(word[0]);
+        }
+    }
+    return broken;
+"""
 
 
 def contrasts(browser: Browser) -> list[float]:

@@ -207,8 +207,12 @@ def has_ipv6() -> bool:
 
 
 @pytest.mark.skipif(not HAS_PROC, reason="needs /proc")
-def test_an_idle_server_makes_no_wake_ups() -> None:
-    with running() as rig:
+@pytest.mark.parametrize("settings", [{}, {"admin.address": "127.0.0.1:0"}], ids=["alone", "with the admin endpoint"])
+def test_an_idle_server_makes_no_wake_ups(settings: dict[str, object]) -> None:
+    if settings:
+        pytest.importorskip("h11", reason="the extra `web` is not installed")
+        pytest.importorskip("prometheus_client", reason="the extra `web` is not installed")
+    with running(settings) as rig:
         assert isinstance(rig.server, ServerProcess)
         clients = [rig.new() for _ in range(100)]
         for client in clients:

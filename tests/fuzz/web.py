@@ -13,6 +13,7 @@ from voltlane.config import load
 from voltlane.net.reactor import Reactor
 from voltlane.server import Server
 from voltlane.server.oversight import Oversight
+from voltlane.server.pulse import Pulse
 from voltlane.wire.http1.answers import Refusal, Response
 from voltlane.wire.http1.conversation import Conversation, Limits
 
@@ -27,10 +28,9 @@ def _handlers() -> Handlers:
         reactor = Reactor()
         server = Server(load(flags={"master.address": "127.0.0.1:1"}), reactor=reactor)
         _opened.extend([server, reactor])
-        oversight, events = (
-            Oversight(server.readiness, server.observer, server.expel, server.drain),
-            Events(reactor, dict),
-        )
+        timeline = Pulse(server, server.observer.since).timeline
+        oversight = Oversight(server.readiness, server.observer, timeline, server.expel, server.drain)
+        events = Events(reactor, lambda: iter(()))  # type: ignore[arg-type,return-value]
         guard = Guard(TOKEN, parse_address("127.0.0.1:42002"))
         _made.append(Handlers(oversight, guard, events, Recorder(events)))
     return _made[0]
@@ -88,6 +88,7 @@ _SEEDS = [
             b"/clients?sort=score&limit=5&offset=1",
             b"/clients/1",
             b"/stats",
+            b"/history",
             b"/metrics",
             b"/events",
         )

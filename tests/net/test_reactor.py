@@ -366,8 +366,8 @@ def test_what_can_be_deferred_wakes_nobody():
     loop = Loop(Waits)
     waits = loop.poller.timeouts  # type: ignore[union-attr]
     ran: list[float] = []
-    loop.call_deferrable(3.0, ran.append)
-    cancelled = loop.call_deferrable(3.0, ran.append)
+    loop.call_deferrable(loop.now + 3.0, ran.append)
+    cancelled = loop.call_deferrable(loop.now + 3.0, ran.append)
     loop.cancel(cancelled)
     loop.turn()
     assert waits[-1] is None and loop.timers == 0, "no turn is made for it"
@@ -385,10 +385,10 @@ def test_each_of_what_is_deferred_has_its_time():
 
     def again(now: float) -> None:
         ran.append("again")
-        loop.call_deferrable(1.0, again)
+        loop.call_deferrable(loop.now + 1.0, again)
 
-    loop.call_deferrable(9.0, lambda now: ran.append("late"))
-    loop.call_deferrable(1.0, again)
+    loop.call_deferrable(loop.now + 9.0, lambda now: ran.append("late"))
+    loop.call_deferrable(loop.now + 1.0, again)
     for _ in range(3):
         loop.clock.pass_(1.0)
         loop.turn()
@@ -398,13 +398,22 @@ def test_each_of_what_is_deferred_has_its_time():
     assert ran == ["again"] * 3 + ["late", "again"]
 
 
+def test_what_is_deferred_comes_in_front_of_all_else_of_its_turn():
+    loop, ran = Loop(Waits), []
+    loop.call_deferrable(loop.now + 1.0, lambda now: ran.append("deferred"))
+    loop.clock.pass_(2.0)
+    loop.call_soon(lambda: ran.append("task"))
+    loop.turn()
+    assert ran == ["deferred", "task"]
+
+
 def test_a_bug_in_what_is_deferred_ends_in_the_hook():
     loop, error = Loop(Waits), ValueError("a bug")
 
     def fail(now: float) -> None:
         raise error
 
-    loop.call_deferrable(1.0, fail)
+    loop.call_deferrable(loop.now + 1.0, fail)
     loop.clock.pass_(2.0)
     loop.turn()
     assert loop.bugs == [error]

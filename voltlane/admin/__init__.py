@@ -7,6 +7,7 @@
     viewer       what the stream needs of a connection      page        the page at /
     subject      what it knows of the server                recorder    what becomes of clients
     endpoint     all of it joined                           figures     statistics as JSON
+    history      the last quarter of an hour as JSON
 
 HTTP itself is in `wire/http1`. The endpoint knows the server as a `subject.Subject`. Needs the extra `web` (h11,
 prometheus-client); every module can be imported without it, and `endpoint.require_extra` says what is missing.

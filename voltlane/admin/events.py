@@ -1,12 +1,15 @@
 """The live stream: server-sent events to whoever watches. One snapshot a second, and what happens as it happens.
 
-Everybody gets the same bytes, made once. Nobody is waited for: a viewer that has not taken what it was sent is dropped
-when `VIEWER_BYTES` wait for it. While nobody watches there is no timer and nothing is made.
+Everybody gets the same bytes, made once, over as many turns as it takes. Nobody is waited for: a viewer that has not
+taken what it was sent is dropped when `VIEWER_BYTES` wait for it. While nobody watches there is no timer, and nothing
+is made.
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Callable
 
@@ -27,13 +30,18 @@ MOST_GATHERED = 100
 RETRY_MS = 1000
 """How long a browser waits before it connects again."""
 
+Making = Generator[None, None, Any]
+
 
 class Events:
-    """The viewers. `snapshot()` gives what they are shown each second."""
+    """The viewers. `snapshot()` makes what they are shown each second, a step a turn."""
 
-    def __init__(self, reactor: Reactor, snapshot: Callable[[], Any]) -> None:
+    def __init__(self, reactor: Reactor, snapshot: Callable[[], Making]) -> None:
         self._reactor = reactor
         self._snapshot = snapshot
+        self._making: Making | None = None
+        self._latest = b""
+        """The last snapshot, for who comes before the next one."""
         self._viewers: dict[Viewer, None] = {}
         self._gathered: list[Any] = []
         self._left_out = 0
@@ -63,9 +71,9 @@ class Events:
 
     def _add(self, viewer: Viewer) -> None:
         self._viewers[viewer] = None
-        viewer.send_more(b"retry: %d\n\n%s" % (RETRY_MS, _event("snapshot", self._snapshot())))
+        viewer.send_more(b"retry: %d\n\n%s" % (RETRY_MS, self._latest))
         if self._ticking is None and self._viewers:
-            self._ticking = self._reactor.call_later(SNAPSHOT_SECS, self._tick)
+            self._tick(self._reactor.now)
 
     # ---- what they are told
 
@@ -88,7 +96,25 @@ class Events:
 
     def _tick(self, now: float) -> None:
         self._ticking = self._reactor.call_later(SNAPSHOT_SECS, self._tick)
-        self._send(_event("snapshot", self._snapshot()))
+        if self._making is None:
+            self._making = self._snapshot()
+            self._make(self._making)
+
+    def _make(self, making: Making) -> None:
+        """The next step of a snapshot, if it is still wanted."""
+        if self._making is not making:
+            return
+        try:
+            next(making)
+        except StopIteration as made:
+            self._making = None
+            self._latest = _event("snapshot", made.value)
+            self._send(self._latest)
+        except Exception:
+            self._making = None
+            raise
+        else:
+            self._reactor.call_soon(partial(self._make, making))
 
     def _send(self, data: bytes) -> None:
         for viewer in list(self._viewers):
@@ -102,6 +128,7 @@ class Events:
                 self._reactor.cancel(timer)
         self._ticking = self._gathering = None
         self._gathered, self._left_out = [], 0
+        self._making, self._latest = None, b""
 
 
 def _event(name: str, value: Any) -> bytes:

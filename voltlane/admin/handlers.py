@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from http import HTTPStatus
 from itertools import islice
 from typing import Any
@@ -13,6 +14,7 @@ from .events import Events
 from .exposition import exposing
 from .figures import client_figures, figures
 from .guard import Guard
+from .history import history, recent
 from .listing import MOST as MOST_ROWS
 from .listing import check_fields, listing, number
 from .page import Page
@@ -43,6 +45,7 @@ class Handlers:
                 Route("GET", "/readyz", self.readyz),
                 Route("GET", "/metrics", self.metrics),
                 Route("GET", "/stats", self.stats),
+                Route("GET", "/history", self.history),
                 Route("GET", "/clients", self.clients),
                 Route("GET", "/clients/{id}", self.client),
                 Route("POST", "/clients/{id}/kick", self.kick),
@@ -74,12 +77,17 @@ class Handlers:
     def metrics(self, request: Request) -> Work:
         """All counters, for Prometheus."""
         subject, accept = self._subject, request.headers.get("accept", "")
-        body, content_type = yield from exposing(subject.statistics(), subject.ready, accept)
+        statistics = yield from subject.observing()
+        body, content_type = yield from exposing(statistics, subject.ready, accept)
         return Response(HTTPStatus.OK, body, content_type)
 
-    def stats(self, request: Request) -> Response:
+    def stats(self, request: Request) -> Work:
         """The same in JSON."""
-        return json_response(snapshot(self._subject))
+        return json_response((yield from snapshot(self._subject)))
+
+    def history(self, request: Request) -> Response:
+        """The last quarter of an hour."""
+        return json_response(history(self._subject.timeline))
 
     def events(self, request: Request) -> Response:
         """The live stream."""
@@ -133,9 +141,10 @@ class Handlers:
         return Response(HTTPStatus.OK, encode_json({"welcome": True}), JSON, (("Set-Cookie", cookie),))
 
 
-def snapshot(subject: Subject) -> dict[str, Any]:
-    """The server at this moment, as /stats and the live stream show it."""
-    return figures(subject.statistics(), subject.ready, subject.state)
+def snapshot(subject: Subject) -> Generator[None, None, dict[str, Any]]:
+    """The server at this moment, as /stats and the live stream show it; each step is for a turn of its own."""
+    statistics = yield from subject.observing()
+    return {**figures(statistics, subject.ready, subject.state), "recent": recent(subject.timeline)}
 
 
 def _text(status: int, text: str) -> Response:

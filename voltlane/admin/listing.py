@@ -10,7 +10,7 @@ from heapq import merge
 from http import HTTPStatus
 from itertools import islice
 
-from ..statistics import SORT_KEYS
+from ..statistics import SORT_KEYS, ClientRow, in_order
 from ..wire.http1.answers import JSON, Refusal, Response, encode_json
 from ..wire.http1.conversation import Request
 from .figures import client_figures
@@ -24,26 +24,35 @@ ROWS = 32
 MOST = 500
 """Rows of one page."""
 _DIRECTIONS = ("asc", "desc")
-_FIELDS = ("sort", "order", "offset", "limit")
+_FIELDS = ("sort", "order", "offset", "limit", "find")
+MOST_FOUND = 64
+"""Characters of what is looked for: an address has less."""
 _LARGEST = 10**9
 
 
 def listing(subject: Subject, request: Request) -> Work:
-    """`/clients?sort=…&order=…&offset=…&limit=…`. Raises Refusal."""
+    """`/clients?sort=…&order=…&offset=…&limit=…&find=…`. Raises Refusal."""
     query = request.query
     check_fields(query, _FIELDS)
     key = choice(query, "sort", SORT_KEYS, "id")
     descending = choice(query, "order", _DIRECTIONS, "asc") == "desc"
     offset, limit = number(query, "offset", 0, _LARGEST), number(query, "limit", 50, MOST)
-    return _listing(subject, key, descending, offset, limit)
+    text = query.get("find", "").strip().lower()
+    if len(text) > MOST_FOUND:
+        raise Refusal(
+            HTTPStatus.BAD_REQUEST, f"find is a part of an id or an address, of {MOST_FOUND} characters at most"
+        )
+    return _listing(subject, key, descending, offset, limit, text)
 
 
-def _listing(subject: Subject, key: str, descending: bool, offset: int, limit: int) -> Work:
+def _listing(subject: Subject, key: str, descending: bool, offset: int, limit: int, text: str) -> Work:
     ids = subject.ids()
     runs: list[list[tuple[bool, float, int]]] = []
     for start in range(0, len(ids), SLICE):
         run = []
         for client_id in ids[start : start + SLICE]:
+            if text and not subject.is_called(client_id, text):
+                continue
             value = subject.sort_value(client_id, key)
             # Who has no such value comes last, whatever the direction.
             run.append((value is None, (-value if descending else value) if value is not None else 0.0, client_id))
@@ -55,10 +64,16 @@ def _listing(subject: Subject, key: str, descending: bool, offset: int, limit: i
         for _ in islice(merged, min(SLICE, offset - start)):
             pass
         yield
-    rows: list[bytes] = []
+    page: list[ClientRow] = []
     for start in range(0, limit, ROWS):
-        page = [subject.client(client_id) for _, _, client_id in islice(merged, min(ROWS, limit - start))]
-        rows += [encode_json(client_figures(row)) for row in page if row is not None]
+        found = [subject.client(client_id) for _, _, client_id in islice(merged, min(ROWS, limit - start))]
+        page += [row for row in found if row is not None]
+        yield
+    # They are asked about anew for being shown, and so they may have changed places among themselves.
+    page = in_order(page, key, descending)
+    rows: list[bytes] = []
+    for start in range(0, len(page), ROWS):
+        rows += [encode_json(client_figures(row)) for row in page[start : start + ROWS]]
         yield
     head = encode_json({"total": total, "offset": offset, "limit": limit, "sort": key})
     return Response(HTTPStatus.OK, b'%s,"clients":[%s]}\n' % (head[:-1], b",".join(rows)), JSON)

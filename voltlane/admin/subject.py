@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Protocol
 
+from ..core.timeline import Timeline
 from ..statistics import ClientRow, Statistics
 
 
@@ -20,14 +22,22 @@ class Subject(Protocol):
         """The same in a few words."""
         ...
 
-    def statistics(self) -> Statistics:
-        """Everything that is counted and measured, of the server as a whole."""
+    @property
+    def timeline(self) -> Timeline:
+        """The last quarter of an hour."""
+        ...
+
+    def observing(self) -> Generator[None, None, Statistics]:
+        """Everything that is counted and measured, of the server as a whole; each step is for a turn of its own."""
 
     def ids(self) -> list[int]:
         """The clients there are, live and stale."""
 
     def sort_value(self, client_id: int, key: str) -> float | None:
         """What a client is sorted by: one of `statistics.SORT_KEYS`. None when it is gone, or not known."""
+
+    def is_called(self, client_id: int, text: str) -> bool:
+        """Whether a client's id or address has this in it; in small letters."""
 
     def client(self, client_id: int) -> ClientRow | None:
         """One client; None when it is gone."""

@@ -25,4 +25,5 @@ timeouts    time limits that are the same for all
 readiness   whether this server is of use to clients right now
 counters    what happened, as numbers
 histogram   values counted by size
+timeline    the last quarter of an hour, for plots
 """

@@ -10,6 +10,9 @@ from ..statistics import Distribution
 LATENCY_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds: Prometheus's own, and three more on the fast side than it has of them here."""
 
+ROUND_TRIP_BOUNDS = tuple([float(f"{digit}e{power}") for power in (-4, -3, -2, -1, 0) for digit in (1, 2, 5)])
+"""Seconds: from a network of one's own to one that hardly works."""
+
 
 class Histogram:
     """How many values were at most each bound. `bounds` ascend."""

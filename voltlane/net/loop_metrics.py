@@ -45,8 +45,11 @@ class LoopMetrics:
 
     def summary(self) -> Loop:
         """All of it, for whoever shows it."""
+        phases = {name: histogram.distribution() for name, histogram in zip(PHASES, self.phases)}
+        return Loop(self.turns, self.busy, self.all_turns(), MappingProxyType(phases))
+
+    def all_turns(self) -> Distribution:
+        """How long they took, the short ones among them."""
         bounds, counts, total = self.lag.distribution()
         short = self.turns - counts[-1]
-        lag = Distribution(bounds, tuple([count + short for count in counts]), max(total, self.busy))
-        phases = {name: histogram.distribution() for name, histogram in zip(PHASES, self.phases)}
-        return Loop(self.turns, self.busy, lag, MappingProxyType(phases))
+        return Distribution(bounds, tuple([count + short for count in counts]), max(total, self.busy))

@@ -1,10 +1,11 @@
 """The event loop. One turn, in this order, always:
 
     1. poll       wait for descriptors or the next timer; without either there is no wake-up at all
-    2. clock      read once; `reactor.now` is the time for everything below
+    2. clock      read once; `reactor.now` is the time for everything below; what is due, but would have made no turn
+                  for itself (`call_deferrable`)
     3. dispatch   who takes events in a batch, then the handler of every descriptor that is left, once
     4. tasks      what was left for later with `call_soon`; what these leave is for the next turn
-    5. timers     what is due; then what is, but would have made no turn for itself (`call_deferrable`)
+    5. timers     what is due
     6. flush      the handlers that were marked dirty, once each
     7. closes     sockets that were given up during the turn
 
@@ -151,10 +152,10 @@ class Reactor:
         """The same, counted from now."""
         return self._wheel.start(self.now + seconds, action)
 
-    def call_deferrable(self, seconds: float, action: Callable[[float], None]) -> Timer:
-        """Call `action(now)` in the first turn after so many seconds that is made for something else: an idle loop is
-        not woken up for it. (Linux calls such a timer deferrable.)"""
-        timer = Timer(action, self.now + seconds)
+    def call_deferrable(self, deadline: float, action: Callable[[float], None]) -> Timer:
+        """Call `action(now)` in front of all else in the first turn from then on that is made for something else: an
+        idle loop is not woken up for it. (Linux calls such a timer deferrable.)"""
+        timer = Timer(action, deadline)
         self._deferrable.append(timer)
         self._deferrable_at = min(self._deferrable_at, timer.deadline)
         return timer
@@ -208,6 +209,8 @@ class Reactor:
         clock, metrics = self._clock, self.metrics
         self.now = clock()
         measured = not metrics.turns % SAMPLED
+        if self.now >= self._deferrable_at:
+            self._run_deferrable()
         metrics.turns += 1
         if measured:
             metrics.begin(self.now)
@@ -225,8 +228,6 @@ class Reactor:
             metrics.lap(clock())
         for timer in self._wheel.advance(self.now):
             self._timed(timer.action, None, self._wheel.fire, timer, self.now)
-        if self.now >= self._deferrable_at:
-            self._run_deferrable()
         if measured:
             metrics.lap(clock())
         while self._dirty:
@@ -308,10 +309,8 @@ class Reactor:
 
     def _dispatch_timed(self, events: list[tuple[int, int]]) -> None:
         began = self._clock()
-        for read in list(
-            self.batch_readers.values()
-        ):  # of ordinary events: where these take long, that is their number
-            events = read(events, self._handlers)
+        for read in list(self.batch_readers.values()):
+            events = read(events, self._handlers)  # ordinary ones: where these take long, that is their number
         self._accounted += self._clock() - began
         for fd, mask in events:
             handler = self._handlers[fd]

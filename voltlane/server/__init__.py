@@ -7,6 +7,7 @@ reload      reading the settings again while it runs
 service     what a service manager is told
 parts       what it consists of, and how these are joined
 gauges      what there is at the moment
+pulse       takes what the last quarter of an hour is made of, once a second
 observer    looking at it: fills the values of `statistics`
 state       the same as a few lines for the log
 oversight   what the admin endpoint is given

@@ -2,33 +2,101 @@
 
 from __future__ import annotations
 
-from ..statistics import Clients, Queues
+from collections import Counter
+from collections.abc import Iterator
+
+from ..core.histogram import LATENCY_BOUNDS, Histogram
+from ..core.protocols.credentials import Kind, kind_of
+from ..core.session import Session
+from ..lanes.connection import ClientConnection
+from ..statistics import Clients, Links, Queues
 from .parts import Parts
+
+LOSS_BOUNDS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+"""Of a thousand."""
+SLICE = 512
+"""Sessions looked at in one go, where others are to have their turn in between: about a millisecond."""
+
+
+class Survey:
+    """What is found by looking at every session once."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.lanes: Counter[str] = Counter()
+        self.live: Counter[Kind] = Counter()
+        """Sessions that have a connection, by whose their credential is, ..."""
+        self.stale: Counter[Kind] = Counter()
+        """... and those that have none."""
+        self._known = 0
+        self._latency, self._loss = Histogram(LATENCY_BOUNDS), Histogram(LOSS_BOUNDS)
+        self.outboxes: list[int] = []
+        """Bytes in the outbox of each client that has one."""
+        self.backlogs = 0
+        self._backlog_bytes = self._backlog_packets = 0
+
+    def take(self) -> Survey:
+        """Look at all of them, now."""
+        for _ in self.slices():
+            pass
+        return self
+
+    def slices(self) -> Iterator[None]:
+        """Look at all of them, a slice at each step. Who comes meanwhile may be missing."""
+        sessions = list(self._parts.registry.sessions.values())
+        for start in range(0, len(sessions), SLICE):
+            for session in sessions[start : start + SLICE]:
+                self._look(session)
+            yield
+
+    def _look(self, session: Session) -> None:
+        connection, kind = self._parts.clients.connection_of(session), kind_of(session.credential)
+        if connection is not None:
+            self.live[kind] += 1
+            self._look_at_connection(connection)
+            return
+        self.stale[kind] += 1
+        if session.backlog is not None:
+            self.backlogs += 1
+            self._backlog_bytes += session.backlog.size
+            self._backlog_packets += session.backlog.packets
+
+    def _look_at_connection(self, connection: ClientConnection) -> None:
+        self.lanes[connection.lane] += 1
+        if connection.outbox is not None:
+            self.outboxes.append(connection.outbox.size)
+        quality = connection.quality
+        if quality is not None:
+            self._known += 1
+            if quality.latency is not None:
+                self._latency.observe(quality.latency)
+            if quality.loss is not None:
+                self._loss.observe(quality.loss)
+
+    # ---- what was found
+
+    @property
+    def links(self) -> Links:
+        """See Statistics."""
+        return Links(self._known, self._latency.distribution(), self._loss.distribution())
+
+    @property
+    def queues(self) -> Queues:
+        """See Statistics."""
+        parts, master = self._parts, self._parts.trunk.outbox
+        return Queues(
+            master_bytes=master.size if master is not None else 0,
+            master_packets=master.packets if master is not None else 0,
+            clients_bytes=sum(self.outboxes),
+            clients_waiting=len(self.outboxes),
+            backlog_bytes=self._backlog_bytes,
+            backlog_packets=self._backlog_packets,
+            memory_bytes=parts.budget.used,
+            memory_limit=parts.budget.limit,
+        )
 
 
 def clients(parts: Parts) -> Clients:
     """How many clients are where."""
     stale = parts.registry.stale_count
     return Clients(len(parts.registry.sessions) - stale, stale, len(parts.arrivals))
-
-
-def queues(parts: Parts) -> Queues:
-    """What waits. Looks at every connection and every stale session once."""
-    master = parts.trunk.outbox
-    waiting = outbox_sizes(parts)
-    backlogs = [session.backlog for session in parts.registry.stale() if session.backlog is not None]
-    return Queues(
-        master_bytes=master.size if master is not None else 0,
-        master_packets=master.packets if master is not None else 0,
-        clients_bytes=sum(waiting),
-        clients_waiting=len(waiting),
-        backlog_bytes=sum([backlog.size for backlog in backlogs]),
-        backlog_packets=sum([backlog.packets for backlog in backlogs]),
-        memory_bytes=parts.budget.used,
-        memory_limit=parts.budget.limit,
-    )
-
-
-def outbox_sizes(parts: Parts) -> list[int]:
-    """Bytes in the outbox of each client that has one."""
-    return [connection.outbox.size for connection in parts.clients.connections if connection.outbox is not None]

@@ -47,7 +47,7 @@ class MinuteLog:
     def start(self) -> None:
         """The first minute begins."""
         self._since = self._parts.reactor.now
-        self._timer = self._parts.reactor.call_deferrable(MINUTE_SECS, self._on_minute)
+        self._arm()
 
     def stop(self) -> None:
         """Say the rest."""
@@ -56,8 +56,12 @@ class MinuteLog:
             self._timer = None
             self._say(self._parts.reactor.now)
 
+    def _arm(self) -> None:
+        reactor = self._parts.reactor
+        self._timer = reactor.call_deferrable(reactor.now + MINUTE_SECS, self._on_minute)
+
     def _on_minute(self, now: float) -> None:
-        self._timer = self._parts.reactor.call_deferrable(MINUTE_SECS, self._on_minute)
+        self._arm()
         self._say(now)
 
     def _say(self, now: float) -> None:

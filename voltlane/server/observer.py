@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Mapping
 from heapq import nsmallest
 from math import inf
 from operator import attrgetter
@@ -12,20 +12,18 @@ from typing import Any, Callable, Optional
 
 from ..core.backlog import Backlog
 from ..core.counters import Counters
-from ..core.histogram import LATENCY_BOUNDS, Histogram
+from ..core.histogram import Histogram
 from ..core.outbox import Outbox
 from ..core.protocols.credentials import PROTOCOLS, kind_of
 from ..core.session import Session, State
 from ..lanes.connection import ClientConnection
 from ..lanes.table import LANES
 from ..reasons import AdminEnd, CloseReason, EndReason, Hold
-from ..statistics import ClientRow, ClientsPage, LaneFigures, Links, MasterLink, ProtocolFigures, Statistics
+from ..statistics import ClientRow, ClientsPage, LaneFigures, MasterLink, ProtocolFigures, Statistics, in_order
 from ..version import __version__
-from .gauges import clients, queues
+from .gauges import Survey, clients
 from .parts import Parts
 
-LOSS_BOUNDS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
-"""Of a thousand."""
 _EVERY_REASON = {"closed": CloseReason, "ended": EndReason, "held": Hold, "admin": AdminEnd}
 
 
@@ -39,11 +37,23 @@ class Observer:
         self._registry = parts.registry
         self._clients = parts.clients
         self._sampler = parts.sampler
-        self._since = parts.reactor.now
+        self.since = parts.reactor.now
+        """When uptime began."""
 
     def statistics(self) -> Statistics:
         """The server at this moment."""
         self._sampler.look()
+        return self._made_of(Survey(self._parts).take())
+
+    def observing(self) -> Generator[None, None, Statistics]:
+        """The same a step at a time, for whoever lets others have their turn in between: the sums over all clients are
+        of some turns then, everything else of the last."""
+        self._sampler.look()
+        survey = Survey(self._parts)
+        yield from survey.slices()
+        return self._made_of(survey)
+
+    def _made_of(self, survey: Survey) -> Statistics:
         counters, trunk = self._parts.counters, self._parts.trunk
         values = {name: getattr(counters, name) for name in Counters.__slots__}
         reasons = {
@@ -54,13 +64,13 @@ class Observer:
         latencies = {name: value.distribution() for name, value in values.items() if isinstance(value, Histogram)}
         return Statistics(
             version=__version__,
-            uptime=self._reactor.time() - self._since,
+            uptime=self._reactor.time() - self.since,
             counts=MappingProxyType({name: value for name, value in values.items() if isinstance(value, int)}),
             reasons=MappingProxyType(reasons),
             latencies=MappingProxyType(latencies),
             clients=clients(self._parts),
-            queues=queues(self._parts),
-            links=_links(self._clients.connections),
+            queues=survey.queues,
+            links=survey.links,
             master=MasterLink(
                 address=trunk.address or self._config.master.address[0],
                 connected=trunk.connection is not None,
@@ -68,21 +78,23 @@ class Observer:
                 full=trunk.full,
             ),
             loop=self._reactor.metrics.summary(),
-            lanes=self._lanes(),
-            protocols=self._protocols(),
+            lanes=self._lanes(survey),
+            protocols=self._protocols(survey),
             certificates=self._parts.certificates.summary(),
         )
 
-    def _lanes(self) -> Mapping[str, LaneFigures]:
-        live = Counter([connection.lane for connection in self._clients.connections])
+    def _lanes(self, survey: Survey) -> Mapping[str, LaneFigures]:
         accepted = self._parts.counters.lanes
-        return MappingProxyType({name: LaneFigures(accepted[name], live[name]) for name in LANES})
+        return MappingProxyType({name: LaneFigures(accepted[name], survey.lanes[name]) for name in LANES})
 
-    def _protocols(self) -> Mapping[str, ProtocolFigures]:
-        live, stale = _by_protocol(self._registry.live()), _by_protocol(self._registry.stale())
+    def _protocols(self, survey: Survey) -> Mapping[str, ProtocolFigures]:
+        live, stale = survey.live, survey.stale
         greeted, gaps = self._parts.counters.greeted, self._parts.counters.protocol_gaps
         return MappingProxyType(
-            {name: ProtocolFigures(greeted[name], live[name], stale[name], gaps[name]) for name in PROTOCOLS.values()}
+            {
+                name: ProtocolFigures(greeted[name], live[kind], stale[kind], gaps[name])
+                for kind, name in PROTOCOLS.items()
+            }
         )
 
     # ---- clients
@@ -102,6 +114,14 @@ class Observer:
         """What a client is sorted by, for whoever sorts them piece by piece; None when it is gone, or not known."""
         session = self._registry.sessions.get(client_id)
         return None if session is None else _KEYS[key](self, session, self._reactor.now)
+
+    def is_called(self, client_id: int, text: str) -> bool:
+        """Whether a client's id or address has this in it; letters are taken as small ones, of the address."""
+        session = self._registry.sessions.get(client_id)
+        if session is None:
+            return False
+        connection = self._clients.connection_of(session)
+        return text in str(client_id) or (connection is not None and text in connection.peer.lower())
 
     def page(self, sort: str, offset: int, limit: int, descending: bool) -> ClientsPage:
         """`limit` clients from `offset` on, by one of `statistics.SORT_KEYS`; of equals the lower id comes first.
@@ -123,8 +143,8 @@ class Observer:
         few = 4 * wanted < len(sessions)
         # Either keeps the order of equals.
         ordered = nsmallest(wanted, sessions, order) if few else sorted(sessions, key=order)
-        rows = tuple([self._row(session) for session in ordered[offset : offset + limit]])
-        return ClientsPage(len(sessions), offset, rows)
+        rows = in_order([self._row(session) for session in ordered[offset : offset + limit]], sort, descending)
+        return ClientsPage(len(sessions), offset, tuple(rows))
 
     def _row(self, session: Session) -> ClientRow:
         connection, now = self._clients.connection_of(session), self._reactor.now
@@ -145,18 +165,23 @@ class Observer:
         return row
 
     def _link(self, connection: ClientConnection) -> dict[str, Any]:
-        """What is known of it at this moment."""
+        """What is known of it at this moment: first what clients are sorted by, and by the same words."""
         info, quality = self._sampler.sample(connection), connection.quality
-        if info is None or quality is None:
+        if quality is None:
             return {}
-        return {
+        known = {
             "bytes_in": quality.bandwidth_in,
             "bytes_out": quality.bandwidth_out,
-            "idle": info.last_data_recv,
-            "rtt": info.rtt,
-            "rttvar": info.rttvar,
+            "rtt": quality.latency,
             "loss": quality.loss,
             "score": quality.score,
+        }
+        if info is None:
+            return known
+        return {
+            **known,
+            "idle": info.last_data_recv,
+            "rttvar": info.rttvar,
             "unacked": info.unacked,
             "retransmits": info.total_retrans,
             "delivery_rate": info.delivery_rate,
@@ -176,25 +201,6 @@ class Observer:
         """What waits for a client: in its connection's outbox, or kept for when it is back."""
         connection = self._clients.connection_of(session)
         return session.backlog if connection is None else connection.outbox
-
-
-def _by_protocol(sessions: Iterable[Session]) -> Counter[str]:
-    """How many sessions are of each: the first byte of a credential tells."""
-    found: Counter[str] = Counter()
-    for first, count in Counter([session.credential[:1] for session in sessions]).items():
-        found[PROTOCOLS[kind_of(first)]] += count
-    return found
-
-
-def _links(connections: Iterable[ClientConnection]) -> Links:
-    latency, loss = Histogram(LATENCY_BOUNDS), Histogram(LOSS_BOUNDS)
-    known = [connection.quality for connection in connections if connection.quality is not None]
-    for quality in known:
-        if quality.latency is not None:
-            latency.observe(quality.latency)
-        if quality.loss is not None:
-            loss.observe(quality.loss)
-    return Links(len(known), latency.distribution(), loss.distribution())
 
 
 def _of_link(attribute: str) -> _Key:

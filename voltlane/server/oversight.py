@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Callable
 
 from ..core.readiness import Readiness
+from ..core.timeline import Timeline
 from .observer import Observer
 
 
@@ -12,13 +13,20 @@ class Oversight:
     """One server's. See Subject."""
 
     def __init__(
-        self, readiness: Readiness, observer: Observer, expel: Callable[[int], bool], drain: Callable[[], None]
+        self,
+        readiness: Readiness,
+        observer: Observer,
+        timeline: Timeline,
+        expel: Callable[[int], bool],
+        drain: Callable[[], None],
     ) -> None:
         self._readiness = readiness
-        self.statistics = observer.statistics
+        self.timeline = timeline
+        self.observing = observer.observing
         self.ids = observer.ids
         self.sort_value = observer.sort_value
         self.client = observer.client
+        self.is_called = observer.is_called
         self.expel = expel
         self.drain = drain
 

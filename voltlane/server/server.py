@@ -29,6 +29,7 @@ from .minute import MinuteLog
 from .observer import Observer
 from .oversight import Oversight
 from .parts import Parts
+from .pulse import Pulse
 from .reload import reload
 from .state import state_lines
 
@@ -232,7 +233,8 @@ class Server(Parts):
         from ..admin.endpoint import Endpoint  # here, for it takes packages that not everybody has
 
         admin = self.config.admin
-        subject = Oversight(self.readiness, self.observer, self.expel, self.drain)
+        timeline = Pulse(self, self.observer.since).timeline
+        subject = Oversight(self.readiness, self.observer, timeline, self.expel, self.drain)
         endpoint = Endpoint(self.reactor, parse_address(admin.address), admin.token, subject, self.counters.admin)
         self.connection_log.watcher = endpoint.recorder
         return endpoint

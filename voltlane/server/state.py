@@ -6,34 +6,33 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..statistics import Queues
-from .gauges import clients, outbox_sizes, queues
+from .gauges import Survey, clients
 from .parts import Parts
 
 
 def state_lines(parts: Parts) -> Iterator[str]:
     """One line a subject. Looks at every session once: a few milliseconds for ten thousand."""
-    waiting = queues(parts)
-    yield f"{parts.readiness.text}; {_pairs(_loop(parts, waiting))}"
-    yield f"clients: {_pairs(_clients(parts, waiting))}"
-    yield f"master: {_pairs(_master(parts, waiting))}"
+    survey = Survey(parts).take()
+    yield f"{parts.readiness.text}; {_pairs(_loop(parts))}"
+    yield f"clients: {_pairs(_clients(parts, survey))}"
+    yield f"master: {_pairs(_master(parts, survey))}"
     yield f"counters: {_pairs(_totals(parts))}"
     yield f"connections closed: {_by_reason(parts.counters.closed)}"
     yield f"sessions ended: {_by_reason(parts.counters.ended)}"
     yield f"not accepting: {', '.join([hold.value for hold in parts.entrance.holds]) or 'nothing is in the way'}"
 
 
-def _loop(parts: Parts, queues: Queues) -> dict[str, object]:
+def _loop(parts: Parts) -> dict[str, object]:
     return {
         "descriptors": parts.reactor.watched,
         "timers": parts.reactor.timers,
-        "queue_memory": queues.memory_bytes,
-        "queue_memory_limit": queues.memory_limit,
+        "queue_memory": parts.budget.used,
+        "queue_memory_limit": parts.budget.limit,
     }
 
 
-def _clients(parts: Parts, queues: Queues) -> dict[str, object]:
-    there, admission = clients(parts), parts.admission
+def _clients(parts: Parts, survey: Survey) -> dict[str, object]:
+    there, queues, admission = clients(parts), survey.queues, parts.admission
     return {
         "connections": there.live + there.handshaking,
         "in_handshake": there.handshaking,
@@ -42,8 +41,8 @@ def _clients(parts: Parts, queues: Queues) -> dict[str, object]:
         "read": "no" if parts.clients.turns.paused else "yes",
         "outboxes": queues.clients_waiting,
         "outbox_bytes": queues.clients_bytes,
-        "largest_outbox_bytes": max(outbox_sizes(parts), default=0),
-        "backlogs": sum([session.backlog is not None for session in parts.registry.stale()]),
+        "largest_outbox_bytes": max(survey.outboxes, default=0),
+        "backlogs": survey.backlogs,
         "backlog_packets": queues.backlog_packets,
         "backlog_bytes": queues.backlog_bytes,
         "addresses": len(admission.sources),
@@ -52,11 +51,11 @@ def _clients(parts: Parts, queues: Queues) -> dict[str, object]:
     }
 
 
-def _master(parts: Parts, queues: Queues) -> dict[str, object]:
+def _master(parts: Parts, survey: Survey) -> dict[str, object]:
     trunk = parts.trunk
     return {
         "connected": "no" if trunk.connection is None else "yes",
-        "outbox_bytes": queues.master_bytes,
+        "outbox_bytes": survey.queues.master_bytes,
         "full": "yes" if trunk.full else "no",
         "read": "no" if trunk.blocked else "yes",
     }

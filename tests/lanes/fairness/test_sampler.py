@@ -170,8 +170,9 @@ def test_a_row_has_what_is_known():
         assert row.score == made.server.clients.connections[0].quality.score
         links = made.server.statistics().links
         assert links.known == links.latency.observed == links.loss.observed == 1
-        kernel.info = None  # a system that does not tell
-        assert made.server.clients_page().rows[0].rtt is None
+        kernel.info = None  # it does not tell any more
+        (row,) = made.server.clients_page().rows
+        assert (row.rtt, row.rttvar) == (0.08, None)
 
 
 def test_pages_are_sorted_by_what_is_known():

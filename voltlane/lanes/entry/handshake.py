@@ -70,7 +70,7 @@ class HandshakeStage(Stage):
 
     def go_on(self, newcomer: Newcomer) -> bool:
         """See Stage. It is never through: with its last message the connection is somebody else's."""
-        if len(newcomer.unsent) > MOST_UNSENT:
+        if newcomer.unsent and len(newcomer.unsent) > MOST_UNSENT:
             return False
         data = newcomer.read(RECEIVED)
         if data is None:

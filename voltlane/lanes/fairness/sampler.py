@@ -4,6 +4,9 @@ The kernel counts each connection's bytes, retransmits and round trips anyway; a
 asked for a packet, and nobody at all while it is of no use: sampling goes on while somebody looks (`Sampler.look`) or
 clients have to be chosen from, and for `LINGER` after that. An idle server that nobody looks at makes no wake-ups.
 
+Who wants to know later on how long the ways were (`glance`) is content with a few clients, and with when the loop is
+awake anyway.
+
 A round takes `interval` seconds, or longer where it would take more than `SHARE` of the loop's time.
 """
 
@@ -13,6 +16,7 @@ import socket
 from math import ceil
 from typing import Callable, Protocol, cast
 
+from ...core.histogram import ROUND_TRIP_BOUNDS, Histogram
 from ...core.timers import Timer
 from ...net import tcpinfo
 from ...net.reactor import TICK, Reactor
@@ -28,6 +32,10 @@ SLICE = 64
 """Descriptors looked at in one go, at the least that many are there."""
 LONGEST_SLICE = 0.001
 """Seconds, give or take one connection."""
+FEW = 16
+"""Clients asked about at a glance ..."""
+GLANCED = 64
+"""... of so many descriptors, at most."""
 UNKNOWN = WORST // 2
 """The rank of a link that nothing is known of: in the middle."""
 
@@ -79,6 +87,8 @@ class Sampler:
         self._until = 0.0
         self._cursor = 0
         self._timer: Timer | None = None
+        self.round_trips = Histogram(ROUND_TRIP_BOUNDS)
+        """Seconds there and back, of all that was asked about."""
 
     def look(self) -> None:
         """Somebody wants to know: sample, for a while."""
@@ -105,11 +115,33 @@ class Sampler:
         """Ask about this one now. None where it cannot be known, or is not wanted."""
         info = self._read(connection.sock) if self._interval and connection.sock is not None else None
         if info is not None:
+            if info.rtt is not None:
+                self.round_trips.observe(info.rtt)
             now = self._reactor.now
             if connection.quality is None:
                 connection.quality = ClientQuality(connection.since)
             connection.quality.update(info, now)
         return info
+
+    def glance(self) -> None:
+        """Ask how long the way to a few clients is, the next ones each time; nothing else is remembered of them. While
+        somebody looks that is asked anyway."""
+        if self._timer is not None or not self._interval:
+            return
+        asked = 0
+        for handler in self._reactor.handlers_at(self._cursor, GLANCED):
+            self._cursor += 1
+            if handler is None or not handler.measured:
+                continue
+            sock = cast(Measured, handler).sock
+            info = self._read(sock) if sock is not None else None
+            if info is not None and info.rtt is not None:
+                self.round_trips.observe(info.rtt)
+            asked += 1
+            if asked == FEW:
+                break
+        if self._cursor >= self._reactor.slots:
+            self._cursor = 0
 
     def _slice(self, now: float) -> None:
         self._timer = None

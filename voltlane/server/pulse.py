@@ -1,0 +1,53 @@
+"""Takes the totals that the last quarter of an hour is made of: once in a second that has a turn, in front of that.
+
+It costs some microseconds then, whatever the number of clients, and a turn of the same second nothing but a look at
+when the next one begins. A server that is idle is not woken.
+"""
+
+from __future__ import annotations
+
+from ..core.histogram import LATENCY_BOUNDS, ROUND_TRIP_BOUNDS
+from ..core.timeline import Timeline, Totals
+from .parts import Parts
+
+
+class Pulse:
+    """One server's, from the moment when it is made. `since`: when uptime began."""
+
+    def __init__(self, parts: Parts, since: float) -> None:
+        self._parts = parts
+        self.timeline = Timeline(since, self._totals(), LATENCY_BOUNDS, ROUND_TRIP_BOUNDS)
+        self._arm()
+
+    def _arm(self) -> None:
+        self._parts.reactor.call_deferrable(self.timeline.next_second(), self._take)
+
+    def _take(self, now: float) -> None:
+        try:
+            self.timeline.note(now, self._totals())
+            self._parts.sampler.glance()
+        finally:
+            self._arm()
+
+    def _totals(self) -> Totals:
+        parts = self._parts
+        counters, metrics, master = parts.counters, parts.reactor.metrics, parts.trunk.outbox
+        stale = parts.registry.stale_count
+        return Totals(
+            packets_up=counters.packets_up,
+            packets_down=counters.packets_down,
+            bytes_up=counters.bytes_up,
+            bytes_down=counters.bytes_down,
+            closed=sum(counters.closed.values()),
+            busy_secs=metrics.busy,
+            turns=metrics.all_turns().counts,
+            round_trips=parts.sampler.round_trips.distribution().counts,
+            clients=len(parts.registry.sessions) - stale,
+            stale=stale,
+            master_bytes=master.size if master is not None else 0,
+            client_bytes=parts.budget.used - (master.held if master is not None else 0),
+            reasons={
+                name: {reason.value: count for reason, count in counts.items() if count}
+                for name, counts in (("closed", counters.closed), ("ended", counters.ended), ("held", counters.held))
+            },
+        )
