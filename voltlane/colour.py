@@ -40,3 +40,8 @@ def is_wanted(stream: _Stream | None, environ: Mapping[str, str] | None = None) 
 def painted(text: str, tone: str) -> str:
     """The text in one of `TONES`; "" is none."""
     return f"\x1b[{TONES[tone]}m{text}\x1b[0m" if tone and text else text
+
+
+def painted_for(stream: _Stream | None, text: str, tone: str) -> str:
+    """The same, if what is written to this stream may have colour."""
+    return painted(text, tone) if is_wanted(stream) else text

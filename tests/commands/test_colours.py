@@ -45,4 +45,4 @@ def test_connect(no_color: str, painted: bool, tmp_path: Path) -> None:
 def test_what_went_wrong(no_color: str, painted: bool, tmp_path: Path) -> None:
     with Terminal("config", "xyzzy", cwd=tmp_path, NO_COLOR=no_color) as terminal:
         assert terminal.finish() == 2
-    assert ("\x1b[1;31mvoltlane:\x1b[0m there is no setting" in terminal.shown) is painted
+    assert ("\x1b[1;31mvoltlane:\x1b[0m unknown setting" in terminal.shown) is painted

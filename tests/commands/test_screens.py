@@ -91,6 +91,17 @@ def test_nothing_on_the_screen_is_cut(full: dict[str, Any], width: int, height: 
         assert any(text.startswith("1 to 6 of 12345") for text in screen.lines.values())
 
 
+@pytest.mark.parametrize("width", [45, 60, 70])
+def test_columns_without_room_are_told_below_a_full_page(full: dict[str, Any], width: int) -> None:
+    page = {"total": 300, "clients": full["clients_page"]["clients"] * 50}
+    view, screen = View(Answers({**full, "clients_page": page})), Screen(40, width)
+    view.look()
+    view._draw(screen)
+    text = " ".join(screen.lines.values())
+    missing = table(page["clients"], width - 1, "score", True)[1]
+    assert len(missing) > 3 and all(title in text.partition("no room for")[2] for title in missing)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_column_that_is_sorted_by_is_always_there(full: dict[str, Any], width: int) -> None:
     for sort in SORTS:

@@ -22,9 +22,10 @@ from voltlane.commands.tints import pieces, tinted
         ("master    127.0.0.1:1: connected", [("master    ", "quiet"), ("connected", "good")]),
         ("master    ready.example:1: not connected", [("master    ", "quiet"), ("not connected", "error")]),
         ("clients   1 live, 0 stale", [("clients   ", "quiet")]),
+        ("TLS       localhost: 61 days left", [("TLS       ", "quiet")]),
         ("closed           3  server shutting down", [("closed    ", "quiet")]),
         ("ended            3  connected", [("ended     ", "quiet")]),
-        ("", []),
+        ("", [("", "quiet")]),
     ],
 )
 def test_what_stands_out(line: str, found: list[tuple[str, str]]) -> None:

@@ -6,14 +6,18 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 from kit.program import environment
 
+PATIENCE = 20.0
+"""Seconds for anything that is waited for."""
 SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -33,14 +37,18 @@ class Terminal:
         )
         os.close(theirs)
         self.shown = ""
+        self._found = 0  # where what was waited for last ends
 
     def wait_for(self, pattern: str) -> None:
-        """Read until it was shown."""
-        while not re.search(pattern, self.shown):
-            assert self.read(), f"{pattern!r} in vain: {self.shown!r}"
+        """Read until it was shown, behind what was waited for before."""
+        wanted, deadline = re.compile(pattern), time.monotonic() + PATIENCE
+        while not (found := wanted.search(self.shown, self._found)):
+            assert self.read() and time.monotonic() < deadline, f"{pattern!r} in vain: {self.shown[self._found :]!r}"
+        self._found = found.end()
 
     def read(self) -> bool:
         """What is shown next; False at the end."""
+        assert select.select([self.ours], [], [], PATIENCE)[0], f"nothing more was shown: {self.shown!r}"
         try:
             data = os.read(self.ours, 65536)
         except OSError:  # nobody has the other end any more
@@ -55,7 +63,7 @@ class Terminal:
         """Read to the end; the exit code."""
         while self.read():
             pass
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE)
 
     def __enter__(self) -> Terminal:
         return self
@@ -63,7 +71,7 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(20)
+        self.process.wait(PATIENCE)
         os.close(self.ours)
 
 

@@ -330,7 +330,7 @@ class World:
     def let_in(self, peer: Peer, address: object, lane: ModuleType) -> None:
         """Accept a client's connection on a lane."""
         certificates = self.server.certificates
-        if lane.LANE.scheme in ENCRYPTED and not certificates.loaded:
+        if lane.LANE.name in ENCRYPTED and not certificates.loaded:
             certificates.load(TlsOptions((str(CERTIFICATES / "server.pem"),), (str(CERTIFICATES / "server.key"),)))
         self.server.gate.accept(peer.theirs, address, lane.LANE)
 

@@ -19,7 +19,7 @@ from voltlane.reasons import BY_PEER, CloseReason, EndReason
 from voltlane.wire.tagged import Flag
 from voltlane.wire.v2 import ProtocolVersion, PubKey, encode
 
-LANES = {module.LANE.scheme: module for module in lanes()}
+LANES = {module.LANE.name: module for module in lanes()}
 
 
 @pytest.fixture(params=LANES.values(), ids=LANES)

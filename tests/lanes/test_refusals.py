@@ -17,7 +17,7 @@ from voltlane.core.protocols.v2 import V2Handshake
 from voltlane.reasons import REFUSALS, CloseReason
 from voltlane.wire.v2 import ChallengeResponse, ClientId, Packet, Ping, ProtocolVersion, encode
 
-LANES = {module.LANE.scheme: module for module in lanes()}
+LANES = {module.LANE.name: module for module in lanes()}
 
 
 @pytest.fixture(params=LANES.values(), ids=LANES)

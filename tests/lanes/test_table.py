@@ -7,7 +7,7 @@ from kit.lanes.toy import LANE as TOY
 
 from voltlane import address, config
 from voltlane.address import FORMS, PLANNED, SCHEMES, Address, parse_address, parse_listener
-from voltlane.core.protocols.credentials import PROTOCOLS as OF_SESSIONS
+from voltlane.core.protocols.credentials import PROTOCOL_NAMES
 from voltlane.core.protocols.events import EVENTS
 from voltlane.core.protocols.open import OPEN
 from voltlane.core.protocols.table import PROTOCOLS
@@ -41,9 +41,9 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_scheme_has_a_lane_and_each_lane_a_scheme():
-    assert list(LANES) == [*SCHEMES, UNIX.scheme] and len(set(SCHEMES)) == len(SCHEMES)
-    assert all(lane.scheme == scheme for scheme, lane in LANES.items())
-    assert LANES["tcp"] is TCP and TCP._replace(scheme="unix") == UNIX
+    assert list(LANES) == [*SCHEMES, UNIX.name] and len(set(SCHEMES)) == len(SCHEMES)
+    assert all(lane.name == scheme for scheme, lane in LANES.items())
+    assert LANES["tcp"] is TCP and TCP._replace(name="unix") == UNIX
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_scheme_can_be_written_as_one(scheme: str, monkeypatch: pytest.MonkeyP
     assert scheme == scheme.lower() and parse_listener(f"{scheme}://[::1]:5").port == 5
 
 
-@pytest.mark.parametrize("lane", [*LANES.values(), TOY], ids=lambda lane: lane.scheme)
+@pytest.mark.parametrize("lane", [*LANES.values(), TOY], ids=lambda lane: lane.name)
 def test_a_lane_makes_what_its_connections_need(lane: Lane):
     framing = lane.framing()
     assert isinstance(framing, Framing) and framing.name
@@ -87,7 +87,7 @@ def test_data_paths_are_of_framings_and_protocols_there_are():
 
 def test_sessions_are_of_protocols_there_are():
     names = {protocol.name for protocol in [*PROTOCOLS.values(), OPEN]} | {EVENTS}
-    assert set(OF_SESSIONS.values()) == names == set(CODED)
+    assert set(PROTOCOL_NAMES.values()) == names == set(CODED)
 
 
 def test_no_two_framings_have_one_name():

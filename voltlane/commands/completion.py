@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
+from shlex import quote
 from typing import Callable
 
 from .console import show
 from .outline import Command, Flag, Outline
 
-_PATHS = {"FILE": "files", "DIR": "directories"}
+_PATHS = ("FILE", "DIR")
 """Values that the shell completes by itself."""
 
 
@@ -57,11 +57,11 @@ def bash(outline: Outline) -> str:
         commands="|".join(names),
         values="\n".join([line for command in everything for line in _bash_values(command)]),
         flags="\n".join(
-            [f"            {_quoted(command.name)}) given={_quoted(_flag_names(command))} ;;" for command in everything]
+            [f"            {quote(command.name)}) given={quote(_flag_names(command))} ;;" for command in everything]
         ),
         arguments="\n".join(
             [
-                f"            {_quoted(command.name)}) given={_quoted(' '.join(words))} ;;"
+                f"            {quote(command.name)}) given={quote(' '.join(words))} ;;"
                 for command, words in [(outline.program, names), *_arguments(outline)]
             ]
         ),
@@ -72,13 +72,13 @@ def _bash_values(command: Command) -> Iterator[str]:
     for flag in command.flags:
         if not flag.value:
             continue
-        pattern = "|".join([_quoted(f"{command.name} {name}") for name in flag.names])
+        pattern = "|".join([quote(f"{command.name} {name}") for name in flag.names])
         if flag.value in _PATHS:
             kind = "-f" if flag.value == "FILE" else "-d"
             yield f"        {pattern}) compopt -o filenames 2>/dev/null; local IFS=$'\\n'"
             yield f'            COMPREPLY=($(compgen {kind} -- "$word")); return ;;'
         else:
-            words = _quoted(" ".join(flag.words))
+            words = quote(" ".join(flag.words))
             yield f'        {pattern}) COMPREPLY=($(compgen -W {words} -- "$word")); return ;;'
 
 
@@ -113,7 +113,7 @@ def zsh(outline: Outline) -> str:
     """The script for zsh."""
     return _ZSH.format(
         commands="\n".join(
-            [f"        {_quoted(f'{_escaped(command.name)}:{command.summary}')}" for command in outline.commands]
+            [f"        {quote(f'{_escaped(command.name)}:{command.summary}')}" for command in outline.commands]
         ),
         program="\n".join([f"        {spec} \\" for spec in _zsh_flags(outline.program)]),
         cases="\n".join([_zsh_case(command) for command in outline.commands]),
@@ -129,12 +129,12 @@ def _zsh_flags(command: Command) -> Iterator[str]:
     for flag in command.flags:
         action = f":{_escaped(flag.value)}:{_zsh_action(flag)}" if flag.value else ""
         for name in flag.names:
-            yield _quoted(f"*{name}[{_escaped(_first_sentence(flag.help))}]{action}")
+            yield quote(f"*{name}[{_escaped(_first_sentence(flag.help))}]{action}")
 
 
 def _zsh_arguments(command: Command) -> Iterator[str]:
     for argument in command.arguments:
-        yield _quoted(f":{_escaped(argument.value.strip('[]'))}:{_zsh_action(argument)}")
+        yield quote(f":{_escaped(argument.value.strip('[]'))}:{_zsh_action(argument)}")
 
 
 def _zsh_action(flag: Flag) -> str:
@@ -198,10 +198,6 @@ def _arguments(outline: Outline) -> Iterator[tuple[Command, Iterable[str]]]:
 
 def _flag_names(command: Command) -> str:
     return " ".join([name for flag in command.flags for name in flag.names])
-
-
-def _quoted(text: str) -> str:
-    return shlex.quote(text)
 
 
 def _first_sentence(text: str) -> str:

@@ -72,9 +72,7 @@ def connect(
 class _Dialling:
     """Connecting, and what is said about it meanwhile."""
 
-    def __init__(
-        self, address: Address, protocol: int, server_key: bytes | None, trust: Mapping[str, Any] = MappingProxyType({})
-    ) -> None:
+    def __init__(self, address: Address, protocol: int, server_key: bytes | None, trust: Mapping[str, Any]) -> None:
         self.address = address
         self.protocol = protocol
         self.server_key = server_key
@@ -126,7 +124,6 @@ class _Conversation:
         self._wait = wait
         self._dialling = dialling
         self._progress = dialling.progress
-        self._attempts = 0
         self._is_full = False
         """Whether nothing more can be sent before something has come."""
         self._owes_ack = False
@@ -250,7 +247,7 @@ class _Conversation:
 
     def _reconnect(self) -> bool:
         """Resume the session, or begin a new one; try until it works, or until there is nothing left to wait for."""
-        self._attempts = 0
+        attempts = 0
         while True:
             self._rest(self._pause * random.uniform(0.5, 1.0))
             self._pause = min(2 * self._pause, LONGEST_WAIT)
@@ -262,8 +259,8 @@ class _Conversation:
             except SessionLost:
                 raise
             except ConnectionLost as error:
-                self._attempts += 1
-                self._progress.say(f"{error}; trying again", f" ({self._attempts})")
+                attempts += 1
+                self._progress.say(f"{error}; trying again", f" ({attempts})")
 
     def _rest(self, seconds: float) -> None:
         """Sleep, but take in what is typed meanwhile: where that ends, so may the trying."""

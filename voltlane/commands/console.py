@@ -22,6 +22,8 @@ from ..net.deadlines import deadline_after, remaining
 PATIENCE = 1.0
 """Seconds that a message waits for a reader who takes nothing. What was asked for waits as long as it takes."""
 _PIECE = 65536
+_USUAL_COLUMNS = 80
+"""Of a terminal that does not say how many it has."""
 _NAME = "voltlane:"
 _WHOLE_LINE = "\r\x1b[K"
 """To the beginning of the line, of which nothing is left (ECMA-48, EL)."""
@@ -80,7 +82,7 @@ class Progress:
     def say(self, message: str, count: str = "") -> None:
         """That this is how it is, still. `count`: what is different each time, and said where the line is rewritten."""
         if self.rewrites:
-            room = _columns() - len(_NAME) - 1 - len(count)
+            room = columns(sys.stderr) - 1 - len(_NAME) - 1 - len(count)  # a full line would go on in the next one
             shown = message if len(message) <= room else message[: max(0, room - 1)] + "…"
             self._under_way = True  # first: Ctrl-C may come while it is written
             _try(sys.stderr, _WHOLE_LINE + _signed(sys.stderr, shown + count, "warning"), PATIENCE)
@@ -101,6 +103,16 @@ class Progress:
         self._under_way, self._said = False, ""
 
 
+def columns(stream: TextIO) -> int:
+    """How many a line of it may have: those of the terminal that it is, else as many as there are."""
+    if not stream.isatty():
+        return sys.maxsize
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
+    except OSError:
+        return _USUAL_COLUMNS
+
+
 def show(text: str) -> None:
     """A result that was asked for, all of it, to standard output. Raises OutputError."""
     put(_encoded(sys.stdout, text + "\n"))
@@ -116,15 +128,7 @@ def put(data: bytes) -> None:
 
 def _signed(stream: TextIO, message: str, tone: str) -> str:
     """With our name in front."""
-    return f"{colour.painted(_NAME, tone) if colour.is_wanted(stream) else _NAME} {message}"
-
-
-def _columns() -> int:
-    """Of the terminal that standard error is, less the one behind which it goes to the next line."""
-    try:
-        return max(20, os.get_terminal_size(sys.stderr.fileno()).columns - 1)
-    except (OSError, ValueError):
-        return 79
+    return f"{colour.painted_for(stream, _NAME, tone)} {message}"
 
 
 def _try(stream: TextIO, text: str, patience: float) -> None:

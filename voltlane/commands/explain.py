@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from textwrap import wrap
 
 from .. import colour
-from ..config import SETTINGS, Setting
+from ..config import SETTINGS, Setting, nearest
 from ..errors import ConfigError
-from .console import show
+from .console import columns, show
 
 _LABEL = 13
 _MOST_COLUMNS = 100
@@ -23,9 +21,9 @@ def explain(name: str | None) -> int:
     """Print one setting; those of one section; or all of them, a line each. The exit code. Raises ConfigError."""
     rows = list(SETTINGS.values()) if name is None else named(name)
     if len(rows) == 1:
-        show("\n".join(explanation(rows[0], _columns())))
+        show("\n".join(explanation(rows[0], min(columns(sys.stdout), _MOST_COLUMNS))))
     else:
-        show("\n".join(overview(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else 0)))
+        show("\n".join(overview(rows, columns(sys.stdout))))
     return 0
 
 
@@ -35,21 +33,18 @@ def named(name: str) -> list[Setting]:
     rows = [row for row in SETTINGS.values() if wanted.lower() in _names(row) or wanted in (row.env, row.full_env)]
     if rows:
         return rows
-    known = dict.fromkeys([word for row in SETTINGS.values() for word in (row.name, row.key, row.section)])
-    close = [word for word in get_close_matches(wanted.lower(), known, n=6) if word]
-    meant = list(dict.fromkeys([row.name for word in close for row in SETTINGS.values() if word in _names(row)]))[:4]
-    hint = f"did you mean {', '.join(meant)}?" if meant else "voltlane config lists all of them"
-    raise ConfigError(f"there is no setting {name}; {hint}")
+    known = [word for row in SETTINGS.values() for word in _names(row)]
+    raise ConfigError(f"unknown setting {name}{nearest(wanted, known, '; voltlane config lists all of them')}")
 
 
 def _names(row: Setting) -> tuple[str, ...]:
     return (row.name, row.key, row.section, *filter(None, (row.flag, row.flag.lstrip("-"))))
 
 
-def explanation(row: Setting, columns: int) -> Iterator[str]:
+def explanation(row: Setting, width: int) -> Iterator[str]:
     """Everything that the table says of one setting."""
     yield _painted(row.name, "strong")
-    yield from wrap(row.help, columns)
+    yield from wrap(row.help, width)
     yield ""
     change = "takes effect at a reload (SIGHUP)" if row.live else "needs a restart"
     facts: Mapping[str, str] = {
@@ -62,26 +57,21 @@ def explanation(row: Setting, columns: int) -> Iterator[str]:
         "a change": change,
     }
     for label, text in facts.items():
-        first, *rest = wrap(text, columns - _LABEL) or [""]
+        first, *rest = wrap(text, width - _LABEL) or [""]
         yield _painted(f"{label:<{_LABEL}}", "quiet") + first
         yield from [" " * _LABEL + line for line in rest]
 
 
-def overview(rows: list[Setting], columns: int) -> Iterator[str]:
-    """A line for each: name, default, and what it is, as far as there are columns (0: any number)."""
+def overview(rows: list[Setting], width: int) -> Iterator[str]:
+    """A line for each: name, default, and what it is, as far as there is room."""
     name = max([len(row.name) for row in rows])
     default = min(18, max([len(row.default_text) for row in rows]))
     for row in rows:
         line = f"{row.name:<{name}}  {row.default_text:<{default}}"
-        if not columns or columns >= _FEWEST_COLUMNS:
+        if width >= _FEWEST_COLUMNS:
             line += f"  {row.help}"
-        yield line if not columns or len(line) <= columns else line[: columns - 1] + "…"
-
-
-def _columns() -> int:
-    columns = shutil.get_terminal_size().columns
-    return min(columns, _MOST_COLUMNS) if sys.stdout.isatty() else _MOST_COLUMNS
+        yield line if len(line) <= width else line[: width - 1] + "…"
 
 
 def _painted(text: str, tone: str) -> str:
-    return colour.painted(text, tone) if colour.is_wanted(sys.stdout) else text
+    return colour.painted_for(sys.stdout, text, tone)

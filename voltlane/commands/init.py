@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from .. import config
 from ..errors import ConfigError, StartupError
@@ -16,10 +17,10 @@ def init(profile: str | None, file: str | None, force: bool) -> int:
     if profile is not None and profile not in config.PROFILES:
         raise ConfigError(f"--profile: unknown profile {profile}{config.nearest(profile, config.PROFILES)}")
     text = config.to_toml(config.defaults()) if profile is None else config.profile_to_toml(profile)
+    if os.path.lexists(path) and not force:
+        raise ConfigError(f"{path} is there already; --force puts the new one in its place")
     try:
-        _write(path, text, force)
-    except FileExistsError:
-        raise ConfigError(f"{path} is there already; --force puts the new one in its place") from None
+        _write(path, text)
     except OSError as error:
         raise StartupError(f"cannot write {path}: {reason(error)}") from None
     if profile is None:
@@ -33,19 +34,15 @@ def init(profile: str | None, file: str | None, force: bool) -> int:
     return 0
 
 
-def _write(path: str, text: str, force: bool) -> None:
+def _write(path: str, text: str) -> None:
     """All of it, or nothing: what is there stays until the new one is whole. Raises OSError."""
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name}.{os.getpid()}")
     try:
         with open(beside, "x", encoding="utf-8") as file:
             file.write(text)
-        if force:
-            os.replace(beside, path)
-        else:
-            os.link(beside, path)  # which refuses a name that is taken
-    finally:
-        try:
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
             os.unlink(beside)
-        except FileNotFoundError:
-            pass
+        raise

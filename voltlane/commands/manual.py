@@ -8,6 +8,7 @@ from ..config import SETTINGS
 from ..version import RELEASED, __version__
 from .console import show
 from .outline import Command, Flag, Outline
+from .serve import DEFAULT_FILE
 
 
 def manual(outline: Outline, exit_codes: Mapping[int, str]) -> int:
@@ -43,7 +44,7 @@ def page(outline: Outline, exit_codes: Mapping[int, str]) -> Iterator[str]:
         yield from _entry(f"\\fB{_text(row.env)}\\fR", f"{row.name}; by default {row.default_text}")
     yield from _entry("\\fBNO_COLOR\\fR", "If it is set, no message has colour. Only terminals get any.")
     yield ".SH FILES"
-    yield from _entry("\\fIconnserver.toml\\fR", "The settings, in the working directory.")
+    yield from _entry(f"\\fI{DEFAULT_FILE}\\fR", "The settings, in the working directory.")
 
 
 def _synopsis(command: Command) -> Iterator[str]:

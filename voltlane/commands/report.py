@@ -9,7 +9,7 @@ from typing import Any
 Figures = dict[str, Any]
 """As /stats answers them."""
 
-_LABEL = 10
+LABEL = 10
 """Columns of what stands in front of each line."""
 _MOST_CERTIFICATES = 3
 """Said one by one: those that expire first."""
@@ -20,7 +20,7 @@ def summary(now: Figures, before: Figures | None = None, width: int = sys.maxsiz
     what happened between them; else in all."""
     lines = [f"voltlane {now['version']}, {now['state']}, up {span(now['uptime'])}"]
     for label, items in _subjects(now, before):
-        lines += folded(f"{label:<{_LABEL}}", items, width)
+        lines += folded(f"{label:<{LABEL}}", items, width)
     return lines
 
 
@@ -76,7 +76,7 @@ def reasons(now: Figures) -> Iterator[str]:
     for title, name in (("closed", "closed"), ("ended", "ended")):
         by_reason = now["reasons"].get(name, {})
         for reason, count in sorted(by_reason.items(), key=lambda item: -item[1]):
-            yield f"{title:<{_LABEL}}{count:>8}  {reason}"
+            yield f"{title:<{LABEL}}{count:>8}  {reason}"
 
 
 def volume(size: float) -> str:

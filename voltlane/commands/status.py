@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 
 from .. import colour
-from .console import show
+from .console import columns, show
 from .inquiry import Inquiry
 from .report import Figures, reasons, summary
 from .tints import tinted
@@ -22,8 +21,7 @@ def status(inquiry: Inquiry, as_json: bool) -> int:
     if as_json:
         show(json.dumps(figures, indent=2))
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-        lines = _lines(figures, width)
+        lines = _lines(figures, columns(sys.stdout))
         show("\n".join(map(tinted, lines) if colour.is_wanted(sys.stdout) else lines))
     return 0
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ..colour import painted
+from .report import LABEL
 
 _TONES = {
     "ready": "good",
@@ -18,19 +19,17 @@ _TONES = {
     "so much waits for it that clients are not read": "warning",
 }
 _WORDS = re.compile("|".join([rf"(?<=[,:] ){re.escape(words)}(?=,|$)" for words in _TONES]))
-_LABEL = re.compile(r"[a-z ]{10}")
 _ABOUT = ("voltlane ", "master ")
 """The beginnings of the lines in which they are looked for."""
 
 
 def pieces(line: str) -> Iterator[tuple[str, str]]:
     """The line in pieces, each with its tone (`colour.TONES`), or "" for none."""
-    about = line.startswith(_ABOUT)
     start = 0
-    if not line.startswith("voltlane ") and (label := _LABEL.match(line)):
-        yield label[0], "quiet"
-        start = label.end()
-    for found in _WORDS.finditer(line, start) if about else ():
+    if not line.startswith("voltlane "):
+        yield line[:LABEL], "quiet"
+        start = LABEL
+    for found in _WORDS.finditer(line, start) if line.startswith(_ABOUT) else ():
         yield line[start : found.start()], ""
         yield found[0], _TONES[found[0]]
         start = found.end()

@@ -201,15 +201,11 @@ class View:
         lines: list[tuple[str, int]] = trouble or [(text, curses.A_DIM) for text in folded("", KEYS, width, " · ")]
         if self._now is not None:
             lines += [(text, TINTED) for text in summary(self._now, self._before, width)]
-        self._rows = max(1, height - len(lines) - 3)
-        shown = self._page["clients"][: self._rows]
-        (heading, *clients), missing = table(shown, width, self._sort, self._descending)
-        lines += [("", 0), (heading, curses.A_BOLD), *[(text, 0) for text in clients]]
-        first = self._offset + 1 if shown else 0
-        footer = [f"{first} to {self._offset + len(shown)} of {self._page['total']}"]
-        if missing:
-            footer.append(f"no room for {', '.join(missing)}")
-        lines += [(text, curses.A_DIM) for text in folded("", footer, width, " · ")]
+        (heading, *clients), missing = table(self._page["clients"], width, self._sort, self._descending)
+        self._rows = max(1, height - len(lines) - 2 - len(self._footer(len(clients), missing, width)))
+        shown = clients[: self._rows]
+        lines += [("", 0), (heading, curses.A_BOLD), *[(text, 0) for text in shown]]
+        lines += [(text, curses.A_DIM) for text in self._footer(len(shown), missing, width)]
         for number, (text, attribute) in enumerate(lines[:height]):
             column = 0
             for part, tone in pieces(text) if attribute == TINTED else [(text, "")]:
@@ -220,3 +216,8 @@ class View:
                     pass  # the terminal has become smaller meanwhile
                 column += len(part)
         screen.refresh()
+
+    def _footer(self, shown: int, missing: list[str], width: int) -> list[str]:
+        """Which rows of how many there are, and for which columns there is no room."""
+        which = f"{self._offset + 1 if shown else 0} to {self._offset + shown} of {self._page['total']}"
+        return folded(f"{which} · no room for ", missing, width) if missing else [which]

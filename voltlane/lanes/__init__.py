@@ -17,9 +17,9 @@ websocket_path    the connections whose packets are these messages as they are
 web/              HTTP in front of that: requests, pages and their origins, pings; events
 posts             packets that come in requests
 quiet             reading those who say little, many at once
-occasional        a reader that is asked only while there is somebody for it
 quiet_records     the same for version 3
 quiet_websockets  the same over WebSocket
+occasional        what these two are: readers that are asked only while there is somebody for them
 partial           the received part of a message
 clients           all connections: how they begin, and what is done to all of them
 shared            what they share

@@ -46,7 +46,7 @@ class Clients(Shared):
         self.counters.greeted[protocol] += 1
         kind = DATA_PATHS.get((framing.name, protocol)) or CODED[protocol]
         connection = kind(self, sock, arrival.peer, arrival.source, since, framing)
-        connection.lane, connection.subject = arrival.lane.scheme, arrival.subject
+        connection.lane, connection.subject = arrival.lane.name, arrival.subject
         if connection.pinged:
             self.heartbeat.begin()
         connection.flags |= arrival.flags & (LOUD | ENDING | UNANSWERED)

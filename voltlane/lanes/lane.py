@@ -11,8 +11,8 @@ from .framing import Framing
 class Lane(NamedTuple):
     """A row of the table of lanes."""
 
-    scheme: str
-    """Its name. What an address of `listener.address` begins with: one of `address.SCHEMES`, but for unix sockets'."""
+    name: str
+    """What figures call it. That of each but `table.UNIX` is a scheme, by which an address asks for it."""
     framing: Callable[[], Framing]
     """How messages stand in its stream. Called for each connection, behind the stages."""
     stages: tuple[Callable[[], Stage], ...] = ()

@@ -22,13 +22,15 @@ TLS = Lane("tls", LengthPrefix, (TlsStage,))
 WS = Lane("ws", WebSocket, (RequestStage,), require_extra, hears=True)
 WSS = Lane("wss", WebSocket, (TlsStage, RequestStage), require_extra, hears=True)
 
-LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP, TLS, WS, WSS, UNIX)}
+LANES: dict[str, Lane] = {lane.name: lane for lane in (TCP, TLS, WS, WSS, UNIX)}
 """By name."""
 
 
 def lane_of(address: Address) -> Lane:
     """The lane of those who connect there."""
-    return LANES[address.scheme] if address.scheme else UNIX if address.kind == UNIX.scheme else TCP
+    if address.scheme:
+        return LANES[address.scheme]
+    return UNIX if address.kind == "unix" else TCP
 
 
 DATA_PATHS: dict[tuple[str, str], type[ClientConnection]] = {

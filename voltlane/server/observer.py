@@ -14,7 +14,7 @@ from ..core.backlog import Backlog
 from ..core.counters import Counters
 from ..core.histogram import Histogram
 from ..core.outbox import Outbox
-from ..core.protocols.credentials import PROTOCOLS, kind_of
+from ..core.protocols.credentials import PROTOCOL_NAMES, kind_of
 from ..core.session import Session, State
 from ..lanes.connection import ClientConnection
 from ..lanes.table import LANES
@@ -93,7 +93,7 @@ class Observer:
         return MappingProxyType(
             {
                 name: ProtocolFigures(greeted[name], live[kind], stale[kind], gaps[name])
-                for kind, name in PROTOCOLS.items()
+                for kind, name in PROTOCOL_NAMES.items()
             }
         )
 
@@ -155,7 +155,7 @@ class Observer:
             age=self._age(session, now),
             queue_bytes=0,
             queue_packets=0,
-            protocol=PROTOCOLS[kind_of(session.credential)],
+            protocol=PROTOCOL_NAMES[kind_of(session.credential)],
         )
         queue = self._queue_of(session)
         if queue is not None:

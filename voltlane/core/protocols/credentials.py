@@ -19,10 +19,8 @@ class Kind(Symbol):
 
 
 _KINDS = {MAGIC: Kind.SECRETS, TOKEN: Kind.TOKEN}
-
-
-PROTOCOLS = {Kind.KEY: "v2", Kind.SECRETS: "v3", Kind.NONE: "open", Kind.TOKEN: "events"}
-"""The protocol that has written it, by the name it goes by."""
+PROTOCOL_NAMES = {Kind.KEY: "v2", Kind.SECRETS: "v3", Kind.NONE: "open", Kind.TOKEN: "events"}
+"""The name of the protocol that writes such a credential."""
 
 
 def kind_of(credential: bytes) -> Kind:

@@ -91,7 +91,7 @@ class Arrivals:
             self._rearm()
         else:
             self.counters.accepted += 1
-            self.counters.lanes[lane.scheme] += 1
+            self.counters.lanes[lane.name] += 1
             if self._timer is None:
                 self._rearm()
             self.reactor.guard(arrival, arrival.next_stage)
@@ -100,7 +100,7 @@ class Arrivals:
         """Its proxy has said whose it is."""
         self._unnamed.end(arrival)
         self.counters.accepted += 1
-        self.counters.lanes[arrival.lane.scheme] += 1
+        self.counters.lanes[arrival.lane.name] += 1
 
     def renew(self, arrival: Arrival) -> None:
         """Its time begins again. No timer is moved for that: the one there is is too early for it, and looks."""

@@ -106,7 +106,7 @@ class Entrance:
         """Accept from sockets that listen already, and are non-blocking, each for the lane of a scheme; they belong to
         the entrance from now on."""
         for scheme, sock in socks:
-            address = local_address(sock)._replace(scheme="" if scheme == TCP.scheme else scheme)
+            address = local_address(sock)._replace(scheme="" if scheme == TCP.name else scheme)
             self.addresses.append(address)
             pauses = partial(self._on_pause, PauseLog(str(address)))
             listener = Listener(self._reactor, sock, partial(self._let_in, lane_of(address)), pauses)
