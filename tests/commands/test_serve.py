@@ -218,9 +218,10 @@ def test_print_config_prints_what_all_sources_give(
 class TestProcess:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_serves_until_a_signal(self, tmp_path: Path, number: signal.Signals) -> None:
-        with Program("--listen", "127.0.0.1:0", cwd=tmp_path) as program:
+        arguments = ("--listen", "127.0.0.1:0", "--master", f"unix:{tmp_path}/nobody")
+        with Program(*arguments, cwd=tmp_path) as program:
             port = int(program.wait_err(r"clients connect to 127\.0\.0\.1:(\d+)")[1])
-            program.wait_err("no master at 127.0.0.1:42001")  # the signal handlers are in place
+            program.wait_err("no master at unix:")  # the signal handlers are in place
             socket.create_connection(("127.0.0.1", port), timeout=5.0).close()
             program.signal(number)
             assert program.finish() == 0
