@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from kit.node import CLIENT
 from kit.web_world import WebPeer
 from kit.world import MakeWorld, World
 
-from voltlane.errors import ConfigError, StartupError
+from voltlane.errors import ConfigError
 from voltlane.lanes.web import pages
 from voltlane.lanes.web.pages import load_pages
 from voltlane.reasons import CloseReason
@@ -98,19 +97,13 @@ def test_who_does_not_take_the_page_holds_nobody_up(home: World) -> None:
     assert CloseReason.BAD_REQUEST not in home.server.counters.closed and home.loop.bugs == []
 
 
+def test_there_are_none_unless_they_are_asked_for() -> None:
+    assert load_pages("off") == {}
+
+
 def test_what_may_be_set() -> None:
     from voltlane.config import Web
 
     assert Web(page="CHAT").page == "chat" and Web().page == "off"
     with pytest.raises(ConfigError, match=r"web\.page: 'forum' was given, one of off, chat is needed"):
         Web(page="forum")
-
-
-def test_a_copy_of_the_package_without_the_script_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `cp -r voltlane` makes them: in a checkout the script is a link."""
-    shutil.copy(HERE / "chat.html", tmp_path)
-    (tmp_path / "voltlane.js").symlink_to("../../../clients/js/voltlane.js")
-    monkeypatch.setattr(pages, "files", lambda _: tmp_path)
-    assert load_pages("off") == {}
-    with pytest.raises(StartupError, match=r"web\.page: there is no voltlane\.js in this copy of the package"):
-        load_pages("chat")
