@@ -144,6 +144,20 @@ class Admission:
             self.handshakes += 1
         return answer
 
+    def readmit(self, key: bytes) -> Source:
+        """A connection that another process has let in, and whose source had this key there: no limit refuses it."""
+        self.connections += 1
+        if not key or not self._tracking:
+            return self._anyone
+        source = self.sources.get(key)
+        if source is None:
+            if len(self.sources) >= self.limits.table_size:
+                self.untracked += 1
+                return self._anyone
+            source = self.sources[key] = Source(self, key)
+        source.live += 1
+        return source
+
     def identify(self, packed: bytes, now: float) -> Answer:
         """What depends on the address alone: for a connection that was let in before its address was known, and whose
         source is this one from then on."""

@@ -76,11 +76,16 @@ class Backlog(Holding):
 
     def take(self) -> list[tuple[Chunk, int]]:
         """Everything, as (chunk, packets), out of the backlog."""
+        chunks = self.kept()
+        self.clear()
+        return chunks
+
+    def kept(self) -> list[tuple[Chunk, int]]:
+        """Everything, and it stays there."""
         chunks = list(self._chunks)
         if self._cut:
             chunk, packets = chunks[0]
             chunks[0] = (chunk[self._cut :], packets)
-        self.clear()
         return chunks
 
     def clear(self) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 from .coded import CodedConnection
 from .connection import ClientConnection
 from .entry.tls import TlsStage
+from .framing import Framing
 from .lane import Lane
 from .prefix import LengthPrefix, PrefixConnection
 from .records import RecordConnection
@@ -18,6 +21,9 @@ TCP = Lane("tcp", LengthPrefix)
 TLS = Lane("tls", LengthPrefix, (TlsStage,))
 WS = Lane("ws", WebSocket, (RequestStage,), require_extra, hears=True)
 WSS = Lane("wss", WebSocket, (TlsStage, RequestStage), require_extra, hears=True)
+
+FRAMINGS: dict[str, Callable[[], Framing]] = {LengthPrefix.name: LengthPrefix, WebSocket.name: WebSocket}
+"""By name: those whose connections can go from one process to another."""
 
 LANES: dict[str, Lane] = {lane.scheme: lane for lane in (TCP, TLS, WS, WSS)}
 """By scheme. Unix sockets are of the lane tcp: what is on them is the same."""
