@@ -1,6 +1,7 @@
 """What the command line can do, a file each. `cli` reads the arguments and calls one of them.
 
 serve       the connection server; its configuration file, --check-config, --print-config
+successor   the program that follows it in place
 demo        the server with a backend as its child process, and the chat page
 chat        that backend: a room for the page, an echo for everybody else
 echo        the echo backend alone

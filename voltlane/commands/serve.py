@@ -21,12 +21,16 @@ DEFAULT_FILE = Path("connserver.toml")
 
 def serve(flags: Mapping[str, str], file: Path | None) -> int:
     """Run the connection server until a signal ends it. The exit code. Raises ConfigError, StartupError."""
+    from .successor import Successor
+
     source = Source(flags, file)
+    successor = Successor(os.environ)
     settings = source.load()
     if source.file is None:
         _write_file()
     server = start(settings)
     server.source = source.load
+    server.allow_upgrades(successor.launch)
     return _run(server)
 
 
@@ -67,16 +71,23 @@ def find_file() -> Path | None:
 def start(settings: Config) -> Server:
     """A server that listens. Raises StartupError."""
     # Here, so that looking at the configuration does not wait for the cryptography to load.
+    from ..cluster.handover.taker import handed_over
     from ..net.activation import inherited_sockets
     from ..ops.log import setup
     from ..ops.unwritten import Unwritten
     from ..server import Server
 
     handler = setup(settings.general)
-    server = Server(settings)
+    taker = handed_over(os.environ)
+    server = Server(settings) if taker is None else Server.heir(settings, taker)
     Unwritten(handler, server.reactor, server.on_unwritten)
     server.on_apply.append(lambda config: setup(config.general))
-    server.start(inherited_sockets(os.environ))
+    if taker is None:
+        server.start(inherited_sockets(os.environ))
+        _settle_memory()
+    else:
+        _settle_memory()  # now: while it takes over nobody is served
+        server.take_over(taker)
     return server
 
 
@@ -86,7 +97,6 @@ def _run(server: Server) -> int:
     from ..server.service import Service
 
     manager = notifier(os.environ)
-    _settle_memory()
     try:
         Service(server, manager, watchdog_secs(os.environ))
         return server.run()

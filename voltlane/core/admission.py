@@ -28,6 +28,7 @@ _NOT_THEIR_FAULT = {
     CloseReason.NO_IDS,
     CloseReason.INTERNAL_ERROR,
     CloseReason.SHUTDOWN,
+    CloseReason.UPGRADE,
     CloseReason.TAKEOVER_EARLY,
     CloseReason.ANSWERED,
     CloseReason.ORIGIN_REFUSED,  # but the page's
@@ -157,6 +158,15 @@ class Admission:
             source = self.sources[key] = Source(self, key)
         source.live += 1
         return source
+
+    def ban(self, key: bytes, until: float) -> None:
+        """An address with this key is banned until then: another process has banned it."""
+        source = self.sources.get(key)
+        if source is None:
+            if not self._tracking or len(self.sources) >= self.limits.table_size:
+                return
+            source = self.sources[key] = self.banned[key] = Source(self, key)
+        source.banned_until = until
 
     def identify(self, packed: bytes, now: float) -> Answer:
         """What depends on the address alone: for a connection that was let in before its address was known, and whose

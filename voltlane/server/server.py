@@ -13,6 +13,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Callable
 
 from ..address import ENCRYPTED, Address, parse_address, parse_listener
+from ..cluster.handover.goods import Door
+from ..cluster.handover.heritage import Heritage
+from ..cluster.handover.taker import Taker
 from ..config import Config
 from ..core.readiness import Event, State
 from ..errors import StartupError
@@ -30,6 +33,7 @@ from .oversight import Oversight
 from .parts import Parts
 from .reload import reload
 from .state import state_lines
+from .upgrade import Launch, Upgrade, check_heritage, goods_of
 
 if TYPE_CHECKING:
     from ..admin.endpoint import Endpoint
@@ -38,8 +42,15 @@ if TYPE_CHECKING:
 class Server(Parts):
     """One connection server. `start` binds, `run` serves until `stop` or a signal, and returns the exit code."""
 
-    def __init__(self, config: Config, *, key: KeyPair | None = None, reactor: Reactor | None = None) -> None:
-        super().__init__(config, key, reactor)
+    def __init__(
+        self,
+        config: Config,
+        *,
+        key: KeyPair | None = None,
+        reactor: Reactor | None = None,
+        heritage: Heritage | None = None,
+    ) -> None:
+        super().__init__(config, key, reactor, heritage)
         self.source: Callable[[], Config] | None = None
         """Where to load the settings from again (SIGHUP). Raises ConfigError."""
         self.on_apply: list[Callable[[Config], object]] = []
@@ -50,6 +61,19 @@ class Server(Parts):
         self.wakeup = Wakeup(self.reactor, self._on_stop)
         self.admin: Endpoint | None = None
         """Once `start` has opened it, if `admin.address` is set."""
+        self.upgrade: Upgrade | None = None
+        """How it is followed by another program in place, if it can be."""
+
+    @classmethod
+    def heir(cls, config: Config, taker: Taker) -> Server:
+        """A server that is to `take_over` what another process has. Raises StartupError."""
+        heritage = taker.greet()
+        try:
+            check_heritage(heritage, config)
+            return cls(config, heritage=heritage)
+        except StartupError as error:
+            taker.refuse(str(error))
+            raise
 
     # ---- life
 
@@ -67,6 +91,34 @@ class Server(Parts):
             if self.admin is not None:
                 self.admin.close()
             raise
+
+    def allow_upgrades(self, launch: Launch) -> None:
+        """Hand over to the program that this starts, when SIGUSR2 asks for it."""
+        self.upgrade = Upgrade(self, launch, self._admin_door)
+
+    def take_over(self, taker: Taker) -> None:
+        """In place of `start`: go on with all that another process has, once that says the word. Raises
+        StartupError, and has changed nothing then."""
+        self.entrance.limit_descriptors(raise_descriptor_limit())
+        try:
+            if any(parse_listener(text).scheme in ENCRYPTED for text in self.config.listener.address):
+                self.certificates.load()
+        except StartupError as error:
+            taker.refuse(str(error))
+            raise
+        intake = taker.take(goods_of(self), self.reactor.refresh)
+        if self.config.admin.address:
+            self.admin = self._open_admin(intake.admin)
+        taker.go()
+        self.reactor.refresh()
+        self.store.begin()
+        self.reactor.call_soon(self._wake)
+        log.info("going on with %d sessions, %d of them connected", len(self.registry.sessions), intake.connections)
+
+    def _wake(self) -> None:
+        self.trunk.wake()
+        self.clients.wake()
+        self._on_stale()
 
     def _open(self, inherited: list[tuple[str, socket.socket]]) -> None:
         self.entrance.limit_descriptors(raise_descriptor_limit())
@@ -119,8 +171,16 @@ class Server(Parts):
                 log.info("the key that is to follow it, of which clients are told, is %s", public.hex())
             if self.admin is not None:
                 log.info("the admin endpoint is at %s", self.admin.address)
-            self.firehose.start()
+            if self.trunk.connection is not None:
+                self.firehose.go_on()
+            else:
+                self.firehose.start()
             self.reactor.run()
+            while self.upgrade is not None and self.upgrade.due and not self.stopping:
+                if self.upgrade.give():
+                    self.arrivals.close()
+                    return 0
+                self.reactor.run()
             self.close()
         self.wakeup.close()
         self.reactor.close()
@@ -147,6 +207,8 @@ class Server(Parts):
         }
         if self.source is not None:
             actions[signal.SIGHUP] = self.reload
+        if self.upgrade is not None:
+            actions[signal.SIGUSR2] = self.upgrade.begin
         return actions
 
     def _on_stop(self) -> None:
@@ -156,6 +218,8 @@ class Server(Parts):
             return
         log.info("stopping")
         self.stopping = True
+        if self.upgrade is not None:
+            self.upgrade.end()
         self.readiness.move(Event.STOP)
         self.store.hurry()
         self.firehose.stop()
@@ -171,6 +235,8 @@ class Server(Parts):
 
     def close(self) -> None:
         """See Parts."""
+        if self.upgrade is not None:
+            self.upgrade.end()
         super().close()
         if self.admin is not None:
             self.admin.close()
@@ -214,12 +280,17 @@ class Server(Parts):
             self.readiness.move(Event.DRAIN)
             self.entrance.close()
 
-    def _open_admin(self) -> Endpoint:
+    def _admin_door(self) -> Door | None:
+        return None if self.admin is None else Door("", *self.admin.listening)
+
+    def _open_admin(self, door: Door | None = None) -> Endpoint:
         from ..admin.endpoint import Endpoint  # here, for it takes packages that not everybody has
 
         admin = self.config.admin
         subject = Oversight(self.readiness, self.observer, self.expel, self.drain)
-        endpoint = Endpoint(self.reactor, parse_address(admin.address), admin.token, subject, self.counters.admin)
+        address = parse_address(admin.address)
+        found = None if door is None else (door.sock, door.own_file)
+        endpoint = Endpoint(self.reactor, address, admin.token, subject, self.counters.admin, found)
         self.connection_log.watcher = endpoint.recorder
         return endpoint
 

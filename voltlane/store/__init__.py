@@ -1,5 +1,6 @@
 """What outlives the process: the server's key, the sessions, after a clean stop what waited (`general.state_dir`).
 
+no_store       what a store is, and the one that keeps nothing
 session_store  all of it, bound to the registry and the reactor
 records        bytes ↔ records, and the head of a file of them
 ledger         what a journal says, record by record: who there is, and how far ids were given out

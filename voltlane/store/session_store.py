@@ -28,7 +28,7 @@ from ..net.machine import boot_id
 from ..net.reactor import Handler, Reactor
 from ..ops.log import log
 from ..reasons import CloseReason
-from ..wire.crypto import KeyPair, generate_key
+from ..wire.crypto import KeyPair, generate_key, load_key
 from ..wire.framing import count_frames
 from ..wire.noise import KeyPair as ChannelKey
 from .backlogs import FILE as BACKLOGS
@@ -38,6 +38,7 @@ from .journal import FILE as JOURNAL
 from .journal import Journal, read_journal
 from .keyfile import load_channel_key, load_next_key, load_or_make
 from .ledger import Ledger
+from .no_store import Inherited, NoStore, Upwards
 from .records import Kind, note, opened, stale
 from .spool import MASTER, Spool, whose
 
@@ -57,58 +58,6 @@ SLICE_SECS = 0.05
 RETRY_SECS = 5.0
 
 
-class Upwards(Protocol):
-    """What waits for the master, as its trunk has it."""
-
-    before_connecting: Callable[[], None]
-    """Called before a master is given what waits."""
-
-    def hold(self, chunk: Chunk, packets: int) -> None:
-        """Take back what waited in an earlier process."""
-
-    def release(self) -> list[tuple[Chunk, int]]:
-        """Give everything up that no master has taken."""
-        ...
-
-
-class NoStore:
-    """Nothing outlives this process."""
-
-    keeps = False
-    """Whether anything is kept of what waits at the end."""
-
-    def __init__(self, key: KeyPair, channel_key: ChannelKey | None = None) -> None:
-        self.key = key
-        """The server's of version 2, ..."""
-        self.channel_key = channel_key or ChannelKey()
-        """... and that of version 3."""
-        self.next_keys: tuple[bytes, ...] = ()
-        """Public keys that it may have later: clients are told of them."""
-        self.epoch = 1
-        """Which process this is of those that have had the directory: no epoch (SPEC 17) comes twice."""
-        self._registry: Registry
-
-    def restore(self, registry: Registry, hub: Hub, trunk: Upwards) -> None:
-        """Before anybody connects: sessions and what waits for them, as an earlier process has left them."""
-        self._registry = registry
-
-    def begin(self) -> None:
-        """From here on this process is the one whose state is kept. Raises StateError."""
-
-    def hurry(self) -> None:
-        """The process was asked to end: for what cannot be written now there is one more attempt, at the end."""
-
-    def seal(self) -> None:
-        """The process ends: sessions are as they are now, but that one may end yet. Connections may be closed after
-        this. Doing it again does nothing."""
-        self._registry.leave_to_the_next(SessionJournal())
-
-    def leave(self) -> bool:
-        """Behind the last connection: keep what waits, and let another process have the directory. Whether everything
-        is kept that is to outlive the process."""
-        return True
-
-
 class LastWords(SessionJournal):
     """Behind `seal` connections close, which says nothing; a session that ends then is over all the same."""
 
@@ -124,12 +73,18 @@ class LastWords(SessionJournal):
         self._store.ended(session)
 
 
-def open_store(general: General, reactor: Reactor, counters: Counters, key: KeyPair | None) -> NoStore:
-    """The store that the settings ask for. Without a `key` it is the directory's, or a new one, as that of version 3
-    is. Raises StateError."""
-    if not general.state_dir:
+def open_store(
+    general: General, reactor: Reactor, counters: Counters, key: KeyPair | None, inherited: Inherited | None = None
+) -> NoStore:
+    """The store that the settings ask for. Without a `key` it is that of the process that this one follows, if it
+    follows one, else the directory's, or a new one, as that of version 3 is. Raises StateError."""
+    if general.state_dir:
+        return SessionStore(StateDirectory(general.state_dir), reactor, counters, general.state_sync_secs, key)
+    if inherited is None:
         return NoStore(key or generate_key())
-    return SessionStore(StateDirectory(general.state_dir), reactor, counters, general.state_sync_secs, key)
+    store = NoStore(key or load_key(inherited.key), ChannelKey(inherited.channel_key))
+    store.epoch = inherited.epoch
+    return store
 
 
 class SessionStore(NoStore, SessionJournal, Handler):

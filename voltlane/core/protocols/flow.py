@@ -44,7 +44,8 @@ class Shares(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _shares(retained: Retained, credit: int, window: int) -> Shares:
+def shares_of(retained: Retained, credit: int, window: int) -> Shares:
+    """Made of what they are shares of."""
     packets = max(1, retained.packets // SHARE) if retained.packets else NEVER
     size = max(1, retained.size // SHARE) if retained.size else NEVER
     return Shares(retained, credit, window, packets, size, min(size, window // 2))
@@ -102,7 +103,7 @@ class Flow(Channel):
         """What is kept for the peer, but for a small chunk that is alone."""
         self._single: Chunk | None = None
         self._single_packets = 0
-        self.shares = _shares(retained, credit, window)
+        self.shares = shares_of(retained, credit, window)
         self.received = 0
         """Bytes of data bodies, ..."""
         self.granted = window
@@ -209,7 +210,7 @@ class Flow(Channel):
     def grant(self, window: int) -> None:
         """Let the peer send so much ahead. It is told with the next record."""
         self.granted = self.received + window
-        self.shares = _shares(self.shares.retained, self.shares.credit, window)
+        self.shares = shares_of(self.shares.retained, self.shares.credit, window)
 
     # ---- from the peer
 

@@ -1,0 +1,130 @@
+"""One server follows another in place: what a `Server` is to `cluster.handover`, on both sides."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Callable
+
+from ..cluster.handover.giver import Child, Giver, Step
+from ..cluster.handover.goods import Door, Goods, offer
+from ..cluster.handover.heritage import Heritage
+from ..config import Config
+from ..core.meter import MeterLimits
+from ..core.readiness import State
+from ..errors import StartupError
+from ..ops.log import log
+from ..reasons import CloseReason, Hold
+from .parts import Parts
+
+Launch = Callable[[socket.socket], Child]
+"""Starts the program that is to follow, which gets this socket. Raises OSError."""
+
+
+class Upgrade:
+    """One server's, as whoever hands over."""
+
+    def __init__(self, parts: Parts, launch: Launch, admin_door: Callable[[], Door | None]) -> None:
+        self.reactor = parts.reactor
+        self.pause = parts.reactor.stop
+        """See Host."""
+        self._admin_door = admin_door
+        self._parts = parts
+        self._launch = launch
+        self._giver: Giver | None = None
+
+    # ---- the operator
+
+    def begin(self) -> None:
+        """Start the program that is to follow. What comes of it stands in the log."""
+        parts = self._parts
+        if self._giver is not None and self._giver.under_way:
+            log.warning("handing over: process %d is under way already", self._giver.child.pid)
+        elif parts.readiness.state in (State.DRAINING, State.STOPPING):
+            log.error("nothing is handed over by a server that is %s", parts.readiness.text)
+        else:
+            try:
+                self._giver = Giver(self, self._launch)
+            except OSError as error:
+                log.error("the program that is to follow cannot be started: %s", error.strerror or error)
+
+    @property
+    def due(self) -> bool:
+        """Whether the loop has ended for `give` to be called."""
+        return self._giver is not None and self._giver.step is Step.DUE
+
+    def give(self) -> bool:
+        """Hand everything over. Whether that was it."""
+        assert self._giver is not None
+        return self._giver.give()
+
+    def end(self) -> None:
+        """The server ends: there is nothing to be handed over any more."""
+        if self._giver is not None and self._giver.step is not Step.GIVEN:
+            self._giver.end()
+
+    # ---- for the giver: see Host
+
+    @property
+    def heritage(self) -> Heritage:
+        """See Host."""
+        parts = self._parts
+        store, general = parts.store, parts.config.general
+        state_dir = os.path.abspath(general.state_dir) if general.state_dir else ""
+        keys = store.key.secret, store.channel_key.secret
+        return Heritage(os.getpid(), general.node, store.epoch, state_dir, *keys)
+
+    @property
+    def settled(self) -> bool:
+        """See Host."""
+        return not len(self._parts.arrivals)
+
+    def hold(self) -> None:
+        """See Host."""
+        self._parts.entrance.hold(Hold.UPGRADE)
+
+    def cut(self) -> None:
+        """See Host. Their sessions wait for them, and go along."""
+        for connection in self._parts.clients.connections:
+            if connection.moved is None:
+                connection.read_out()
+                connection.close(CloseReason.UPGRADE)
+
+    def offer(self) -> Iterator[tuple[bytes, int]]:
+        """See Host."""
+        parts = self._parts
+        parts.trunk.flush()
+        return offer(goods_of(parts), self._admin_door(), parts.reactor.time())
+
+    def go_on(self) -> None:
+        """See Host."""
+        self._parts.entrance.release(Hold.UPGRADE)
+
+
+def goods_of(parts: Parts) -> Goods:
+    """What of a server is handed over."""
+    return Goods(
+        parts.registry,
+        parts.clients,
+        parts.trunk,
+        parts.admission,
+        parts.entrance,
+        parts.budget,
+        MeterLimits.of(parts.config.clients),
+    )
+
+
+def check_heritage(heritage: Heritage, config: Config) -> None:
+    """Raises StartupError where these settings are not those of a process that can follow that one."""
+    general = config.general
+    state_dir = os.path.abspath(general.state_dir) if general.state_dir else ""
+    for name, now, before in (
+        ("general.state_dir", state_dir, heritage.state_dir),
+        ("general.node", general.node, heritage.node),
+    ):
+        if now != before:
+            raise StartupError(
+                f"{name} is {now or 'not set'}, and was {before or 'not set'}: to change it, stop the server and start "
+                "it again"
+            )
