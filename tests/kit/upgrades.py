@@ -72,7 +72,7 @@ class UpgradingServer(ServerProcess):
     def expect_traceback(self) -> None:
         """A test made the successor's code fail: that stands in the log, which the successor shares."""
         self._log_file = Path(self.directory) / "nothing"
-        self._log_file.write_bytes(b"")
+        self._log_file.write_bytes(b"not looked at")
 
     def close(self) -> None:
         """See ServerProcess."""

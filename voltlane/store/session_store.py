@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Callable, Protocol
+from typing import Callable
 
 from ..config import General
 from ..core.counters import Counters

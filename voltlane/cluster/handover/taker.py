@@ -75,6 +75,9 @@ class Taker:
             return intake
         except (Ended, Damaged) as error:
             self._end(error)
+        except Exception as error:
+            self.refuse(repr(error))
+            raise
         finally:
             if hasattr(gc, "freeze"):
                 gc.freeze()  # what came stays: no pass over all of it is due now
