@@ -112,10 +112,11 @@ class Server(Parts):
         taker.go()
         self.reactor.refresh()
         self.store.begin()
-        self.reactor.call_soon(self._wake)
+        self.reactor.call_soon(self.wake)
         log.info("going on with %d sessions, %d of them connected", len(self.registry.sessions), intake.connections)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """What was taken over is this server's from now on."""
         self.trunk.wake()
         self.clients.wake()
         self._on_stale()
