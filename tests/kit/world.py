@@ -361,7 +361,6 @@ class World:
         before, loop = self.server, self.loop
         upgrade = Upgrade(before, lambda sock: pytest.fail("nothing is started"), lambda: None)
         upgrade.cut()
-        loop.turn(0)
         parcel = Parcel(upgrade.offer())
         certificates = before.certificates
         self._begin(upgrade.heritage)

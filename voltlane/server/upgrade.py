@@ -73,7 +73,7 @@ class Upgrade:
         store, general = parts.store, parts.config.general
         state_dir = os.path.abspath(general.state_dir) if general.state_dir else ""
         keys = store.key.secret, store.channel_key.secret
-        return Heritage(os.getpid(), general.node, store.epoch, state_dir, *keys)
+        return Heritage(os.getpid(), general.node, parts.registry.epoch, state_dir, *keys)
 
     @property
     def settled(self) -> bool:

@@ -3,6 +3,7 @@ way, what waits and what is retained; to the byte, and to the last byte of memor
 
 from __future__ import annotations
 
+import os
 import random
 from types import ModuleType
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import pytest
 from kit.parties import PARTIES, Party
 from kit.speaker import lanes
-from kit.world import numbered, world
+from kit.world import Parcel, numbered, world
 
 from voltlane.core.session import State
 from voltlane.reasons import CloseReason
+from voltlane.server.upgrade import Upgrade
 
 LANES = {module.__name__.rpartition(".")[2]: module for module in lanes()}
 MOVING = {"tcp": ("v2", "v3"), "ws": ("v2", "v3", "open")}
@@ -131,7 +133,7 @@ def test_who_owes_still_owes(settings: dict[str, Any]) -> None:
         assert home.master.data[client.id][-1] == b"later"
 
 
-def test_what_the_master_has_not_taken(capsys: object) -> None:
+def test_what_the_master_has_not_taken() -> None:
     with world() as home:
         client, of3 = PARTIES["v2"](home, LANES["tcp"]), PARTIES["v3"](home, LANES["tcp"])
         home.master.reading = False
@@ -166,10 +168,6 @@ def test_a_packet_of_the_masters_in_parts() -> None:
 
 def test_nothing_is_changed_by_an_offer() -> None:
     with world() as home:
-        from kit.world import Parcel
-
-        from voltlane.server.upgrade import Upgrade
-
         parties = [kind(home, lane) for lane, kind in ((LANES[a], PARTIES[b]) for a, of in MOVING.items() for b in of)]
         for client in parties:
             client.read(False)
@@ -179,8 +177,6 @@ def test_nothing_is_changed_by_an_offer() -> None:
         for _ in range(2):
             parcel = Parcel(upgrade.offer())
             while parcel._descriptors:
-                import os
-
                 os.close(parcel.descriptor())
             home.audit()
         for client in parties:

@@ -171,7 +171,6 @@ class Giver(Handler):
         self._stop_timer()
         if self._host.settled or left <= 0:
             self.step = Step.DUE
-            self._host.cut()
             self._host.pause()
         else:
             self._timer = self._reactor.call_later(LOOK_SECS, lambda now: self._wait(left - LOOK_SECS))
@@ -189,6 +188,7 @@ class Giver(Handler):
         gc.disable()
         try:
             wire.allow(PAUSE_SECS)
+            self._host.cut()  # here, for no other can come behind that
             for words, descriptor in self._host.offer():
                 wire.say(words, descriptor)
             wire.flush()
