@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from functools import partial
-from typing import Callable
+from pathlib import Path
+from typing import Any, Callable
 
 import pytest
 from kit.heir import FAULTS
-from kit.process import HAS_PROC, BackendProcess
+from kit.process import HAS_PROC, BackendProcess, ServerProcess
 from kit.raw_client import RawClient
 from kit.raw_master import DATA, FAILURE, RawMaster, Tagged
+from kit.raw_records import RawRecordClient
 from kit.upgrades import OfVersion2, OfVersion3, Streamer, UpgradingServer, drive, finish
 from kit.wait import wait_until
+
+from voltlane.address import parse_address
+from voltlane.client import Connection
+from voltlane.commands.inquiry import Inquiry
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="the system has no /proc")
 
@@ -23,6 +30,15 @@ KINDS: dict[str, Callable[..., Streamer]] = {
 }
 ROUNDS = 2
 SETTINGS = {"clients.outbox_bytes": 1 << 26, "socket.send_buffer": 8192}
+
+
+def figures(admin: str) -> Any:
+    """What its admin endpoint says of a server."""
+    inquiry = Inquiry(parse_address(admin), "")
+    try:
+        return inquiry.get("/stats", dict)
+    finally:
+        inquiry.close()
 
 
 def more_of(clients: list[Streamer]) -> Callable[[], bool]:
@@ -133,3 +149,147 @@ def test_ids_and_refusals_go_on() -> None:
         master.send(first.client_id + 7, b"for nobody")
         assert master.recv() == Tagged(first.client_id + 7, FAILURE, b"Client not found")
         first.close(), second.close()
+
+
+# ---- the state directory
+
+
+def test_the_state_directory_is_the_next_process_s(tmp_path: Path) -> None:
+    settings = {"general.state_dir": tmp_path / "state"}
+    with RawMaster() as master:
+        with UpgradingServer(master.address, settings) as server:
+            master.accept()
+            client, record = RawClient.new(server.address), RawRecordClient(server.address).enter()
+            server.upgrade()
+            assert (tmp_path / "state" / "lock").read_text().strip() == str(server.current)
+            with ServerProcess(master.address, settings) as another:
+                assert another.wait() == 3
+                assert f"in use by another server (process {server.current})" in another.log
+            later = RawClient.new(server.address)
+            record.close()
+            record = record.come_back()
+            assert master.recv_for(record.client_id).flag == 3
+            for one in (client, record, later):
+                one.send(b"hello")
+                assert master.recv_for(one.client_id).client_id == one.client_id
+            server.kill_current()
+            for one in (client, record, later):
+                one.close()
+        with ServerProcess(master.address, settings) as restarted:
+            master.accept()
+            for one in (client, record, later):
+                one.address = restarted.address
+                again = one.come_back()
+                again.send(b"back")
+                assert master.recv_for(one.client_id).flag == 3
+                assert master.recv_for(one.client_id) == Tagged(one.client_id, DATA, b"back")
+                again.close()
+            new = RawClient.new(restarted.address)
+            assert new.client_id > later.client_id
+            new.close()
+
+
+def test_what_waited_over_a_restart_waits_over_an_upgrade_too(tmp_path: Path) -> None:
+    settings = {"general.state_dir": tmp_path / "state"}
+    with RawMaster() as master:
+        with ServerProcess(master.address, settings) as server:
+            master.accept()
+            clients = [RawClient.new(server.address) for _ in range(2)]
+            for client in clients:
+                client.leave()
+                master.send(client.client_id, b"missed")
+            master.fence()
+        with UpgradingServer(master.address, settings) as server:
+            master.accept()
+            for client in clients:
+                client.address = server.address
+            first = clients[0].come_back()
+            assert first.recv() == b"missed"
+            server.upgrade()
+            second = clients[1].come_back()
+            assert second.recv() == b"missed"
+            assert not (tmp_path / "state" / "backlogs").exists()
+            first.close(), second.close()
+
+
+def test_a_failed_upgrade_changes_nothing_in_the_state_directory(tmp_path: Path) -> None:
+    settings = {"general.state_dir": tmp_path / "state"}
+    with RawMaster() as master:
+        with UpgradingServer(master.address, settings, "dies_before_it_has_taken") as server:
+            master.accept()
+            client = RawClient.new(server.address)
+            server.ask()
+            server.wait_for_log("handing over has failed")
+            later = RawClient.new(server.address)
+            server.process.kill()
+            client.close(), later.close()
+            server.process.wait()
+        with ServerProcess(master.address, settings) as restarted:
+            master.accept()
+            for one in (client, later):
+                one.address = restarted.address
+                one.come_back().close()
+
+
+# ---- the settings
+
+
+def test_settings_that_cannot_change_so_are_refused(tmp_path: Path) -> None:
+    """And others hold from then on."""
+    config = tmp_path / "connserver.toml"
+    with RawMaster() as master:
+        config.write_text('[general]\nnode = 1\nlog_level = "Info"\n')
+        with UpgradingServer(master.address, {"general.log_level": "Info"}, config=config) as server:
+            master.accept()
+            client = RawClient.new(server.address)
+            for text, why in (
+                ("[general]\nnode = 2\n", "general.node is 2, and was 1"),
+                (f"[general]\nnode = 1\nstate_dir = '{tmp_path}/new'\n", "general.state_dir is"),
+                ("[general]\nnode = 'x'\n", "exit code 2"),
+            ):
+                config.write_text(text)
+                failures = server.log.count("handing over has failed")
+                server.ask()
+                server.wait_for_log("handing over has failed", failures + 1)
+                assert why in server.log
+                client.send(b"still here")
+                assert master.recv().data == b"still here"
+            config.write_text("[general]\nnode = 1\n[clients]\npacket_size_limit = 100\n")
+            server.upgrade(failures=3)
+            client.send(b"x" * 101)
+            with pytest.raises(EOFError):
+                client.recv()
+            client.close()
+
+
+# ---- where clients and operators come in
+
+
+def test_listeners_of_all_kinds_go_along(tmp_path: Path) -> None:
+    unix, admin = tmp_path / "clients", tmp_path / "admin"
+    settings = {
+        "listener.address": f"127.0.0.1:0, unix:{unix}, ws://127.0.0.1:0",
+        "admin.address": f"unix:{admin}",
+    }
+    with RawMaster() as master, UpgradingServer(master.address, settings) as server:
+        master.accept()
+        addresses = [server.address, f"unix:{unix}"]
+        server.wait_for_log("clients connect to ", 3)
+        (web_address,) = re.findall(r"clients connect to (ws://\S+)", server.log)
+        clients = [RawClient.new(address) for address in addresses]
+        web = Connection(web_address, timeout=10)
+        inodes = [path.stat().st_ino for path in (unix, admin)]
+        for _ in range(2):
+            server.upgrade()
+            assert [path.stat().st_ino for path in (unix, admin)] == inodes
+            clients += [RawClient.new(address) for address in addresses]
+            for number, client in enumerate((*clients, web)):
+                client.send(b"up %d" % number)
+                packet = master.recv()
+                assert packet.data == b"up %d" % number
+                master.send(packet.client_id, b"down")
+                assert client.recv() == b"down"
+            assert figures(f"unix:{admin}")["clients"]["live"] == len(clients) + 1
+        for client in (*clients, web):
+            client.close()
+    assert not unix.exists() and not admin.exists(), "the last process has removed them"

@@ -26,9 +26,12 @@ GONE = "goes on, after a pause of"
 class UpgradingServer(ServerProcess):
     """`voltlane serve`, by way of `kit/heir.py`. Its successors are nobody's children."""
 
-    def __init__(self, master: str, settings: dict[str, object] | None = None, fault: str = "") -> None:
+    def __init__(
+        self, master: str, settings: dict[str, object] | None = None, fault: str = "", config: Path | None = None
+    ) -> None:
         environ = environment(usual(master, settings or {}))
-        Process.__init__(self, [str(KIT / "heir.py"), "serve"], {**environ, "HEIR_FAULT": fault})
+        flags = [] if config is None else ["--config", str(config)]
+        Process.__init__(self, [str(KIT / "heir.py"), "serve", *flags], {**environ, "HEIR_FAULT": fault})
         self._address = ""
         self.current = self.process.pid
         """The process that serves."""
@@ -52,17 +55,25 @@ class UpgradingServer(ServerProcess):
         _wait_for_end(before, self.process)
         return True
 
-    def upgrade(self) -> None:
-        """Ask, and wait."""
+    def upgrade(self, failures: int = 0) -> None:
+        """Ask, and wait. So many have failed before."""
         self.ask()
-        self.wait_upgraded()
-
-    def wait_upgraded(self) -> None:
         try:
-            wait_until(lambda: self.upgraded or "handing over has failed" in self.log, "another process", 30.0)
+            wait_until(lambda: self.upgraded or self.failures > failures, "another process", 30.0)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log[-4000:]}") from None
-        assert "handing over has failed" not in self.log, self.log[-4000:]
+        assert self.failures == failures, self.log[-4000:]
+
+    @property
+    def failures(self) -> int:
+        """How many upgrades have failed."""
+        return self.log.count("handing over has failed")
+
+    def kill_current(self) -> None:
+        """The process that serves is killed."""
+        assert self.current != self.process.pid
+        os.kill(self.current, signal.SIGKILL)
+        _wait_for_end(self.current, self.process)
 
     @property
     def pauses(self) -> list[float]:

@@ -47,7 +47,7 @@ from ..ops.certificate_log import CertificateLog
 from ..ops.log import log
 from ..ops.slow_log import SlowLog
 from ..reasons import CloseReason, Hold
-from ..store.session_store import open_store
+from ..store.opening import open_store
 from ..trunk.firehose import Firehose
 from ..trunk.trunk import Trunk, TrunkLimits
 from ..wire.crypto import KeyPair

@@ -13,6 +13,7 @@ from ..cluster.handover.heritage import Heritage
 from ..config import Config
 from ..core.meter import MeterLimits
 from ..core.readiness import State
+from ..core.registry import SessionJournal
 from ..errors import StartupError
 from ..ops.log import log
 from ..reasons import CloseReason, Hold
@@ -57,7 +58,10 @@ class Upgrade:
     def give(self) -> bool:
         """Hand everything over. Whether that was it."""
         assert self._giver is not None
-        return self._giver.give()
+        given = self._giver.give()
+        if given:
+            self._parts.registry.journal = SessionJournal()  # what becomes of handshakes here is no news of sessions
+        return given
 
     def end(self) -> None:
         """The server ends: there is nothing to be handed over any more."""
@@ -73,7 +77,7 @@ class Upgrade:
         store, general = parts.store, parts.config.general
         state_dir = os.path.abspath(general.state_dir) if general.state_dir else ""
         keys = store.key.secret, store.channel_key.secret
-        return Heritage(os.getpid(), general.node, parts.registry.epoch, state_dir, *keys)
+        return Heritage(os.getpid(), general.node, parts.registry.epoch, state_dir, *keys, store.lock)
 
     @property
     def settled(self) -> bool:
@@ -110,6 +114,7 @@ def goods_of(parts: Parts) -> Goods:
         parts.trunk,
         parts.admission,
         parts.entrance,
+        parts.store,
         parts.budget,
         MeterLimits.of(parts.config.clients),
     )

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Callable, Protocol
+from typing import IO, Callable, NamedTuple, Protocol
 
 from ..core.hub import Hub
 from ..core.outbox import Chunk
 from ..core.registry import Registry, SessionJournal
 from ..wire.crypto import KeyPair
 from ..wire.noise import KeyPair as ChannelKey
+from .journal import MovedJournal
+from .spool import MovedSpool
+
+
+class MovedStore(NamedTuple):
+    """A store as it goes from one process to another."""
+
+    journal: MovedJournal
+    spool: MovedSpool
 
 
 class Upwards(Protocol):
@@ -49,6 +58,21 @@ class NoStore:
     def begin(self) -> None:
         """From here on this process is the one whose state is kept. Raises StateError."""
 
+    @property
+    def lock(self) -> int:
+        """The descriptor of what keeps other processes away; -1 without."""
+        return -1
+
+    @property
+    def moved(self) -> MovedStore | None:
+        """What another process needs to go on with it, at the end of a turn; None for nothing. Nothing is changed by
+        that."""
+        return None
+
+    def move_in(self, moved: MovedStore) -> None:
+        """Go on with what was another process's, from `begin` on."""
+        raise NotImplementedError
+
     def hurry(self) -> None:
         """The process was asked to end: for what cannot be written now there is one more attempt, at the end."""
 
@@ -79,4 +103,8 @@ class Inherited(Protocol):
     @property
     def channel_key(self) -> bytes:
         """... and that of version 3's."""
+        ...
+
+    def lock_file(self) -> IO[bytes]:
+        """The lock of its state directory."""
         ...

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Callable
 
-from ..config import General
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.outbox import Chunk
@@ -28,17 +27,16 @@ from ..net.machine import boot_id
 from ..net.reactor import Handler, Reactor
 from ..ops.log import log
 from ..reasons import CloseReason
-from ..wire.crypto import KeyPair, generate_key, load_key
+from ..wire.crypto import KeyPair
 from ..wire.framing import count_frames
-from ..wire.noise import KeyPair as ChannelKey
 from .backlogs import FILE as BACKLOGS
-from .backlogs import new_number, read_backlogs, write_backlogs
+from .backlogs import Backlogs, new_number, read_backlogs, write_backlogs
 from .directory import StateDirectory
 from .journal import FILE as JOURNAL
 from .journal import Journal, read_journal
 from .keyfile import load_channel_key, load_next_key, load_or_make
 from .ledger import Ledger
-from .no_store import Inherited, NoStore, Upwards
+from .no_store import MovedStore, NoStore, Upwards
 from .records import Kind, note, opened, stale
 from .spool import MASTER, Spool, whose
 
@@ -73,20 +71,6 @@ class LastWords(SessionJournal):
         self._store.ended(session)
 
 
-def open_store(
-    general: General, reactor: Reactor, counters: Counters, key: KeyPair | None, inherited: Inherited | None = None
-) -> NoStore:
-    """The store that the settings ask for. Without a `key` it is that of the process that this one follows, if it
-    follows one, else the directory's, or a new one, as that of version 3 is. Raises StateError."""
-    if general.state_dir:
-        return SessionStore(StateDirectory(general.state_dir), reactor, counters, general.state_sync_secs, key)
-    if inherited is None:
-        return NoStore(key or generate_key())
-    store = NoStore(key or load_key(inherited.key), ChannelKey(inherited.channel_key))
-    store.epoch = inherited.epoch
-    return store
-
-
 class SessionStore(NoStore, SessionJournal, Handler):
     """One state directory, in use. `sync_secs`: 0 leaves it to the system when it writes to the disk."""
 
@@ -108,12 +92,12 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._counters = counters
         self._sync_secs = sync_secs
         self._wall = wall
-        self._ledger = read_journal(directory, self.key.public) or Ledger()
+        self._ledger, backlogs = self._found(directory)
         self.epoch = self._ledger.epoch + 1
         keyed = any(revive(credential)[0] for credential in self._ledger.credentials())
         self.channel_key = load_channel_key(directory, keyed)
         self.next_keys = load_next_key(directory)
-        self._spool = Spool(read_backlogs(directory, self.key.public), self._ledger, boot or boot_id())
+        self._spool = Spool(backlogs, self._ledger, boot or boot_id())
         self._journal = Journal(directory, self.key.public)
         self._trunk: Upwards
         self._pending: list[bytes] = []
@@ -127,6 +111,10 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._ending = False
         self._sealed = False
         self._lost = False
+
+    def _found(self, directory: StateDirectory) -> tuple[Ledger, Backlogs | None]:
+        """What there is of an earlier process."""
+        return read_journal(directory, self.key.public) or Ledger(), read_backlogs(directory, self.key.public)
 
     @property
     def healthy(self) -> bool:
@@ -178,6 +166,19 @@ class SessionStore(NoStore, SessionJournal, Handler):
                 self._remove_spool()
         self._registry.journal = self
         self._trunk.before_connecting = self._on_master
+
+    # ---- another process that goes on with this one's
+
+    @property
+    def lock(self) -> int:
+        """See NoStore."""
+        return self._directory.lock
+
+    @property
+    def moved(self) -> MovedStore | None:
+        """See NoStore. What has happened is written by then."""
+        self.on_flush()
+        return MovedStore(self._journal.moved, self._spool.moved)
 
     # ---- this process
 

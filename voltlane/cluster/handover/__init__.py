@@ -6,8 +6,8 @@ wire        the socket between them, and the descriptors that go over it
 heritage    what the other process has to be
 states      what is said of a connection
 sessions    what is said of a session
-offer       all that there is, as notes
-goods       the same, taken in
+stores      what is said of the state directory
+goods       all that there is, as notes, and taken in again
 giver       the side that has it
 taker       the side that gets it
 """

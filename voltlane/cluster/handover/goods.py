@@ -19,6 +19,7 @@ from ...core.registry import Registry
 from ...core.session import Session, State
 from ...lanes.clients import Clients
 from ...lanes.entry.entrance import Entrance
+from ...store.no_store import NoStore
 from ...store.records import Damaged
 from ...trunk.trunk import Trunk
 from ...wire.v3 import HANDLE_SIZE
@@ -38,6 +39,7 @@ from .sessions import (
     encode_tombstone,
 )
 from .states import decode_connection, decode_trunk, encode_connection, encode_trunk
+from .stores import decode_store, encode_store
 from .wire import Wire
 
 
@@ -49,6 +51,7 @@ class Goods(NamedTuple):
     trunk: Trunk
     admission: Admission
     entrance: Entrance
+    store: NoStore
     budget: Budget
     meter: MeterLimits
 
@@ -78,6 +81,10 @@ def _all(goods: Goods, admin: Door | None, now: float) -> Iterator[tuple[Kind, i
         yield Kind.LISTENER, 0, _encode_door(door), door.sock.fileno()
     if admin is not None:
         yield Kind.ADMIN, 0, _encode_door(admin), admin.sock.fileno()
+    store = goods.store.moved
+    if store is not None:
+        file = store.journal.descriptor
+        yield Kind.STORE, int(file >= 0), encode_store(store), file
     master = None if trunk.connection is None else trunk.connection.sock
     yield Kind.TRUNK, int(master is not None), encode_trunk(trunk.moved), -1 if master is None else master.fileno()
     for session in registry.sessions.values():
@@ -147,6 +154,8 @@ class Intake:
                 goods.entrance.own_files([door.sock])
         elif kind is Kind.ADMIN:
             self.admin = _decode_door(found.data, wire)
+        elif kind is Kind.STORE:
+            goods.store.move_in(decode_store(found.data, wire.descriptor() if found.number else -1))
         elif kind is Kind.IDS:
             registry.ids = go_on_from(decode_ids(found.data))
         elif kind is Kind.STALE:

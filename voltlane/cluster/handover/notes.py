@@ -49,6 +49,7 @@ class Kind(enum.IntEnum):
     TOMBSTONE = 10  # u64 id
     OPENINGS = 11  # u64 how many: the handles of openings that were confirmed
     BAN = 12  # u64 0: an address that is banned
+    STORE = 16  # u64 1: with a descriptor, the journal; 0: there is none
     END = 13  # u64 how many notes there were
     TAKEN = 14
     REFUSED = 15  # why, as text
