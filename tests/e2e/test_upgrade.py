@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+import socket
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any, Callable
 import pytest
 from kit.heir import FAULTS
 from kit.process import HAS_PROC, BackendProcess, ServerProcess
+from kit.program import Program
 from kit.raw_client import RawClient
 from kit.raw_master import DATA, FAILURE, RawMaster, Tagged
 from kit.raw_records import RawRecordClient
@@ -293,3 +296,79 @@ def test_listeners_of_all_kinds_go_along(tmp_path: Path) -> None:
         for client in (*clients, web):
             client.close()
     assert not unix.exists() and not admin.exists(), "the last process has removed them"
+
+
+# ---- how it is asked for, and who watches
+
+
+def test_the_command_waits_until_another_process_serves(tmp_path: Path) -> None:
+    settings = {"general.state_dir": tmp_path / "state"}
+    file = tmp_path / "pid"
+    with RawMaster() as master, UpgradingServer(master.address, settings) as server:
+        master.accept()
+        client = RawClient.new(server.address)
+        ways = [["--pid", "{pid}"], ["--pid-file", str(file)], []]
+        for way in ways:
+            before = server.current
+            file.write_text(f"{before}\n")
+            arguments = [part.format(pid=before) for part in way]
+            environ = {"VOLTLANE_GENERAL_STATE_DIR": str(tmp_path / "state")}
+            with Program("upgrade", *arguments, cwd=tmp_path, environ=environ) as command:
+                wait_until(lambda: server.upgraded, "another process", 30.0)
+                assert command.finish() == 0 and command.out == b"process %d has handed over\n" % before
+            client.send(b"here")
+            assert master.recv().data == b"here"
+        client.close()
+
+
+def test_the_command_says_that_it_has_failed(tmp_path: Path) -> None:
+    with RawMaster() as master, UpgradingServer(master.address, fault="cannot_be_built") as server:
+        master.accept()
+        with Program("upgrade", "--pid", str(server.current), cwd=tmp_path) as command:
+            assert command.finish(30) == 1
+            assert f"process {server.current} goes on: its log says why" in command.err
+        for arguments, code, why in (
+            (["--pid", "x"], 2, "--pid: 'x' was given"),
+            (["--pid-file", "none"], 2, "none cannot be read"),
+            (["--pid", "4194999"], 1, "there is no process 4194999"),
+            ([], 2, "which process?"),
+        ):
+            with Program("upgrade", *arguments, cwd=tmp_path) as command:
+                assert command.finish() == code and why in command.err
+
+
+def test_the_service_manager_hears_which_process_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(10)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "600000000")
+    with manager, RawMaster() as master, UpgradingServer(master.address) as server:
+        master.accept()
+        for _ in range(2):
+            server.upgrade()
+            while (said := manager.recv(4096).decode())[:7] != "MAINPID":
+                pass
+            assert said.startswith(f"MAINPID={server.current}\n")
+            while not (said := manager.recv(4096).decode()).startswith("WATCHDOG=1"):
+                pass
+
+
+def test_the_first_process_stays_where_nobody_knows_another(tmp_path: Path) -> None:
+    """It passes signals on, and ends as the last one does."""
+    with RawMaster() as master, UpgradingServer(master.address, {"general.stay": "true"}) as server:
+        server.stays = True
+        master.accept()
+        client = RawClient.new(server.address)
+        server.upgrade()
+        with Program("upgrade", "--pid", str(server.process.pid), cwd=tmp_path) as command:
+            wait_until(lambda: server.upgraded, "another process", 30.0)
+            assert command.finish() == 0
+        server.process.send_signal(signal.SIGUSR2)  # to whom it was started as
+        wait_until(lambda: server.upgraded, "another process", 30.0)
+        client.send(b"here")
+        assert master.recv().data == b"here"
+        assert server.process.poll() is None
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(15) == 0
+        client.close()

@@ -36,6 +36,8 @@ class UpgradingServer(ServerProcess):
         self.current = self.process.pid
         """The process that serves."""
         self.upgrades = 0
+        self.stays = False
+        """Whether the first process waits for the others."""
 
     def __enter__(self) -> UpgradingServer:
         return self
@@ -52,7 +54,8 @@ class UpgradingServer(ServerProcess):
             return False
         self.upgrades = len(found)
         before, self.current = self.current, int(found[-1])
-        _wait_for_end(before, self.process)
+        if not (self.stays and before == self.process.pid):
+            _wait_for_end(before, self.process)
         return True
 
     def upgrade(self, failures: int = 0) -> None:

@@ -2,6 +2,8 @@
 
 serve       the connection server; its configuration file, --check-config, --print-config
 successor   the program that follows it in place
+first_process  what is left of the one that was started, where it must not end
+upgrade     asking a running server for that
 demo        the server with a backend as its child process, and the chat page
 chat        that backend: a room for the page, an echo for everybody else
 echo        the echo backend alone

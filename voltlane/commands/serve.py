@@ -21,7 +21,7 @@ DEFAULT_FILE = Path("connserver.toml")
 
 def serve(flags: Mapping[str, str], file: Path | None) -> int:
     """Run the connection server until a signal ends it. The exit code. Raises ConfigError, StartupError."""
-    from .successor import Successor
+    from .successor import Successor, stay
 
     source = Source(flags, file)
     successor = Successor(os.environ)
@@ -30,8 +30,12 @@ def serve(flags: Mapping[str, str], file: Path | None) -> int:
         _write_file()
     server = start(settings)
     server.source = source.load
+    successor.is_asked_to_stay = settings.general.stay
     server.allow_upgrades(successor.launch)
-    return _run(server)
+    code = _run(server)
+    if server.is_followed and successor.stays:
+        stay()
+    return code
 
 
 class Source:

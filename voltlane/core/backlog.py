@@ -76,7 +76,10 @@ class Backlog(Holding):
 
     def take(self) -> list[tuple[Chunk, int]]:
         """Everything, as (chunk, packets), out of the backlog."""
-        chunks = self.kept()
+        chunks = list(self._chunks)
+        if self._cut:
+            chunk, packets = chunks[0]
+            chunks[0] = (chunk[self._cut :], packets)
         self.clear()
         return chunks
 

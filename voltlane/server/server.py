@@ -63,6 +63,8 @@ class Server(Parts):
         """Once `start` has opened it, if `admin.address` is set."""
         self.upgrade: Upgrade | None = None
         """How it is followed by another program in place, if it can be."""
+        self.is_followed = False
+        """Whether another process has everything by now."""
 
     @classmethod
     def heir(cls, config: Config, taker: Taker) -> Server:
@@ -179,6 +181,7 @@ class Server(Parts):
             self.reactor.run()
             while self.upgrade is not None and self.upgrade.due and not self.stopping:
                 if self.upgrade.give():
+                    self.is_followed = True
                     self.arrivals.close()
                     return 0
                 self.reactor.run()

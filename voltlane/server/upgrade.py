@@ -34,6 +34,8 @@ class Upgrade:
         self._parts = parts
         self._launch = launch
         self._giver: Giver | None = None
+        self.announce: Callable[[int], None] = lambda pid: None
+        """Called with the process that serves from then on, before it does."""
 
     # ---- the operator
 
@@ -100,6 +102,10 @@ class Upgrade:
         parts = self._parts
         parts.trunk.flush()
         return offer(goods_of(parts), self._admin_door(), parts.reactor.time())
+
+    def hand_on(self, pid: int) -> None:
+        """See Host."""
+        self.announce(pid)
 
     def go_on(self) -> None:
         """See Host."""

@@ -11,6 +11,7 @@ saying it. From the last word on, `go`, none of what was handed over is touched 
 from __future__ import annotations
 
 import gc
+import os
 import socket
 from collections.abc import Iterator
 from typing import Callable, Protocol
@@ -91,6 +92,9 @@ class Host(Protocol):
     def offer(self) -> Iterator[tuple[bytes, int]]:
         """Everything, as notes, each with a descriptor or -1."""
         ...
+
+    def hand_on(self, pid: int) -> None:
+        """That process is about to have everything; or, with this one's number, it is not."""
 
     def go_on(self) -> None:
         """It is not to be: go on as before."""
@@ -195,8 +199,13 @@ class Giver(Handler):
             answer = wire.note()
             if answer.kind is not Kind.TAKEN:
                 raise Damaged(answer.data.decode(errors="replace") or answer.kind.name)
-            wire.say(GO)
-            wire.flush()
+            self._host.hand_on(self.child.pid)
+            try:
+                wire.say(GO)
+                wire.flush()
+            except Ended:
+                self._host.hand_on(os.getpid())
+                raise
         except Exception as error:  # whatever it is: everything is still here
             self.fail(self._how_it_ended() if isinstance(error, Ended) else str(error) or repr(error))
             return False
