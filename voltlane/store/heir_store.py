@@ -45,7 +45,7 @@ class HeirStore(SessionStore):
         try:
             self._directory.sign()
         except OSError as error:
-            log.warning("%s: %s", self._directory.name("lock"), error.strerror)
+            log.warning("%s does not say who has it: %s", self._directory.name("lock"), error.strerror)
         self._registry.journal = self
         self._trunk.before_connecting = self._on_master
         self._give_out(self._registry.ids.last)

@@ -107,8 +107,10 @@ def test_who_cannot_move_is_told_to_come_back(lane: ModuleType, kind: type[Party
         client = kind(home, lane)
         client.send(b"before")
         home.settle()
+        counters = home.server.counters
         home.follow()
         home.settle()
+        assert counters.closed[CloseReason.UPGRADE] == 1
         assert client.ended and home.master.data[client.id] == [b"before"]
         home.master.send(client.id, b"missed")
         home.settle()

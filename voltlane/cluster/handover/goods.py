@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from struct import error as StructError
 from typing import NamedTuple
 
 from ...core.admission import Admission
@@ -143,7 +144,10 @@ class Intake:
             session = self._session = decode_session(found.number, found.data, self._around)
             if session.id in registry.sessions:
                 raise Damaged(f"session {session.id} came twice")
-            registry.take_over(session)
+            try:
+                registry.take_over(session)
+            except (LookupError, StructError):
+                raise Damaged(f"session {session.id} has a credential that is none") from None
         elif kind is Kind.TRUNK:
             sock = _socket(wire.descriptor()) if found.number else None
             goods.trunk.move_in(decode_trunk(found.data), sock)
