@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from voltlane.cluster.handover.notes import Kind, note
+from voltlane.cluster.handover.notes import Kind, head_of, note
 from voltlane.cluster.handover.wire import Ended, Wire
 from voltlane.store.records import Damaged
 
@@ -72,8 +72,7 @@ def test_who_is_gone_or_silent_is_told_apart(ends: tuple[Wire, Wire]) -> None:
     taker.allow(0.01)
     with pytest.raises(Ended, match="in time"):
         taker.note()
-    giver.say(note(Kind.READY)[:5])
-    giver.flush()
+    giver.word(head_of(note(Kind.READY))[:5])
     with pytest.raises(Ended, match="in time"):
         taker.note()
     giver.close()
@@ -94,15 +93,17 @@ def test_who_takes_nothing_is_not_waited_for_without_end(ends: tuple[Wire, Wire]
 
 def test_without_waiting(ends: tuple[Wire, Wire]) -> None:
     giver, taker = ends
-    taker.receive_now()
+    assert taker.receive_now()
     assert taker.note_now() is None and taker.greeting_now() is None
-    whole = note(Kind.READY)
+    notes = note(Kind.READY) + note(Kind.REFUSED, 0, b"why")
+    whole = head_of(notes) + notes
     for byte in whole[:-1]:
-        giver.say(bytes((byte,)))
-        giver.flush()
-        taker.receive_now()
+        giver.word(bytes((byte,)))
+        assert taker.receive_now()
         assert taker.note_now() is None
-    giver.say(whole[-1:])
-    giver.flush()
-    taker.receive_now()
+    giver.word(whole[-1:])
+    giver.close()
+    assert not taker.receive_now(), "that was all"
     assert taker.note_now() == (Kind.READY, 0, b"")
+    assert taker.note_now() == (Kind.REFUSED, 0, b"why")
+    assert taker.note_now() is None

@@ -10,7 +10,7 @@ from kit.handovers import AROUND, CONNECTIONS, HERITAGE, SESSIONS, STONE, STORE,
 
 from voltlane.cluster.handover import sessions, states, stores
 from voltlane.cluster.handover.heritage import decode_heritage
-from voltlane.cluster.handover.notes import Greeting, Kind, Note, greeting_in, note, note_at
+from voltlane.cluster.handover.notes import Greeting, Kind, Note, greeting_in, head_of, note, note_at, piece_in
 from voltlane.core.ids import Counting
 from voltlane.core.session import Session
 from voltlane.store.records import Damaged
@@ -86,18 +86,28 @@ def test_notes() -> None:
     assert note_at(both, 0) == (Note(Kind.SESSION, 7, b"fields"), len(first))
     assert note_at(both, len(first)) == (Note(Kind.END, 1, b""), len(both))
     for stop in range(len(first)):
-        assert note_at(both[:stop], 0) is None
-    for position in range(len(first)):
-        for bit in range(8):
-            changed = bytearray(first)
-            changed[position] ^= 1 << bit
-            with pytest.raises(Damaged):
-                found = note_at(bytes(changed), 0)
-                assert found is not None or changed[:4] != first[:4]
-                if found is None:  # it says that it is longer
-                    raise Damaged
+        with pytest.raises(Damaged, match="cut"):
+            note_at(both[:stop], 0)
     with pytest.raises(Damaged, match="kind 99"):
         note_at(note(99, 0), 0)  # type: ignore[arg-type]
+
+
+def test_pieces() -> None:
+    piece = note(Kind.SESSION, 7, b"fields") + note(Kind.END, 1)
+    whole = head_of(piece) + piece
+    assert piece_in(b"xx" + whole + b"behind", 2) == (piece, 2 + len(whole))
+    for stop in range(len(whole)):
+        assert piece_in(whole[:stop], 0) is None
+    for position in range(len(whole)):
+        for bit in range(8):
+            changed = bytearray(whole)
+            changed[position] ^= 1 << bit
+            try:
+                assert piece_in(changed, 0) is None and position < 4, "it says that it is longer"
+            except Damaged:
+                pass
+    with pytest.raises(Damaged, match="0 bytes"):
+        piece_in(bytes(100), 0)
 
 
 def test_greetings() -> None:

@@ -25,13 +25,17 @@ class Writer:
         """Numbers."""
         self._parts.append(layout.pack(*values))
 
+    def raw(self, *pieces: Buffer) -> None:
+        """Bytes whose sizes are said elsewhere."""
+        self._parts += pieces
+
     def blob(self, data: Buffer) -> None:
         """Bytes."""
         self._parts += (PREFIX.pack(len(data)), data)
 
     def text(self, text: str) -> None:
         """A text."""
-        self.blob(text.encode("utf-8", "surrogateescape"))
+        self.blob(encode_text(text))
 
     def chunks(self, chunks: list[tuple[Chunk, int]]) -> None:
         """Chunks, each with the number of its packets."""
@@ -71,7 +75,10 @@ class Reader:
 
     def blob(self) -> bytes:
         """Bytes."""
-        (size,) = self.take(PREFIX)
+        return self.raw(self.take(PREFIX)[0])
+
+    def raw(self, size: int) -> bytes:
+        """So many bytes."""
         start = self._position
         self._position = end = start + size
         if end > len(self._data):
@@ -80,10 +87,7 @@ class Reader:
 
     def text(self) -> str:
         """A text."""
-        try:
-            return self.blob().decode("utf-8", "surrogateescape")
-        except UnicodeDecodeError:  # pragma: no cover (there is nothing that this does not take)
-            raise Damaged("a text that is none") from None
+        return decode_text(self.blob())
 
     def chunks(self) -> list[tuple[Chunk, int]]:
         """Chunks, each with the number of its packets."""
@@ -100,6 +104,19 @@ class Reader:
         """That was all."""
         if self._position != len(self._data):
             raise Damaged(f"a note with {len(self._data) - self._position} bytes too many")
+
+
+def encode_text(text: str) -> bytes:
+    """As bytes; every text has some."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def decode_text(data: bytes) -> str:
+    """What `encode_text` gave. Raises Damaged."""
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        raise Damaged("a text that is none") from None
 
 
 FLAG = _ONE

@@ -131,11 +131,15 @@ class Giver(Handler):
     def on_event(self, mask: int) -> None:
         """The other process has said something, or has ended."""
         try:
-            self._wire.receive_now()
+            goes_on = self._wire.receive_now()
             if self.step is Step.STARTING:
                 self._on_greeting()
-            if self.step is not Step.STARTING and (found := self._wire.note_now()) is not None:
+            while self.under_way and self.step is not Step.STARTING and (found := self._wire.note_now()) is not None:
                 self._on_note(found.kind, found.data)
+            if not self.under_way:
+                return
+            if not goes_on:
+                raise Ended
             self._reactor.drained(self._wire.sock)
         except Ended:
             self.fail(self._how_it_ended())
@@ -147,9 +151,8 @@ class Giver(Handler):
         if theirs is None:
             return
         self._wire.allow(LOOK_SECS)
-        self._wire.say(Greeting(FORMAT, __version__).encode())
+        self._wire.greet(Greeting(FORMAT, __version__))
         if theirs.format != FORMAT:
-            self._wire.flush()
             self.fail(
                 f"version {theirs.version} takes over in format {theirs.format}, and this is version {__version__} "
                 f"with format {FORMAT}"
@@ -201,8 +204,7 @@ class Giver(Handler):
                 raise Damaged(answer.data.decode(errors="replace") or answer.kind.name)
             self._host.hand_on(self.child.pid)
             try:
-                wire.say(GO)
-                wire.flush()
+                wire.word(GO)
             except Ended:
                 self._host.hand_on(os.getpid())
                 raise

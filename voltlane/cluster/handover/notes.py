@@ -9,17 +9,20 @@
       ◀──────────────────────────── one byte: go
 
 A greeting is eight bytes that say what it is, u16 format, and the program's version: u16 size, then the text. Its
-layout is for ever, so that a process of another format is told apart. Behind it come notes, framed as the records of
-the state directory (`store.records`): a kind, a number, and fields. All numbers are little-endian.
+layout is for ever, so that a process of another format is told apart. Behind it come pieces, each a record as in the
+state directory (`store.records`: u32 size, u32 CRC-32), and in each whole notes: u32 bytes of fields, u8 kind, u64
+number, the fields. All numbers are little-endian.
 """
 
 from __future__ import annotations
 
 import enum
 from struct import Struct
+from struct import error as StructError
 from typing import NamedTuple
+from zlib import crc32
 
-from ...store.records import FRAME, FRAME_SIZE, Damaged, payload_at, record
+from ...store.records import FRAME, FRAME_SIZE, Damaged
 from ...wire.framing import Buffer
 
 FORMAT = 1
@@ -27,11 +30,12 @@ FORMAT = 1
 GO = b"\x01"
 """The last word."""
 MAGIC = b"VLTLHAND"
-MOST_NOTE = 1 << 30
-"""Bytes of a note, more than can be."""
+MOST_PIECE = 1 << 31
+"""Bytes of a piece, more than can be."""
 _GREETING = Struct("<8sHH")
 GREETING_SIZE = _GREETING.size
-_NOTE = Struct("<BQ")
+_NOTE = Struct("<IBQ")
+_KINDS: dict[int, Kind]
 
 
 class Kind(enum.IntEnum):
@@ -44,7 +48,7 @@ class Kind(enum.IntEnum):
     LISTENER = 5  # with a descriptor: a socket that clients connect to
     ADMIN = 6  # the same, of the admin endpoint
     SESSION = 7  # u64 id
-    CONNECTION = 8  # u64 the id of its session; with a descriptor
+    CONNECTION = 8  # u64 its address family; with a descriptor; behind its session
     STALE = 9  # u64 how many: the ids of those that are stale, in order
     TOMBSTONE = 10  # u64 id
     OPENINGS = 11  # u64 how many: the handles of openings that were confirmed
@@ -92,25 +96,47 @@ class Note(NamedTuple):
 
 
 def note(kind: Kind, number: int = 0, data: bytes = b"") -> bytes:
-    """A note as it is said."""
-    return record(_NOTE.pack(kind, number) + data)
+    """A note, as it stands in a piece."""
+    return _NOTE.pack(len(data), kind, number) + data
 
 
-def note_at(data: Buffer, position: int) -> tuple[Note, int] | None:
-    """The note that begins there, and where the next one does; None while there is not all of it. Raises Damaged."""
-    if position + FRAME_SIZE > len(data):
+def note_at(piece: bytes, position: int) -> tuple[Note, int]:
+    """The note that stands there in a piece, and where the next one does. Raises Damaged."""
+    try:
+        size, kind, number = _NOTE.unpack_from(piece, position)
+        known = _KINDS[kind]
+    except StructError:
+        raise Damaged("a note that is cut") from None
+    except KeyError:
+        raise Damaged(f"a note of kind {kind}") from None
+    start = position + _NOTE.size
+    end = start + size
+    if end > len(piece):
+        raise Damaged("a note that is cut")
+    return Note(known, number, piece[start:end]), end
+
+
+def head_of(piece: Buffer) -> bytes:
+    """What stands in front of a piece."""
+    return FRAME.pack(len(piece), crc32(piece, len(piece)))
+
+
+def piece_in(data: Buffer, position: int) -> tuple[bytes, int] | None:
+    """The piece that begins there, and where it ends; None while there is not all of it. Raises Damaged."""
+    start = position + FRAME_SIZE
+    if start > len(data):
         return None
-    size = FRAME.unpack_from(data, position)[0]
-    if not _NOTE.size <= size <= MOST_NOTE:
-        raise Damaged(f"a note of {size} bytes")
-    end: int = position + FRAME_SIZE + size
+    size, checksum = FRAME.unpack_from(data, position)
+    if not 0 < size <= MOST_PIECE:
+        raise Damaged(f"a piece of {size} bytes")
+    end = start + size
     if end > len(data):
         return None
-    payload = payload_at(data, position)
-    if payload is None:
-        raise Damaged("the checksum of a note is wrong")
-    kind, number = _NOTE.unpack_from(payload)
-    try:
-        return Note(Kind(kind), number, payload[_NOTE.size :]), end
-    except ValueError:
-        raise Damaged(f"a note of kind {kind}") from None
+    with memoryview(data) as view:
+        piece = bytes(view[start:end])
+    if crc32(piece, size) != checksum:
+        raise Damaged("the checksum of a piece is wrong")
+    return piece, end
+
+
+_KINDS = {int(kind): kind for kind in Kind}

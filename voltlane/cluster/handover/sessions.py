@@ -17,12 +17,13 @@ from ...store.records import Damaged
 from .fields import FLAG, Reader, Writer
 from .states import put_levels, take_levels
 
-_SESSION = Struct("<Bdd")
+_SESSION = Struct("<BddHH")
+"""Flags, lost, expiry, and the sizes of credential and secret."""
+_IS_STALE, _HAS_DELIVERY, _HAS_MORE = 1, 2, 4
 _STONE = Struct("<QQ")
 _IDS = Struct("<QQQQd")
 _BAN = Struct("<d")
 _NO_LIMIT = 1 << 62
-_STATES = (State.LIVE, State.STALE)
 
 
 class Surroundings(NamedTuple):
@@ -35,40 +36,44 @@ class Surroundings(NamedTuple):
 
 def encode_session(session: Session, now: float) -> bytes:
     """A session's fields, but for its id."""
+    secret, delivery, backlog, allowance = session.secret, session.delivery, session.backlog, session.allowance
+    credential = session.credential
+    flags = (
+        (_IS_STALE if session.state is State.STALE else 0)
+        | (_HAS_DELIVERY if delivery is not None else 0)
+        | (_HAS_MORE if backlog is not None or allowance is not None else 0)
+    )
+    head = _SESSION.pack(flags, session.lost, session.expiry, len(credential), len(secret or b""))
+    if not flags & _HAS_MORE:
+        return head + credential + (secret or b"") + (b"" if delivery is None else delivery.encode())
     writer = Writer()
-    writer.put(_SESSION, _STATES.index(session.state), session.lost, session.expiry)
-    writer.blob(session.credential)
-    writer.blob(session.secret or b"")
-    writer.blob(b"" if session.delivery is None else session.delivery.encode())
-    backlog = session.backlog
+    writer.raw(head, credential, secret or b"", b"" if delivery is None else delivery.encode())
     writer.put(FLAG, backlog is not None)
     if backlog is not None:
         writer.chunks(backlog.kept())
-    put_levels(writer, None if session.allowance is None else session.allowance.levels(now))
+    put_levels(writer, None if allowance is None else allowance.levels(now))
     return writer.done()
 
 
 def decode_session(client_id: int, data: bytes, around: Surroundings) -> Session:
     """What `encode_session` gave, without a link. Raises Damaged."""
     reader = Reader(data)
-    state, lost, expiry = reader.take(_SESSION)
-    if state >= len(_STATES):
-        raise Damaged(f"a session in state {state}")
-    session = Session(client_id, reader.blob(), None)
-    session.state, session.lost, session.expiry = _STATES[state], lost, expiry
-    session.secret = reader.blob() or None
-    delivery = reader.blob()
-    if len(delivery) not in (0, DELIVERY_SIZE):
-        raise Damaged(f"numbers of {len(delivery)} bytes")
-    session.delivery = decode_delivery(delivery) if delivery else None
-    if reader.flag(1):
-        backlog = session.backlog = Backlog(around.budget, session)
-        for chunk, packets in reader.chunks():
-            backlog.append(chunk, packets, _NO_LIMIT, _NO_LIMIT)
-    levels = take_levels(reader)
-    if levels is not None:
-        session.allowance = Meter(around.meter, around.now)
-        session.allowance.set(levels, around.now)
+    flags, lost, expiry, credential_size, secret_size = reader.take(_SESSION)
+    session = Session(client_id, reader.raw(credential_size), None)
+    session.state = State.STALE if flags & _IS_STALE else State.LIVE
+    session.lost, session.expiry = lost, expiry
+    session.secret = reader.raw(secret_size) or None
+    if flags & _HAS_DELIVERY:
+        session.delivery = decode_delivery(reader.raw(DELIVERY_SIZE))
+    if flags & _HAS_MORE:
+        if reader.flag(1):
+            backlog = session.backlog = Backlog(around.budget, session)
+            for chunk, packets in reader.chunks():
+                backlog.append(chunk, packets, _NO_LIMIT, _NO_LIMIT)
+        levels = take_levels(reader)
+        if levels is not None:
+            session.allowance = Meter(around.meter, around.now)
+            session.allowance.set(levels, around.now)
     reader.end()
     return session
 

@@ -48,8 +48,7 @@ class Taker:
         wire = self._wire
         wire.allow(ANSWER_SECS)
         try:
-            wire.say(Greeting(FORMAT, __version__).encode())
-            wire.flush()
+            wire.greet(Greeting(FORMAT, __version__))
             theirs = wire.greeting()
             if theirs.format != FORMAT:
                 raise Damaged(f"its version {theirs.version} has format {theirs.format} for that, this one {FORMAT}")

@@ -10,9 +10,10 @@ import os
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from ...store.records import Damaged
-from .notes import Greeting, Note, greeting_in, note_at
+from .notes import Greeting, Note, greeting_in, head_of, note_at, piece_in
 
 MOST_DESCRIPTORS = 200
 """With one message; the kernel allows for 253."""
@@ -38,6 +39,8 @@ class Wire:
         self._passed: list[int] = []
         self._data = bytearray()  # what was received
         self._position = 0
+        self._piece = b""  # what of that is looked at, ...
+        self._at = 0  # ... and how far
         self._descriptors: deque[int] = deque()
 
     def allow(self, seconds: float) -> None:
@@ -55,18 +58,33 @@ class Wire:
         if self._size >= PIECE or len(self._passed) >= MOST_DESCRIPTORS:
             self.flush()
 
+    def greet(self, greeting: Greeting) -> None:
+        """Say this first. Raises Ended."""
+        self._send([memoryview(greeting.encode())])
+
+    def word(self, word: bytes) -> None:
+        """Say this, which is no note. Raises Ended."""
+        self._send([memoryview(word)])
+
     def flush(self) -> None:
         """Send all that was said. Raises Ended."""
         if not self._parts:
             return
-        data, passed = memoryview(b"".join(self._parts)), self._passed
+        piece, passed = b"".join(self._parts), self._passed
         self._parts, self._passed, self._size = [], [], 0
+        self._send([memoryview(head_of(piece)), memoryview(piece)], passed)
+
+    def _send(self, views: list[memoryview], passed: Sequence[int] = ()) -> None:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", passed))] if passed else []
         try:
-            while data:
+            while views:
                 self.sock.settimeout(self._left())
-                data = data[self.sock.sendmsg([data], rights) :]
+                sent = self.sock.sendmsg(views, rights)
                 rights = []
+                while views and sent >= len(views[0]):
+                    sent -= len(views.pop(0))
+                if sent:
+                    views[0] = views[0][sent:]
         except OSError as error:
             raise _ended(error) from None
 
@@ -74,10 +92,9 @@ class Wire:
 
     def note(self) -> Note:
         """The next note. Raises Ended, Damaged."""
-        while (found := note_at(self._data, self._position)) is None:
+        while (found := self.note_now()) is None:
             self._receive()
-        note, self._position = found
-        return note
+        return found
 
     def greeting(self) -> Greeting:
         """The other side's. Raises Ended, Damaged."""
@@ -99,15 +116,16 @@ class Wire:
 
     # ---- without waiting
 
-    def receive_now(self) -> None:
-        """Receive what is there. Raises Ended, Damaged."""
+    def receive_now(self) -> bool:
+        """Receive what is there. Whether more may come. Raises Damaged."""
         self.sock.setblocking(False)
         try:
-            self._receive_once()
+            while True:
+                self._receive_once()
         except BlockingIOError:
-            pass
-        except OSError as error:
-            raise _ended(error) from None
+            return True
+        except OSError:
+            return False
 
     def greeting_now(self) -> Greeting | None:
         """The other side's, if it is there. Raises Damaged."""
@@ -119,10 +137,13 @@ class Wire:
 
     def note_now(self) -> Note | None:
         """The next note, if it is there. Raises Damaged."""
-        found = note_at(self._data, self._position)
-        if found is None:
-            return None
-        note, self._position = found
+        if self._at == len(self._piece):
+            found = piece_in(self._data, self._position)
+            if found is None:
+                return None
+            self._piece, self._position = found
+            self._at = 0
+        note, self._at = note_at(self._piece, self._at)
         return note
 
     # ---- descriptors
