@@ -45,7 +45,7 @@ class CodedConnection(ClientConnection):
     # ---- from one process to another
 
     @property
-    def framing_state(self) -> tuple[str, bytes | None]:
+    def framing_state(self) -> tuple[str, bytes]:
         """See ClientConnection."""
         return self.framing.name, self.framing.state()
 

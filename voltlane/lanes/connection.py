@@ -145,12 +145,17 @@ class ClientConnection(Stream):
     # ---- from one process to another
 
     @property
+    def moves(self) -> bool:
+        """Whether another process can go on with it: not where a library has a part of its state."""
+        return type(self.sock) is socket.socket
+
+    @property
     def moved(self) -> Moved | None:
         """What another process needs to go on with it; None where none can. Nothing is changed by that."""
-        session, sock, meter, source = self.session, self.sock, self.meter, self.source
-        framing, framing_state = self.framing_state
-        if session is None or type(sock) is not socket.socket or framing_state is None:
+        session, meter, source = self.session, self.meter, self.source
+        if session is None or not self.moves:
             return None
+        framing, framing_state = self.framing_state
         return Moved(
             session.id,
             self.since,
@@ -184,7 +189,7 @@ class ClientConnection(Stream):
             self.shared.meters.look_again(self)
 
     @property
-    def framing_state(self) -> tuple[str, bytes | None]:
+    def framing_state(self) -> tuple[str, bytes]:
         """The name of its framing, and what that is at."""
         raise NotImplementedError
 

@@ -82,8 +82,8 @@ class Framing:
         """Bytes of the wire that the peer has to be answered with between messages, each of them once."""
         return b""
 
-    def state(self) -> bytes | None:
-        """What another process needs to know to go on with it; None where none can."""
+    def state(self) -> bytes:
+        """What another process needs to know to go on with it."""
         return b""
 
     def restore(self, state: bytes) -> None:

@@ -75,7 +75,7 @@ class PrefixConnection(ClientConnection):
         self._take_rest(TAG_SIZE, stop, self.client_id)
 
     @property
-    def framing_state(self) -> tuple[str, bytes | None]:
+    def framing_state(self) -> tuple[str, bytes]:
         """See ClientConnection."""
         return LengthPrefix.name, b""
 

@@ -85,7 +85,7 @@ class SealedConnection(ClientConnection):
         return self.framing is not None and self.framing.pinged
 
     @property
-    def framing_state(self) -> tuple[str, bytes | None]:
+    def framing_state(self) -> tuple[str, bytes]:
         """See ClientConnection."""
         return (PLAIN, b"") if self.framing is None else (self.framing.name, self.framing.state())
 

@@ -112,7 +112,7 @@ class WebSocket(Framing):
 
     # ---- from one process to another
 
-    def state(self) -> bytes | None:
+    def state(self) -> bytes:
         """See Framing: flags, whether it was heard, and the message in parts: 0 none, 1 binary, 2 text, then its
         bytes."""
         parts = self._parts

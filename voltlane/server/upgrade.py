@@ -93,7 +93,7 @@ class Upgrade:
     def cut(self) -> None:
         """See Host. Their sessions wait for them, and go along."""
         for connection in self._parts.clients.connections:
-            if connection.moved is None:
+            if not connection.moves:
                 connection.read_out()
                 connection.close(CloseReason.UPGRADE)
 

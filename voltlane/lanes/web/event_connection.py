@@ -34,6 +34,8 @@ class EventConnection(CodedConnection):
 
     retains = True
     protocol = "events"
+    moves = False
+    """See ClientConnection: its client comes back with what it has got."""
 
     def __init__(
         self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing

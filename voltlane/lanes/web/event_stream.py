@@ -43,10 +43,6 @@ class EventStream(Framing):
         """See Framing."""
         return encoded.count(END, 0, written)
 
-    def state(self) -> bytes | None:
-        """See Framing: its client comes back with what it has got."""
-        return None
-
     def ping(self) -> bytes:
         """See Framing. Nobody answers it, and nobody has to."""
         return COMMENT
