@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import os
 import re
 import signal
 import socket
@@ -372,3 +374,78 @@ def test_the_first_process_stays_where_nobody_knows_another(tmp_path: Path) -> N
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(15) == 0
         client.close()
+
+
+# ---- what else may happen meanwhile
+
+
+def test_no_descriptor_is_left_behind() -> None:
+    with RawMaster() as master, UpgradingServer(master.address) as server:
+        master.accept()
+        clients = [RawClient.new(server.address) for _ in range(5)]
+        counts = set()
+        for _ in range(3):
+            server.upgrade()
+            clients[0].send(b"x")
+            master.recv()
+            counts.add(len(os.listdir(f"/proc/{server.current}/fd")))
+        assert len(counts) == 1, "each process has as many as the one before"
+        for client in clients:
+            client.close()
+
+
+def test_a_server_that_is_asked_to_stop_meanwhile_stops() -> None:
+    with RawMaster() as master, UpgradingServer(master.address) as server:
+        master.accept()
+        client = RawClient.new(server.address)
+        server.ask()
+        server.wait_for_log("is starting")
+        pid = int(re.search(r"process (\d+) is starting", server.log)[1])  # type: ignore[index]
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(15) == 0 and server.failures == 1
+        assert not os.path.exists(f"/proc/{pid}"), "it was waited for"
+        assert list(client.rest()) == []
+        client.close()
+
+
+def test_a_second_request_changes_nothing() -> None:
+    with RawMaster() as master, UpgradingServer(master.address) as server:
+        master.accept()
+        server.ask()
+        server.wait_for_log("is starting")
+        server.ask()
+        server.wait_for_log("is under way already")
+        wait_until(lambda: server.upgraded, "another process", 30.0)
+        assert server.failures == 0
+
+
+def test_a_handshake_that_is_not_through_is_cut_and_begun_again() -> None:
+    with RawMaster() as master, UpgradingServer(master.address) as server:
+        master.accept()
+        stranger, away = RawClient(server.address), RawClient.new(server.address)
+        away.close()
+        stranger.send_raw(b"\x02\0\0\0\x01")
+        resuming = RawClient(server.address, keys=away.keys)
+        resuming.begin_resume(away.client_id)
+        server.upgrade()
+        with pytest.raises((EOFError, ConnectionResetError)):
+            stranger.recv()
+        with pytest.raises(ConnectionResetError):
+            resuming.sock.recv(1)  # not an end in order, which would say that its session is gone
+        away.come_back().close()
+        stranger.close(), resuming.close()
+
+
+def test_a_request_to_drain_meanwhile_is_heeded() -> None:
+    with RawMaster() as master:
+        settings = {"admin.address": "127.0.0.1:0"}
+        with UpgradingServer(master.address, settings, "dies_before_it_has_taken") as server:
+            master.accept()
+            server.wait_for_log("the admin endpoint is at ")
+            address = re.search(r"the admin endpoint is at (\S+)", server.log)[1]  # type: ignore[index]
+            connection = http.client.HTTPConnection(address, timeout=10)
+            connection.request("POST", "/drain")
+            assert connection.getresponse().status < 300
+            connection.close()
+            server.ask()
+            server.wait_for_log("nothing is handed over by a server that is draining")

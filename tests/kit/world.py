@@ -28,7 +28,7 @@ from kit.vectors import CERTIFICATES
 
 from voltlane import config
 from voltlane.address import ENCRYPTED, parse_address
-from voltlane.cluster.handover.goods import Intake
+from voltlane.cluster.handover.goods import Intake, offer
 from voltlane.cluster.handover.heritage import Heritage
 from voltlane.cluster.handover.notes import Note, note_at
 from voltlane.core.budget import CHUNK_COST, QUEUE_COST, Holding
@@ -361,7 +361,7 @@ class World:
         before, loop = self.server, self.loop
         upgrade = Upgrade(before, lambda sock: pytest.fail("nothing is started"), lambda: None)
         upgrade.cut()
-        parcel = Parcel(upgrade.offer())
+        parcel = Parcel(offer(goods_of(before), None, before.reactor.now))
         certificates = before.certificates
         self._begin(upgrade.heritage)
         intake = Intake(goods_of(self.server), self.clock.now)

@@ -37,15 +37,17 @@ class Successor:
         return not self._stayed and (self.is_asked_to_stay or os.getpid() == 1)
 
     def launch(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
-        """Start it, with that socket. Signals for it wait until it has handlers. Raises OSError."""
+        """Start it, with that socket: all other descriptors close with the start, by themselves, which ten thousand of
+        them would take a while for otherwise. Signals for it wait until it has handlers. Raises OSError."""
         number = theirs.fileno()
         stays = {STAYED: "1"} if self._stayed or self.stays else {}
         block()
+        theirs.set_inheritable(True)
         try:
             return subprocess.Popen(
                 self._command,
                 env={**os.environ, **self._kept, **stays, VARIABLE: str(number)},
-                pass_fds=(number,),
+                close_fds=False,
             )
         finally:
             unblock()

@@ -182,6 +182,7 @@ class Server(Parts):
             while self.upgrade is not None and self.upgrade.due and not self.stopping:
                 if self.upgrade.give():
                     self.is_followed = True
+                    self.upgrade.pass_on(self.wakeup.pending())
                     self.arrivals.close()
                     return 0
                 self.reactor.run()

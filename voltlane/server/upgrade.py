@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Callable
 
 from ..cluster.handover.giver import Child, Giver, Step
@@ -19,6 +21,7 @@ from ..ops.log import log
 from ..reasons import CloseReason, Hold
 from .parts import Parts
 
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 Launch = Callable[[socket.socket], Child]
 """Starts the program that is to follow, which gets this socket. Raises OSError."""
 
@@ -65,6 +68,14 @@ class Upgrade:
             self._parts.registry.journal = SessionJournal()  # what becomes of handshakes here is no news of sessions
         return given
 
+    def pass_on(self, signals: list[int]) -> None:
+        """These came during the pause, and are for the process that goes on."""
+        assert self._giver is not None
+        for number in signals:
+            if number in _PASSED_ON:
+                with suppress(ProcessLookupError):
+                    os.kill(self._giver.child.pid, number)
+
     def end(self) -> None:
         """The server ends: there is nothing to be handed over any more."""
         if self._giver is not None and self._giver.step is not Step.GIVEN:
@@ -100,6 +111,8 @@ class Upgrade:
     def offer(self) -> Iterator[tuple[bytes, int]]:
         """See Host."""
         parts = self._parts
+        if not parts.entrance.is_open:
+            raise RuntimeError("it is draining by now")
         parts.trunk.flush()
         return offer(goods_of(parts), self._admin_door(), parts.reactor.time())
 

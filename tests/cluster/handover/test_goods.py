@@ -13,9 +13,10 @@ from kit.parties import PARTIES, Party
 from kit.speaker import lanes
 from kit.world import Parcel, numbered, world
 
+from voltlane.cluster.handover.goods import offer
 from voltlane.core.session import State
 from voltlane.reasons import CloseReason
-from voltlane.server.upgrade import Upgrade
+from voltlane.server.upgrade import goods_of
 
 LANES = {module.__name__.rpartition(".")[2]: module for module in lanes()}
 MOVING = {"tcp": ("v2", "v3"), "ws": ("v2", "v3", "open")}
@@ -175,9 +176,8 @@ def test_nothing_is_changed_by_an_offer() -> None:
             client.read(False)
             home.master.send(client.id, *numbered(300, 500))
         home.settle()
-        upgrade = Upgrade(home.server, lambda sock: pytest.fail("nothing is started"), lambda: None)
         for _ in range(2):
-            parcel = Parcel(upgrade.offer())
+            parcel = Parcel(offer(goods_of(home.server), None, home.clock.now))
             while parcel._descriptors:
                 os.close(parcel.descriptor())
             home.audit()
