@@ -34,23 +34,29 @@ _LOOK_SECS = 0.05
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 1 when a connection was cut, or a packet is missing, doubled or out of place."""
     parser = argparse.ArgumentParser(prog="python -m bench.upgrade", description=__doc__)
-    parser.add_argument("--clients", type=at_least(len(KINDS), int), default=8000, help="(%(default)s)")
+    parser.add_argument("--clients", type=at_least(len(KINDS), int), default=10_000, help="(%(default)s)")
     parser.add_argument("--times", type=at_least(1, int), default=10, help="upgrades (%(default)s)")
     parser.add_argument("--rate", type=at_least(1, float), default=2000, help="packets a second (%(default)g)")
     parser.add_argument("--kinds", default=",".join(KINDS), help="what clients speak (%(default)s)")
+    parser.add_argument("--most", type=at_least(1, float), help="milliseconds that a pause may take")
     given = parser.parse_args(argv)
+    kinds = given.kinds.split(",")
+    if wrong := [kind for kind in kinds if kind not in KINDS]:
+        parser.error(f"{wrong[0]!r} is none of {', '.join(KINDS)}")
     limit = raise_descriptor_limit()
     print(f"{given.clients} clients of {given.kinds}; {limit} descriptors a process may have")
     try:
-        run(given.clients, given.times, given.rate, given.kinds.split(","))
+        pause = run(given.clients, given.times, given.rate, kinds)
+        if given.most is not None and pause > given.most:
+            raise Fault(f"a pause of {pause:.0f} ms, where {given.most:g} are allowed")
     except Fault as fault:
         print(f"FAULT: {fault}")
         return 1
     return 0
 
 
-def run(count: int, times: int, rate: float, kinds: Sequence[str]) -> None:
-    """Raises Fault."""
+def run(count: int, times: int, rate: float, kinds: Sequence[str]) -> float:
+    """The longest pause, in milliseconds. Raises Fault."""
     with backend() as master, tempfile.TemporaryDirectory() as directory, _serving(Path(directory), master) as server:
         began = time.monotonic()
         clients: list[Client] = []
@@ -92,6 +98,7 @@ def run(count: int, times: int, rate: float, kinds: Sequence[str]) -> None:
         print(f"{packets} packets there and back, each once and in order; no connection was cut")
         print(f"the longest pause was {max(server.pauses):.0f} ms")
         crowd.close()
+        return max(server.pauses)
 
 
 def _later(seconds: float) -> Callable[[], bool]:
