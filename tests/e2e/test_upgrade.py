@@ -449,3 +449,18 @@ def test_a_request_to_drain_meanwhile_is_heeded() -> None:
             connection.close()
             server.ask()
             server.wait_for_log("nothing is handed over by a server that is draining")
+
+
+def test_an_admin_endpoint_may_go_and_come(tmp_path: Path) -> None:
+    config, admin = tmp_path / "connserver.toml", tmp_path / "admin"
+    with_admin = f"[admin]\naddress = 'unix:{admin}'\n"
+    config.write_text(with_admin)
+    with RawMaster() as master, UpgradingServer(master.address, config=config) as server:
+        master.accept()
+        assert figures(f"unix:{admin}")
+        config.write_text("")
+        server.upgrade()
+        wait_until(lambda: not admin.exists(), "the end of the endpoint")
+        config.write_text(with_admin)
+        server.upgrade()
+        assert figures(f"unix:{admin}")

@@ -33,8 +33,10 @@ def serve(flags: Mapping[str, str], file: Path | None) -> int:
     successor.is_asked_to_stay = settings.general.stay
     server.allow_upgrades(successor.launch)
     code = _run(server)
-    if server.is_followed and successor.stays:
-        stay()
+    if server.is_followed:
+        if successor.stays:
+            stay()
+        os._exit(code)  # at once: whoever goes on needs the processor more than what is left here has to be tidied up
     return code
 
 

@@ -104,17 +104,21 @@ class Server(Parts):
         self.entrance.limit_descriptors(raise_descriptor_limit())
         try:
             if any(parse_listener(text).scheme in ENCRYPTED for text in self.config.listener.address):
+                self.certificates.load()  # now, while everybody is served
+            intake = taker.take(goods_of(self), self.reactor.refresh)
+            if any(address.scheme in ENCRYPTED for address in self.listen_addresses) and not self.certificates.loaded:
                 self.certificates.load()
+            if self.config.admin.address:
+                self.admin = self._open_admin(intake.admin)
         except StartupError as error:
             taker.refuse(str(error))
             raise
-        intake = taker.take(goods_of(self), self.reactor.refresh)
-        if self.config.admin.address:
-            self.admin = self._open_admin(intake.admin)
         taker.go()
         self.reactor.refresh()
         self.store.begin()
         self.reactor.call_soon(self.wake)
+        if self.admin is None and intake.admin is not None:
+            intake.admin.close()
         log.info("going on with %d sessions, %d of them connected", len(self.registry.sessions), intake.connections)
 
     def wake(self) -> None:

@@ -20,6 +20,8 @@ from ...core.registry import Registry
 from ...core.session import Session, State
 from ...lanes.clients import Clients
 from ...lanes.entry.entrance import Entrance
+from ...lanes.table import LANES
+from ...net.sockets import socket_file
 from ...store.no_store import NoStore
 from ...store.records import Damaged
 from ...trunk.trunk import Trunk
@@ -64,6 +66,13 @@ class Door(NamedTuple):
     sock: socket.socket
     own_file: bool
     """Whether it has a file that is to be removed with it."""
+
+    def close(self) -> None:
+        """Nobody is to come in by it any more."""
+        file = socket_file(self.sock) if self.own_file else None
+        if file is not None:
+            file.remove()
+        self.sock.close()
 
 
 def offer(goods: Goods, admin: Door | None, now: float) -> Iterator[tuple[bytes, int]]:
@@ -153,6 +162,9 @@ class Intake:
             goods.trunk.move_in(decode_trunk(found.data), sock)
         elif kind is Kind.LISTENER:
             door = _decode_door(found.data, wire)
+            if door.scheme not in ("", *LANES):
+                raise Damaged(f"nothing here listens for {door.scheme}")
+            LANES[door.scheme or "tcp"].check()
             goods.entrance.adopt([(door.scheme, door.sock)])
             if door.own_file:
                 goods.entrance.own_files([door.sock])

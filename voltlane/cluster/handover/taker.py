@@ -74,6 +74,8 @@ class Taker:
             return intake
         except (Ended, Damaged) as error:
             self._end(error)
+        except StartupError:
+            raise
         except Exception as error:
             self.refuse(repr(error))
             raise
@@ -96,7 +98,7 @@ class Taker:
         wire.close()
 
     def refuse(self, why: str) -> None:
-        """Say why this process cannot take over. It is of no more use then."""
+        """Say why this process cannot take over, unless that was said. It is of no more use then."""
         with suppress(Ended):
             self._wire.allow(1.0)
             self._wire.say(note(Kind.REFUSED, 0, why.encode(errors="replace")))
