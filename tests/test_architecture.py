@@ -30,6 +30,7 @@ LAYERS = {
     "store": {"store"},
     "lanes": {"lanes"},
     "trunk": {"trunk"},
+    "cluster": {"cluster"},
     "admin": {"admin"},
     "server": {"server"},
     "libraries": {"client", "backend"},
@@ -48,10 +49,11 @@ MAY_IMPORT = {
     "store": {"lobby", "config", "wire", "core", "net", "ops"},
     "lanes": {"lobby", "config", "wire", "core", "net", "ops"},
     "trunk": {"lobby", "config", "wire", "core", "net", "ops"},
+    "cluster": {"lobby", "config", "wire", "core", "net", "ops", "store", "lanes", "trunk"},
     "admin": {"lobby", "wire", "core", "net", "ops"},
-    "server": {"lobby", "config", "wire", "core", "net", "ops", "store", "lanes", "trunk", "admin"},
+    "server": {"lobby", "config", "wire", "core", "net", "ops", "store", "lanes", "trunk", "cluster", "admin"},
     "libraries": {"lobby", "wire", "net"},
-    "commands": {"lobby", "config", "wire", "core", "net", "ops", "store", "server", "libraries"},
+    "commands": {"lobby", "config", "wire", "core", "net", "ops", "store", "cluster", "server", "libraries"},
     "package": {"lobby"},
 }
 """The layers that each may import, besides itself."""
@@ -117,7 +119,7 @@ def has_a_place(module: str, source: str) -> Iterator[str]:
 
 
 def layers_one_way(module: str, source: str) -> Iterator[str]:
-    """lobby ← config ← wire ← core ← net ← ops ← store ← lanes | trunk ← admin ← server ← commands.
+    """lobby ← config ← wire ← core ← net ← ops ← store ← lanes | trunk ← cluster ← admin ← server ← commands.
 
     Lanes and trunk do not know each other; the libraries stand beside the server, on wire and on sockets.
     """

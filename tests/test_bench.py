@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from kit.process import HAS_PROC
 from kit.wait import wait_until
 
 from bench import chart, machine, options, servers, traffic
@@ -311,6 +312,15 @@ def test_what_version_3_costs_beside_version_2() -> None:
     assert table[2].split() == ["v2", "v3", "v3-clear"]
     assert table[4].startswith("echo, 1 under way per client")
     assert table[4].count("(") == 3
+
+
+@pytest.mark.skipif(not HAS_PROC, reason="the system has no /proc")
+def test_a_small_upgrade() -> None:
+    done = bench("bench.upgrade", "--clients", "80", "--times", "1", "--rate", "200")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "each once and in order; no connection was cut" in done.stdout
+    done = bench("bench.upgrade", "--kinds", "v2,v4")
+    assert done.returncode == 2 and "'v4' is none of v2, v3, v2-ws, v3-ws" in done.stderr
 
 
 def test_a_setting_of_the_server_may_be_another(tmp_path: Path) -> None:

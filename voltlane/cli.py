@@ -96,6 +96,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from .commands.key import key
 
         return key(flags, file, given.get("--state-dir"), _change(given))
+    if arguments.command == "upgrade":
+        from .commands.upgrade import upgrade
+
+        return upgrade(flags, file, given.get("--pid"), given.get("--pid-file"))
     if arguments.command in ("status", "top"):
         from .commands.inquiry import whom
 
@@ -239,6 +243,8 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "metavar": "DIR",
         "help": "The server's state directory. Default: general.state_dir of the configuration.",
     },
+    "--pid": {"metavar": "PID", "help": "The process of the server. Default: as general.state_dir says."},
+    "--pid-file": {"metavar": "FILE", "type": _file, "help": "A file with the number of that process."},
     "--next": {
         "action": "store_true",
         "help": "Prepare the key that is to follow, and print it: from the server's next start on, clients are told.",
@@ -299,6 +305,10 @@ _COMMANDS = {
     "connect": (
         "talk to a server: each line becomes a packet, each packet a line",
         ("--wait", "--protocol", "--server-key", "--ca", "--server-name"),
+    ),
+    "upgrade": (
+        "let a running server hand over to the program as it is now, with all clients",
+        ("--pid", "--pid-file", "--config"),
     ),
     "status": ("say how a running server is, by its admin endpoint", ("--token", "--config", "--json")),
     "top": ("the same, each second, in a terminal", ("--token", "--config")),

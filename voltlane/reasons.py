@@ -58,6 +58,7 @@ class CloseReason(Symbol):
     NO_IDS = "no client id can be reserved"
     INTERNAL_ERROR = "error in the server itself"
     SHUTDOWN = "server shutting down"
+    UPGRADE = "cannot move to the program that follows"
     SERVER_FULL = "too many connections"
     TOO_MANY_HANDSHAKES = "too many handshakes under way"
     ADDRESS_DENIED = "address not allowed to connect"
@@ -97,6 +98,7 @@ ORDINARY = {
     CloseReason.TAKEN_OVER,
     CloseReason.KICKED,
     CloseReason.SHUTDOWN,
+    CloseReason.UPGRADE,
 }
 """Ends that are in order: nobody needs to hear of each."""
 
@@ -110,6 +112,7 @@ class Hold(Symbol):
     DESCRIPTORS = "descriptors nearly used up"
     EXHAUSTED = "the system has no descriptor or memory for another"
     FAILING = "accepting fails"
+    UPGRADE = "handing over to the program that follows"
 
 
 class AdminEnd(Symbol):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable
 
-OURS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
+OURS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+)
 """Those that a command may have a handler for."""
 
 

@@ -361,3 +361,41 @@ def _with_proxy() -> list[Target]:
 
 
 PARSERS += _with_proxy()
+
+
+def _handing_over() -> list[Target]:
+    """What one process says to the one that follows it: read, or refused as damaged, and nothing else."""
+    from kit.handovers import AROUND, CONNECTIONS, HERITAGE, SESSIONS, STONE, STORE, TRUNKS
+
+    from voltlane.cluster.handover import heritage, notes, sessions, states, stores
+
+    readers = [
+        states.decode_connection,
+        states.decode_trunk,
+        lambda data: sessions.decode_session(7, data, AROUND),
+        sessions.decode_tombstone,
+        sessions.decode_ids,
+        sessions.decode_ban,
+        lambda data: sessions.decode_numbers(3, data),
+        lambda data: stores.decode_store(data, -1),
+        heritage.decode_heritage,
+        lambda data: notes.note_at(data, 0),
+        notes.greeting_in,
+    ]
+
+    def handover(data: bytes) -> None:
+        if data:
+            try:
+                readers[data[0] % len(readers)](data[1:])  # type: ignore[operator]
+            except records.Damaged:
+                pass
+
+    seeds = [b"\0" + states.encode_connection(moved) for moved in CONNECTIONS]
+    seeds += [b"\1" + states.encode_trunk(moved) for moved in TRUNKS]
+    seeds += [b"\2" + sessions.encode_session(session, 5.0) for session in SESSIONS]
+    seeds += [b"\3" + sessions.encode_tombstone(STONE), b"\7" + stores.encode_store(STORE), b"\x08" + HERITAGE.encode()]
+    seeds += [b"\x09" + notes.note(notes.Kind.SESSION, 7, b"x"), b"\x0a" + notes.Greeting(1, "1.0").encode()]
+    return [Target("handover", handover, seeds)]
+
+
+PARSERS += _handing_over()

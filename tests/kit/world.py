@@ -10,13 +10,15 @@ world.master.data == {client.id: [b"up"]}
 
 from __future__ import annotations
 
+import os
 import socket
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Callable
 
+import pytest
 from kit.clock import FakeClock
 from kit.frames import data, join
 from kit.handlers import Loop
@@ -26,6 +28,9 @@ from kit.vectors import CERTIFICATES
 
 from voltlane import config
 from voltlane.address import ENCRYPTED, parse_address
+from voltlane.cluster.handover.goods import Intake, offer
+from voltlane.cluster.handover.heritage import Heritage
+from voltlane.cluster.handover.notes import Note, note_at
 from voltlane.core.budget import CHUNK_COST, QUEUE_COST, Holding
 from voltlane.core.coded import CodedOutbox
 from voltlane.core.ids import Ids
@@ -37,8 +42,9 @@ from voltlane.lanes.web.request_stage import RequestStage
 from voltlane.net.certificates import TlsOptions
 from voltlane.net.poller import DefaultPoller
 from voltlane.server import Server
+from voltlane.server.upgrade import Upgrade, goods_of
 from voltlane.trunk.connection import BITE
-from voltlane.wire.crypto import KeyPair, generate_key, open_sealed, seal, session_key
+from voltlane.wire.crypto import generate_key, open_sealed, seal, session_key
 from voltlane.wire.framing import FrameBuffer
 from voltlane.wire.tagged import Flag, Tagged, decode_tagged
 from voltlane.wire.v2 import (
@@ -307,23 +313,70 @@ class _Dialer:
         """Nothing is under way."""
 
 
+class Parcel:
+    """What is offered, for whoever takes it in this process."""
+
+    def __init__(self, offered: Iterator[tuple[bytes, int]]) -> None:
+        self._notes: deque[Note] = deque()
+        self._descriptors: deque[int] = deque()
+        for words, descriptor in offered:
+            found = note_at(words, 0)
+            assert found is not None and found[1] == len(words)
+            self._notes.append(found[0])
+            if descriptor >= 0:
+                self._descriptors.append(os.dup(descriptor))
+
+    def note(self) -> Note:
+        return self._notes.popleft()
+
+    def descriptor(self) -> int:
+        return self._descriptors.popleft()
+
+
 class World:
     """A server, its master and its clients."""
 
     def __init__(self, settings: Mapping[str, object] | None = None, poller: Callable[[], Any] = DefaultPoller) -> None:
         self.clock = FakeClock()
-        self.loop = Loop(poller, self.clock)
         flags: dict[str, object] = {"clients.stale_timeout_secs": 20, "clients.stale_reap_interval_secs": 3}
-        key: KeyPair = SERVER_KEY
-        self.server = Server(config.load(None, {}, {**flags, **(settings or {})}), key=key, reactor=self.loop)
+        self._settings = config.load(None, {}, {**flags, **(settings or {})})
+        self._poller = poller
+        self._begin(None)
         self.server.registry.ids = Ids()  # its clock does not go by itself
-        self.server.clients.windows.first = 1 << 20  # where a test is about something else
-        self.loop.on_callback_error = lambda handler, error: self.loop.bugs.append(error)
-        self.dialer = self.server.firehose.dialer = _Dialer()  # type: ignore[assignment]
         self.key = session_key(CLIENT_KEY, SERVER_KEY.public)
         self.clients: list[Client] = []
         self.master: Master
+
+    def _begin(self, heritage: Heritage | None) -> None:
+        """A server that has nothing yet."""
+        self.loop = Loop(self._poller, self.clock)
+        self.server = Server(self._settings, key=SERVER_KEY, reactor=self.loop, heritage=heritage)
+        self.server.clients.windows.first = 1 << 20  # where a test is about something else
+        self.loop.on_callback_error = lambda handler, error: self.loop.bugs.append(error)
+        self.dialer = self.server.firehose.dialer = _Dialer()  # type: ignore[assignment]
         self._plain = (self.loop.watched, self.loop.timers)
+
+    def follow(self) -> None:
+        """Another server takes the place of this one, with all that it has."""
+        before, loop = self.server, self.loop
+        upgrade = Upgrade(before, lambda sock: pytest.fail("nothing is started"), lambda: None)
+        upgrade.cut()
+        parcel = Parcel(offer(goods_of(before), None, before.reactor.now))
+        certificates = before.certificates
+        self._begin(upgrade.heritage)
+        intake = Intake(goods_of(self.server), self.clock.now)
+        intake.take(parcel)  # type: ignore[arg-type]
+        before.arrivals.close()
+        for handler in loop.handlers:
+            if (sock := getattr(handler, "sock", None)) is not None:
+                sock.close()
+        assert not loop.bugs
+        before.wakeup.close()
+        loop.close()
+        self.server.certificates = self.server.doors.certificates = certificates
+        if self.server.trunk.connection is not None:
+            self.server.firehose.go_on()
+        self.server.wake()
 
     # ---- who comes and goes
 

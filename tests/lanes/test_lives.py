@@ -341,6 +341,25 @@ class Lives(RuleBasedStateMachine):
         assert stranger.ended and not stranger.challenge
         stranger.cut()
 
+    # ---- another process
+
+    @precondition(lambda self: not self.strangers)
+    @rule(number=picks, size=sizes, at=bytes_)
+    def follow(self, number: int, size: int, at: int) -> None:
+        """Another server takes the place of this one, while a packet has come in part."""
+        life = self.pick(number, live=True)
+        whole = b""
+        if life:
+            (payload,) = self.payloads(1, size)
+            whole = frame(payload)
+            life.client.write(whole[:at])
+            self.world.settle()
+        self.world.follow()
+        if life:
+            life.client.write(whole[at:])
+            life.client.sent.append(payload)
+        self.world.settle()
+
     # ---- packets
 
     @rule(number=picks, count=counts, size=sizes)

@@ -17,7 +17,8 @@ from voltlane.net.reactor import Reactor
 from voltlane.store.backlogs import read_backlogs
 from voltlane.store.directory import DRAFT, Files, StateDirectory
 from voltlane.store.keyfile import load_or_make
-from voltlane.store.session_store import SessionStore, open_store
+from voltlane.store.opening import open_store
+from voltlane.store.session_store import SessionStore
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 

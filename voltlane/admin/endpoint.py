@@ -48,13 +48,22 @@ class Endpoint:
     """Listens at `address` from the moment it is made, and counts in `ends`. Raises StartupError."""
 
     def __init__(
-        self, reactor: Reactor, address: Address, token: str, subject: Subject, ends: Counter[AdminEnd]
+        self,
+        reactor: Reactor,
+        address: Address,
+        token: str,
+        subject: Subject,
+        ends: Counter[AdminEnd],
+        found: tuple[socket.socket, bool] | None = None,
     ) -> None:
+        """`found`: a socket that listens there already, and whether its file is to be removed with it."""
         require_extra()
         self._reactor = reactor
-        listening = listening_socket(address, mode=0o600)
+        listening, own_file = found or (listening_socket(address, mode=0o600), True)
         defer_accept(listening)
-        self._file = socket_file(listening)
+        self._file = socket_file(listening) if own_file else None
+        self.listening = listening, own_file
+        """The socket that listens, and whether its file is removed with it."""
         self.address = local_address(listening)
         """Where it listens."""
         self.places: Places[AdminConnection] = Places()

@@ -2,6 +2,9 @@
 
 serve       the connection server; its configuration file, --print-config
 check       --check-config: whether it would start
+successor   the program that follows it in place
+first_process  what is left of the one that was started, where it must not end
+upgrade     asking a running server for that
 demo        the server with a backend as its child process, and the chat page
 chat        that backend: a room for the page, an echo for everybody else
 echo        the echo backend alone

@@ -21,13 +21,23 @@ DEFAULT_FILE = "connserver.toml"
 
 def serve(flags: Mapping[str, str], file: str | None) -> int:
     """Run the connection server until a signal ends it. The exit code. Raises ConfigError, StartupError."""
+    from .successor import Successor, stay
+
     source = Source(flags, file)
+    successor = Successor(os.environ)
     settings = source.load()
     if source.file is None:
         _write_file()
     server = start(settings)
     server.source = source.load
-    return _run(server)
+    successor.is_asked_to_stay = settings.general.stay
+    server.allow_upgrades(successor.launch)
+    code = _run(server)
+    if server.is_followed:
+        if successor.stays:
+            stay()
+        os._exit(code)  # at once: whoever goes on needs the processor more than what is left here has to be tidied up
+    return code
 
 
 class Source:
@@ -59,6 +69,7 @@ def find_file() -> str | None:
 def start(settings: Config) -> Server:
     """A server that listens. Raises StartupError."""
     # Here, so that looking at the configuration does not wait for the cryptography to load.
+    from ..cluster.handover.taker import handed_over
     from ..net.activation import inherited_sockets
     from ..ops.log import say_unraisable, setup
     from ..ops.unwritten import Unwritten
@@ -66,10 +77,16 @@ def start(settings: Config) -> Server:
 
     handler = setup(settings.general)
     sys.unraisablehook = say_unraisable
-    server = Server(settings)
+    taker = handed_over(os.environ)
+    server = Server(settings) if taker is None else Server.heir(settings, taker)
     Unwritten(handler, server.reactor, server.on_unwritten)
     server.on_apply.append(lambda config: setup(config.general))
-    server.start(inherited_sockets(os.environ))
+    if taker is None:
+        server.start(inherited_sockets(os.environ))
+        _settle_memory()
+    else:
+        _settle_memory()  # now: while it takes over nobody is served
+        server.take_over(taker)
     return server
 
 
@@ -79,7 +96,6 @@ def _run(server: Server) -> int:
     from ..server.service import Service
 
     manager = notifier(os.environ)
-    _settle_memory()
     try:
         Service(server, manager, watchdog_secs(os.environ))
         return server.run()

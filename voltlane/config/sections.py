@@ -65,6 +65,11 @@ class General(Section):
         at_least=0,
         at_most=255,
     )
+    stay: bool = setting(
+        False,
+        "Whether the first process stays after an upgrade, to wait for the one that follows and pass signals on: for "
+        "managers that know a service by the process that they started. The first process of a container always does.",
+    )
     state_dir: str = setting(
         "",
         "Where the server's key and the sessions are kept, so that they outlive the process; made if it is not there, "

@@ -28,6 +28,7 @@ _NOT_THEIR_FAULT = {
     CloseReason.NO_IDS,
     CloseReason.INTERNAL_ERROR,
     CloseReason.SHUTDOWN,
+    CloseReason.UPGRADE,
     CloseReason.TAKEOVER_EARLY,
     CloseReason.ANSWERED,
     CloseReason.ORIGIN_REFUSED,  # but the page's
@@ -143,6 +144,29 @@ class Admission:
             self.connections += 1
             self.handshakes += 1
         return answer
+
+    def readmit(self, key: bytes) -> Source:
+        """A connection that another process has let in, and whose source had this key there: no limit refuses it."""
+        self.connections += 1
+        if not key or not self._tracking:
+            return self._anyone
+        source = self.sources.get(key)
+        if source is None:
+            if len(self.sources) >= self.limits.table_size:
+                self.untracked += 1
+                return self._anyone
+            source = self.sources[key] = Source(self, key)
+        source.live += 1
+        return source
+
+    def ban(self, key: bytes, until: float) -> None:
+        """An address with this key is banned until then: another process has banned it."""
+        source = self.sources.get(key)
+        if source is None:
+            if not self._tracking or len(self.sources) >= self.limits.table_size:
+                return
+            source = self.sources[key] = self.banned[key] = Source(self, key)
+        source.banned_until = until
 
     def identify(self, packed: bytes, now: float) -> Answer:
         """What depends on the address alone: for a connection that was let in before its address was known, and whose

@@ -83,6 +83,14 @@ class Backlog(Holding):
         self.clear()
         return chunks
 
+    def kept(self) -> list[tuple[Chunk, int]]:
+        """Everything, and it stays there."""
+        chunks = list(self._chunks)
+        if self._cut:
+            chunk, packets = chunks[0]
+            chunks[0] = (chunk[self._cut :], packets)
+        return chunks
+
     def clear(self) -> None:
         """Drop everything; nothing of it counts as dropped."""
         self._chunks.clear()

@@ -37,6 +37,10 @@ class TokenBucket:
         tokens = self._tokens + (now - self._at) * self.rate
         return tokens if tokens < self.burst else self.burst
 
+    def set(self, tokens: float, now: float) -> None:
+        """Let it hold so much at this time."""
+        self._tokens, self._at = tokens, now
+
     def is_full(self, now: float) -> bool:
         """Whether it is as a new one would be."""
         return self.tokens(now) >= self.burst

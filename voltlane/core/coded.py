@@ -7,11 +7,11 @@ gone are frames, for the next connection over whatever lane.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..wire.framing import Buffer, count_frames, frame_at, skip_frames
 from .budget import Budget
-from .outbox import Chunk, Outbox
+from .outbox import Chunk, Outbox, Queued
 
 MOST_ENCODED = 1 << 18
 """Bytes of frames that are encoded at once; of a frame that is larger, all."""
@@ -27,6 +27,20 @@ class Coder(Protocol):
     def whole(self, encoded: bytes, written: int) -> int:
         """How many frames the first `written` bytes of such a result hold whole."""
         ...
+
+
+class Coded(NamedTuple):
+    """What a coded outbox holds, for another one to go on with."""
+
+    queued: Queued
+    encoded: bytes
+    """What is being written, ..."""
+    written: int
+    """... bytes of that, ..."""
+    source: int
+    """... and of the frames it was made from; 0: it was said between frames."""
+    between: bytes
+    """What goes out before the next frame."""
 
 
 class CodedOutbox(Outbox):
@@ -106,6 +120,27 @@ class CodedOutbox(Outbox):
         self._between = self._encoded = b""
         self._written = self._source = self._out = 0
         super().clear()
+
+    # ---- for another process
+
+    def coded(self) -> Coded:
+        """What it holds. Nothing is changed by that."""
+        return Coded(self.queued(), self._encoded, self._written, self._source, self._between)
+
+    def go_on_coded(self, coded: Coded) -> None:
+        """Hold what another one held. Only while it is empty."""
+        self.go_on_with(coded.queued)
+        if coded.between:
+            self.say(coded.between)
+        total = len(coded.encoded)
+        if total and not coded.source:
+            self.hold_chunk(total)
+            self.size += total
+        self._encoded, self._written, self._source = coded.encoded, coded.written, coded.source
+        self._out = (coded.source or total) * coded.written // total if total else 0
+        self.size -= self._out
+
+    # ---- encoding
 
     def _encode(self) -> None:
         """The next to be written: what is said between frames, else frames of the first chunks, whole ones."""

@@ -10,6 +10,8 @@ language has a number for.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 EPOCH = 1_767_225_600
 """2026-01-01T00:00:00Z, in seconds of the wall clock."""
 TICKS = 16_000
@@ -17,6 +19,17 @@ TICKS = 16_000
 CLOCK_BITS = 45
 NODES = 1 << 8
 LAST_ID = 2**64 - 1
+
+
+class Counting(NamedTuple):
+    """Where ids have got to."""
+
+    next: int
+    last: int
+    end: int
+    first: int
+    began: float
+    """Monotonic, as the process has it that began; -1: no clock says how far they may go."""
 
 
 class Ids:
@@ -46,11 +59,22 @@ class Ids:
         if self.next <= kept < self._end:
             self.next = self._first = kept + 1
 
+    def counting(self) -> Counting:
+        """Where it stands, for another process to go on from."""
+        return Counting(self.next, self.last, self._end, self._first, -1.0 if self._began is None else self._began)
+
     def past(self, now: float) -> int:
         """The last id that is not ahead of the clock."""
         if self._began is None:
             return self._end
         return min(self._end, self._first + int((now - self._began) * TICKS))
+
+
+def go_on_from(counting: Counting) -> Ids:
+    """Those of a process that follows another one on the same machine, whose monotonic clock is the same."""
+    ids = Ids(counting.first, counting.end, None if counting.began < 0 else counting.began)
+    ids.next, ids.last = counting.next, counting.last
+    return ids
 
 
 def clock_ids(node: int, wall: float, now: float) -> Ids:

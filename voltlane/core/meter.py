@@ -30,6 +30,15 @@ class MeterLimits(NamedTuple):
         )
 
 
+class Levels(NamedTuple):
+    """How a meter stands: the tokens there are for packets and for bytes, None where these are not counted."""
+
+    packets: float | None
+    size: float | None
+    heard: float
+    """When its client sent something last."""
+
+
 class Meter:
     """One client's."""
 
@@ -60,6 +69,20 @@ class Meter:
     def is_full(self, now: float) -> bool:
         """Whether it is as a new one would be."""
         return all(bucket is None or bucket.is_full(now) for bucket in self.buckets)
+
+    # ---- for another process
+
+    def levels(self, now: float) -> Levels:
+        """How it stands."""
+        packets, size = [None if bucket is None else bucket.tokens(now) for bucket in self.buckets]
+        return Levels(packets, size, self.heard)
+
+    def set(self, levels: Levels, now: float) -> None:
+        """Stand as another one did, as far as it counts the same."""
+        for bucket, tokens in zip(self.buckets, levels):
+            if bucket is not None and tokens is not None:
+                bucket.set(tokens, now)
+        self.heard = levels.heard
 
     def _debit(self, packets: int, size: int, now: float) -> float:
         for_packets, for_bytes = self.buckets

@@ -7,6 +7,7 @@ was under way meanwhile is not to become a second session.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from ..errors import Superseded
 from .session import Session
@@ -42,6 +43,14 @@ class Openings:
             self._confirmed[handle] = None
             if len(self._confirmed) > self._most:
                 self._confirmed.popitem(last=False)
+
+    def confirmed(self) -> list[bytes]:
+        """Those that are remembered, the oldest first."""
+        return list(self._confirmed)
+
+    def remember(self, handles: Iterable[bytes]) -> None:
+        """Those that another process remembers."""
+        self._confirmed.update(dict.fromkeys(handles))
 
     def end(self, handle: bytes) -> None:
         """Its session is over."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import Union
+from typing import NamedTuple, Union
 
 from ..wire.framing import count_frames, frame_at
 from .budget import CHUNK_COST, QUEUE_COST, Budget, Holding
@@ -27,6 +27,16 @@ class Verdict(enum.Enum):
     FINE = 0
     SLOW = 1
     FULL = 2
+
+
+class Queued(NamedTuple):
+    """What an outbox holds, for another one to go on with."""
+
+    chunks: list[tuple[Chunk, int]]
+    written: int
+    """Bytes of the first chunk that are out."""
+    exempt: int
+    """Bytes at the front that limits do not count."""
 
 
 class Outbox(Holding):
@@ -180,6 +190,19 @@ class Outbox(Holding):
 
     def __bool__(self) -> bool:
         return self.size > 0
+
+    # ---- for another process
+
+    def queued(self) -> Queued:
+        """What it holds. Nothing is changed by that."""
+        return Queued(list(self._chunks), self._offset, self._exempt)
+
+    def go_on_with(self, queued: Queued) -> None:
+        """Hold what another one held. Only while it is empty."""
+        for chunk, packets in queued.chunks:
+            self.append(chunk, packets)
+        self._offset, self._exempt = queued.written, queued.exempt
+        self.size -= queued.written
 
     def _locate(self) -> None:
         """Find the frame that is written in part, going on from the one that was found last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from functools import partial
 from typing import Callable
 
@@ -130,6 +131,19 @@ class Registry:
         else:
             self._set_aside(session, now + left)
             self._on_stale()
+
+    def take_over(self, session: Session) -> None:
+        """A session of the process that this one follows, as it is. No journal hears of it."""
+        self.sessions[session.id] = session
+        handle = self._revive(session.credential)[1]
+        if handle:
+            self.openings.add(handle, session)
+
+    def take_over_stale(self, ids: Iterable[int]) -> None:
+        """Which of them are stale, in the order in which they became so."""
+        for client_id in ids:
+            session = self.sessions[client_id]
+            self._stale[client_id] = self._wheel.start(session.expiry, partial(self._expire, session))
 
     def lose(self, session: Session, now: float) -> None:
         """A live session lost its connection: it is stale from now on, for a while."""

@@ -9,10 +9,21 @@ What counts towards the limits of an outbox is what is unsent. Memory is held fo
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 from ..wire.framing import skip_frames
 from .budget import CHUNK_COST, QUEUE_COST, Budget
-from .outbox import Chunk, Outbox
+from .outbox import Chunk, Outbox, Queued
+
+
+class Kept(NamedTuple):
+    """What a retention holds, for another one to go on with."""
+
+    sent: list[tuple[Chunk, int]]
+    """In whole, and not safe in whole."""
+    acked: int
+    """Packets that are safe, of the first chunk of all."""
+    queued: Queued
 
 
 class Retention(Outbox):
@@ -132,6 +143,19 @@ class Retention(Outbox):
         self._sent.clear()
         self._behind = self._gone = self._acked = 0
         super().clear()
+
+    # ---- for another process
+
+    def all_kept(self) -> Kept:
+        """What it holds. Nothing is changed by that."""
+        return Kept(list(self._sent), self._acked, self.queued())
+
+    def go_on_keeping(self, kept: Kept) -> None:
+        """Hold what another one held. Only while it is empty."""
+        for chunk, packets in kept.sent:
+            self.add_sent(chunk, packets)
+        self._acked = kept.acked
+        self.go_on_with(kept.queued)
 
     @property
     def memory(self) -> int:

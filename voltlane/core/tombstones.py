@@ -42,6 +42,10 @@ class Tombstones:
         if len(self._stones) > self._most:
             self._stones.popitem(last=False)
 
+    def items(self) -> list[tuple[int, Tombstone]]:
+        """All of them, the oldest first."""
+        return list(self._stones.items())
+
     def get(self, client_id: int) -> Tombstone | None:
         """What is remembered of it."""
         return self._stones.get(client_id)

@@ -20,6 +20,7 @@ quiet             reading those who say little, many at once
 quiet_records     the same for version 3
 quiet_websockets  the same over WebSocket
 occasional        what these two are: readers that are asked only while there is somebody for them
+moved             a connection as it goes from one process to another
 partial           the received part of a message
 clients           all connections: how they begin, and what is done to all of them
 shared            what they share

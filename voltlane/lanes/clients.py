@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from typing import cast
 
+from ..core.admission import Source
 from ..core.meter import MeterLimits
 from ..core.protocols.handshake import Handshake
 from ..core.session import Session
@@ -13,9 +15,10 @@ from .entry.arrival import Arrival
 from .fairness.pressure import PressureLimits
 from .fairness.turns import ENDING, LOUD, UNANSWERED
 from .framing import Framing
+from .moved import Moved
 from .receipts import ReceiptLimits
 from .shared import Shared
-from .table import CODED, DATA_PATHS
+from .table import CODED, DATA_PATHS, FRAMINGS
 
 
 class Clients(Shared):
@@ -51,6 +54,22 @@ class Clients(Shared):
             self.heartbeat.begin()
         connection.flags |= arrival.flags & (LOUD | ENDING | UNANSWERED)
         self.reactor.guard(connection, connection.begin, handshake, arrival.unsent, rest)
+
+    def move_in(self, moved: Moved, sock: socket.socket, source: Source, session: Session) -> ClientConnection:
+        """Go on with a connection that was another process's, once it is to `wake`. Raises LookupError for one that
+        nobody here could go on with."""
+        framing = FRAMINGS[moved.framing]()
+        kind = DATA_PATHS.get((framing.name, moved.protocol)) or CODED[moved.protocol]
+        connection = kind(self, sock, moved.peer, source, moved.since, framing)
+        connection.move_in(moved, session)
+        if connection.pinged:
+            self.heartbeat.begin()
+        return connection
+
+    def wake(self) -> None:
+        """All connections that have moved in are this process's from now on."""
+        for connection in self.connections:
+            self.reactor.guard(connection, connection.wake)
 
     def resume(self) -> None:
         """The master has room again: who was not read is, and who was allowed to send little may send more."""

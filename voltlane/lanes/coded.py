@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from ..core.admission import Source
-from ..core.coded import MOST_ENCODED, CodedOutbox
-from ..core.outbox import Chunk
+from ..core.coded import MOST_ENCODED, Coded, CodedOutbox
+from ..core.outbox import Chunk, Queued
+from ..core.session import Session
 from ..reasons import CloseReason
 from ..wire.tagged import TAG_SIZE
 from .connection import ClientConnection
 from .fairness.turns import BUSY, LOUD, RETIRED, UNANSWERED
 from .framing import Framing
+from .moved import Moved
 from .partial import Gathered
 from .shared import Shared
 
@@ -39,6 +41,28 @@ class CodedConnection(ClientConnection):
     def pinged(self) -> bool:  # type: ignore[override]
         """See Handler."""
         return self.framing.pinged
+
+    # ---- from one process to another
+
+    @property
+    def framing_state(self) -> tuple[str, bytes]:
+        """See ClientConnection."""
+        return self.framing.name, self.framing.state()
+
+    @property
+    def queued(self) -> Queued | Coded | None:
+        """See ClientConnection."""
+        return None if self.outbox is None else self.outbox.coded()
+
+    def move_in(self, moved: Moved, session: Session) -> None:
+        """See ClientConnection."""
+        self.framing.restore(moved.framing_state)
+        super().move_in(moved._replace(received=b""), session)
+        self._keep_rest(moved.received, 0, len(moved.received))
+        if isinstance(moved.queued, Coded):
+            self.open_outbox()
+            assert self.outbox is not None
+            self.outbox.go_on_coded(moved.queued)
 
     # ---- upwards
 

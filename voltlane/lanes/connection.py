@@ -11,8 +11,9 @@ from typing import ClassVar
 
 from ..core.admission import Source
 from ..core.budget import Holding
+from ..core.coded import Coded
 from ..core.meter import Meter
-from ..core.outbox import Chunk, Outbox
+from ..core.outbox import Chunk, Outbox, Queued
 from ..core.protocols.handshake import Handshake
 from ..core.session import Session, State
 from ..core.timers import Timer
@@ -42,7 +43,8 @@ from .fairness.turns import (
     UNANSWERED,
 )
 from .framing import Framing
-from .partial import Partial
+from .moved import Moved, Recorded
+from .partial import Partial, keep
 from .shared import Shared
 
 MOST_READ_OUT = 1 << 24
@@ -74,6 +76,8 @@ class ClientConnection(Stream):
     )
 
     measured = True
+    protocol: ClassVar[str] = "v2"
+    """What it speaks, as `table.CODED` has it; the open protocol goes the ways of version 2."""
     retains: ClassVar[bool] = False
     """Whether what was sent is kept until it is safe."""
 
@@ -137,6 +141,67 @@ class ClientConnection(Stream):
             shared.turns.enqueue(self, False)
         else:
             self.reactor.drained(self.sock)
+
+    # ---- from one process to another
+
+    @property
+    def moves(self) -> bool:
+        """Whether another process can go on with it: not where a library has a part of its state."""
+        return type(self.sock) is socket.socket
+
+    @property
+    def moved(self) -> Moved | None:
+        """What another process needs to go on with it; None where none can. Nothing is changed by that."""
+        session, meter, source = self.session, self.meter, self.source
+        if session is None or not self.moves:
+            return None
+        framing, framing_state = self.framing_state
+        return Moved(
+            session.id,
+            self.since,
+            self.protocol,
+            self.lane,
+            self.peer,
+            self.subject,
+            framing,
+            framing_state,
+            b"" if source is None else source.key,
+            b"" if self.partial is None else self.partial.received,
+            None if meter is None else meter.levels(self.reactor.now),
+            self.queued,
+            self.recorded,
+        )
+
+    def move_in(self, moved: Moved, session: Session) -> None:
+        """Go on with what was another process's. Nothing is read and nothing sent before `wake`."""
+        self.session, self.client_id = session, session.id
+        self.lane, self.subject = moved.lane, moved.subject
+        if moved.received:
+            self.keep(keep(memoryview(moved.received), self.shared.budget, self))
+        if self.meter is not None and moved.levels is not None:
+            self.meter.set(moved.levels, self.reactor.now)
+
+    def wake(self) -> None:
+        """From now on it is this process's: what its timers were for is looked at anew."""
+        if self.outbox is not None:
+            self.on_pressure()
+        if self.sock is not None:
+            self.shared.meters.look_again(self)
+
+    @property
+    def framing_state(self) -> tuple[str, bytes]:
+        """The name of its framing, and what that is at."""
+        raise NotImplementedError
+
+    @property
+    def queued(self) -> Queued | Coded | None:
+        """What waits for it."""
+        return None if self.outbox is None else self.outbox.queued()
+
+    @property
+    def recorded(self) -> Recorded | None:
+        """What it has besides, where it speaks version 3."""
+        return None
 
     # ---- for subclasses to fill in
 

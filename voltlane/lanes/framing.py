@@ -13,6 +13,8 @@ from typing import ClassVar
 from ..reasons import CloseReason
 from ..wire.framing import Buffer
 
+PLAIN = "length prefix"
+"""The name of the framing whose bytes are chunks as they are."""
 EVERY = sys.maxsize
 """As many messages as there are."""
 
@@ -79,6 +81,13 @@ class Framing:
     def take_reply(self) -> bytes:
         """Bytes of the wire that the peer has to be answered with between messages, each of them once."""
         return b""
+
+    def state(self) -> bytes:
+        """What another process needs to know to go on with it."""
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        """Go on where another one was, which is new. Raises MalformedFrame for what no `state` is."""
 
     def farewell(self, reason: CloseReason) -> bytes:
         """Bytes of the wire to end with, for whatever reason; left out where they would cut a message."""

@@ -26,6 +26,11 @@ class Rest(Holding):
         self.data = data
         self.hold(len(data) + CHUNK_COST)
 
+    @property
+    def received(self) -> bytes:
+        """What has come."""
+        return self.data
+
 
 class LargeFrame(Holding):
     """The beginning of a large frame, length prefix included."""
@@ -61,6 +66,11 @@ class LargeFrame(Holding):
         """Whether all of it is here."""
         return self._filled == self._total
 
+    @property
+    def received(self) -> bytes:
+        """What has come."""
+        return bytes(memoryview(self._buffer)[: self._filled])
+
     def payload(self) -> memoryview:
         """The frame without its length prefix."""
         return memoryview(self._buffer)[PREFIX_SIZE : self._total]
@@ -74,6 +84,11 @@ class Gathered(Holding):
     def __init__(self, budget: Budget, owner: object) -> None:
         super().__init__(budget, owner)
         self.data = bytearray()
+
+    @property
+    def received(self) -> bytes:
+        """What has come."""
+        return bytes(self.data)
 
     def count(self, more: int) -> None:
         """Say how much it is; `more`: bytes that the framing keeps."""

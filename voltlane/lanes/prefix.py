@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import socket
 
+from ..core.outbox import Queued
+from ..core.session import Session
 from ..errors import FrameTooLarge
 from ..wire.batch import retag
 from ..wire.framing import GOODBYE, PREFIX, PREFIX_SIZE, Buffer, count_frames, frame_at
 from ..wire.tagged import HEADER, TAG_SIZE
 from .connection import ClientConnection
 from .fairness.turns import FIRST_QUANTUM, LOUD
-from .framing import EVERY, Framing
+from .framing import EVERY, PLAIN, Framing
+from .moved import Moved
 from .partial import LargeFrame, Rest, keep
 
 READER = "length prefix"
@@ -26,7 +29,7 @@ class LengthPrefix(Framing):
 
     __slots__ = ()
 
-    name = "length prefix"
+    name = PLAIN
     plain = True
 
     def decode(self, data: Buffer, start: int, stop: int, limit: int, most: int = EVERY) -> tuple[bytes, int]:
@@ -70,6 +73,17 @@ class PrefixConnection(ClientConnection):
         stop = TAG_SIZE + len(rest)
         self.shared.scratch[TAG_SIZE:stop] = rest
         self._take_rest(TAG_SIZE, stop, self.client_id)
+
+    @property
+    def framing_state(self) -> tuple[str, bytes]:
+        """See ClientConnection."""
+        return LengthPrefix.name, b""
+
+    def move_in(self, moved: Moved, session: Session) -> None:
+        """See ClientConnection."""
+        super().move_in(moved, session)
+        if isinstance(moved.queued, Queued):
+            self.open_outbox().go_on_with(moved.queued)
 
     def said_goodbye(self) -> bool:
         """See ClientConnection. No cut leaves just these bytes of a frame."""

@@ -11,31 +11,45 @@ from typing import Callable, cast
 
 from ..core.admission import Source
 from ..core.budget import Holding
-from ..core.delivery import MOST, Agreement, Claims, agree
+from ..core.delivery import MOST, Agreement, Claims, Delivery, agree
 from ..core.outbox import Chunk
 from ..core.protocols.flow import Flow
 from ..core.protocols.handshake import Handshake
 from ..core.protocols.v3 import V3, V3Handshake, confirm
+from ..core.session import Session
 from ..errors import BadNumbers, FrameTooLarge, MalformedRecord, UnexpectedPacket
 from ..net.poller import HANGUP, WRITE
 from ..reasons import CloseReason
 from ..wire.batch import retag
 from ..wire.framing import PREFIX, PREFIX_SIZE, Buffer, next_frame
-from ..wire.noise import MESSAGE_MAX
+from ..wire.noise import MESSAGE_MAX, Channel
 from ..wire.tagged import HEADER, HEADER_SIZE, TAG_SIZE
 from ..wire.v3 import (
     HEAD_SIZE,
     MAX_PING,
     Code,
     Kind,
-    Uncertain,
     decode_close,
     decode_gap,
 )
-from .fairness.turns import ENDING, FIRST_QUANTUM, LEFT, LOUD, METERED, NOTED, OWED, OWING, QUANTUM, SMOOTH, UNPAUSED
+from .fairness.turns import (
+    ENDING,
+    FIRST_QUANTUM,
+    LEFT,
+    LOUD,
+    METERED,
+    NOTED,
+    OWED,
+    OWING,
+    PARKED,
+    QUANTUM,
+    SMOOTH,
+    UNPAUSED,
+)
 from .framing import Framing
+from .moved import Moved, Recorded, Unconfirmed
 from .partial import LargeFrame, Partial, Rest, keep
-from .sealed import SealedConnection
+from .sealed import SealedConnection, Unsent
 from .shared import Shared
 
 DATA, ACK = int(Kind.DATA), int(Kind.ACK)
@@ -55,6 +69,7 @@ class RecordConnection(SealedConnection):
     """A client that speaks version 3."""
 
     batch_reader = READER
+    protocol = "v3"
 
     __slots__ = ("_handshake", "packet")
 
@@ -99,6 +114,7 @@ class RecordConnection(SealedConnection):
     def _enter(self, chunks: list[tuple[Chunk, int]], counted: int) -> int:
         """Welcome the client, and send it what it has not taken of these. How many packets that is."""
         handshake, session, shared = self._handshake, self.session, self.shared
+        self._handshake = None
         assert handshake is not None and session is not None and session.delivery is not None
         delivery, claims, flow, kept = session.delivery, handshake.claims, self.flow, 0
         flow.delivery, flow.told = delivery, delivery.safe
@@ -108,12 +124,12 @@ class RecordConnection(SealedConnection):
                 retention.append(chunk, packets)
             kept = retention.kept
         agreement = agree(delivery, kept, claims)
-        flow.on_confirmed = partial(self._on_confirmed, agreement.uncertain)
         delivery.taken = agreement.taken
         if agreement.uncertain is None and delivery.safe < delivery.taken:
             shared.receipts.note(self)  # an earlier connection has brought it, and the master not taken it yet
         self._catch_up(agreement, claims)
         words = bytes(flow.record(shared.space, Kind.WELCOME, handshake.welcome(session, agreement.taken)))
+        self._await_confirmation(Unconfirmed(handshake.branch, agreement.uncertain))
         if agreement.gap is not None:
             shared.counters.gap(V3.name)
             words += flow.record(shared.space, Kind.GAP, agreement.gap.encode())
@@ -141,14 +157,75 @@ class RecordConnection(SealedConnection):
         if not retention.kept:
             flow.retention = None
 
-    def _on_confirmed(self, uncertain: Uncertain | None) -> None:
+    def _await_confirmation(self, unconfirmed: Unconfirmed) -> None:
+        self.flow.on_confirmed = partial(self._on_confirmed, unconfirmed)
+
+    def _on_confirmed(self, unconfirmed: Unconfirmed) -> None:
         """The client has its welcome."""
-        session, shared, handshake, self._handshake = self.session, self.shared, self._handshake, None
-        if session is not None and handshake is not None:
-            confirm(session, handshake.branch, shared.hub.registry)
+        session, shared, uncertain = self.session, self.shared, unconfirmed.uncertain
+        if session is not None:
+            confirm(session, unconfirmed.branch, shared.hub.registry)
         if uncertain is not None:  # it is told, and so it is settled
             shared.counters.uncertain += uncertain.last - uncertain.first + 1
             shared.receipts.note(self)
+
+    # ---- from one process to another
+
+    @property
+    def _unconfirmed(self) -> Unconfirmed | None:
+        waits = cast("partial[None] | None", self.flow.on_confirmed)
+        return None if waits is None else cast(Unconfirmed, waits.args[0])
+
+    @property
+    def recorded(self) -> Recorded | None:
+        """See ClientConnection."""
+        return Recorded(
+            self.flow.flowing(),
+            b"" if self.unsent is None else self.unsent.data,
+            self._pong,
+            self._unconfirmed,
+            b"" if self.packet is None else self.packet.received,
+        )
+
+    def move_in(self, moved: Moved, session: Session) -> None:
+        """See ClientConnection."""
+        shared, recorded = self.shared, cast(Recorded, moved.recorded)
+        shares = recorded.flow.shares
+        if not shared.windows.count:
+            shared.on_records(True)
+        shared.windows.take_over(shares.window)
+        flow = self.flow = Flow(Channel(b"", b"", b""), shares.retained, shares.credit, shares.window)
+        flow.go_on_from(recorded.flow, shared.budget, self)
+        flow.delivery = cast(Delivery, session.delivery)
+        if recorded.unconfirmed is not None:
+            self._await_confirmation(recorded.unconfirmed)
+        if self.framing is not None:
+            self.framing.restore(moved.framing_state)
+        super().move_in(moved._replace(received=b""), session)
+        if moved.received:
+            self.keep(Rest(shared.budget, self, moved.received))
+        if recorded.packet:
+            self.packet = keep(memoryview(recorded.packet), shared.budget, self)
+        self._pong = recorded.pong
+        if recorded.unsent:
+            self.unsent = Unsent(shared.budget, self, recorded.unsent, self.reactor.now)
+        if flow.retention is not None and flow.retention.size:
+            self._show_outbox(flow.retention)
+
+    def wake(self) -> None:
+        """See ClientConnection."""
+        super().wake()
+        if self.sock is None:
+            return
+        shared, delivery, unconfirmed = self.shared, self.delivery, self._unconfirmed
+        if self.unsent is not None:
+            shared.pressure.watch(self)
+            if self.framing is not None and self.unsent.size > shared.pressure.park_above:
+                self.flags |= PARKED
+        if unconfirmed is None or unconfirmed.uncertain is None:
+            if delivery.taken > self.flow.told:
+                shared.receipts.note(self)
+            self.settle(True)
 
     # ---- reading
 

@@ -13,8 +13,9 @@ from typing import cast
 
 from ..core.admission import Source
 from ..core.budget import CHUNK_COST, Budget, Holding
+from ..core.coded import Coded
 from ..core.delivery import Delivery
-from ..core.outbox import Chunk
+from ..core.outbox import Chunk, Queued
 from ..core.protocols.ends import close_for
 from ..core.protocols.flow import Flow
 from ..core.retention import Retention
@@ -26,7 +27,7 @@ from ..wire.framing import Buffer, count_frames
 from ..wire.v3 import MAX_BODY, Kind
 from .connection import ClientConnection
 from .fairness.turns import OWED, PARKED
-from .framing import Framing
+from .framing import PLAIN, Framing
 from .shared import Shared
 
 DATA = int(Kind.DATA)
@@ -34,7 +35,7 @@ MOST_SEALED = 1 << 17
 """Bytes of packets that are sealed before they are written."""
 
 
-class _Unsent(Holding):
+class Unsent(Holding):
     """Sealed bytes that the socket has not taken. They cannot be sealed again: who gives them up gives the connection
     up. What is waited for: see `net.stall`."""
 
@@ -73,7 +74,7 @@ class SealedConnection(ClientConnection):
     ) -> None:
         self.framing = None if framing.plain else framing
         self._pong: bytes | None = None  # to be sent
-        self.unsent: _Unsent | None = None
+        self.unsent: Unsent | None = None
         self.flow: Flow
         """Set by who knows the handshake, before anything else."""
         super().__init__(shared, sock, peer, source, since, framing)
@@ -82,6 +83,16 @@ class SealedConnection(ClientConnection):
     def pinged(self) -> bool:  # type: ignore[override]
         """See Handler."""
         return self.framing is not None and self.framing.pinged
+
+    @property
+    def framing_state(self) -> tuple[str, bytes]:
+        """See ClientConnection."""
+        return (PLAIN, b"") if self.framing is None else (self.framing.name, self.framing.state())
+
+    @property
+    def queued(self) -> Queued | Coded | None:
+        """See ClientConnection: that is a part of what is retained."""
+        return None
 
     @property
     def delivery(self) -> Delivery:
@@ -225,7 +236,7 @@ class SealedConnection(ClientConnection):
                 self._unpark()
             return True
         if self.unsent is None:
-            self.unsent = _Unsent(self.shared.budget, self, bytes(words[sent:]), self.reactor.now)
+            self.unsent = Unsent(self.shared.budget, self, bytes(words[sent:]), self.reactor.now)
             self.shared.pressure.watch(self)
         elif sent:
             self.unsent.keep(bytes(words[sent:]), self.reactor.now)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 from ..address import Address
 from .coded import CodedConnection
 from .connection import ClientConnection
 from .entry.tls import TlsStage
+from .framing import Framing
 from .lane import Lane
 from .prefix import LengthPrefix, PrefixConnection
 from .records import RecordConnection
@@ -21,6 +24,9 @@ UNIX = Lane("unix", LengthPrefix)
 TLS = Lane("tls", LengthPrefix, (TlsStage,))
 WS = Lane("ws", WebSocket, (RequestStage,), require_extra, hears=True)
 WSS = Lane("wss", WebSocket, (TlsStage, RequestStage), require_extra, hears=True)
+
+FRAMINGS: dict[str, Callable[[], Framing]] = {LengthPrefix.name: LengthPrefix, WebSocket.name: WebSocket}
+"""By name: those whose connections can go from one process to another."""
 
 LANES: dict[str, Lane] = {lane.name: lane for lane in (TCP, TLS, WS, WSS, UNIX)}
 """By name."""

@@ -39,6 +39,7 @@ from .framing import EVERY, Framing
 CODES: dict[CloseReason, int] = {
     CloseReason.PEER_CLOSED: CloseCode.NORMAL,
     CloseReason.SHUTDOWN: CloseCode.GOING_AWAY,
+    CloseReason.UPGRADE: CloseCode.GOING_AWAY,
     CloseReason.MALFORMED_FRAME: CloseCode.PROTOCOL,
     CloseReason.TEXT_REFUSED: CloseCode.UNSUPPORTED,
     CloseReason.BAD_TEXT: CloseCode.BAD_DATA,
@@ -58,6 +59,7 @@ DECIDED = 2  # a first message has come
 TEXT_SAID = 4  # it was text, and so is what goes out
 LEFT = 8  # our close is said
 
+_STATE_SIZE = 3
 _PARTS_COST = 320
 """Bytes of a message in parts, besides those of its parts."""
 
@@ -107,6 +109,24 @@ class WebSocket(Framing):
         """Bytes of the wire to be said between messages, which the peer has to answer: see `heard`."""
         self.heard = False
         return PING
+
+    # ---- from one process to another
+
+    def state(self) -> bytes:
+        """See Framing: flags, whether it was heard, and the message in parts: 0 none, 1 binary, 2 text, then its
+        bytes."""
+        parts = self._parts
+        kind = 0 if parts is None else 1 + parts.text
+        return bytes((self._flags, self.heard, kind)) + (b"" if parts is None else bytes(parts.data))
+
+    def restore(self, state: bytes) -> None:
+        """See Framing."""
+        if len(state) < _STATE_SIZE or state[2] > 2:
+            raise MalformedFrame("that is no state of a WebSocket")
+        self._flags, self.heard, kind = state[0], bool(state[1]), state[2]
+        if kind:
+            self._parts = Parts(kind == 2)
+            self._parts.add(state[_STATE_SIZE:], False)
 
     # ---- upwards
 

@@ -37,6 +37,11 @@ class Windows:
         self.promised += window
         return window
 
+    def take_over(self, window: int) -> None:
+        """That of a client of another process, which it has."""
+        self.count += 1
+        self.promised += window
+
     def renew(self, window: int, left: int) -> int:
         """That of a client that had this one, of which so much is left, and may go on."""
         wanted = min(2 * window if 2 * left <= window else window, self.most)

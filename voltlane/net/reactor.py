@@ -252,6 +252,11 @@ class Reactor:
         """The time of this moment, where `now`, the time of this turn, is not enough: for measuring."""
         return self._clock()
 
+    def refresh(self) -> float:
+        """Read the clock, where there was no turn for a while. The time."""
+        self.now = self._clock()
+        return self.now
+
     def close(self) -> None:
         """Close the poller. The handlers' sockets are their owners' to close."""
         for sock in self._closes:

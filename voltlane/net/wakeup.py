@@ -62,16 +62,21 @@ class Wakeup(Handler):
                 signal.signal(number, handler)
             signal.set_wakeup_fd(descriptor)
 
-    def on_event(self, mask: int) -> None:
-        """Somebody woke us, or a signal came, which need not be one of ours."""
+    def pending(self) -> list[int]:
+        """The signals that have come and were not acted on; they are not any more."""
         received = b""
         try:
             while data := self._ours.recv(4096):
                 received += data
         except BlockingIOError:
             pass
+        return list(dict.fromkeys(received))
+
+    def on_event(self, mask: int) -> None:
+        """Somebody woke us, or a signal came, which need not be one of ours."""
+        numbers = self.pending()
         self._reactor.drained(self._ours)
-        for number in dict.fromkeys(received):
+        for number in numbers:
             action = self._actions.get(number)
             if action is not None:
                 # Not as this handler's own: an error must not cost the server its ear for signals.

@@ -3,6 +3,7 @@
 server      `Server`: its life, its settings, and what it is asked
 farewell    how one that was asked to stop ends
 minute      a line in the log for each minute
+upgrade     how it is followed by another program in place
 reload      reading the settings again while it runs
 service     what a service manager is told
 parts       what it consists of, and how these are joined

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 
+from ..cluster.handover.heritage import Heritage
 from ..config import Config
 from ..core.admission import Admission
 from ..core.budget import Budget
@@ -46,7 +47,7 @@ from ..ops.certificate_log import CertificateLog
 from ..ops.log import log
 from ..ops.slow_log import SlowLog
 from ..reasons import CloseReason, Hold
-from ..store.session_store import open_store
+from ..store.opening import open_store
 from ..trunk.firehose import Firehose
 from ..trunk.trunk import Trunk, TrunkLimits
 from ..wire.crypto import KeyPair
@@ -58,7 +59,10 @@ EXIT_NOT_KEPT = 5
 class Parts:
     """One server's. Nothing is bound and nobody is dialled yet."""
 
-    def __init__(self, config: Config, key: KeyPair | None, reactor: Reactor | None) -> None:
+    def __init__(
+        self, config: Config, key: KeyPair | None, reactor: Reactor | None, heritage: Heritage | None = None
+    ) -> None:
+        """`heritage`: of the process that this one is to follow, if there is one."""
         master, clients = config.master, config.clients
         self.config = config
         self.exit_code = 0
@@ -70,7 +74,7 @@ class Parts:
         self.reactor.on_callback_error = self._on_bug
         self.reactor.on_slow = self._on_slow
         self.budget = Budget(memory_for_queues(config))
-        self.store = open_store(config.general, self.reactor, self.counters, key)
+        self.store = open_store(config.general, self.reactor, self.counters, key, heritage)
         self.trunk = Trunk(
             self.reactor,
             self.counters,

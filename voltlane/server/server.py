@@ -13,6 +13,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Callable
 
 from ..address import ENCRYPTED, Address, nearby, parse_address, parse_listener
+from ..cluster.handover.goods import Door
+from ..cluster.handover.heritage import Heritage
+from ..cluster.handover.taker import Taker
 from ..config import Config
 from ..core.readiness import Event, State
 from ..errors import StartupError
@@ -32,6 +35,7 @@ from .parts import Parts
 from .pulse import Pulse
 from .reload import reload
 from .state import state_lines
+from .upgrade import Launch, Upgrade, check_heritage, goods_of
 
 if TYPE_CHECKING:
     from ..admin.endpoint import Endpoint
@@ -40,8 +44,15 @@ if TYPE_CHECKING:
 class Server(Parts):
     """One connection server. `start` binds, `run` serves until `stop` or a signal, and returns the exit code."""
 
-    def __init__(self, config: Config, *, key: KeyPair | None = None, reactor: Reactor | None = None) -> None:
-        super().__init__(config, key, reactor)
+    def __init__(
+        self,
+        config: Config,
+        *,
+        key: KeyPair | None = None,
+        reactor: Reactor | None = None,
+        heritage: Heritage | None = None,
+    ) -> None:
+        super().__init__(config, key, reactor, heritage)
         self.source: Callable[[], Config] | None = None
         """Where to load the settings from again (SIGHUP). Raises ConfigError."""
         self.on_apply: list[Callable[[Config], object]] = []
@@ -53,6 +64,21 @@ class Server(Parts):
         self.wakeup = Wakeup(self.reactor, self._on_stop)
         self.admin: Endpoint | None = None
         """Once `start` has opened it, if `admin.address` is set."""
+        self.upgrade: Upgrade | None = None
+        """How it is followed by another program in place, if it can be."""
+        self.is_followed = False
+        """Whether another process has everything by now."""
+
+    @classmethod
+    def heir(cls, config: Config, taker: Taker) -> Server:
+        """A server that is to `take_over` what another process has. Raises StartupError."""
+        heritage = taker.greet()
+        try:
+            check_heritage(heritage, config)
+            return cls(config, heritage=heritage)
+        except StartupError as error:
+            taker.refuse(str(error))
+            raise
 
     # ---- life
 
@@ -70,6 +96,39 @@ class Server(Parts):
             if self.admin is not None:
                 self.admin.close()
             raise
+
+    def allow_upgrades(self, launch: Launch) -> None:
+        """Hand over to the program that this starts, when SIGUSR2 asks for it."""
+        self.upgrade = Upgrade(self, launch, self._admin_door)
+
+    def take_over(self, taker: Taker) -> None:
+        """In place of `start`: go on with all that another process has, once that says the word. Raises
+        StartupError, and has changed nothing then."""
+        self.entrance.limit_descriptors(raise_descriptor_limit())
+        try:
+            if any(parse_listener(text).scheme in ENCRYPTED for text in self.config.listener.address):
+                self.certificates.load()  # now, while everybody is served
+            intake = taker.take(goods_of(self), self.reactor.refresh)
+            if any(address.scheme in ENCRYPTED for address in self.listen_addresses) and not self.certificates.loaded:
+                self.certificates.load()
+            if self.config.admin.address:
+                self.admin = self._open_admin(intake.admin)
+        except StartupError as error:
+            taker.refuse(str(error))
+            raise
+        taker.go()
+        self.reactor.refresh()
+        self.store.begin()
+        self.reactor.call_soon(self.wake)
+        if self.admin is None and intake.admin is not None:
+            intake.admin.close()
+        log.info("going on with %d sessions, %d of them connected", len(self.registry.sessions), intake.connections)
+
+    def wake(self) -> None:
+        """What was taken over is this server's from now on."""
+        self.trunk.wake()
+        self.clients.wake()
+        self._on_stale()
 
     def _open(self, inherited: list[tuple[str, socket.socket]]) -> None:
         self.entrance.limit_descriptors(raise_descriptor_limit())
@@ -132,9 +191,19 @@ class Server(Parts):
                 log.info("the admin endpoint is at %s", self.admin.address)
                 if self.page_url:
                     log.info("the live page is at %s", self.page_url)
-            self.firehose.start()
+            if self.trunk.connection is not None:
+                self.firehose.go_on()
+            else:
+                self.firehose.start()
             self.minutes.start()
             self.reactor.run()
+            while self.upgrade is not None and self.upgrade.due and not self.stopping:
+                if self.upgrade.give():
+                    self.is_followed = True
+                    self.upgrade.pass_on(self.wakeup.pending())
+                    self.arrivals.close()
+                    return 0
+                self.reactor.run()
             self.close()
             self.minutes.stop()
         self.wakeup.close()
@@ -162,6 +231,8 @@ class Server(Parts):
         }
         if self.source is not None:
             actions[signal.SIGHUP] = self.reload
+        if self.upgrade is not None:
+            actions[signal.SIGUSR2] = self.upgrade.begin
         return actions
 
     def _on_stop(self) -> None:
@@ -171,6 +242,8 @@ class Server(Parts):
             return
         log.info("stopping")
         self.stopping = True
+        if self.upgrade is not None:
+            self.upgrade.end()
         self.readiness.move(Event.STOP)
         self.store.hurry()
         self.firehose.stop()
@@ -186,6 +259,8 @@ class Server(Parts):
 
     def close(self) -> None:
         """See Parts."""
+        if self.upgrade is not None:
+            self.upgrade.end()
         super().close()
         if self.admin is not None:
             self.admin.close()
@@ -229,13 +304,18 @@ class Server(Parts):
             self.readiness.move(Event.DRAIN)
             self.entrance.close()
 
-    def _open_admin(self) -> Endpoint:
+    def _admin_door(self) -> Door | None:
+        return None if self.admin is None else Door("", *self.admin.listening)
+
+    def _open_admin(self, door: Door | None = None) -> Endpoint:
         from ..admin.endpoint import Endpoint  # here, for it takes packages that not everybody has
 
         admin = self.config.admin
         timeline = Pulse(self, self.observer.since).timeline
         subject = Oversight(self.readiness, self.observer, timeline, self.expel, self.drain)
-        endpoint = Endpoint(self.reactor, parse_address(admin.address), admin.token, subject, self.counters.admin)
+        address = parse_address(admin.address)
+        found = None if door is None else (door.sock, door.own_file)
+        endpoint = Endpoint(self.reactor, address, admin.token, subject, self.counters.admin, found)
         self.connection_log.watcher = endpoint.recorder
         return endpoint
 

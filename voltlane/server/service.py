@@ -22,6 +22,8 @@ class Service:
             return
         server.readiness.watchers.append(self._on_readiness)
         server.on_reload.append(self._on_reload)
+        if server.upgrade is not None:
+            server.upgrade.announce = self._on_followed
         if watchdog:
             self._interval = watchdog / 2
             self._ping(server.reactor.now)
@@ -45,6 +47,9 @@ class Service:
             self._manager.reloading()
         else:
             self._manager.send("READY=1", self._status())
+
+    def _on_followed(self, pid: int) -> None:
+        self._manager.send(f"MAINPID={pid}", self._status())
 
     def _status(self) -> str:
         registry = self._server.registry

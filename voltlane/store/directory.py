@@ -110,6 +110,8 @@ class StateDirectory(Files):
                 pass
         super().__init__(path)
         self._lock = self._take_lock(otherwise)
+        with self.refusing(self.name(LOCK)):
+            self.sign()
         self._remove_drafts()
 
     def _take_lock(self, otherwise: str) -> IO[bytes]:
@@ -128,10 +130,17 @@ class StateDirectory(Files):
                 f"{self.path} is in use by another server (process {holder or 'unknown'}); {otherwise}",
                 EXIT_IN_USE,
             ) from None
-        with self.refusing(path):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         return os.fdopen(descriptor, "rb")  # closed with the last reference, at the latest
+
+    @property
+    def lock(self) -> int:
+        """The descriptor of the lock: whoever has it, or a copy of it, holds the directory."""
+        return self._lock.fileno()
+
+    def sign(self) -> None:
+        """Say in the lock that it is this process's. Raises OSError."""
+        os.ftruncate(self.lock, 0)
+        os.pwrite(self.lock, b"%d\n" % os.getpid(), 0)
 
     def draft(self, file: str) -> int:
         """A descriptor to write what is to become a file. Raises OSError."""
@@ -190,6 +199,14 @@ class StateDirectory(Files):
         for draft in drafts:
             with self.refusing(draft):
                 os.unlink(draft)
+
+
+class SharedDirectory(StateDirectory):
+    """One that another process has locked, which has passed that lock on: nothing is changed before that has left."""
+
+    def __init__(self, path: str, lock: IO[bytes]) -> None:
+        Files.__init__(self, path)
+        self._lock = lock
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -8,6 +8,7 @@ the same way, and so is the file after an error: what an append or a sync has le
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from ..errors import StateError
 from .directory import StateDirectory, write_all
@@ -32,6 +33,18 @@ def read_journal(directory: StateDirectory, point: bytes) -> Ledger | None:
             "with no sessions, and with ids that nobody had. (An older copy of the file is no help: sessions that "
             "have ended would be there again.)"
         ) from None
+
+
+class MovedJournal(NamedTuple):
+    """A journal as it goes from one process to another."""
+
+    descriptor: int
+    """-1: there is no file that says how things are."""
+    size: int
+    synced: int
+    """Bytes that are on the disk, ..."""
+    vouched: int
+    """... and those of which the file itself says so."""
 
 
 class Journal:
@@ -74,6 +87,17 @@ class Journal:
         if self._file >= 0:
             _sync(self._file)
             self._synced = self.size
+
+    # ---- from one process to another
+
+    @property
+    def moved(self) -> MovedJournal:
+        """What another process needs to go on with the file. A draft does not go along. Nothing is changed by that."""
+        return MovedJournal(self._file, self.size, self._synced, self._vouched)
+
+    def move_in(self, moved: MovedJournal) -> None:
+        """Go on with a file that another process has written, up to where it was."""
+        self._file, self.size, self._synced, self._vouched = moved
 
     # ---- writing it anew
 

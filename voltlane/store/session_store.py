@@ -14,9 +14,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Callable, Protocol
+from typing import Callable
 
-from ..config import General
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.outbox import Chunk
@@ -28,16 +27,16 @@ from ..net.machine import boot_id
 from ..net.reactor import Handler, Reactor
 from ..ops.log import log
 from ..reasons import CloseReason
-from ..wire.crypto import KeyPair, generate_key
+from ..wire.crypto import KeyPair
 from ..wire.framing import count_frames
-from ..wire.noise import KeyPair as ChannelKey
 from .backlogs import FILE as BACKLOGS
-from .backlogs import new_number, read_backlogs, write_backlogs
+from .backlogs import Backlogs, new_number, read_backlogs, write_backlogs
 from .directory import StateDirectory
 from .journal import FILE as JOURNAL
 from .journal import Journal, read_journal
 from .keyfile import load_channel_key, load_next_key, load_or_make
 from .ledger import Ledger
+from .no_store import MovedStore, NoStore, Upwards
 from .records import Kind, note, opened, stale
 from .spool import MASTER, Spool, whose
 
@@ -57,58 +56,6 @@ SLICE_SECS = 0.05
 RETRY_SECS = 5.0
 
 
-class Upwards(Protocol):
-    """What waits for the master, as its trunk has it."""
-
-    before_connecting: Callable[[], None]
-    """Called before a master is given what waits."""
-
-    def hold(self, chunk: Chunk, packets: int) -> None:
-        """Take back what waited in an earlier process."""
-
-    def release(self) -> list[tuple[Chunk, int]]:
-        """Give everything up that no master has taken."""
-        ...
-
-
-class NoStore:
-    """Nothing outlives this process."""
-
-    keeps = False
-    """Whether anything is kept of what waits at the end."""
-
-    def __init__(self, key: KeyPair, channel_key: ChannelKey | None = None) -> None:
-        self.key = key
-        """The server's of version 2, ..."""
-        self.channel_key = channel_key or ChannelKey()
-        """... and that of version 3."""
-        self.next_keys: tuple[bytes, ...] = ()
-        """Public keys that it may have later: clients are told of them."""
-        self.epoch = 1
-        """Which process this is of those that have had the directory: no epoch (SPEC 17) comes twice."""
-        self._registry: Registry
-
-    def restore(self, registry: Registry, hub: Hub, trunk: Upwards) -> None:
-        """Before anybody connects: sessions and what waits for them, as an earlier process has left them."""
-        self._registry = registry
-
-    def begin(self) -> None:
-        """From here on this process is the one whose state is kept. Raises StateError."""
-
-    def hurry(self) -> None:
-        """The process was asked to end: for what cannot be written now there is one more attempt, at the end."""
-
-    def seal(self) -> None:
-        """The process ends: sessions are as they are now, but that one may end yet. Connections may be closed after
-        this. Doing it again does nothing."""
-        self._registry.leave_to_the_next(SessionJournal())
-
-    def leave(self) -> bool:
-        """Behind the last connection: keep what waits, and let another process have the directory. Whether everything
-        is kept that is to outlive the process."""
-        return True
-
-
 class LastWords(SessionJournal):
     """Behind `seal` connections close, which says nothing; a session that ends then is over all the same."""
 
@@ -122,14 +69,6 @@ class LastWords(SessionJournal):
     def ended(self, session: Session) -> None:
         """See SessionJournal."""
         self._store.ended(session)
-
-
-def open_store(general: General, reactor: Reactor, counters: Counters, key: KeyPair | None) -> NoStore:
-    """The store that the settings ask for. Without a `key` it is the directory's, or a new one, as that of version 3
-    is. Raises StateError."""
-    if not general.state_dir:
-        return NoStore(key or generate_key())
-    return SessionStore(StateDirectory(general.state_dir), reactor, counters, general.state_sync_secs, key)
 
 
 class SessionStore(NoStore, SessionJournal, Handler):
@@ -153,12 +92,12 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._counters = counters
         self._sync_secs = sync_secs
         self._wall = wall
-        self._ledger = read_journal(directory, self.key.public) or Ledger()
+        self._ledger, backlogs = self._found(directory)
         self.epoch = self._ledger.epoch + 1
         keyed = any(revive(credential)[0] for credential in self._ledger.credentials())
         self.channel_key = load_channel_key(directory, keyed)
         self.next_keys = load_next_key(directory)
-        self._spool = Spool(read_backlogs(directory, self.key.public), self._ledger, boot or boot_id())
+        self._spool = Spool(backlogs, self._ledger, boot or boot_id())
         self._journal = Journal(directory, self.key.public)
         self._trunk: Upwards
         self._pending: list[bytes] = []
@@ -172,6 +111,10 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._ending = False
         self._sealed = False
         self._lost = False
+
+    def _found(self, directory: StateDirectory) -> tuple[Ledger, Backlogs | None]:
+        """What there is of an earlier process."""
+        return read_journal(directory, self.key.public) or Ledger(), read_backlogs(directory, self.key.public)
 
     @property
     def healthy(self) -> bool:
@@ -223,6 +166,19 @@ class SessionStore(NoStore, SessionJournal, Handler):
                 self._remove_spool()
         self._registry.journal = self
         self._trunk.before_connecting = self._on_master
+
+    # ---- another process that goes on with this one's
+
+    @property
+    def lock(self) -> int:
+        """See NoStore."""
+        return self._directory.lock
+
+    @property
+    def moved(self) -> MovedStore | None:
+        """See NoStore. What has happened is written by then."""
+        self.on_flush()
+        return MovedStore(self._journal.moved, self._spool.moved)
 
     # ---- this process
 

@@ -18,6 +18,7 @@ taken from them, and what of that was safe, was so whatever has happened since: 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
+from typing import NamedTuple
 
 from ..core.delivery import Delivery, decode_delivery
 from .backlogs import Backlogs
@@ -26,6 +27,16 @@ from .records import ALL_KNOWN, Kind, Note, note
 
 MASTER = 0
 """Who is no client, and has no id; no client has this one."""
+
+
+class MovedSpool(NamedTuple):
+    """A spool as it goes from one process to another: what it says is in sessions and in the trunk by then."""
+
+    number: int
+    exists: bool
+    spending: bool
+    waiting: list[int]
+    spent: list[int]
 
 
 class Spool:
@@ -83,6 +94,16 @@ class Spool:
         if not self.exists or not (spent or self._spending):
             return b""
         return self._since() + b"".join([note(Kind.SPENT, who) for who in spent])
+
+    @property
+    def moved(self) -> MovedSpool:
+        """What another process needs to go on with it. Nothing is changed by that."""
+        return MovedSpool(self._number, self.exists, self._spending, sorted(self.waiting), sorted(self._spent))
+
+    def move_in(self, moved: MovedSpool) -> None:
+        """Go on where another process was."""
+        self._number, self.exists, self._spending = moved.number, moved.exists, moved.spending
+        self.waiting, self._spent = set(moved.waiting), set(moved.spent)
 
     def forget(self) -> None:
         """The file is gone."""

@@ -71,6 +71,19 @@ class MasterConnection(Stream):
         self._ending = False  # an end was announced behind what there is to read, and will not be again
         super().__init__(side.reactor, sock)
 
+    @property
+    def received(self) -> bytes:
+        """The part of a packet that has come."""
+        return bytes(self._view[: self._filled])
+
+    def move_in(self, received: bytes) -> None:
+        """Go on where another process was, which had received this part of a packet. Nothing is read yet."""
+        kept = len(received)
+        if 2 * kept > len(self._buffer):
+            self._resize(2 * kept, 0, 0)
+        self._buffer[:kept] = received
+        self._filled = kept
+
     def on_event(self, mask: int) -> None:
         """See Stream."""
         if mask & HANGUP:

@@ -75,6 +75,12 @@ class Firehose:
         self._trunk.connect(sock, str(address))
         self._on_connected()
 
+    def go_on(self) -> None:
+        """Keep the connection that another process had: the trunk has it."""
+        log.info("going on with the master at %s", self._trunk.address)
+        self._readiness.move(Event.MASTER_UP)
+        self._on_connected()
+
     def lost(self, reason: CloseReason, detail: str) -> None:
         """The trunk's connection is gone."""
         if self._stopped or reason is CloseReason.SHUTDOWN:

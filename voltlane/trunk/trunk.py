@@ -14,7 +14,7 @@ from ..config import Master
 from ..core.budget import Budget
 from ..core.counters import Counters
 from ..core.hub import Hub
-from ..core.outbox import Chunk, Outbox
+from ..core.outbox import Chunk, Outbox, Queued
 from ..net.reactor import Handler, Reactor
 from ..ops.log import log
 from ..reasons import CloseReason
@@ -41,6 +41,16 @@ class TrunkLimits(NamedTuple):
     def of(cls, master: Master) -> TrunkLimits:
         """Those of a configuration."""
         return cls(master.channel_capacity, master.outbox_bytes, master.stall_secs)
+
+
+class MovedTrunk(NamedTuple):
+    """The trunk as it goes from one process to another."""
+
+    address: str
+    """Of the master."""
+    received: bytes
+    """The part of a packet that has come from it."""
+    queued: Queued | None
 
 
 class Trunk(Handler):
@@ -98,6 +108,39 @@ class Trunk(Handler):
     def stall_secs(self) -> float:
         """See Side."""
         return self.limits.stall_secs
+
+    # ---- from one process to another
+
+    @property
+    def moved(self) -> MovedTrunk:
+        """What another process needs to go on with it, besides the socket. Nothing is changed by that."""
+        outbox, connection = self.outbox, self.connection
+        return MovedTrunk(
+            self.address,
+            b"" if connection is None else connection.received,
+            None if outbox is None else outbox.queued(),
+        )
+
+    def move_in(self, moved: MovedTrunk, sock: socket.socket | None) -> None:
+        """Go on with what was another process's, once it is to `wake`. Without a socket there is no master there."""
+        outbox = None
+        if moved.queued is not None and moved.queued.chunks:
+            outbox = self.new_outbox()
+            outbox.go_on_with(moved.queued)
+        self.address = moved.address
+        self.counters.master_connections += 1  # of the other process: the next master is told who is here
+        if sock is not None:
+            self.connection = self._speaking = connection = MasterConnection(self, sock)
+            connection.move_in(moved.received)
+            connection.outbox = outbox
+        elif outbox is not None:
+            self._held = outbox
+
+    def wake(self) -> None:
+        """From now on it is this process's."""
+        if self.connection is not None and self.connection.outbox is not None:
+            self.connection.on_pressure()
+        self._check_full()
 
     # ---- upwards
 

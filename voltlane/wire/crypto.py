@@ -49,6 +49,7 @@ class KeyPair(Protocol):
     """One side's key: what `PrivateKey` of either curve backend offers."""
 
     public: bytes
+    secret: bytes
 
     def exchange(self, point: bytes) -> bytes:
         """x coordinate (32 bytes, big-endian) of the shared point. Raises BadPublicKey."""

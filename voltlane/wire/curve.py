@@ -75,10 +75,12 @@ def check_secret(secret: bytes) -> None:
 class _PrivateKeyEcdsa:
     """A secret scalar and its public point, by `ecdsa`."""
 
-    __slots__ = ("_halves", "public")
+    __slots__ = ("_halves", "public", "secret")
 
     def __init__(self, secret: bytes | None = None) -> None:
         key = SigningKey.from_string(secret, SECP256k1) if secret else SigningKey.generate(SECP256k1)
+        self.secret: bytes = key.to_string()
+        """32 bytes, big-endian."""
         self._halves = _halves(key.privkey.secret_multiplier)
         self.public: bytes = key.verifying_key.to_string("compressed")
         """SEC1, 33 bytes."""
@@ -126,11 +128,12 @@ def _check_point_coincurve(point: bytes) -> None:
 class _PrivateKeyCoincurve:
     """A secret scalar and its public point, by libsecp256k1."""
 
-    __slots__ = ("_secret", "public")
+    __slots__ = ("public", "secret")
 
     def __init__(self, secret: bytes | None = None) -> None:
         key = coincurve.PrivateKey(secret)
-        self._secret: bytes = key.secret
+        self.secret: bytes = key.secret
+        """32 bytes, big-endian."""
         self.public: bytes = key.public_key.format(compressed=True)
         """SEC1, 33 bytes."""
 
@@ -138,7 +141,7 @@ class _PrivateKeyCoincurve:
         """x coordinate (32 bytes, big-endian) of the shared point. Raises BadPublicKey."""
         _check_shape(point)
         try:
-            shared: bytes = coincurve.PublicKey(point).multiply(self._secret).format(compressed=True)
+            shared: bytes = coincurve.PublicKey(point).multiply(self.secret).format(compressed=True)
         except ValueError:
             raise BadPublicKey("a public key that is not on secp256k1") from None
         return shared[1:]

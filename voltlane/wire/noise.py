@@ -31,17 +31,17 @@ _REKEY_NONCE = _NONCE.pack(2**64 - 1)
 class KeyPair:
     """An X25519 key pair."""
 
-    __slots__ = ("_secret", "public")
+    __slots__ = ("public", "secret")
 
     def __init__(self, secret: bytes | None = None) -> None:
         """A new random one, or that of a secret of 32 bytes."""
-        self._secret = os.urandom(KEY_SIZE) if secret is None else secret
-        self.public: bytes = crypto_scalarmult_base(self._secret)
+        self.secret = os.urandom(KEY_SIZE) if secret is None else secret
+        self.public: bytes = crypto_scalarmult_base(self.secret)
 
     def exchange(self, public: bytes) -> bytes:
         """The shared secret, 32 bytes. Raises MalformedPacket for a point of low order, with which there is none."""
         try:
-            shared: bytes = crypto_scalarmult(self._secret, public)
+            shared: bytes = crypto_scalarmult(self.secret, public)
         except (CryptoError, RuntimeError):
             shared = bytes(KEY_SIZE)
         if shared == bytes(KEY_SIZE):

@@ -31,6 +31,7 @@ CODES: dict[CloseReason, Code] = {
     CloseReason.NO_IDS: Code.NO_ROOM,
     CloseReason.INTERNAL_ERROR: Code.ERROR,
     CloseReason.SHUTDOWN: Code.GOING,
+    CloseReason.UPGRADE: Code.GOING,
 }
 """All others say nothing of the session: DROPPED."""
 

@@ -17,7 +17,7 @@ from ...wire.v3 import HEAD, HEAD_SIZE, Kind, Retained
 from ..budget import Budget
 from ..delivery import Delivery
 from ..outbox import Chunk
-from ..retention import Retention
+from ..retention import Kept, Retention
 
 SHARE = 4
 """Of what the peer retains, the part that it is told of at once when it is safe."""
@@ -44,10 +44,30 @@ class Shares(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _shares(retained: Retained, credit: int, window: int) -> Shares:
+def shares_of(retained: Retained, credit: int, window: int) -> Shares:
+    """Made of what they are shares of."""
     packets = max(1, retained.packets // SHARE) if retained.packets else NEVER
     size = max(1, retained.size // SHARE) if retained.size else NEVER
     return Shares(retained, credit, window, packets, size, min(size, window // 2))
+
+
+class Flowing(NamedTuple):
+    """Where a flow is, for another one to go on from. What stands in it is named as in Flow."""
+
+    keys: bytes
+    sealed: int
+    opened: int
+    shares: Shares
+    received: int
+    granted: int
+    sent: int
+    credit: int
+    acked: int
+    told: int
+    told_received: int
+    single: Chunk | None
+    single_packets: int
+    kept: Kept | None
 
 
 class Flow(Channel):
@@ -83,7 +103,7 @@ class Flow(Channel):
         """What is kept for the peer, but for a small chunk that is alone."""
         self._single: Chunk | None = None
         self._single_packets = 0
-        self.shares = _shares(retained, credit, window)
+        self.shares = shares_of(retained, credit, window)
         self.received = 0
         """Bytes of data bodies, ..."""
         self.granted = window
@@ -100,6 +120,38 @@ class Flow(Channel):
         """... and what had been received then."""
         self.marked = 0
         """The last packet of the peer's that it is known of when it will be safe: see `lanes.receipts`."""
+
+    # ---- for another process
+
+    def flowing(self) -> Flowing:
+        """Where it is. Nothing is changed by that."""
+        return Flowing(
+            self._keys,
+            self._sealed,
+            self._opened,
+            self.shares,
+            self.received,
+            self.granted,
+            self.sent,
+            self.credit,
+            self.acked,
+            self.told,
+            self.told_received,
+            self._single,
+            self._single_packets,
+            None if self.retention is None else self.retention.all_kept(),
+        )
+
+    def go_on_from(self, flowing: Flowing, budget: Budget, owner: object) -> None:
+        """Go on where another one was. Only while it is new."""
+        self._keys, self._sealed, self._opened = flowing.keys, flowing.sealed, flowing.opened
+        self.received, self.granted = flowing.received, flowing.granted
+        self.sent, self.credit, self.acked = flowing.sent, flowing.credit, flowing.acked
+        self.told, self.told_received = flowing.told, flowing.told_received
+        self._single, self._single_packets = flowing.single, flowing.single_packets
+        if flowing.kept is not None:
+            retention = self.retention = Retention(budget, owner)
+            retention.go_on_keeping(flowing.kept)
 
     # ---- what is kept
 
@@ -158,7 +210,7 @@ class Flow(Channel):
     def grant(self, window: int) -> None:
         """Let the peer send so much ahead. It is told with the next record."""
         self.granted = self.received + window
-        self.shares = _shares(self.shares.retained, self.shares.credit, window)
+        self.shares = shares_of(self.shares.retained, self.shares.credit, window)
 
     # ---- from the peer
 

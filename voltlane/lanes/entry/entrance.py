@@ -49,6 +49,7 @@ class Entrance:
         self._counters = counters
         self._on_accept = on_accept
         self._listeners: list[Listener] = []
+        self._socks: list[tuple[str, socket.socket]] = []  # those of the listeners, each with the scheme of its lane
         self._files: list[SocketFile] = []  # of unix sockets, that are ours to remove
         self._timers: dict[Hold, Timer] = {}  # when to look again at reasons that nobody else takes back
         self._bucket: TokenBucket | None = None
@@ -92,8 +93,7 @@ class Entrance:
                 lane_of(address).check()
                 sock = listening_socket(address, mode)
                 socks.append(sock)
-                file = socket_file(sock)
-                self._files += [file] if file is not None else []
+                self.own_files([sock])
         except StartupError:
             self._remove_files()
             for sock in socks:
@@ -101,6 +101,16 @@ class Entrance:
             raise
         self.adopt(zip([address.scheme for address in addresses], socks))
         return socks
+
+    def own_files(self, socks: Iterable[socket.socket]) -> None:
+        """Remove the files of these, which are unix sockets that were opened here or by the process that this one
+        follows, with the listening."""
+        self._files += [file for sock in socks if (file := socket_file(sock)) is not None]
+
+    @property
+    def listening(self) -> list[tuple[str, socket.socket, bool]]:
+        """The sockets, each with the scheme of its lane, and whether its file is to be removed with it."""
+        return [(scheme, sock, socket_file(sock) in self._files) for scheme, sock in self._socks]
 
     def adopt(self, socks: Iterable[tuple[str, socket.socket]]) -> None:
         """Accept from sockets that listen already, and are non-blocking, each for the lane of a scheme; they belong to
@@ -112,6 +122,7 @@ class Entrance:
             listener = Listener(self._reactor, sock, partial(self._let_in, lane_of(address)), pauses)
             listener.hold(bool(self.holds))
             self._listeners.append(listener)
+            self._socks.append((scheme, sock))
 
     @property
     def is_open(self) -> bool:
@@ -121,7 +132,7 @@ class Entrance:
     def close(self) -> None:
         """Listen no more."""
         self._remove_files()
-        listeners, self._listeners = self._listeners, []
+        listeners, self._listeners, self._socks = self._listeners, [], []
         for listener in listeners:
             listener.close(CloseReason.SHUTDOWN)
         for timer in self._timers.values():

@@ -103,6 +103,13 @@ class Meters:
         if client.meter is not None and old is not None and old.limits == client.meter.limits:
             client.meter.buckets = old.buckets
 
+    def look_again(self, client: Client) -> None:
+        """It comes from another process, and may owe what it owed there."""
+        meter = client.meter
+        wait = 0.0 if meter is None or meter.limits.disconnect else meter.owes(self._reactor.now)
+        if meter is not None and wait > 0:
+            self._exceeded(client, meter, wait)
+
     def forget(self, client: Client) -> None:
         """It is gone."""
         meter, client.meter = client.meter, None

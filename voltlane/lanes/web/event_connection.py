@@ -33,6 +33,9 @@ class EventConnection(CodedConnection):
     __slots__ = ("_entered", "_handshake", "_head", "delivery", "history", "last")
 
     retains = True
+    protocol = "events"
+    moves = False
+    """See ClientConnection: its client comes back with what it has got."""
 
     def __init__(
         self, shared: Shared, sock: socket.socket, peer: str, source: Source | None, since: float, framing: Framing

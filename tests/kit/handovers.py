@@ -1,0 +1,79 @@
+"""What there is to be handed over, one of each form: connections, sessions, the trunk and the state directory."""
+
+from __future__ import annotations
+
+from kit.frames import join
+
+from voltlane.cluster.handover.heritage import Heritage
+from voltlane.cluster.handover.sessions import Surroundings
+from voltlane.core.backlog import Backlog
+from voltlane.core.budget import Budget
+from voltlane.core.coded import Coded
+from voltlane.core.delivery import Delivery
+from voltlane.core.meter import Levels, Meter, MeterLimits
+from voltlane.core.outbox import Queued
+from voltlane.core.protocols.flow import Flowing, shares_of
+from voltlane.core.retention import Kept
+from voltlane.core.session import Session, State
+from voltlane.core.tombstones import Tombstone
+from voltlane.lanes.moved import Moved, Recorded, Unconfirmed
+from voltlane.reasons import EndReason
+from voltlane.store.journal import MovedJournal
+from voltlane.store.no_store import MovedStore
+from voltlane.store.spool import MovedSpool
+from voltlane.trunk.trunk import MovedTrunk
+from voltlane.wire.v3 import Retained, Uncertain
+
+_CHUNK = join([b"one", b"", b"three"])
+_QUEUED = Queued([(_CHUNK, 3), (join([b"four"]), 1)], 5, -2)
+_PLAIN = Moved(7, 1.5, "v2", "tcp", "[::1]:5", "", "length prefix", b"", b"", b"", None, None, None)
+_FLOW = Flowing(
+    bytes(range(64)), 3, 2**40, shares_of(Retained(4, 2**32 - 1), 5, 6), 7, 8, 9, 10, 11, 12, 13, b"single", 1, None
+)
+_RECORDED = Recorded(_FLOW, b"", None, None, b"")
+_KEPT = Kept([(_CHUNK, 3)], 2, _QUEUED)
+CONNECTIONS = [
+    _PLAIN,
+    _PLAIN._replace(received=b"\5\0\0\0ha", queued=_QUEUED, levels=Levels(1.5, None, 2.5), source=b"\x7f\0\0\1"),
+    _PLAIN._replace(
+        lane="ws",
+        framing="websocket",
+        framing_state=b"\2\1\1part",
+        subject="CN=a,\nO=ä\udcff",
+        queued=Coded(_QUEUED, b"encoded", 3, 12, b"between"),
+    ),
+    _PLAIN._replace(protocol="v3", recorded=_RECORDED),
+    _PLAIN._replace(
+        protocol="v3",
+        recorded=Recorded(
+            _FLOW._replace(keys=b"", single=None, single_packets=0, kept=_KEPT),
+            b"unsent",
+            b"",
+            Unconfirmed(2**64 - 1, Uncertain(3, 4)),
+            b"\7\0\0\0pack",
+        ),
+    ),
+    _PLAIN._replace(protocol="v3", recorded=_RECORDED._replace(unconfirmed=Unconfirmed(5, None), pong=b"pong")),
+]
+TRUNKS = [MovedTrunk("", b"", None), MovedTrunk("127.0.0.1:1", b"part", _QUEUED)]
+STORE = MovedStore(MovedJournal(-1, 100, 90, 80), MovedSpool(2**64 - 1, True, False, [1, 2], [0, 3]))
+HERITAGE = Heritage(123, 4, 5, "/var/lib/voltlane", b"k" * 32, b"c" * 32)
+STONE = Tombstone(b"V" * 40, EndReason.EXPELLED, 5, 6)
+AROUND = Surroundings(Budget(), MeterLimits(10.0, 1000.0, 2.0, False, 0.0), 5.0)
+
+
+def _sessions() -> list[Session]:
+    plain = Session(7, b"\2" + bytes(32), None)
+    full = Session(8, b"\3" + bytes(32), None)
+    full.secret, full.lost, full.expiry = b"s" * 32, 3.0, 63.0
+    full.delivery = Delivery(2, 3, 4)
+    backlog = full.backlog = Backlog(AROUND.budget, full)
+    backlog.append(_CHUNK, 3, 100, 1000)
+    full.allowance = Meter(AROUND.meter, 5.0)
+    full.allowance.charge(7, 100, 5.0)
+    live = Session(9, b"", None)
+    live.state = State.LIVE
+    return [plain, full, live]
+
+
+SESSIONS = _sessions()

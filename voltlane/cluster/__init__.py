@@ -1,0 +1,4 @@
+"""More than one process.
+
+handover/   one process goes on with all that another one has
+"""

@@ -1,0 +1,13 @@
+"""Handing everything over to another process of the same machine, without a cut: see docs/architecture.md.
+
+notes       what the two say to each other
+fields      what a note is made of
+wire        the socket between them, and the descriptors that go over it
+heritage    what the other process has to be
+states      what is said of a connection
+sessions    what is said of a session
+stores      what is said of the state directory
+goods       all that there is, as notes, and taken in again
+giver       the side that has it
+taker       the side that gets it
+"""

@@ -1,0 +1,261 @@
+"""The side that has everything, until the other one has it.
+
+    STARTING ──greeting──▶ PREPARING ──ready──▶ SETTLING ──settled──▶ DUE ──taken──▶ GIVEN
+        └──────────────────────┴───── anything else, or too late ──────┴──▶ FAILED: it goes on as if nothing had been
+
+It serves while the other process starts and prepares itself. Then it accepts nobody, lets handshakes end, for a moment,
+and stops between two turns of its loop: everything is said then, at once, and that is the pause. Nothing is changed by
+saying it. From the last word on, `go`, none of what was handed over is touched here any more.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+from collections.abc import Iterator
+from typing import Callable, Protocol
+
+from ...core.timers import Timer
+from ...net.reactor import Handler, Reactor
+from ...ops.log import log
+from ...reasons import CloseReason, Symbol
+from ...store.records import Damaged
+from ...version import __version__
+from .heritage import Heritage
+from .notes import FORMAT, GO, Greeting, Kind, note
+from .wire import Ended, Wire
+
+PREPARE_SECS = 60.0
+"""For the other process to start, and to say that it is ready."""
+SETTLE_SECS = 1.0
+"""For handshakes that are under way."""
+LOOK_SECS = 0.05
+LAST_SECS = 2.0
+"""For another process that is of no use to end by itself, and say why."""
+PAUSE_SECS = 10.0
+"""For the whole of the pause; after that everything goes on here."""
+
+
+class Step(Symbol):
+    """Where it is."""
+
+    STARTING = "starting"
+    PREPARING = "preparing itself"
+    SETTLING = "waiting for handshakes"
+    DUE = "about to take over"
+    GIVEN = "going on"
+    FAILED = "given up"
+
+
+class Child(Protocol):
+    """The other process."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Its exit code, once it has ended."""
+        ...
+
+    def kill(self) -> None:
+        """End it."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+        ...
+
+
+class Host(Protocol):
+    """Whose things are handed over."""
+
+    reactor: Reactor
+
+    @property
+    def heritage(self) -> Heritage:
+        """What the other process has to be."""
+        ...
+
+    @property
+    def settled(self) -> bool:
+        """Whether no handshake is under way."""
+        ...
+
+    def hold(self) -> None:
+        """Accept nobody."""
+
+    def cut(self) -> None:
+        """Close the connections that cannot move."""
+
+    def pause(self) -> None:
+        """End the loop after this turn, so that `give` can be called."""
+
+    def offer(self) -> Iterator[tuple[bytes, int]]:
+        """Everything, as notes, each with a descriptor or -1."""
+        ...
+
+    def hand_on(self, pid: int) -> None:
+        """That process is about to have everything; or, with this one's number, it is not."""
+
+    def go_on(self) -> None:
+        """It is not to be: go on as before."""
+
+
+class Giver(Handler):
+    """One attempt. `launch(theirs)` starts the other process, which gets that socket."""
+
+    def __init__(self, host: Host, launch: Callable[[socket.socket], Child]) -> None:
+        self._host = host
+        self._reactor = host.reactor
+        self.step = Step.STARTING
+        self._timer: Timer | None = None
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self.child = launch(theirs)
+            except OSError:
+                ours.close()
+                raise
+        self._wire = Wire(ours)
+        ours.setblocking(False)
+        self._reactor.add(ours.fileno(), self)
+        self._timer = self._reactor.call_later(PREPARE_SECS, self._late)
+        log.info("handing over: process %d is starting", self.child.pid)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it has neither succeeded nor failed yet."""
+        return self.step not in (Step.GIVEN, Step.FAILED)
+
+    # ---- while everything goes on
+
+    def on_event(self, mask: int) -> None:
+        """The other process has said something, or has ended."""
+        try:
+            goes_on = self._wire.receive_now()
+            if self.step is Step.STARTING:
+                self._on_greeting()
+            while self.under_way and self.step is not Step.STARTING and (found := self._wire.note_now()) is not None:
+                self._on_note(found.kind, found.data)
+            if not self.under_way:
+                return
+            if not goes_on:
+                raise Ended
+            self._reactor.drained(self._wire.sock)
+        except Ended:
+            self.fail(self._how_it_ended())
+        except Damaged as error:
+            self.fail(f"what it says is not understood: {error}")
+
+    def _on_greeting(self) -> None:
+        theirs = self._wire.greeting_now()
+        if theirs is None:
+            return
+        self._wire.allow(LOOK_SECS)
+        self._wire.greet(Greeting(FORMAT, __version__))
+        if theirs.format != FORMAT:
+            self.fail(
+                f"version {theirs.version} takes over in format {theirs.format}, and this is version {__version__} "
+                f"with format {FORMAT}"
+            )
+            return
+        heritage = self._host.heritage
+        self._wire.say(note(Kind.SERVER, 0, heritage.encode()), heritage.lock)
+        self._wire.flush()
+        self.step = Step.PREPARING
+
+    def _on_note(self, kind: Kind, data: bytes) -> None:
+        if kind is Kind.REFUSED:
+            self.fail(data.decode(errors="replace"))
+        elif kind is Kind.READY and self.step is Step.PREPARING:
+            self.step = Step.SETTLING
+            self._host.hold()
+            self._wait(SETTLE_SECS)
+        else:
+            self.fail(f"a note {kind.name} while it was {self.step.value}")
+
+    def _wait(self, left: float) -> None:
+        """Until no handshake is under way, for so long at most."""
+        self._stop_timer()
+        if self._host.settled or left <= 0:
+            self.step = Step.DUE
+            self._host.pause()
+        else:
+            self._timer = self._reactor.call_later(LOOK_SECS, lambda now: self._wait(left - LOOK_SECS))
+
+    def _late(self, now: float) -> None:
+        self._timer = None
+        self.fail(f"it was {self.step.value} for {PREPARE_SECS:g} s")
+
+    # ---- the pause
+
+    def give(self) -> bool:
+        """Hand everything over, between two turns. Whether the other process has it."""
+        began = self._reactor.time()
+        wire, collecting = self._wire, gc.isenabled()
+        gc.disable()
+        try:
+            wire.allow(PAUSE_SECS)
+            self._host.cut()  # here, for no other can come behind that
+            for words, descriptor in self._host.offer():
+                wire.say(words, descriptor)
+            wire.flush()
+            answer = wire.note()
+            if answer.kind is not Kind.TAKEN:
+                raise Damaged(answer.data.decode(errors="replace") or answer.kind.name)
+            self._host.hand_on(self.child.pid)
+            try:
+                wire.word(GO)
+            except Ended:
+                self._host.hand_on(os.getpid())
+                raise
+        except Exception as error:  # whatever it is: everything is still here
+            self.fail(self._how_it_ended() if isinstance(error, Ended) else str(error) or repr(error))
+            return False
+        finally:
+            if collecting:
+                gc.enable()
+        self.step = Step.GIVEN
+        self._stop_timer()
+        log.info("process %d goes on, after a pause of %.0f ms", self.child.pid, 1000 * (self._reactor.time() - began))
+        return True
+
+    # ---- it is not to be
+
+    def fail(self, why: str) -> None:
+        """Give it up, and go on here."""
+        if not self.under_way:
+            return
+        self.step = Step.FAILED
+        self._stop_timer()
+        self._reactor.remove(self._wire.sock)  # which the other process hears, and without which it can do nothing
+        self._timer = self._reactor.call_later(LAST_SECS, self._reap)
+        log.error("handing over has failed, everything goes on here: %s", why)
+        self._host.go_on()
+
+    def _reap(self, now: float) -> None:
+        self._timer = None
+        self.end()
+
+    def end(self) -> None:
+        """Have no other process any more, unless it is the one that goes on."""
+        self.fail("this process ends")
+        self._stop_timer()
+        if self.step is Step.FAILED:
+            if self.child.poll() is None:
+                self.child.kill()
+            self.child.wait()
+
+    def _how_it_ended(self) -> str:
+        try:
+            return f"process {self.child.pid} has ended with exit code {self.child.wait(LOOK_SECS)}"
+        except Exception:  # it has not, but closed its end
+            return f"process {self.child.pid} does not answer"
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._reactor.cancel(self._timer)
+            self._timer = None
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """After an error of ours."""
+        self.fail(detail or reason.value)

@@ -1,0 +1,56 @@
+"""What a process has to be in order to go on with what another one has: said first, while that one still serves."""
+
+from __future__ import annotations
+
+import os
+from struct import Struct
+from typing import IO, NamedTuple
+
+from ...store.records import Damaged
+from .fields import Reader, Writer
+
+_NUMBERS = Struct("<QQQB")
+_KEY_SIZE = 32
+
+
+class Heritage(NamedTuple):
+    """Of the process that hands over."""
+
+    pid: int
+    node: int
+    epoch: int
+    state_dir: str
+    """Absolute; "" for none."""
+    key: bytes
+    """The secret of version 2's key, ..."""
+    channel_key: bytes
+    """... and of version 3's."""
+    lock: int = -1
+    """The descriptor of the state directory's lock, if there is one."""
+
+    def encode(self) -> bytes:
+        """Its fields."""
+        writer = Writer()
+        writer.put(_NUMBERS, self.pid, self.node, self.epoch, self.lock >= 0)
+        writer.text(self.state_dir)
+        writer.blob(self.key)
+        writer.blob(self.channel_key)
+        return writer.done()
+
+    def lock_file(self) -> IO[bytes]:
+        """The lock, whose descriptor belongs to the file from then on."""
+        return os.fdopen(self.lock, "rb")
+
+    def __repr__(self) -> str:
+        return f"<Heritage of process {self.pid}>"
+
+
+def decode_heritage(data: bytes) -> tuple[Heritage, bool]:
+    """What `encode` gave, and whether a descriptor came with it. Raises Damaged."""
+    reader = Reader(data)
+    pid, node, epoch, locked = reader.take(_NUMBERS)
+    state_dir, key, channel_key = reader.text(), reader.blob(), reader.blob()
+    reader.end()
+    if len(key) != _KEY_SIZE or len(channel_key) != _KEY_SIZE:
+        raise Damaged("a key that is none")
+    return Heritage(pid, node, epoch, state_dir, key, channel_key), bool(locked)

@@ -1,0 +1,112 @@
+"""`voltlane upgrade`: ask a running server to hand over to the program as it is now, and say what came of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+
+from .. import config
+from ..errors import ConfigError, ConnectionLost
+from ..numerals import parse_count
+from ..store.directory import LOCK
+from .console import show
+from .first_process import children
+from .serve import find_file
+from .successor import STAYS
+
+WAIT_SECS = 90.0
+"""More than a server gives the program that is to follow it."""
+_LOOK_SECS = 0.05
+_PROC = "/proc"
+
+
+def upgrade(flags: Mapping[str, str], file: str | None, pid: str | None, pid_file: str | None) -> int:
+    """Ask, and wait until another process serves. The exit code. Raises ConfigError, ConnectionLost."""
+    process = _serving(_process(flags, file, pid, pid_file))
+    before = _program(process)
+    try:
+        os.kill(process, signal.SIGUSR2)
+    except ProcessLookupError:
+        raise ConnectionLost(f"there is no process {process}") from None
+    except PermissionError:
+        raise ConnectionLost(
+            f"process {process} is another user's: this has to be run as that one, or as root"
+        ) from None
+    _wait(process, before)
+    show(f"process {process} has handed over")
+    return 0
+
+
+def _wait(process: int, before: bytes) -> None:
+    """Until it is another program's, or none. Raises ConnectionLost where it goes on."""
+    deadline, had_child = time.monotonic() + WAIT_SECS, False
+    while _is_there(process) and _program(process) == before:
+        has_child = bool(children(process))
+        if (had_child and not has_child) or time.monotonic() > deadline:
+            raise ConnectionLost(f"process {process} goes on: its log says why")
+        had_child = had_child or has_child
+        time.sleep(_LOOK_SECS)
+
+
+def _process(flags: Mapping[str, str], file: str | None, pid: str | None, pid_file: str | None) -> int:
+    if pid is not None:
+        return _number(pid, "--pid")
+    if pid_file is not None:
+        return _number_in(pid_file)
+    directory = config.load(file or find_file(), os.environ, flags).general.state_dir
+    if not directory:
+        raise ConfigError("which process? Name it with --pid or --pid-file; with general.state_dir set it is known")
+    return _number_in(os.path.join(directory, LOCK))
+
+
+def _number_in(path: str) -> int:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return _number(file.read().strip(), path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _number(text: str, origin: str) -> int:
+    number = parse_count(text)
+    if not number:
+        raise ConfigError(f"{origin}: {text!r} was given, the number of a process is needed")
+    return number
+
+
+def _serving(process: int) -> int:
+    """The one that serves, where that one only waits for it."""
+    if _program(process).endswith(STAYS.encode() + b"\0"):
+        return next(iter(children(process)), process)
+    return process
+
+
+# ---- what the system says of it
+
+
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:  # one that has ended, and that nobody has waited for
+        return _said_of(process, "stat").rpartition(b")")[2].split()[0] != b"Z"
+    except (OSError, IndexError):
+        return True
+
+
+def _program(process: int) -> bytes:
+    """What it runs: another program, where it stays and waits for the one that serves. b"" where nobody tells."""
+    try:
+        return _said_of(process, "cmdline")
+    except OSError:
+        return b""
+
+
+def _said_of(process: int, what: str) -> bytes:
+    with open(f"{_PROC}/{process}/{what}", "rb") as file:
+        return file.read()

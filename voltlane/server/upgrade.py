@@ -1,0 +1,154 @@
+"""One server follows another in place: what a `Server` is to `cluster.handover`, on both sides."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Callable
+
+from ..cluster.handover.giver import Child, Giver, Step
+from ..cluster.handover.goods import Door, Goods, offer
+from ..cluster.handover.heritage import Heritage
+from ..config import Config
+from ..core.meter import MeterLimits
+from ..core.readiness import State
+from ..core.registry import SessionJournal
+from ..errors import StartupError
+from ..ops.log import log
+from ..reasons import CloseReason, Hold
+from .parts import Parts
+
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+Launch = Callable[[socket.socket], Child]
+"""Starts the program that is to follow, which gets this socket. Raises OSError."""
+
+
+class Upgrade:
+    """One server's, as whoever hands over."""
+
+    def __init__(self, parts: Parts, launch: Launch, admin_door: Callable[[], Door | None]) -> None:
+        self.reactor = parts.reactor
+        self.pause = parts.reactor.stop
+        """See Host."""
+        self._admin_door = admin_door
+        self._parts = parts
+        self._launch = launch
+        self._giver: Giver | None = None
+        self.announce: Callable[[int], None] = lambda pid: None
+        """Called with the process that serves from then on, before it does."""
+
+    # ---- the operator
+
+    def begin(self) -> None:
+        """Start the program that is to follow. What comes of it stands in the log."""
+        parts = self._parts
+        if self._giver is not None and self._giver.under_way:
+            log.warning("handing over: process %d is under way already", self._giver.child.pid)
+        elif parts.readiness.state in (State.DRAINING, State.STOPPING):
+            log.error("nothing is handed over by a server that is %s", parts.readiness.text)
+        else:
+            try:
+                self._giver = Giver(self, self._launch)
+            except OSError as error:
+                log.error("the program that is to follow cannot be started: %s", error.strerror or error)
+
+    @property
+    def due(self) -> bool:
+        """Whether the loop has ended for `give` to be called."""
+        return self._giver is not None and self._giver.step is Step.DUE
+
+    def give(self) -> bool:
+        """Hand everything over. Whether that was it."""
+        assert self._giver is not None
+        given = self._giver.give()
+        if given:
+            self._parts.registry.journal = SessionJournal()  # what becomes of handshakes here is no news of sessions
+        return given
+
+    def pass_on(self, signals: list[int]) -> None:
+        """These came during the pause, and are for the process that goes on."""
+        assert self._giver is not None
+        for number in signals:
+            if number in _PASSED_ON:
+                with suppress(ProcessLookupError):
+                    os.kill(self._giver.child.pid, number)
+
+    def end(self) -> None:
+        """The server ends: there is nothing to be handed over any more."""
+        if self._giver is not None and self._giver.step is not Step.GIVEN:
+            self._giver.end()
+
+    # ---- for the giver: see Host
+
+    @property
+    def heritage(self) -> Heritage:
+        """See Host."""
+        parts = self._parts
+        store, general = parts.store, parts.config.general
+        state_dir = os.path.abspath(general.state_dir) if general.state_dir else ""
+        keys = store.key.secret, store.channel_key.secret
+        return Heritage(os.getpid(), general.node, parts.registry.epoch, state_dir, *keys, store.lock)
+
+    @property
+    def settled(self) -> bool:
+        """See Host."""
+        return not len(self._parts.arrivals)
+
+    def hold(self) -> None:
+        """See Host."""
+        self._parts.entrance.hold(Hold.UPGRADE)
+
+    def cut(self) -> None:
+        """See Host. Their sessions wait for them, and go along."""
+        for connection in self._parts.clients.connections:
+            if not connection.moves:
+                connection.read_out()
+                connection.close(CloseReason.UPGRADE)
+
+    def offer(self) -> Iterator[tuple[bytes, int]]:
+        """See Host."""
+        parts = self._parts
+        if not parts.entrance.is_open:
+            raise RuntimeError("it is draining by now")
+        parts.trunk.flush()
+        return offer(goods_of(parts), self._admin_door(), parts.reactor.time())
+
+    def hand_on(self, pid: int) -> None:
+        """See Host."""
+        self.announce(pid)
+
+    def go_on(self) -> None:
+        """See Host."""
+        self._parts.entrance.release(Hold.UPGRADE)
+
+
+def goods_of(parts: Parts) -> Goods:
+    """What of a server is handed over."""
+    return Goods(
+        parts.registry,
+        parts.clients,
+        parts.trunk,
+        parts.admission,
+        parts.entrance,
+        parts.store,
+        parts.budget,
+        MeterLimits.of(parts.config.clients),
+    )
+
+
+def check_heritage(heritage: Heritage, config: Config) -> None:
+    """Raises StartupError where these settings are not those of a process that can follow that one."""
+    general = config.general
+    state_dir = os.path.abspath(general.state_dir) if general.state_dir else ""
+    for name, now, before in (
+        ("general.state_dir", state_dir, heritage.state_dir),
+        ("general.node", general.node, heritage.node),
+    ):
+        if now != before:
+            raise StartupError(
+                f"{name} is {now or 'not set'}, and was {before or 'not set'}: to change it, stop the server and start "
+                "it again"
+            )
