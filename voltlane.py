@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 
 if __name__ == "__main__" and hasattr(signal, "pthread_sigmask"):  # first of all: see voltlane/signals.py
-    signal.pthread_sigmask(
-        signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-    )
+    _OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
 
 import importlib.util
 import os

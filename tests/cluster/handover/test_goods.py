@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from kit.parties import PARTIES, Party
+from kit.record_world import RecordClient
 from kit.speaker import lanes
 from kit.world import Parcel, numbered, world
 
@@ -17,6 +18,7 @@ from voltlane.cluster.handover.goods import offer
 from voltlane.core.session import State
 from voltlane.reasons import CloseReason
 from voltlane.server.upgrade import goods_of
+from voltlane.wire.websocket import FIN, MASKED, Opcode, write_head
 
 LANES = {module.__name__.rpartition(".")[2]: module for module in lanes()}
 MOVING = {"tcp": ("v2", "v3"), "ws": ("v2", "v3", "open")}
@@ -186,3 +188,30 @@ def test_nothing_is_changed_by_an_offer() -> None:
         home.settle()
         assert all(client.got == numbered(300, 500) for client in parties)
         assert not home.server.counters.closed[CloseReason.UPGRADE]
+
+
+def test_a_websocket_s_message_in_parts() -> None:
+    with world() as home:
+        client = PARTIES["v2"](home, LANES["ws"])
+        parts = [b"one ", b"two ", b"drei"]
+        for number, part in enumerate(parts):
+            first = (Opcode.CONTINUATION if number else Opcode.BINARY) | (FIN if number == 2 else 0)
+            client.uplink.write_plain(write_head(first, len(part), MASKED) + bytes(4) + part)
+            home.settle()
+            home.follow()
+            home.settle()
+        assert home.master.data[client.id] == [b"one two drei"]
+
+
+def test_a_welcome_that_is_not_confirmed_yet() -> None:
+    with world() as home:
+        client = RecordClient(home, lane=LANES["tcp"])
+        while not home.server.registry.sessions:
+            client.pump()
+            home.loop.turn(0)
+        assert not client.ready and len(home.server.registry.openings) == 1
+        home.follow()
+        assert len(home.server.registry.openings) == 1
+        home.settle()
+        assert client.ready and len(home.server.registry.openings) == 0
+        assert home.server.registry.openings.confirmed()

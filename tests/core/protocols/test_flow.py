@@ -325,3 +325,21 @@ def test_what_is_given_up_is_gone():
     peer.flow.retain(peer.budget, "owner").append(join([b"two"]), 1)
     assert peer.flow.give_up() == [(join([b"one"]), 1), (join([b"two"]), 1)]
     assert peer.flow.give_up() == [] and peer.budget.used == 0
+
+
+@pytest.mark.parametrize("chunks", [[b"small"], [b"one", b"x" * SMALL, b"three"]])
+def test_another_one_goes_on_from_where_it_is(chunks: list[bytes]) -> None:
+    peer = Peer()
+    for payload in chunks:
+        peer.keep(payload)
+    peer.flow.delivery.safe = 3
+    peer.flow.record(peer.space, Kind.DATA, b"down")
+    peer.say(ack=1 if len(chunks) > 1 else 0, credit=2000)
+    peer.flow.received = 7
+    before = peer.flow.flowing()
+    again = Flow(Channel(b"", b"", b""), RETAINED, 1000, 1000)
+    again.go_on_from(before, Budget(), None)
+    assert again.flowing() == before == peer.flow.flowing(), "and nothing was changed by asking"
+    again.delivery, peer.flow = peer.flow.delivery, again
+    peer.say(ack=len(chunks), credit=3000)
+    assert again.retention is None and again.give_up() == []
