@@ -1,6 +1,6 @@
 // ---- snapshots: one a second, of the server as a whole
 
-const EVENTS = 15, SOON_DAYS = 14, STALLED = 3;
+const SOON_DAYS = 14, STALLED = 3;
 let last = null;                     // the snapshot before
 
 function show(now) {
@@ -91,7 +91,7 @@ const WHAT = { connected: "connected", resumed: "came back", closed: "closed", b
 
 function happened({ events, left_out }) {
   const rows = events.map((event) => row(
-    cell(new Date(event.at * 1000).toLocaleTimeString(), "word"),
+    cell(new Date(event.at * 1000).toLocaleTimeString([], { hourCycle: "h23" }), "word"),
     cell(known(event.id, String), "word"),
     cell((WHAT[event.kind] || event.kind) + (event.reason ? ": " + event.reason : ""), "word long"),
     cell(event.peer || "–", "word address"),
@@ -99,7 +99,7 @@ function happened({ events, left_out }) {
   if (left_out) rows.unshift(row(cell(""), cell(""), cell(`and ${count(left_out)} more`, "word"), cell("")));
   const list = $("happened");
   list.prepend(...rows);
-  while (list.children.length > EVENTS) list.lastChild.remove();
+  while (list.children.length > (NARROW.matches ? 8 : 15)) list.lastChild.remove();
   present("happened", list.children.length > 0);
   refresh(250);
 }

@@ -141,9 +141,11 @@ function drawPlot(id) {
   picture.setAttribute("aria-label", `${title}, the last ${ago(shown)}. ${lines.map(([, name], i) => `${name}: ${now[i]}`).join(", ")}.`);
 }
 
+// A young server has not had as long as may be shown.
+const reach = (uptime, shown) => uptime > 0 && uptime < shown ? `Since the start, ${time(uptime)} ago` : RANGES[shown];
+
 function drawPlots() {
-  const since = lastSecond() + 1;
-  set("h-plots", since > 0 && since < range ? `Since the start, ${time(since)} ago` : RANGES[range]);
+  set("h-plots", reach(lastSecond() + 1, range));
   if (!document.hidden) Object.keys(PLOTS).forEach(drawPlot);
 }
 

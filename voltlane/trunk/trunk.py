@@ -195,7 +195,7 @@ class Trunk(Handler):
 
     @property
     def stalled_secs(self) -> float | None:
-        """Seconds since the master took anything of what waits for it; None without a connection, or if nothing does."""
+        """Seconds since the master took anything of what waits for it; None if nothing does, or without a master."""
         outbox = self.connection.outbox if self.connection is not None else None
         return max(0.0, self.reactor.now - outbox.touched) if outbox else None
 
