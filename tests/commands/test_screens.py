@@ -178,6 +178,6 @@ def test_pages_are_seen_to_be_ones(tmp_path: Path) -> None:
 def test_what_is_taken_for_the_master_and_by_it(full: dict[str, Any]) -> None:
     text = "\n".join(summary({**full, "master": {**full["master"], "connected": True}}))
     assert "takes nothing for 24 h" in text and "packets taken for the master" in text
-    assert "931 GiB of at most 931 GiB of memory for all queues" in text
+    assert "931 GiB of at most 931 GiB for all queues" in text
     text = "\n".join(summary({**full, "master": {**full["master"], "stalled_secs": None}}))
     assert "takes nothing" not in text

@@ -131,7 +131,7 @@ def _waiting(queues: Figures) -> Iterator[str]:
     yield f"{volume(queues['master_bytes'])} for the master"
     yield f"{volume(queues['clients_bytes'])} for {queues['clients_waiting']} clients"
     yield f"{volume(queues['backlog_bytes'])} in backlogs"
-    yield f"{volume(queues['memory_bytes'])} of at most {volume(queues['memory_limit'])} of memory for all queues"
+    yield f"{volume(queues['memory_bytes'])} of at most {volume(queues['memory_limit'])} for all queues"
 
 
 def _p99(loop: Figures) -> str:
