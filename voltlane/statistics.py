@@ -106,6 +106,8 @@ class MasterLink(NamedTuple):
     """Made since the start."""
     full: bool
     """Whether so much waits for it that clients are not read."""
+    stalled_secs: float | None
+    """Seconds since its connection took anything of what waits for it; None while nothing waits, or there is none."""
 
     @property
     def reconnects(self) -> int:

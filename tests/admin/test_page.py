@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
 import urllib.request
 from collections.abc import Iterator
 
@@ -170,6 +171,51 @@ def test_the_master_being_away_is_seen(browser: Browser) -> None:
         rig.master.close()
         browser.wait_for("return document.getElementById('master').textContent", "not connected")
         browser.wait_for("return document.getElementById('state').textContent", "no connection to the master")
+        assert browser.run("return $('state').className") == "mark bad", "as its card has it"
+
+
+def test_a_master_that_takes_nothing_is_seen(browser: Browser) -> None:
+    with shown(master__outbox_bytes=1 << 16) as (rig, page):
+        client = rig.new()
+        browser.open(page)
+        browser.wait_for("return $('master-waits').textContent", "nothing")
+        with contextlib.suppress(socket.timeout):
+            client.sock.settimeout(0.5)
+            while True:  # until the server reads no more
+                client.send(*[b"x" * 1000] * 50)
+        browser.wait_for("return $('master').textContent.startsWith('takes nothing for ')", True)
+        assert browser.text("#reading") == "no: too much waits" and browser.text("#master-waits").endswith("iB")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "range_", "said"),
+    [
+        (0, 900, "The last quarter of an hour"),
+        (300, 900, "Since the start, 5 min ago"),
+        (300, 120, "The last two minutes"),
+        (900, 900, "The last quarter of an hour"),
+    ],
+)
+def test_the_plots_say_how_far_back_they_go(browser: Browser, seconds: int, range_: int, said: str) -> None:
+    with shown() as (_, page):
+        browser.open(page)
+        browser.wait_for(CONNECTION, "live")
+        assert browser.run("return reach(...arguments)", seconds, range_) == said
+        browser.run("document.querySelector('[data-range=\"900\"]').click()")
+        browser.wait_for("return $('h-plots').textContent.startsWith('Since the start, ')", True)
+
+
+def test_the_lane_of_who_is_away_is_not_its_protocol(browser: Browser) -> None:
+    with shown() as (rig, page):
+        rig.new().leave()
+        browser.open(page)
+        browser.wait_for(STATES, ["stale"])
+        titles = "[...document.querySelectorAll('#heads th')].map((head) => head.textContent)"
+        cell = f"$('rows').rows[0].cells[{titles}.indexOf(title)]"
+        lane = f"return ['Lane', 'Protocol'].map((title) => {cell}.textContent)"
+        assert browser.run(lane) == ["–", "v2"]
+        heads = browser.run("return [...document.querySelectorAll('thead th')].map((head) => head.textContent)")
+        assert [head for head in heads if head[:1].islower()] == []
 
 
 def test_the_table_sorts_by_keyboard(browser: Browser) -> None:
@@ -208,7 +254,7 @@ def test_one_is_found_by_its_id_or_address(browser: Browser) -> None:
 POINTER = "dispatchEvent(new Event('pointer{}', {{ bubbles: true }}))"
 
 
-@pytest.mark.parametrize("word", ["stale", "busy", "score"])
+@pytest.mark.parametrize("word", ["stale", "busy", "taken in all", "Score"])
 def test_words_explain_themselves_to_the_pointer_and_the_keyboard(browser: Browser, word: str) -> None:
     with shown() as (rig, page):
         rig.new()
@@ -288,6 +334,8 @@ def test_it_can_be_read_on_a_phone_by_day_and_night(browser: Browser, scheme: st
             browser.open(page)
             browser.wait_for(STALE, "1")
             browser.wait_for(STATES, ["live", "stale"])
+            browser.run("happened(arguments[0])", {"events": [{"kind": "connected", "id": 987654321012, "at": 0}] * 20})
+            assert browser.run("return $('happened').children.length") == 8
             assert browser.run("return document.documentElement.scrollWidth") <= 360
             assert browser.run(CLIPPED) == [] and browser.run(BROKEN) == []
             assert min(contrasts(browser)) >= 4.5

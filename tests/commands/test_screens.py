@@ -36,6 +36,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     found["counts"].update(gaps=123456, uncertain=123456, packets_up=10**15, bytes_up=10**18)
     found["queues"] = {name: 10**12 for name in found["queues"]}
     found["master"] = {**found["master"], "address": "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:42001", "reconnects": 99}
+    found["master"].update(full=True, stalled_secs=86400.0)
     for each in (*found["lanes"].values(), *found["protocols"].values()):
         for name in each:
             each[name] = 12345678
@@ -172,3 +173,11 @@ def test_pages_are_seen_to_be_ones(tmp_path: Path) -> None:
     for page in ({}, {"clients": [{}], "total": 1}, {"clients": [], "total": None}, {"clients": 7, "total": 1}):
         with pytest.raises((LookupError, TypeError, ValueError)):
             check_page(page)
+
+
+def test_what_is_taken_for_the_master_and_by_it(full: dict[str, Any]) -> None:
+    text = "\n".join(summary({**full, "master": {**full["master"], "connected": True}}))
+    assert "takes nothing for 24 h" in text and "packets taken for the master" in text
+    assert "931 GiB of at most 931 GiB for all queues" in text
+    text = "\n".join(summary({**full, "master": {**full["master"], "stalled_secs": None}}))
+    assert "takes nothing" not in text

@@ -45,7 +45,7 @@ def test_it_counts_what_happens():
         assert statistics.counts["accepted"] == 3 and statistics.counts["sessions"] == 2
         assert statistics.counts["packets_up"] == 2 and statistics.counts["packets_down"] == 1
         assert statistics.reasons["closed"][CloseReason.PEER_CLOSED] == 1
-        assert statistics.master == ("unix:master", True, 1, False)
+        assert statistics.master == ("unix:master", True, 1, False, None)
         assert statistics.loop.turns == statistics.loop.lag.observed > 0
 
 
@@ -105,10 +105,15 @@ def test_queues():
         made.settle()
         statistics = made.server.statistics()
         assert statistics.queues.master_bytes > 0 and statistics.queues.master_packets > 0
+        before = statistics.master.stalled_secs
+        made.pass_(7)
+        after = made.server.statistics().master.stalled_secs
+        assert before is not None and after == pytest.approx(before + 7)
         made.master.reading = True
         made.master.cut()
         made.settle()
         assert not made.server.statistics().master.connected
+        assert made.server.statistics().master.stalled_secs is None, "nobody is there to take anything"
         made.connect_master()
         made.settle()
         master = made.server.statistics().master

@@ -5,17 +5,18 @@ const pageSize = () => NARROW.matches ? 10 : 25;
 
 // [what it is sorted by, title, text, classes, explanation]
 const COLUMNS = [
-  ["id", "Client", (c) => String(c.id), "word line first"],
+  ["id", "Client", (c) => String(c.id), "word first"],
   [null, "State", (c) => c.state, "word"],
-  [null, "Lane", (c) => [c.lane, c.protocol].filter(Boolean).join(" ") || "–", "word"],
-  [null, "Address", (c) => c.peer || "–", "word line address"],
-  ["age", "since", (c) => time(c.age)],
-  ["queue", "waiting", (c) => bytes(c.queue_bytes)],
-  ["in", "sends", (c) => known(c.bytes_in, (v) => bytes(v) + "/s")],
-  ["out", "gets", (c) => known(c.bytes_out, (v) => bytes(v) + "/s")],
-  ["rtt", "round trip", (c) => known(c.rtt, time)],
-  ["loss", "loss", (c) => known(c.loss, perMille)],
-  ["score", "score", (c) => known(c.score, count), "", SCORE],
+  [null, "Lane", (c) => c.lane || "–", "word"],
+  [null, "Protocol", (c) => c.protocol || "–", "word"],
+  [null, "Address", (c) => c.peer || "–", "word address"],
+  ["age", "Since", (c) => time(c.age)],
+  ["queue", "Waiting", (c) => bytes(c.queue_bytes)],
+  ["in", "Sends", (c) => known(c.bytes_in, (v) => bytes(v) + "/s")],
+  ["out", "Gets", (c) => known(c.bytes_out, (v) => bytes(v) + "/s")],
+  ["rtt", "Round trip", (c) => known(c.rtt, time)],
+  ["loss", "Loss", (c) => known(c.loss, perMille)],
+  ["score", "Score", (c) => known(c.score, count), "", SCORE],
 ];
 let sort = "score", order = "desc", offset = 0, timer = 0, asking = false;
 
@@ -86,7 +87,7 @@ function table({ total, offset: from, clients }, find) {
   const focused = document.activeElement && document.activeElement.dataset.kick;
   $("rows").replaceChildren(...clients.map((client) => {
     const line = row(...COLUMNS.map(([, title, text, className]) => cell(text(client), className, title)));
-    const last = element("td"), button = element("button", "Kick");
+    const last = element("td", undefined, "order"), button = element("button", "Kick");
     button.type = "button";
     button.dataset.kick = client.id;
     button.setAttribute("aria-label", `Kick client ${client.id}`);
@@ -107,8 +108,8 @@ function table({ total, offset: from, clients }, find) {
 function worstLinks(clients) {
   present("worst", clients.length > 0);
   $("worst").replaceChildren(...clients.map((c) => row(
-    cell(String(c.id), "word line first", "Client"), cell(c.peer || "–", "word line address", "Address"),
-    cell(known(c.rtt, time), "", "round trip"), cell(known(c.loss, perMille), "", "loss"), cell(known(c.score, count), "", "score"),
+    cell(String(c.id), "word first", "Client"), cell(c.peer || "–", "word address", "Address"),
+    cell(known(c.rtt, time), "", "Round trip"), cell(known(c.loss, perMille), "", "Loss"), cell(known(c.score, count), "", "Score"),
   )));
 }
 

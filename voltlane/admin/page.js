@@ -1,22 +1,19 @@
 // ---- snapshots: one a second, of the server as a whole
 
-const EVENTS = 15, SOON_DAYS = 14;
+const SOON_DAYS = 14, STALLED = 3;
 let last = null;                     // the snapshot before
 
 function show(now) {
   if (last && (now.uptime < last.uptime || now.counts.accepted < last.counts.accepted)) past = null;  // another process
   takeRecent(now.recent.seconds);
   set("version", `${now.version}, up ${time(now.uptime)}`);
-  mark("state", now.state, now.ready ? "good" : "warn");
+  mark("state", now.state, now.ready ? "good" : now.master.connected ? "warn" : "bad");
   document.title = `${count(now.clients.live)} · Voltlane`;
   set("live", count(now.clients.live));
   set("stale", count(now.clients.stale));
   set("handshaking", count(now.clients.handshaking));
   set("resumed", count(now.counts.resumed));
-  mark("master", now.master.connected ? "connected" : "not connected", now.master.connected ? "good" : "bad");
-  set("master-address", now.master.address);
-  set("reconnects", now.master.reconnects === 1 ? "once" : count(now.master.reconnects) + " times");
-  set("reading", now.master.full ? "no: too much waits" : "yes");
+  master(now.master, now.queues.master_bytes);
   for (const way of ["up", "down"]) {
     set(way + "-packets", known(newest("packets_" + way), count));
     set(way + "-bytes", known(newest("bytes_" + way), (value) => bytes(value) + "/s"));
@@ -43,6 +40,16 @@ function show(now) {
   reasons(now.reasons, now.recent.minute);
   drawPlots();
   last = now;
+}
+
+function master({ address, connected, stalled_secs: stalled, reconnects, full }, waiting) {
+  if (!connected) mark("master", "not connected", "bad");
+  else if (stalled >= STALLED) mark("master", `takes nothing for ${time(Math.floor(stalled))}`, "warn");
+  else mark("master", "connected", "good");
+  set("master-address", address);
+  set("master-waits", waiting ? bytes(waiting) : "nothing");
+  set("reconnects", reconnects === 1 ? "once" : count(reconnects) + " times");
+  set("reading", full ? "no: too much waits" : "yes");
 }
 
 function lanes({ lanes, protocols }) {
@@ -84,15 +91,15 @@ const WHAT = { connected: "connected", resumed: "came back", closed: "closed", b
 
 function happened({ events, left_out }) {
   const rows = events.map((event) => row(
-    cell(new Date(event.at * 1000).toLocaleTimeString(), "word", "When"),
-    cell(known(event.id, String), "word", "Client"),
-    cell((WHAT[event.kind] || event.kind) + (event.reason ? ": " + event.reason : ""), "word long line", "What"),
-    cell(event.peer || "–", "word line address", "Address"),
+    cell(new Date(event.at * 1000).toLocaleTimeString([], { hourCycle: "h23" }), "word"),
+    cell(known(event.id, String), "word"),
+    cell((WHAT[event.kind] || event.kind) + (event.reason ? ": " + event.reason : ""), "word long"),
+    cell(event.peer || "–", "word address"),
   )).reverse();
-  if (left_out) rows.unshift(row(cell(""), cell(""), cell(`and ${count(left_out)} more`, "word line"), cell("")));
+  if (left_out) rows.unshift(row(cell(""), cell(""), cell(`and ${count(left_out)} more`, "word"), cell("")));
   const list = $("happened");
   list.prepend(...rows);
-  while (list.children.length > EVENTS) list.lastChild.remove();
+  while (list.children.length > (NARROW.matches ? 8 : 15)) list.lastChild.remove();
   present("happened", list.children.length > 0);
   refresh(250);
 }

@@ -6,8 +6,8 @@ const decades = (least) => Array.from({ length: 8 }, (_, i) => least * 10 ** i);
 
 // [title, [[column, what it is called, colour], …], how a number is written, kind of axis, bounds of a histogram]
 const PLOTS = {
-  packets: ["Packets a second", [["packets_up", "to the master", "up"], ["packets_down", "from the master", "down"]], (v) => count(v) + "/s", "round"],
-  bytes: ["Bytes a second", [["bytes_up", "to the master", "up"], ["bytes_down", "from the master", "down"]], (v) => bytes(v) + "/s", "binary"],
+  packets: ["Packets a second", [["packets_up", "for the master", "up"], ["packets_down", "from the master", "down"]], (v) => count(v) + "/s", "round"],
+  bytes: ["Bytes a second", [["bytes_up", "for the master", "up"], ["bytes_down", "from the master", "down"]], (v) => bytes(v) + "/s", "binary"],
   clients: ["Clients", [["clients", "live", "up"], ["stale", "stale", "quiet"]], (v) => count(v), "round"],
   round_trip: ["Round trip to the clients", [["round_trip_p50", "median", "up"], ["round_trip_p99", "99 of 100", "late"]], time, "decades", "round_trip"],
   turn: ["Turns of the event loop", [["turn_p50", "median", "up"], ["turn_p99", "99 of 100", "late"]], time, "decades", "turn"],
@@ -18,6 +18,7 @@ const PLOTS = {
 let past = null;      // as /history answers it, and what snapshots have added
 let fetched = -1;     // the last second that was in it then
 let fetching = false;
+const RANGES = { 120: "The last two minutes", 900: "The last quarter of an hour" };
 let range = 900;      // seconds that are shown
 
 const lastSecond = () => past && past.seconds.at.length ? past.seconds.at[past.seconds.at.length - 1] : -1;
@@ -140,7 +141,11 @@ function drawPlot(id) {
   picture.setAttribute("aria-label", `${title}, the last ${ago(shown)}. ${lines.map(([, name], i) => `${name}: ${now[i]}`).join(", ")}.`);
 }
 
+// A young server has not had as long as may be shown.
+const reach = (uptime, shown) => uptime > 0 && uptime < shown ? `Since the start, ${time(uptime)} ago` : RANGES[shown];
+
 function drawPlots() {
+  set("h-plots", reach(lastSecond() + 1, range));
   if (!document.hidden) Object.keys(PLOTS).forEach(drawPlot);
 }
 

@@ -43,6 +43,7 @@ const element = (name, text, className) => {
 const cell = (text, className, label) => {
   const node = element("td", text, className);
   if (label) node.dataset.label = label;
+  if (text === "–") node.classList.add("unknown");
   return node;
 };
 const row = (...cells) => { const node = document.createElement("tr"); node.append(...cells); return node; };

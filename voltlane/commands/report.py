@@ -11,6 +11,8 @@ Figures = dict[str, Any]
 
 LABEL = 10
 """Columns of what stands in front of each line."""
+STALLED_SECS = 3
+"""That a master takes nothing is said from then on."""
 _MOST_CERTIFICATES = 3
 """Said one by one: those that expire first."""
 
@@ -57,14 +59,14 @@ def _subjects(now: Figures, before: Figures | None) -> Iterator[tuple[str, Itera
     yield "master", _master(master)
     yield "waiting", _waiting(queues)
     seconds = now["uptime"] - before["uptime"] if before is not None else 0.0
-    for way, label in (("up", "to it"), ("down", "from it")):
+    for way, what in (("up", "taken for the master"), ("down", "from the master")):
         packets, size = counts[f"packets_{way}"], counts[f"bytes_{way}"]
         if before is not None and seconds > 0:
             packets -= before["counts"][f"packets_{way}"]
             size -= before["counts"][f"bytes_{way}"]
-            yield label, [f"{packets / seconds:.0f} packets/s", f"{volume(size / seconds)}/s"]
+            yield way, [f"{packets / seconds:.0f} packets/s {what}", f"{volume(size / seconds)}/s"]
         else:
-            yield label, [f"{packets} packets", volume(size)]
+            yield way, [f"{packets} packets {what}", volume(size)]
     busy, over = loop["busy_secs"], now["uptime"]
     if before is not None and seconds > 0:
         busy, over = busy - before["loop"]["busy_secs"], seconds
@@ -119,6 +121,8 @@ def _master(master: Figures) -> Iterator[str]:
     yield f"{master['address']}: {'connected' if master['connected'] else 'not connected'}"
     if master["reconnects"]:
         yield f"reconnected {master['reconnects']} times"
+    if (master.get("stalled_secs") or 0) >= STALLED_SECS:
+        yield f"takes nothing for {span(master['stalled_secs'])}"
     if master["full"]:
         yield "so much waits for it that clients are not read"
 
@@ -127,7 +131,7 @@ def _waiting(queues: Figures) -> Iterator[str]:
     yield f"{volume(queues['master_bytes'])} for the master"
     yield f"{volume(queues['clients_bytes'])} for {queues['clients_waiting']} clients"
     yield f"{volume(queues['backlog_bytes'])} in backlogs"
-    yield f"{volume(queues['memory_bytes'])} of {volume(queues['memory_limit'])} of memory"
+    yield f"{volume(queues['memory_bytes'])} of at most {volume(queues['memory_limit'])} for all queues"
 
 
 def _p99(loop: Figures) -> str:

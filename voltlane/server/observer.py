@@ -76,6 +76,7 @@ class Observer:
                 connected=trunk.connection is not None,
                 connections=counters.master_connections,
                 full=trunk.full,
+                stalled_secs=trunk.stalled_secs,
             ),
             loop=self._reactor.metrics.summary(),
             lanes=self._lanes(survey),

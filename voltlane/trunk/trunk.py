@@ -127,6 +127,7 @@ class Trunk(Handler):
         if moved.queued is not None and moved.queued.chunks:
             outbox = self.new_outbox()
             outbox.go_on_with(moved.queued)
+            outbox.touched = self.reactor.now
         self.address = moved.address
         self.counters.master_connections += 1  # of the other process: the next master is told who is here
         if sock is not None:
@@ -191,6 +192,12 @@ class Trunk(Handler):
     def flush(self) -> None:
         """See core.trunk.Trunk."""
         self.on_flush()
+
+    @property
+    def stalled_secs(self) -> float | None:
+        """Seconds since the master took anything of what waits for it; None if nothing does, or without a master."""
+        outbox = self.connection.outbox if self.connection is not None else None
+        return max(0.0, self.reactor.now - outbox.touched) if outbox else None
 
     @property
     def outbox(self) -> Outbox | None:
