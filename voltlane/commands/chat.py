@@ -9,8 +9,9 @@ The page's messages are JSON, and begin so; the first kind makes its client a me
 Answers, to the first kind: `{"room": key, "ask": n, "from": number, "again": [message, …]}`, with what came behind that
 number, as far as it is kept (behind `from`). To all: `{"n": number, "by": …, "name": …, "own": …, "text": …}`, a
 message of the room, and `{"here": count}`: of members, but for those whose page went and said so. Whoever lost the
-connection without a word counts until the server gives the session up, as a backend hears nothing of that. To one whose connection server was lost: `{"where": true}`, upon which it
-says again how much it has: what was on its way then may be lost, and nobody else would notice.
+connection without a word counts until the server gives the session up, as a backend hears nothing of that. To one whose
+connection server was lost: `{"where": true}`, upon which it says again how much it has: what was on its way then may be
+lost, and nobody else would notice.
 
 An author's message that comes a second time is dropped, so those that became uncertain can be sent again. Nobody proves
 who he is.
@@ -106,7 +107,7 @@ class Chat(Handler):
             self._tell_all(self._here())
 
     def _see(self, packet: Packet, is_here: bool) -> None:
-        """That a member's page is there, or is not; it may be another one than before, which does not know the count."""
+        """That a member's page is there, or is not. It may be another one than before, and not know the count."""
         member = (packet.link, packet.client_id)
         if self._members.get(member, is_here) != is_here:
             self._members[member] = is_here
