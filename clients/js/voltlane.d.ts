@@ -36,7 +36,10 @@ export interface Options {
   timeout?: number;
   /** The longest pause between two attempts, in milliseconds; a pause is drawn from 0 on. Default: 10000. */
   longestPause?: number;
-  /** The constructor, for Node before 22: that of the package `ws`. */
+  /**
+   * The constructor. Node before 22 has none: pass that of the package `ws`. Without any `connect` throws, unless events
+   * can do instead.
+   */
   WebSocket?: unknown;
   /** The constructor, for Node: that of the package `eventsource`. null: do not fall back to events. */
   EventSource?: unknown;

@@ -24,8 +24,10 @@ const STATE_HEAD = 101; // bytes of a stored state in front of its packets
 
 const LOSS = "lost";
 const host = globalThis; // for what only a page has
+const isHidden = () => host.document?.hidden;
 // Names of ours from here on, which a minifier can shorten.
 const { Uint8Array, BigUint64Array, BigInt, Promise, setTimeout, clearTimeout, queueMicrotask } = host;
+const { parse } = JSON;
 
 // ---- bytes
 
@@ -33,6 +35,7 @@ const text = (bytes) => new TextDecoder().decode(bytes);
 const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset);
 const u64 = (bytes, at) => view(bytes).getBigUint64(at, true);
 const u32 = (bytes, at) => view(bytes).getUint32(at, true);
+const part = (bytes, start, end) => bytes.subarray(start, end);
 const later = (one, other) => (one > other ? one : other);
 
 /** Of a string its UTF-8. */
@@ -138,7 +141,7 @@ export const connect = (
 
     wake() {
       if (phase == LIVE && v3()) probe();
-      if (phase == IDLE) dial();
+      if (!phase) dial(); // it is idle
     }
 
     addEventListener(type, ...rest) {
@@ -377,7 +380,7 @@ export const connect = (
   const onHello = async (answer) => {
     const mine = socket;
     failures = 0;
-    if (answer[1] == 255) return outage("refused: " + text(answer.subarray(4)));
+    if (answer[1] == 255) return outage("refused: " + text(part(answer, 4)));
     must(answer[0] == 0x56 && !answer[1] && !answer[34], "hello");
     limit = u32(answer, 35);
     peerPackets = u32(answer, 39);
@@ -422,7 +425,7 @@ export const connect = (
   // ---- records (SPEC 10)
 
   const onRecord = (record) => {
-    const [kind] = record, ack = u64(record, 1), newCredit = Number(u64(record, 9)), body = record.subarray(HEAD_SIZE);
+    const [kind] = record, ack = u64(record, 1), newCredit = Number(u64(record, 9)), body = part(record, HEAD_SIZE);
     if (kind == CLOSE) return onClose(ack, body);
     const handler = handlers[kind];
     // A pong, or what is unknown and odd, is nothing but its ack and credit.
@@ -445,7 +448,7 @@ export const connect = (
       received += body.length;
       must(received <= granted, "credit");
       for (let at = 0; ; ) {
-        const piece = body.subarray(at, at + box.length - filled);
+        const piece = part(body, at, at + box.length - filled);
         box.set(piece, filled);
         at += piece.length;
         filled += piece.length;
@@ -480,7 +483,7 @@ export const connect = (
     // In the place of a welcome some are said to anybody, and say nothing.
     const told = phase == LIVE || /350[467]|3512/.test(code);
     if (told && ack <= sent) acknowledge(ack);
-    hangUp(code, text(body.subarray(10)), told ? u64(body, 2) : sent);
+    hangUp(code, text(part(body, 10)), told ? u64(body, 2) : sent);
   };
 
   const farewell = (code, reason) => {
@@ -503,7 +506,7 @@ export const connect = (
     must(!bytes || bytes + frame.length <= retainedBytes, "over retainedBytes", 0);
     bytes += frame.length;
     await ready;
-    must(phase != OVER, "closed", LEFT);
+    must(phase < OVER, "closed", LEFT);
     const promise = keep(++last, frame);
     queueMicrotask(pump); // behind all that is sent in this turn: it goes together, as each record costs
     return promise;
@@ -524,7 +527,7 @@ export const connect = (
       while (fill());
       return owe();
     }
-    for (const [, frame] of kept) socket.send(frame.subarray(4));
+    for (const [, frame] of kept) socket.send(part(frame, 4));
     settle(last);
   };
 
@@ -542,7 +545,7 @@ export const connect = (
         emit(GAP, whole + 1n, number - 1n, [LOST]);
         whole = number - 1n;
       }
-      const piece = frame.subarray(offset, offset + left);
+      const piece = part(frame, offset, offset + left);
       pieces.push(piece);
       offset += piece.length;
       left -= piece.length;
@@ -583,7 +586,7 @@ export const connect = (
     const first = settled + 1n;
     const packets = release((settled = last)).map(([, frame, , reject]) => {
       reject(failure("uncertain", OUTAGE, true));
-      return frame.subarray(4);
+      return part(frame, 4);
     });
     tell("uncertain", { first, last, packets });
   };
@@ -630,17 +633,16 @@ export const connect = (
   const openEvents = () =>
     listenTo(new EventSource(pageOf("/events")), {
       session({ data }) {
-        const told = JSON.parse(data), old = id;
+        const told = parse(data);
         if (told.lost && !renew) return leave(UNKNOWN, told.lost);
         token = told.token;
-        id = BigInt(told.client_id);
-        live(id == old);
+        live(id == (id = BigInt(told.client_id))); // the one from before
       },
       message: receive,
       binary: ({ data }) => receive({ data: fromBase64(data) }),
-      gap: ({ data }) => arrive("gap", JSON.parse(data, (name, value) => (name ? BigInt(value) : value))),
+      gap: ({ data }) => arrive("gap", parse(data, (name, value) => (name ? BigInt(value) : value))),
       end({ data }) {
-        const { code, reason } = JSON.parse(data);
+        const { code, reason } = parse(data);
         if (code == TAKEN_OVER || isFinal(code)) leave(code, reason); // it would come back by itself
       },
       error() {
@@ -665,7 +667,7 @@ export const connect = (
       const status = await fetch(pageOf("/send"), {
         method: "POST",
         headers: { Authorization: "Bearer " + token },
-        body: frame.subarray(4),
+        body: part(frame, 4),
       }).then((answer) => answer.status, () => Infinity); // no answer
       if (phase == OVER) return; // by then its fate was told
       if (status == 401 || status == 410) renew ? outage() : leave(UNKNOWN, LOSS);
@@ -681,20 +683,21 @@ export const connect = (
 
   const leave = (code, reason) => {
     farewell(code, reason);
-    if (phase != OVER) hangUp(code, reason, sent, true);
+    if (phase < OVER) hangUp(code, reason, sent, true);
   };
 
   // A client allows suite 0 by what it knows of its own leg (SPEC 12).
   must(
-    insecure || /^wss:|^ws:(localhost|127\.[\d.]+|\[::1])$/.test(target.protocol + target.hostname),
+    insecure || /^wss:|^ws:..(localhost|127\.[\d.]+|\[::1])(:|$)/.test(target.origin),
     "wss: needed, or insecure",
     0,
   );
   must(!v3() || host.crypto?.subtle, "needs crypto.subtle (https:)", 0);
+  must(WebSocket || (v3() && EventSource), "pass { WebSocket } (package ws)", 0); // Node before 22
 
   const ready = (async () => {
     await null; // what is told finds the listeners that are added behind connect()
-    away = host.document?.hidden; // not before: an iteration that has begun must not replace what is restored here
+    away = isHidden(); // not before: an iteration that has begun must not replace what is restored here
     try {
       restore();
       remember();
@@ -707,7 +710,7 @@ export const connect = (
     host.addEventListener?.(
       type,
       () => {
-        away = type == "pagehide" || host.document?.hidden;
+        away = type == "pagehide" || isHidden();
         remember();
         connection.wake();
       },

@@ -115,6 +115,35 @@ def test_who_is_gone_hears_no_more(room: Room) -> None:
     assert room.link.sent == []
 
 
+def test_a_page_that_goes_does_not_count_but_is_sent_what_it_can_come_back_to(room: Room) -> None:
+    room.join(1)
+    room.join(2)
+    room.link.sent.clear()
+    room.hear(2, {"here": False})
+    assert room.link.taken(1) == room.link.taken(2) == [{"here": 1}]
+    room.say(1, 1)
+    assert room.numbers(1) == room.numbers(2) == [1]
+    room.hear(2, {"here": False})
+    assert room.link.sent == []
+    room.hear(2, {"here": True})
+    assert room.link.taken(1) == room.link.taken(2) == [{"here": 2}]
+    room.hear(2, {"here": True})  # another page of the same client, which saw nothing of it
+    assert room.link.sent == [(2, b'{"here":2}')]
+    room.link.sent.clear()
+    room.hear(2, {"here": False})
+    room.join(2, after=1)
+    assert room.link.taken(1)[-1] == {"here": 2}
+
+
+def test_who_is_no_member_does_not_count(room: Room) -> None:
+    room.join(1)
+    room.link.sent.clear()
+    room.hear(2, {"here": False})
+    assert room.link.sent == []
+    room.hear(2, {"here": True})
+    assert room.link.sent == [(2, b'{"here":1}')]
+
+
 def test_members_whose_server_was_lost_are_asked_how_much_they_have(room: Room) -> None:
     room.join(1)
     room.join(2)
@@ -146,6 +175,7 @@ def test_members_whose_server_was_lost_are_asked_how_much_they_have(room: Room) 
         b'{"say":' + b"[" * 100_000,
         b'{"say":"\xff"}',
         b'{"chat":{}}',
+        b'{"here":"x"}',
         b'{"chat":1e999,"ask":1}',
         b'{"chat":1,"ask":1}x',
     ],

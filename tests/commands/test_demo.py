@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from kit.program import ROOT, Program
+from kit.proxies import make_certificate
 from kit.wait import wait_until
 
+from voltlane.address import ENCRYPTED
 from voltlane.client import Connection
 from voltlane.commands import demo
 from voltlane.wire.http1.conversation import AVAILABLE
@@ -76,6 +79,19 @@ def test_the_backend_dies_with_a_server_that_is_killed(tmp_path: Path) -> None:
         wait_until(lambda: not is_listening(backend), "the backend ends")
 
 
+def test_a_backend_that_dies_is_told_of_and_ends_it(tmp_path: Path) -> None:
+    with Program("demo", "--listen", "127.0.0.1:0", cwd=tmp_path) as program:
+        clients, _ = addresses(program)
+        with Connection(clients) as connection:
+            connection.send(b"x")
+            assert connection.recv(10.0) == b"x"
+        own = program.process.pid
+        (child,) = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
+        assert program.finish() == 1
+    assert program.err.count("voltlane: the demo's backend has ended\n") == 1
+
+
 def test_the_backend_ends_when_the_server_cannot_start(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -95,6 +111,24 @@ def test_what_to_type_can_be_connected_to(tmp_path: Path, listen: str, shown: st
         assert target.startswith(shown)
         program.signal(signal.SIGINT)
         assert program.finish() == 0
+
+
+@needs_web
+@pytest.mark.parametrize("lane", ["ws", "tls", "wss"])
+def test_where_there_is_no_tcp_the_lane_that_there_is_can_be_tried(tmp_path: Path, lane: str) -> None:
+    environ = {}
+    if lane in ENCRYPTED:
+        certificate, key = make_certificate(tmp_path)
+        environ = {"VOLTLANE_TLS_CERTIFICATE": str(certificate), "VOLTLANE_TLS_KEY": str(key)}
+    with Program("demo", "--listen", f"{lane}://127.0.0.1:0", cwd=tmp_path, environ=environ) as program:
+        addresses(program)
+        words = said(program, "try it in a second terminal:  (.*)").partition(" connect ")[2].split()
+        assert words[0].startswith(f"{lane}://127.0.0.1:")
+        with Program("connect", *words, cwd=tmp_path) as user:
+            user.type(b"one\n")
+            user.end_input()
+            assert user.finish() == 0, user.err
+        assert user.out == b"one\n"
 
 
 def test_settings_come_from_the_file_and_the_environment_too(tmp_path: Path) -> None:

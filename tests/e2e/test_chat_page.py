@@ -145,8 +145,10 @@ def test_a_cut_costs_nothing(chatting: Chatting) -> None:
     chatting.settle(100, 100)
     assert one.run(NOTES).count("Back, as the same client.") == 3
     assert other.run(NOTES) == ["There is no network for 5 s.", "Back, as the same client."]
+    assert re.fullmatch(r"\d+ ms", one.run(FIGURE.format("back")))
+    assert float(other.run(FIGURE.format("back")).partition(" s")[0]) >= 5, "from when the connection was lost"
     for window in chatting.windows:
-        assert re.fullmatch(r"\d+ ms", window.run(FIGURE.format("back"))) and chatting.figure(window, "told") == 0
+        assert chatting.figure(window, "told") == 0
 
 
 def test_a_server_that_is_killed_costs_nothing(chatting: Chatting) -> None:
@@ -185,3 +187,33 @@ def test_a_reload_costs_nothing(chatting: Chatting) -> None:
     one.run(CLICK, "count")
     chatting.settle(100, 100)
     assert chatting.figure(one, "sent") == 100 and chatting.figure(one, "told") == 0
+
+
+def test_a_page_that_is_reloaded_counts_and_one_that_is_closed_does_not(chatting: Chatting) -> None:
+    one, other = chatting.windows
+    for window in (one, other):
+        window.wait_for(FIGURE.format("here"), "2 in the room")
+    one.run("location.reload()")
+    for window in (one, other):
+        window.wait_for(FIGURE.format("here"), "2 in the room")
+    other.open("about:blank")
+    one.wait_for(FIGURE.format("here"), "1 in the room")
+    other.open(chatting.url)
+    for window in (one, other):
+        window.wait_for(FIGURE.format("here"), "2 in the room")
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_nothing_is_cut_off(chatting: Chatting, width: int) -> None:
+    window = chatting.windows[0]
+    window.emulate("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
+    try:
+        window.run(FILL, {"name": "guest 47"})
+        assert window.run("return document.documentElement.scrollWidth") == width
+        assert window.run(
+            "const {scrollWidth, clientWidth} = document.getElementById('name');return scrollWidth <= clientWidth"
+        )
+        heights = window.run("return [...document.querySelectorAll('button')].map((button) => button.offsetHeight)")
+        assert len(set(heights)) == 1, "each is one line"
+    finally:
+        window.emulate("Emulation.clearDeviceMetricsOverride")

@@ -4,11 +4,14 @@ The page's messages are JSON, and begin so; the first kind makes its client a me
 
     {"chat": number, "ask": n}                        here I am, and I have the room's messages up to this number
     {"say": text, "by": key, "name": text, "own": n}  say this, the author's nth message
+    {"here": true or false}                           a member's page is there again, or is going
 
 Answers, to the first kind: `{"room": key, "ask": n, "from": number, "again": [message, …]}`, with what came behind that
 number, as far as it is kept (behind `from`). To all: `{"n": number, "by": …, "name": …, "own": …, "text": …}`, a
-message of the room, and `{"here": count}`. To one whose connection server was lost: `{"where": true}`, upon which it
-says again how much it has: what was on its way then may be lost, and nobody else would notice.
+message of the room, and `{"here": count}`: of members, but for those whose page went and said so. Whoever lost the
+connection without a word counts until the server gives the session up, as a backend hears nothing of that. To one whose
+connection server was lost: `{"where": true}`, upon which it says again how much it has: what was on its way then may be
+lost, and nobody else would notice.
 
 An author's message that comes a second time is dropped, so those that became uncertain can be sent again. Nobody proves
 who he is.
@@ -33,7 +36,7 @@ MOST_AUTHORS = 4096
 MOST_AWAY = 4096
 MOST_AHEAD = 1024
 """Messages of an author behind one that has not come."""
-_BEGINNINGS = (b'{"chat":', b'{"say":')
+_BEGINNINGS = (b'{"chat":', b'{"say":', b'{"here":')
 
 
 class Chat(Handler):
@@ -43,7 +46,8 @@ class Chat(Handler):
         self._key = os.urandom(8).hex()
         self._count = 0
         self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
-        self._members: dict[tuple[ServerLink, int], None] = {}
+        self._members: dict[tuple[ServerLink, int], bool] = {}
+        """And whether their pages are there; where not, they may come back, and are sent everything."""
         self._away: dict[int, None] = {}
         """Members whose connection server was lost."""
         self._authors: dict[str, Author] = {}
@@ -66,7 +70,7 @@ class Chat(Handler):
                 self._away[packet.client_id] = None
                 if len(self._away) > MOST_AWAY:
                     del self._away[next(iter(self._away))]
-            self._tell_all({"here": len(self._members)})
+            self._tell_all(self._here())
         elif packet.reason != LINK_LOST:
             self._away.pop(packet.client_id, None)
 
@@ -82,6 +86,9 @@ class Chat(Handler):
         if "chat" in said:
             self._join(packet, index(said["chat"]), index(said["ask"]))
             return
+        if "here" in said:
+            self._see(packet, bool(index(said["here"])))
+            return
         key, name, text, own = str(said["by"]), str(said["name"]), str(said["say"]), index(said["own"])
         if self._author(key[:MOST_NAME]).is_new(own):
             self._count += 1
@@ -92,12 +99,24 @@ class Chat(Handler):
 
     def _join(self, packet: Packet, after: int, ask: int) -> None:
         member = (packet.link, packet.client_id)
-        is_new = member not in self._members
-        self._members[member] = None
+        is_new = not self._members.get(member)
+        self._members[member] = True
         again = [message for message in self._kept if message["n"] > after]
         packet.reply(_encode({"room": self._key, "ask": ask, "from": self._count - len(again), "again": again}))
         if is_new:
-            self._tell_all({"here": len(self._members)})
+            self._tell_all(self._here())
+
+    def _see(self, packet: Packet, is_here: bool) -> None:
+        """That a member's page is there, or is not. It may be another one than before, and not know the count."""
+        member = (packet.link, packet.client_id)
+        if self._members.get(member, is_here) != is_here:
+            self._members[member] = is_here
+            self._tell_all(self._here())
+        elif is_here:
+            packet.reply(_encode(self._here()))
+
+    def _here(self) -> dict[str, Any]:
+        return {"here": sum(self._members.values())}
 
     def _author(self, key: str) -> Author:
         author = self._authors.get(key)

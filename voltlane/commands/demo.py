@@ -8,20 +8,27 @@ import logging
 import os
 import select
 import signal
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .. import config
-from ..address import Address, nearby, parse_listener
+from ..address import ENCRYPTED, Address, nearby, parse_listener
 from ..backend import Firehose
 from ..config import Config
 from ..errors import StartupError
 from ..signals import unblock
 from .chat import Chat
-from .console import command_line, note, say
+from .console import command_line, complain, note, say
 from .echo import Said
 from .serve import find_file, start
+
+if TYPE_CHECKING:
+    from ..server import Server
+
+ENDED = 1
+"""The exit code when the backend has ended."""
 
 _ANY_PORT = Address("tcp", "127.0.0.1", 0, "")
 _PAGE_AT = Address("tcp", "127.0.0.1", 42080, "", "ws")
@@ -30,9 +37,9 @@ _WEB = {"ws": "http", "wss": "https"}
 
 
 def demo(flags: Mapping[str, str], file: str | None) -> int:
-    """Run both until a signal comes. The exit code. Raises ConfigError, StartupError."""
+    """Run both until a signal comes, or the backend ends. The exit code. Raises ConfigError, StartupError."""
     settings = _with_page(config.load(file or find_file(), os.environ, flags))
-    with _backend_child() as backend:
+    with _backend_child() as (backend, line):
         server = start(replace(settings, master=replace(settings.master, address=(backend,))))
         for address in server.listen_addresses:
             note(f"clients connect to {address}")
@@ -41,7 +48,26 @@ def demo(flags: Mapping[str, str], file: str | None) -> int:
         if server.page_url:
             note(f"the live page, for operators, is at  {server.page_url}")
         unblock([signal.SIGHUP])  # which nobody here acts on
+        _end_with(server, line)
         return server.run()
+
+
+def _end_with(server: Server, line: socket.socket) -> None:
+    """Let the server end when the backend does, whose address nobody else will take. `line`: to the child, which never
+    says anything more there."""
+    from ..net.poller import WRITE
+    from ..net.reactor import Handler
+
+    class Watch(Handler):
+        def on_event(self, mask: int) -> None:
+            if mask == WRITE:
+                return
+            server.reactor.release(line)
+            complain("the demo's backend has ended")
+            server.exit_code = ENDED
+            server.stop()
+
+    server.reactor.add(line.fileno(), Watch())
 
 
 def _with_page(settings: Config) -> Config:
@@ -76,49 +102,49 @@ def _page_listener() -> Address:
 def _invite(settings: Config, listening: Iterable[Address]) -> None:
     """Say what to try, and where."""
     close = [nearby(parse_listener(text), address) for address, text in zip(listening, settings.listener.address)]
-    for address in close:
-        if not address.scheme:  # `connect` speaks no other lane
-            note(f"try it in a second terminal:  {command_line('connect', str(address))}")
-            break
+    for address in sorted(close, key=lambda address: bool(address.scheme))[:1]:  # TCP, else the first there is
+        note(f"try it in a second terminal:  {command_line('connect', str(address), *_trust(settings, address))}")
     for address in close:
         if address.scheme in _WEB and address.kind == "tcp" and settings.web.page != "off":
             note(f"or in two windows of a browser:  {address._replace(scheme=_WEB[address.scheme])}/")
             break
 
 
+def _trust(settings: Config, address: Address) -> list[str]:
+    """What makes `connect` believe the certificate, which for trying has nobody else to sign it."""
+    return ["--ca", settings.tls.certificate[0]] if address.scheme in ENCRYPTED else []
+
+
 @contextlib.contextmanager
-def _backend_child() -> Iterator[str]:
-    """A child process that runs the backend; its address. It ends with the block, and with this process."""
-    ready, tell_ready = os.pipe()
-    watched, held = os.pipe()
+def _backend_child() -> Iterator[tuple[str, socket.socket]]:
+    """A child process that runs the backend; its address, and a socket whose other end is closed when it ends. It ends
+    with the block, and with this process."""
+    ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
-        os.close(ready)
-        os.close(held)
-        _run_child(tell_ready, watched)
-    os.close(tell_ready)
-    os.close(watched)
+        ours.close()
+        _run_child(theirs)
+    theirs.close()
     try:
-        with open(ready, encoding="ascii") as answer:
+        with ours.makefile(encoding="ascii") as answer:
             address = answer.readline().strip()
         if not address:
             raise StartupError("the backend did not start")
-        yield address
+        yield address, ours
     finally:
-        os.close(held)
+        ours.close()
         os.waitpid(child, 0)
 
 
-def _run_child(tell_ready: int, watched: int) -> NoReturn:
+def _run_child(line: socket.socket) -> NoReturn:
     code = 1
     try:
         logging.getLogger("voltlane").addHandler(Said())
         os.setsid()  # Ctrl-C at the terminal is for the parent, which still has packets to deliver then
         unblock()
         with Firehose(_ANY_PORT) as firehose:
-            os.write(tell_ready, f"{firehose.address}\n".encode("ascii"))
-            os.close(tell_ready)
-            _serve_until_end(firehose, watched)
+            line.sendall(f"{firehose.address}\n".encode("ascii"))
+            _serve_until_end(firehose, line)
         code = 0
     except Exception as error:
         say(f"the backend: {error}")
@@ -126,13 +152,13 @@ def _run_child(tell_ready: int, watched: int) -> NoReturn:
         os._exit(code)
 
 
-def _serve_until_end(firehose: Firehose, watched: int) -> None:
-    """Echo, and let the page's clients chat, until the pipe's other end is closed, which the kernel does
+def _serve_until_end(firehose: Firehose, line: socket.socket) -> None:
+    """Echo, and let the page's clients chat, until the line's other end is closed, which the kernel does
     however the parent ends."""
     chat = Chat()
     while True:
-        readable, _, _ = select.select([firehose.fileno(), watched], [], [])
-        if watched in readable:
+        readable, _, _ = select.select([firehose.fileno(), line.fileno()], [], [])
+        if line.fileno() in readable:
             return
         for packet in firehose.poll(0):
             chat.handle(packet)

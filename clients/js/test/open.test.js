@@ -48,3 +48,11 @@ test("suite 0 goes over TLS, or stays on this machine, or is insisted on", () =>
     assert.throws(() => connect(url, options), /wss:/, url);
   assert.throws(() => connect("nonsense", options), TypeError);
 });
+
+test("where there is no WebSocket it says at once what to pass, unless events can do instead", () => {
+  const local = "ws://127.0.0.1:1/", WebSocket = null;
+  class EventSource extends EventTarget { close() {} }
+  for (const options of [{ EventSource: null }, { protocol: "open", EventSource }])
+    assert.throws(() => connect(local, { WebSocket, ...options }), /WebSocket.*package ws/);
+  connect(local, { WebSocket, EventSource }).close(3005);
+});
