@@ -24,10 +24,14 @@ class Started:
     def __init__(self) -> None:
         self.settings: Config | None = None
         self.source: Callable[[], Config] | None = None
+        self.is_followed = False
 
     def __call__(self, settings: Config) -> Started:
         self.settings = settings
         return self
+
+    def allow_upgrades(self, launch: object) -> None:
+        """It has none."""
 
     def run(self) -> int:
         return 0

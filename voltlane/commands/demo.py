@@ -41,7 +41,7 @@ def demo(flags: Mapping[str, str], file: Path | None) -> int:
             note(f"voltlane: clients connect to {address}")
         note(f"voltlane: the backend, an echo and a chat, is at {backend}")
         _invite(settings, server.listen_addresses)
-        unblock([signal.SIGHUP])  # which nobody here acts on
+        unblock([signal.SIGHUP, signal.SIGUSR2])  # which nobody here acts on
         return server.run()
 
 
