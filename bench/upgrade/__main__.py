@@ -167,7 +167,8 @@ def _serving(directory: Path, master: str) -> Iterator[Server]:
         "SOCKET_SEND_BUFFER": "8192",
         "LIMITS_ADDRESS_CONNECTIONS": "0",
         "LIMITS_ADDRESS_RATE": "0",
-        "CLIENTS_WRITE_STALL_SECS": "0",
+        "CLIENTS_WRITE_STALL_SECS": "0",  # some do not read for seconds, again and again
+        "CLIENTS_USER_TIMEOUT_SECS": "0",
         "WEB_PING_SECS": "0",
     }
     clean = {name: value for name, value in os.environ.items() if not name.startswith("VOLTLANE_")}
@@ -184,6 +185,8 @@ def _serving(directory: Path, master: str) -> Iterator[Server]:
     server = Server(log, process)
     try:
         yield server
+    except Fault as fault:
+        raise Fault(f"{fault}; the log ends with:\n{server.text[-2000:]}") from None
     finally:
         for pid in {server.pid, process.pid}:
             try:

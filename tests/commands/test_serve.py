@@ -30,7 +30,8 @@ class Started:
         self.settings = settings
         return self
 
-    def allow_upgrades(self, launch: object) -> None: ...
+    def allow_upgrades(self, launch: object) -> None:
+        """It has none."""
 
     def run(self) -> int:
         return 0

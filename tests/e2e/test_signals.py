@@ -28,7 +28,7 @@ STARTS = {
     "module": ["-m", "voltlane"],
     "console script": ["-c", CONSOLE_SCRIPT],
 }
-SERVED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+SERVED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def mask(pid: int, name: str) -> set[int]:

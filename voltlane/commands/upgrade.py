@@ -42,12 +42,17 @@ def upgrade(flags: Mapping[str, str], file: str | None, pid: str | None, pid_fil
 def _wait(process: int, before: bytes) -> None:
     """Until it is another program's, or none. Raises ConnectionLost where it goes on."""
     deadline, had_child = time.monotonic() + WAIT_SECS, False
-    while _is_there(process) and _program(process) == before:
+    while _goes_on(process, before):
         has_child = bool(children(process))
-        if (had_child and not has_child) or time.monotonic() > deadline:
+        given_up = (had_child and not has_child) or time.monotonic() > deadline
+        if given_up and _goes_on(process, before):  # it has not just ended, and left its child
             raise ConnectionLost(f"process {process} goes on: its log says why")
         had_child = had_child or has_child
         time.sleep(_LOOK_SECS)
+
+
+def _goes_on(process: int, before: bytes) -> bool:
+    return _is_there(process) and _program(process) == before
 
 
 def _process(flags: Mapping[str, str], file: str | None, pid: str | None, pid_file: str | None) -> int:

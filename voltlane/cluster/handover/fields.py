@@ -53,9 +53,9 @@ class Reader:
 
     __slots__ = ("_data", "_position")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, position: int = 0) -> None:
         self._data = data
-        self._position = 0
+        self._position = position
 
     def take(self, layout: Struct) -> tuple[Any, ...]:
         """Numbers."""

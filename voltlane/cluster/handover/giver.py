@@ -14,6 +14,7 @@ import gc
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Callable, Protocol
 
 from ...core.timers import Timer
@@ -150,18 +151,19 @@ class Giver(Handler):
         theirs = self._wire.greeting_now()
         if theirs is None:
             return
+        self.step = Step.PREPARING
+        heritage = self._host.heritage
         self._wire.allow(LOOK_SECS)
-        self._wire.greet(Greeting(FORMAT, __version__))
+        with suppress(Ended):  # what it has said before its end is looked at next
+            self._wire.greet(Greeting(FORMAT, __version__))
+            if theirs.format == FORMAT:
+                self._wire.say(note(Kind.SERVER, 0, heritage.encode()), heritage.lock)
+                self._wire.flush()
         if theirs.format != FORMAT:
             self.fail(
                 f"version {theirs.version} takes over in format {theirs.format}, and this is version {__version__} "
                 f"with format {FORMAT}"
             )
-            return
-        heritage = self._host.heritage
-        self._wire.say(note(Kind.SERVER, 0, heritage.encode()), heritage.lock)
-        self._wire.flush()
-        self.step = Step.PREPARING
 
     def _on_note(self, kind: Kind, data: bytes) -> None:
         if kind is Kind.REFUSED:
@@ -169,18 +171,18 @@ class Giver(Handler):
         elif kind is Kind.READY and self.step is Step.PREPARING:
             self.step = Step.SETTLING
             self._host.hold()
-            self._wait(SETTLE_SECS)
+            self._settle_until(self._reactor.now + SETTLE_SECS)
         else:
             self.fail(f"a note {kind.name} while it was {self.step.value}")
 
-    def _wait(self, left: float) -> None:
-        """Until no handshake is under way, for so long at most."""
+    def _settle_until(self, deadline: float) -> None:
+        """Until no handshake is under way, or until then."""
         self._stop_timer()
-        if self._host.settled or left <= 0:
+        if self._host.settled or self._reactor.now >= deadline:
             self.step = Step.DUE
             self._host.pause()
         else:
-            self._timer = self._reactor.call_later(LOOK_SECS, lambda now: self._wait(left - LOOK_SECS))
+            self._timer = self._reactor.call_later(LOOK_SECS, lambda now: self._settle_until(deadline))
 
     def _late(self, now: float) -> None:
         self._timer = None

@@ -57,15 +57,30 @@ def encode_session(session: Session, now: float) -> bytes:
 
 def decode_session(client_id: int, data: bytes, around: Surroundings) -> Session:
     """What `encode_session` gave, without a link. Raises Damaged."""
-    reader = Reader(data)
-    flags, lost, expiry, credential_size, secret_size = reader.take(_SESSION)
-    session = Session(client_id, reader.raw(credential_size), None)
+    # By hand: it is what a pause is made of.
+    if len(data) < _SESSION.size:
+        raise Damaged("a note that is cut")
+    flags, lost, expiry, credential_size, secret_size = _SESSION.unpack_from(data)
+    secret_at = _SESSION.size + credential_size
+    end = secret_at + secret_size
+    session = Session(client_id, data[_SESSION.size : secret_at], None)
     session.state = State.STALE if flags & _IS_STALE else State.LIVE
     session.lost, session.expiry = lost, expiry
-    session.secret = reader.raw(secret_size) or None
-    if flags & _HAS_DELIVERY:
-        session.delivery = decode_delivery(reader.raw(DELIVERY_SIZE))
-    if flags & _HAS_MORE:
+    if secret_size:
+        session.secret = data[secret_at:end]
+    if flags & _HAS_DELIVERY and end + DELIVERY_SIZE <= len(data):
+        session.delivery = decode_delivery(data[end : end + DELIVERY_SIZE])
+        end += DELIVERY_SIZE
+    elif flags & _HAS_DELIVERY or end > len(data):
+        raise Damaged("a note that is cut")
+    if flags & _HAS_MORE or end != len(data):
+        _take_more(session, Reader(data, end), bool(flags & _HAS_MORE), around)
+    return session
+
+
+def _take_more(session: Session, reader: Reader, more: bool, around: Surroundings) -> None:
+    """What few have: a backlog, an allowance."""
+    if more:
         if reader.flag(1):
             backlog = session.backlog = Backlog(around.budget, session)
             for chunk, packets in reader.chunks():
@@ -75,7 +90,6 @@ def decode_session(client_id: int, data: bytes, around: Surroundings) -> Session
             session.allowance = Meter(around.meter, around.now)
             session.allowance.set(levels, around.now)
     reader.end()
-    return session
 
 
 def encode_tombstone(stone: Tombstone) -> bytes:

@@ -171,6 +171,8 @@ class Wire:
                 numbers = array.array("i")
                 numbers.frombytes(rights[: len(rights) - len(rights) % _SIZE])
                 self._descriptors += numbers
+                for number in numbers if not _CLOSED else ():
+                    os.set_inheritable(number, False)
         if flags & socket.MSG_CTRUNC:
             raise Damaged("there is no room for so many descriptors: is RLIMIT_NOFILE lower here?")
         if not data:
