@@ -122,7 +122,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "config":
         from .commands.explain import explain
 
-        return explain(arguments.key)
+        return explain(arguments.flag or arguments.key)
     if arguments.command in ("completion", "man"):
         return _describe(arguments)
     if "--version" in given:
@@ -382,7 +382,10 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("address", metavar="ADDRESS", nargs="?", help=what)
         if command == "config":
             what = "A setting, as section.key; a section, a variable or a flag do as well. Default: all of them."
-            sub.add_argument("key", metavar="KEY", nargs="?", help=what)
+            either = sub.add_mutually_exclusive_group()
+            either.add_argument("key", metavar="KEY", nargs="?", help=what)
+            for flag in filter(None, [row.flag for row in SETTINGS.values()]):
+                either.add_argument(flag, dest="flag", action="store_const", const=flag, help=argparse.SUPPRESS)
         if command == "completion":
             sub.add_argument("shell", metavar="SHELL", choices=_SHELLS, help=f"One of {', '.join(_SHELLS)}.")
         _add_flags(sub, command)
