@@ -47,7 +47,8 @@ def load(
     """
     values, mistakes = _gather(path, environ, flags)
     mistakes.tell()
-    return Config(**{section: cls(**_of_section(cls, values)) for section, cls in SECTIONS.items()})
+    sections: dict[str, Any] = {name: section(**_of_section(section, values)) for name, section in SECTIONS.items()}
+    return Config(**sections)
 
 
 def load_section(
