@@ -107,6 +107,8 @@ def test_arguments_reach_their_command(argv: str, called: tuple[str, ...], calls
         ("completion tcsh", "argument SHELL: invalid choice: 'tcsh'"),
         ("completion", "the following arguments are required: SHELL"),
         ("config a b", "config takes no b"),
+        ("config slow_secs --listen", "argument --listen: not allowed with argument KEY"),
+        ("config --config", "config takes no --config"),
         ("serve --profile iot", "serve takes no --profile"),
         ("inti", "unknown command inti; did you mean init?"),
         ("connect 127.0.0.1:1 --wait soon", "argument --wait: 'soon' was given, a number of seconds, at least 0"),

@@ -7,7 +7,8 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Callable, NoReturn
 
 from .address import Address, parse_address, parse_server
@@ -87,7 +88,10 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
         where = _address(arguments.address, "connect", parse_server)
         trust = {name: given[flag] for flag, name in _TRUST.items() if flag in given}
-        return connect(where, given.get("--wait", _WAIT), given.get("--protocol", 3), given.get("--server-key"), trust)
+        with _named_by_flag():
+            return connect(
+                where, given.get("--wait", _WAIT), given.get("--protocol", 3), given.get("--server-key"), trust
+            )
     if arguments.command == "echo":
         from .commands.echo import echo
 
@@ -122,7 +126,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command == "config":
         from .commands.explain import explain
 
-        return explain(arguments.key)
+        return explain(arguments.flag or arguments.key)
     if arguments.command in ("completion", "man"):
         return _describe(arguments)
     if "--version" in given:
@@ -168,6 +172,17 @@ def _change(given: dict[str, Any]) -> str:
     if len(changes) > 1:
         raise ConfigError("--next and --switch: only one of them at a time, with time for the clients in between")
     return changes[0].lstrip("-") if changes else ""
+
+
+@contextmanager
+def _named_by_flag() -> Iterator[None]:
+    """What is wrong with an argument of `Connection` is told of the flag that it comes from."""
+    flags = {name: flag for flag, name in _TRUST.items()}
+    try:
+        yield
+    except ConfigError as error:
+        parts = [mistake.partition(": ") for mistake in error.mistakes]
+        raise ConfigError(*[flags.get(name, name) + colon + why for name, colon, why in parts]) from None
 
 
 def _address(text: str, origin: str, parse: Callable[[str], Address] = parse_address) -> Address:
@@ -382,7 +397,10 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("address", metavar="ADDRESS", nargs="?", help=what)
         if command == "config":
             what = "A setting, as section.key; a section, a variable or a flag do as well. Default: all of them."
-            sub.add_argument("key", metavar="KEY", nargs="?", help=what)
+            either = sub.add_mutually_exclusive_group()
+            either.add_argument("key", metavar="KEY", nargs="?", help=what)
+            for flag in filter(None, [row.flag for row in SETTINGS.values()]):
+                either.add_argument(flag, dest="flag", action="store_const", const=flag, help=argparse.SUPPRESS)
         if command == "completion":
             sub.add_argument("shell", metavar="SHELL", choices=_SHELLS, help=f"One of {', '.join(_SHELLS)}.")
         _add_flags(sub, command)

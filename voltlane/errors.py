@@ -286,7 +286,18 @@ class SessionLost(ConnectionLost):
 
 
 class ServerKeyChanged(ConnectionLost):
-    """The server presented another key than the one pinned at the first connection."""
+    """The server presented another key than the one pinned at the first connection.
+
+    As a rule it was started anew without a state directory; if it has one and no key was replaced, it is another one.
+    """
+
+    @staticmethod
+    def of(key: bytes, expected: str) -> ServerKeyChanged:
+        """The one that was presented, and those that were expected, in hexadecimal digits."""
+        return ServerKeyChanged(
+            f"the server's key is {key.hex()}, expected {expected}: a server without general.state_dir has another one "
+            "at each start; if it has one and its key was not replaced, somebody else answers there"
+        )
 
 
 class Refused(ConnectionLost):

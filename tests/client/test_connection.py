@@ -185,7 +185,7 @@ def test_a_key_that_was_given(server):
 def test_the_first_key_is_pinned(server, connection):
     server.model.key = KeyPair()
     lost_connection(connection, server)
-    with pytest.raises(ServerKeyChanged):
+    with pytest.raises(ServerKeyChanged, match=r"a server without general\.state_dir has another one at each start"):
         connection.reconnect()
     assert not server.model.resumes, "it was told who we are"
 

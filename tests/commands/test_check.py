@@ -38,7 +38,7 @@ def test_what_is_right_is_ok(address: str, capsys: Said) -> None:
         ("none.pem", "server.key", "{certificate} cannot be read: No such file or directory"),
         ("server.pem", "none.key", "{key} cannot be read: No such file or directory"),
         ("server.pem", "encrypted.key", "the key in {key} is encrypted; it has to be without a password"),
-        ("server.key", "server.key", "{certificate} and {key} have to hold a certificate and its key, in PEM"),
+        ("server.key", "server.key", "{certificate} holds no certificate"),
     ],
 )
 def test_what_is_wrong_is_said(certificate: str, key: str, why: str, address: str, capsys: Said) -> None:
@@ -46,6 +46,31 @@ def test_what_is_wrong_is_said(certificate: str, key: str, why: str, address: st
     assert cli.main(["serve", "--check-config"]) == 2
     wanted = why.format(certificate=CERTIFICATES / certificate, key=CERTIFICATES / key)
     assert capsys.readouterr() == ("", f"voltlane: no TLS: {wanted}\n")
+
+
+def test_it_is_said_beside_all_else_that_is_wrong(capsys: Said) -> None:
+    files = [f'"{CERTIFICATES / name}"' for name in ("none.pem", "server.pem", "server.key", "other.key")]
+    tls = f"[tls]\ncertificate = [{', '.join(files[:2])}]\nkey = [{', '.join(files[2:])}]\n"
+    Path("connserver.toml").write_text(f"[clients]\nslow_secs = -1\n{tls}")
+    assert cli.main(["--check-config"]) == 2
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first.startswith("voltlane: connserver.toml:2: clients.slow_secs: -1 was given")
+    assert second.endswith("none.pem cannot be read: No such file or directory")
+    assert "other.key is not that of the certificate in" in third
+
+
+@pytest.mark.parametrize("tls", ["minimum_version = '1.1'", "client_certificates = 7"])
+def test_certificates_are_not_looked_at_where_their_section_is_wrong(tls: str, capsys: Said) -> None:
+    Path("connserver.toml").write_text(f"[tls]\n{tls}\ncertificate = '/nowhere'\n")
+    assert cli.main(["--check-config"]) == 2
+    assert "nowhere" not in capsys.readouterr().err
+
+
+def test_more_mistakes_than_are_told(capsys: Said) -> None:
+    lines = "".join([f"x{number} = 1\n" for number in range(60)])
+    Path("connserver.toml").write_text(f"[tls]\ncertificate = '/nowhere'\n[clients]\n{lines}")
+    assert cli.main(["--check-config"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 51
 
 
 def test_one_that_has_expired_is_told_and_no_mistake(capsys: Said) -> None:

@@ -8,7 +8,7 @@ import pytest
 from kit.terminal import shown_on_a_terminal
 
 from voltlane import cli
-from voltlane.config import SETTINGS
+from voltlane.config import SETTINGS, Setting
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -48,6 +48,13 @@ def test_by_each_name(name: str, found: list[str], capsys: pytest.CaptureFixture
     out = capsys.readouterr().out
     first_words = [line.split()[0] for line in out.splitlines() if line]
     assert (first_words[:1] if len(found) == 1 else first_words) == found
+
+
+@pytest.mark.parametrize("row", [row for row in SETTINGS.values() if row.flag])
+def test_a_flag_as_it_is(row: Setting, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the -- that other arguments need which begin with a line."""
+    assert cli.main(["config", row.flag]) == 0
+    assert capsys.readouterr().out.startswith(f"{row.name}\n")
 
 
 def test_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from kit.program import Program, environment
 
 from voltlane import cli, config
 from voltlane.config import PROFILES, SETTINGS
+from voltlane.config.profiles import OFFERED
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,6 +46,24 @@ def test_each_setting_of_it_is_explained(name: str) -> None:
     for key, choice in PROFILES[name].choices.items():
         assert choice.why in plain and SETTINGS[key].help in plain, key
     assert len(max(text.splitlines(), key=len)) <= 120
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_what_is_to_be_set_first_stands_in_it_and_is_right(name: str) -> None:
+    """As comments, that have only to be taken away."""
+    text = config.profile_to_toml(name)
+    for key, offer in OFFERED.items():
+        line = f"{key.partition('.')[2]} = "
+        chosen = key in PROFILES[name].choices
+        section = text.partition(f"[{key.partition('.')[0]}]\n")[2].partition("\n[")[0]
+        assert len(re.findall(f"^{'' if chosen else '# '}{line}", section, re.MULTILINE)) == 1, key
+        wanted = PROFILES[name].choices.get(key, offer).value
+        Path("set.toml").write_text(text.replace(section, section.replace(f"\n# {line}", f"\n{line}")))
+        assert config.load(Path("set.toml")).value(key) == wanted
+
+
+def test_what_is_the_same_says_the_same_as_what() -> None:
+    assert not [row.name for row in SETTINGS.values() if row.help.startswith("The same limit")]
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -239,7 +239,7 @@ class TestProcess:
             with Program("--listen", address, cwd=tmp_path) as program:
                 assert program.finish() == 3
         assert f"voltlane: cannot listen on {address}: Address already in use\n" in program.err
-        assert "voltlane: is it running already? If not, choose another address\n" in program.err
+        assert "voltlane: is it running already? If not, choose another address; or an outgoing c" in program.err
 
     def test_address_of_another_machine(self, tmp_path: Path) -> None:
         with Program("--listen", "192.0.2.1:42000", cwd=tmp_path) as program:

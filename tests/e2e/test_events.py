@@ -189,7 +189,7 @@ def test_without_a_state_directory_a_new_session_is_told(home: Home) -> None:
             reader.address = other.server.address
             reader.close()
             reader.read_until(lambda: len(reader.sessions) == 2, "another session")
-        assert reader.token != token and reader.sessions[-1]["lost"] == "that token opens no session"
+        assert reader.token != token and reader.sessions[-1]["lost"] == "the session is over, or of another server"
 
 
 # ---- who means no good

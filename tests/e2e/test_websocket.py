@@ -93,7 +93,7 @@ def test_a_session_that_ends_with_its_connection_is_not_kept(tmp_path: Path) -> 
         assert rig.server.stop() == 0
     with running(settings) as rig:
         assert isinstance(rig.server, ServerProcess)
-        assert "1 sessions of an earlier process" not in rig.server.log
+        assert "sessions of an earlier process: 1" not in rig.server.log
 
 
 def test_over_tls(tmp_path: Path) -> None:

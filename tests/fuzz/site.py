@@ -34,7 +34,7 @@ class Uplink:
         if token is not None and token.client_id == 8:
             raise SessionEnded("it has ended")
         if token is None or token.encode() != TOKEN:
-            raise TokenRefused("that token opens no session")
+            raise TokenRefused("the session is over, or of another server")
         return Session(7, b"", None)
 
     def send(self, session: Session, packet: bytes) -> float:

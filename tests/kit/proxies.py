@@ -128,6 +128,8 @@ class HAProxy(Proxy):
         }
         configuration = directory / "haproxy.cfg"
         configuration.write_text(changed(block("haproxy"), changes))
+        checked = subprocess.run([path, "-c", "-f", str(configuration)], capture_output=True, text=True, timeout=60)
+        assert checked.returncode == 0 and "[WARNING]" not in checked.stderr, checked.stderr
         return [path, "-db", "-f", str(configuration)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -37,6 +38,7 @@ class Terminal:
         )
         os.close(theirs)
         self.shown = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
         self._found = 0  # where what was waited for last ends
 
     def wait_for(self, pattern: str) -> None:
@@ -53,7 +55,7 @@ class Terminal:
             data = os.read(self.ours, 65536)
         except OSError:  # nobody has the other end any more
             return False
-        self.shown += data.decode("utf-8", "replace").replace("\r\n", "\n")
+        self.shown += self._decoder.decode(data).replace("\r\n", "\n")
         return bool(data)
 
     def type(self, text: str) -> None:

@@ -265,12 +265,22 @@ def test_what_is_said_of_files_that_cannot_be_used(tmp_path: Path):
     assert "/nowhere cannot be read: No such file or directory" in refusal(TlsOptions(("/nowhere",), (key,)))
     assert "/nowhere cannot be read: No such file or directory" in refusal(TlsOptions((server,), ("/nowhere",)))
     assert f"the key in {at('encrypted.key')} is encrypted" in refusal(TlsOptions((server,), (at("encrypted.key"),)))
-    for chosen in (
-        TlsOptions((str(nonsense),), (key,)),
-        TlsOptions((server,), (str(nonsense),)),
-        TlsOptions((server,)),
+    damaged = tmp_path / "damaged.pem"
+    damaged.write_text((CERTIFICATES / "server.pem").read_text().replace("M", "!", 3))
+    damaged_key = tmp_path / "damaged.key"
+    damaged_key.write_text((CERTIFICATES / "server.key").read_text().replace("M", "!", 3))
+    for certificate, chosen_key, why in (
+        (nonsense, key, f"no TLS: {nonsense} is no file in PEM"),
+        (server, nonsense, f"no TLS: {nonsense} is no file in PEM"),
+        (nonsense, "", f"no TLS: {nonsense} is no file in PEM"),
+        (key, key, f"no TLS: {key} holds no certificate"),
+        (key, server, f"no TLS: {key} holds no certificate; {server} holds no key"),
+        (server, "", f"no TLS: {server} holds no key; the file of the key is set by tls.key"),
+        (damaged, key, f"no TLS: the certificate in {damaged} is damaged, or of a kind that cannot be used"),
+        (server, damaged_key, f"no TLS: the key in {damaged_key} is damaged, or a certificate behind the first one"),
     ):
-        assert "have to hold a certificate and its key, in PEM" in refusal(chosen)
+        options_of_it = TlsOptions((str(certificate),), (str(chosen_key),) if chosen_key else ())
+        assert refusal(options_of_it).startswith(why)
     wrong = options("server", client_certificates="required", client_ca=str(nonsense))
     assert f"{nonsense} holds no certificates" in refusal(wrong)
     assert "there is no certificate" in refusal(TlsOptions())

@@ -20,8 +20,8 @@ def test_each_callback_has_a_line_in_a_while(caplog: pytest.LogCaptureFixture, m
     slow.note("Turns._serve", 0.05, 101.0)
     slow.note("Dialer._try", 2, 100.0 + PAUSE_SECS)
     assert caplog.messages == [
-        "Dialer._try held the loop up for 63 ms, and 0 times before",
-        "Turns._serve held the loop up for 50 ms, and 0 times before",
+        "Dialer._try held the loop up for 63 ms",
+        "Turns._serve held the loop up for 50 ms",
         "Dialer._try held the loop up for 2000 ms, and 4 times before",
     ]
     for number in range(1000):
@@ -42,4 +42,4 @@ def test_a_server_says_which_of_its_callbacks_it_was(
         made.loop.call_soon(take_long)
         made.loop.turn(0)
         (line,) = [message for message in caplog.messages if "take_long" in message]
-        assert line.endswith("take_long held the loop up for 70 ms, and 0 times before")
+        assert line.endswith("take_long held the loop up for 70 ms")

@@ -26,7 +26,20 @@ options     what programs may choose
 It stands on `wire` and on the sockets of `net`, beside the server; it needs neither the server's parts nor its loop.
 """
 
+from ..errors import ConnectionLost, Gap, Refused, ServerKeyChanged, SessionLost, Told, Uncertain, Unproven
 from .connection import CLOSE_SECS, Connection
 from .options import PACKET_LIMIT
 
-__all__ = ["CLOSE_SECS", "PACKET_LIMIT", "Connection"]
+__all__ = [
+    "CLOSE_SECS",
+    "PACKET_LIMIT",
+    "Connection",
+    "ConnectionLost",
+    "Gap",
+    "Refused",
+    "ServerKeyChanged",
+    "SessionLost",
+    "Told",
+    "Uncertain",
+    "Unproven",
+]

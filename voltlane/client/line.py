@@ -80,7 +80,8 @@ class Line:
                 return
         if self._socket is not None:
             self._socket.close()
-        raise ConnectionLost(f"cannot connect to {self._address}: {os.strerror(error)}")
+        why = os.strerror(error)
+        raise ConnectionLost(f"cannot connect to {self._address}: {why}") from OSError(error, why)
 
     def connect(self) -> bool:
         """Whether it is connected by now. Raises ConnectionLost when nobody answers, and what openings do."""

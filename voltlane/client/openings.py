@@ -19,11 +19,12 @@ READ = 4096
 
 
 class OpeningFailed(OSError):
-    """One that cannot go on. `words`: what the server is told of that."""
+    """One that cannot go on. `words`: what the server is told of that; `untrusted`: its certificate is not accepted."""
 
-    def __init__(self, message: str, words: bytes = b"") -> None:
+    def __init__(self, message: str, words: bytes = b"", untrusted: bool = False) -> None:
         super().__init__(errno.ECONNABORTED, message)
         self.words = words
+        self.untrusted = untrusted
 
 
 class Opening(Protocol):

@@ -22,6 +22,6 @@ class Pins:
         """
         if self.accepted and key not in self.accepted:
             expected = " or ".join(accepted.hex() for accepted in self.accepted)
-            raise ServerKeyChanged(f"the server's key is {key.hex()}, expected {expected}")
+            raise ServerKeyChanged.of(key, expected)
         self.met = key
         self.accepted = tuple(dict.fromkeys((key, *announced)))

@@ -27,9 +27,10 @@ def trust(
 ) -> Trust | None:
     """For an address; None for one without TLS. Raises ConfigError. The arguments are those of `Connection`."""
     if address.scheme not in ENCRYPTED:
-        if ca_file or server_name or context is not None:
-            what = "ca_file, server_name and tls_context are for tls:// and wss://"
-            raise ConfigError(f"{what}, and {address} is without")
+        given = {"ca_file": ca_file, "server_name": server_name, "tls_context": context}
+        wrong = [f"{name}: that is for tls:// and wss://, and {address} is without" for name in given if given[name]]
+        if wrong:
+            raise ConfigError(*wrong)
         return None
     if ssl is None:
         raise ConfigError(MISSING)
@@ -74,7 +75,8 @@ class Secure:
         try:
             return self._handshake.receive(data)
         except ssl.SSLError as error:
-            raise OpeningFailed(f"no TLS: {reason_of(error)}", self._handshake.farewell()) from None
+            untrusted = isinstance(error, ssl.SSLCertVerificationError)
+            raise OpeningFailed(f"no TLS: {reason_of(error)}", self._handshake.farewell(), untrusted) from None
 
     def bind(self, sock: socket.socket) -> socket.socket:
         """See Opening."""

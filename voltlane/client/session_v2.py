@@ -153,7 +153,7 @@ def _resume(link: Link, client_id: int, key: bytes, pinned: bytes, deadline: Dea
 def _server_key(link: Link, pinned: bytes | None, deadline: Deadline) -> bytes:
     point = _receive(link, packets.PubKey, deadline).point
     if pinned is not None and point != pinned:
-        raise ServerKeyChanged(f"the server's key is {point.hex()}, expected {pinned.hex()}")
+        raise ServerKeyChanged.of(point, pinned.hex())
     crypto.check_point(point)
     return point
 

@@ -8,30 +8,44 @@ import os
 from collections.abc import Mapping
 
 from .. import config
-from ..address import ENCRYPTED, parse_listener
-from ..config import Config
+from ..config import Tls
+from ..errors import ConfigError, StartupError
 from .console import say, show
 from .serve import DEFAULT_FILE, find_file
 
 
 def check_config(flags: Mapping[str, str], file: str | None) -> int:
-    """Say that the configuration is right. Raises ConfigError when it is not, StartupError where it is a certificate or
-    key that is wrong."""
+    """Say that the configuration is right. Raises ConfigError when it is not, with everything that is wrong: in the
+    settings, and, where those of the section `tls` can be used, with certificates and keys."""
     path = file or find_file()
-    settings = config.load(path, os.environ, flags)
-    _check_certificates(settings)
+    mistakes: tuple[str, ...] = ()
+    tls: Tls | None
+    try:
+        tls = config.load(path, os.environ, flags).tls
+    except ConfigError as error:
+        mistakes, tls = error.mistakes, config.load_section(Tls, path, os.environ, flags)
+    if tls is not None and tls.certificate:
+        mistakes += _wrong_certificates(tls)
+    if mistakes:
+        raise ConfigError(*mistakes)
     show(f"{path}: ok" if path else f"ok: no {DEFAULT_FILE} here, so the defaults hold")
     return 0
 
 
-def _check_certificates(settings: Config) -> None:
-    """Load them as a server does at its start; also where no address asks for them, since a socket that is passed to it
-    may. One that has expired, or soon will, does not keep a server from starting either, and is told."""
-    encrypted = any(parse_listener(text).scheme in ENCRYPTED for text in settings.listener.address)
-    if encrypted or settings.tls.certificate:
-        from ..net.certificates import Certificates, TlsOptions
+def _wrong_certificates(tls: Tls) -> tuple[str, ...]:
+    """What is said when they are loaded, each by itself, as a server does at its start; also where no address asks for
+    them, since a socket that is passed to it may. One that has expired, or soon will, does not keep a server from
+    starting either, and is told."""
+    from ..net.certificates import Certificates, TlsOptions
 
-        Certificates(TlsOptions.of(settings.tls), _Aloud()).load()
+    options = TlsOptions.of(tls)
+    wrong: list[str] = []
+    for certificate, key in options.files:
+        try:
+            Certificates(options._replace(certificate=(certificate,), key=(key,)), _Aloud()).load()
+        except StartupError as error:
+            wrong.append(str(error))
+    return tuple(dict.fromkeys(wrong))
 
 
 class _Aloud:

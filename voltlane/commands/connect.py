@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import select
@@ -13,8 +14,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ..address import Address
+from ..address import ENCRYPTED, Address
 from ..client import Connection
+from ..client.openings import OpeningFailed
 from ..errors import ConnectionLost, ProtocolError, Refused, ServerKeyChanged, SessionLost, Told
 from ..wire.v3 import Code
 from .console import Progress, put, say
@@ -36,6 +38,8 @@ ACK_WAIT = 0.1
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 """Seconds between attempts to reconnect: doubled from the first to the longest, with jitter."""
 
+_ENDED = (errno.ECONNRESET, errno.ENOTCONN)
+"""Errors of a connection that there was: it was ended before it could be used."""
 _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 """Control characters, with which a stranger could otherwise command the terminal."""
 
@@ -92,7 +96,7 @@ class _Dialling:
                 if isinstance(error.__cause__, socket.gaierror):
                     raise  # nobody was asked yet
                 if not self.suspense.told:
-                    raise ConnectionLost(f"{error}; is a server running there?") from None
+                    raise ConnectionLost(f"{error}; {self._hint(error)}") from None
                 if not (sys.stdin.isatty() and self.progress.rewrites):
                     hint = "it has no backend (master) yet, or is no connection server"
                     raise ConnectionLost(f"{error}: {hint}") from None
@@ -101,6 +105,18 @@ class _Dialling:
             else:
                 self.progress.over()
                 return connection
+
+    def _hint(self, error: ConnectionLost) -> str:
+        """What to look at when there was no handshake."""
+        cause = error.__cause__
+        if not self.suspense.was_reached and getattr(cause, "errno", 0) not in _ENDED:
+            return "is a server running there?"
+        if isinstance(cause, OpeningFailed) and cause.untrusted:
+            return "--ca names the file of who has signed it, --server-name the name that it is for"
+        if self.address.scheme in ENCRYPTED:
+            return "does it speak TLS there? It may limit connections, too"
+        secure = "wss" if self.address.scheme == "ws" else "tls"
+        return f"if it speaks TLS there, the address begins with {secure}://; or it limits connections"
 
     def new(self, timeout: float) -> Connection:
         """A connection with a new session. Raises as Connection does."""

@@ -62,7 +62,7 @@ def _command(name: str, summary: str, parser: argparse.ArgumentParser, words: Wo
 
 def _flags(parser: argparse.ArgumentParser, words: Words) -> Iterator[Flag]:
     for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
+        if isinstance(action, argparse._SubParsersAction) or action.help is argparse.SUPPRESS:
             continue
         shown = str(action.metavar or action.dest)
         known = tuple(words.get(action.option_strings[-1] if action.option_strings else shown, ()))

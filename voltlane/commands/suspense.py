@@ -27,14 +27,17 @@ class Suspense:
         self._earlier: object = None
         self.told = False
         """Whether that was so, of the attempt that is under way or was the last."""
+        self.was_reached = False
+        """Whether there was a connection, in that attempt."""
 
     def reached(self) -> None:
         """There is a connection: see `on_reached` of Connection."""
+        self.was_reached = True
         took = time.monotonic() - self._began
         signal.setitimer(signal.ITIMER_REAL, LEAST_SECS + ROUND_TRIPS * took)
 
     def __enter__(self) -> Suspense:
-        self._began, self.told = time.monotonic(), False
+        self._began, self.told, self.was_reached = time.monotonic(), False, False
         self._earlier = signal.signal(signal.SIGALRM, self._on_alarm)
         return self
 

@@ -7,7 +7,7 @@ setting     what is known about one of them, and how a value for it is checked
 forms       what the texts among them may look like
 mistakes    what is wrong, gathered to be told at once
 rules       how settings have to go together
-sources     `load`: flags over environment over file over defaults
+sources     `load`: flags over environment over file over defaults; `load_section`: one section of that
 document    `to_toml`: the commented file; `profile_to_toml`: that of a profile
 profiles    the settings that go together for one use
 changes     what a running server takes over from settings that have changed
@@ -36,7 +36,7 @@ from .sections import (
     defaults,
 )
 from .setting import Setting
-from .sources import load, nearest
+from .sources import load, load_section, nearest
 from .web import Web
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "changes",
     "defaults",
     "load",
+    "load_section",
     "nearest",
     "profile_to_toml",
     "to_toml",

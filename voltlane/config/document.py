@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from textwrap import wrap
 
-from .profiles import PROFILES
+from .profiles import OFFERED, PROFILES
 from .sections import SETTINGS, Config
 from .setting import Setting, Value
 
@@ -23,30 +23,32 @@ _PROFILE_HEAD = """\
 
 def to_toml(config: Config) -> str:
     """The settings as a commented TOML file, which `load` reads back to an equal Config."""
-    return "\n".join([_HEAD, *_blocks((row, config.value(row.name), "") for row in SETTINGS.values())])
+    return "\n".join([_HEAD, *_blocks((row, config.value(row.name), "", True) for row in SETTINGS.values())])
 
 
 def profile_to_toml(name: str) -> str:
-    """What one of PROFILES chooses, as a commented TOML file that says why."""
+    """What one of PROFILES chooses, as a commented TOML file that says why; what else there is to set, as a comment."""
     profile = PROFILES[name]
-    chosen = [(SETTINGS[key], *profile.choices[key]) for key in SETTINGS if key in profile.choices]
+    written = {**OFFERED, **profile.choices}
+    chosen = [(row, *written[key], key in profile.choices) for key, row in SETTINGS.items() if key in written]
     head = _PROFILE_HEAD.format(name=name, summary=profile.summary) + _PRECEDENCE
     return "\n".join([head, *_blocks(chosen)])
 
 
-def _blocks(rows: Iterable[tuple[Setting, Value, str]]) -> Iterator[str]:
-    """One for each row: its section's heading where that begins, why, what it is, and its value."""
+def _blocks(rows: Iterable[tuple[Setting, Value, str, bool]]) -> Iterator[str]:
+    """One for each row: its section's heading where that begins, why, what it is, and its value; that as a comment, if
+    it is only offered."""
     import tomli_w  # here, so that a server with a file of its own runs without it
 
     section = ""
-    for row, value, why in rows:
+    for row, value, why, holds in rows:
         heading = "" if row.section == section else f"[{row.section}]\n"
         section = row.section
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         plain: object = value[0] if isinstance(value, tuple) and len(value) == 1 else value
         comment = "".join([f"# {line}\n" for line in (*wrap(why, _WIDTH), *_comment(row))])
-        yield heading + comment + tomli_w.dumps({row.key: plain})
+        yield heading + comment + ("" if holds else "# ") + tomli_w.dumps({row.key: plain})
 
 
 def _comment(row: Setting) -> Iterator[str]:

@@ -27,6 +27,17 @@ class Profile(NamedTuple):
     """By section.key; everything else has its default."""
 
 
+OFFERED = {
+    "general.state_dir": Choice(
+        "/var/lib/voltlane",
+        "To be set: sessions then outlive the process. Without it all of them end with it, and clients find a server "
+        "with another key.",
+    ),
+    "master.address": Choice(("127.0.0.1:42001",), "To be set, where the backend listens elsewhere."),
+    "admin.address": Choice("127.0.0.1:42002", "To be set, to look inside: `voltlane status`, the page, the metrics."),
+}
+"""What no profile can know, and one sets first: it stands in each as a comment, unless the profile has chosen it."""
+
 _EVERYBODY = Choice(("*:42000",), "Clients are elsewhere: every interface.")
 _STRANGERS = {
     "limits.connections": Choice(20000, "A server on the open internet is full before its memory is."),

@@ -142,7 +142,7 @@ class Master(Section):
     )
     outbox_bytes: int = setting(
         4 * 1024 * 1024,
-        "The same limit in bytes; whichever is reached first counts.",
+        "Bytes that may wait for the master, beside channel_capacity; whichever is reached first counts.",
         unit="bytes",
         at_least=1,
         live=True,
@@ -182,7 +182,13 @@ class Clients(Section):
         at_least=1,
         live=True,
     )
-    outbox_soft_bytes: int = setting(0, "The same limit in bytes. 0 = none.", unit="bytes", at_least=0, live=True)
+    outbox_soft_bytes: int = setting(
+        0,
+        "Bytes that may wait for one client; past that for slow_secs it counts as too slow, too. 0 = any number.",
+        unit="bytes",
+        at_least=0,
+        live=True,
+    )
     slow_secs: float = seconds(
         10.0, "How long a client may stay over channel_capacity or outbox_soft_bytes.", live=True
     )
@@ -224,7 +230,13 @@ class Clients(Section):
         at_least=0,
         live=True,
     )
-    byte_rate: float = setting(0.0, "The same limit in bytes; both count.", unit="bytes", at_least=0, live=True)
+    byte_rate: float = setting(
+        0.0,
+        "Bytes a second that one client may send, in the long run, beside packet_rate; both count. 0 = any number.",
+        unit="bytes",
+        at_least=0,
+        live=True,
+    )
     rate_burst_secs: float = seconds(
         1.0,
         "How many seconds' worth of them a client may send at once after a quiet time.",
@@ -257,7 +269,7 @@ class Clients(Section):
     )
     missed_packets_buffer_bytes: int = setting(
         8 * 1024 * 1024,
-        "The same limit in bytes; whichever is reached first counts.",
+        "Bytes kept for one lost client, beside missed_packets_buffer_size; whichever is reached first counts.",
         unit="bytes",
         at_least=0,
         live=True,

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
-from typing import Any, Callable, Union
+from typing import Any, Callable, TypeVar, Union
 
 from ..errors import ConfigError
 from .mistakes import Mistakes
 from .rules import check_together
 from .sections import SECTIONS, SETTINGS, Config
-from .setting import ENV_PREFIX, Setting, Value, settings_of
+from .setting import ENV_PREFIX, Section, Setting, Value, settings_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,6 +32,7 @@ _KUBERNETES = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|U
 
 StrPath = Union[str, "os.PathLike[str]"]
 
+_S = TypeVar("_S", bound=Section)
 _Given = tuple[Setting, str, Callable[[], Value]]
 """A setting, where it was given, and its value, which is found out by checking what was given."""
 
@@ -44,6 +45,36 @@ def load(
     `path` None means no file; a file that is not there is an error. `flags` maps "section.key" to a value, or to its
     text. Raises ConfigError, which has every mistake in every source.
     """
+    values, mistakes = _gather(path, environ, flags)
+    mistakes.tell()
+    sections: dict[str, Any] = {name: section(**_of_section(section, values)) for name, section in SECTIONS.items()}
+    return Config(**sections)
+
+
+def load_section(
+    section: type[_S],
+    path: StrPath | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> _S | None:
+    """One section, as `load` gives it, whatever is wrong with others; None where one of its own values is."""
+    try:
+        values, mistakes = _gather(path, environ, flags)
+    except ConfigError:  # more than are told
+        return None
+    if not mistakes.about.isdisjoint([row.name for row in settings_of(section)]):
+        return None
+    return section(**_of_section(section, values))
+
+
+def _of_section(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {row.key: values[row.name] for row in settings_of(section)}
+
+
+def _gather(
+    path: StrPath | None, environ: Mapping[str, str] | None, flags: Mapping[str, object] | None
+) -> tuple[dict[str, Any], Mistakes]:
+    """The value of every setting, by its name, and what is wrong. Raises ConfigError when that is too much to go on."""
     mistakes = Mistakes()
     values: dict[str, Any] = {name: row.default for name, row in SETTINGS.items()}
     origins: dict[str, str] = {}
@@ -53,11 +84,7 @@ def load(
             values[row.name] = value()
             origins[row.name] = origin
     check_together(values, origins, mistakes)
-    mistakes.tell()
-    sections: dict[str, Any] = {
-        section: cls(**{row.key: values[row.name] for row in settings_of(cls)}) for section, cls in SECTIONS.items()
-    }
-    return Config(**sections)
+    return values, mistakes
 
 
 def _from_file(path: StrPath | None, mistakes: Mistakes) -> Iterator[_Given]:

@@ -20,6 +20,8 @@ SOON_SECS = 7 * DAY
 """A certificate that expires within this time is warned of."""
 LOOK_SECS = 1.0
 """How often the files are looked at, at most."""
+_MOST_BYTES = 1 << 20
+"""Looked through for what is missing in a file."""
 
 
 class Watcher(Protocol):
@@ -205,9 +207,13 @@ def _refuse_password() -> str:
 
 
 def _check_readable(path: str) -> None:
+    _read(path, 0)
+
+
+def _read(path: str, most: int) -> bytes:
     try:
-        with open(path, "rb"):
-            pass
+        with open(path, "rb") as file:
+            return file.read(most)
     except OSError as error:
         raise _wrong(f"{path} cannot be read: {error.strerror}") from None
 
@@ -219,8 +225,28 @@ def _why(error: OSError, certificate: str, key: str) -> str:
     if reason == "KEY_VALUES_MISMATCH":
         return f"the key in {key} is not that of the certificate in {certificate}"
     if reason in ("NO_START_LINE", "PEM_LIB", None) or "PEM" in (error.library or ""):
-        return f"{certificate} and {key} have to hold a certificate and its key, in PEM"
+        return _why_not_pem(certificate, key)
     return f"{certificate} cannot be used: {reason.replace('_', ' ').lower()}"
+
+
+def _why_not_pem(certificate: str, key: str) -> str:
+    """Which of the two it is: OpenSSL does not say."""
+    flaws = []
+    for path, label, wanted in ((certificate, b"CERTIFICATE-----", "certificate"), (key, b"PRIVATE KEY-----", "key")):
+        data = _read(path, _MOST_BYTES)
+        if b"-----BEGIN " not in data:
+            flaws.append(f"{path} is no file in PEM")
+        elif label not in data:
+            flaws.append(f"{path} holds no {wanted}")
+    if key == certificate and flaws == [f"{key} holds no key"]:
+        flaws.append("the file of the key is set by tls.key")
+    if flaws:
+        return "; ".join(dict.fromkeys(flaws))
+    try:
+        _decode(certificate)
+    except OSError:
+        return f"the certificate in {certificate} is damaged, or of a kind that cannot be used"
+    return f"the key in {key} is damaged, or a certificate behind the first one in {certificate}"
 
 
 def _wrong(why: str) -> StartupError:

@@ -39,7 +39,8 @@ _DRAIN_BYTES = 1 << 16
 
 _IN_USE = "is it running already? If not, choose another address"
 _TCP_HINTS = {
-    errno.EADDRINUSE: _IN_USE,
+    # A port that the system gives to outgoing connections (ip_local_port_range) may be one's own, for a minute.
+    errno.EADDRINUSE: f"{_IN_USE}; or an outgoing connection has just used it: ss -tan",
     errno.EADDRNOTAVAIL: "this machine has no such address, or not yet; * is all that it has",
     errno.EACCES: "ports below 1024 are for root, and for who has the capability CAP_NET_BIND_SERVICE",
     errno.EAFNOSUPPORT: "this machine has no IPv6, or no IPv4",

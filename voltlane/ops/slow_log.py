@@ -24,4 +24,7 @@ class SlowLog:
             self._said.clear()
         self._said[name] = (now, 0)
         values = {"callback": name, "milliseconds": round(seconds * 1000), "more": more}
-        log.warning("%(callback)s held the loop up for %(milliseconds)d ms, and %(more)d times before", values)
+        if more:
+            log.warning("%(callback)s held the loop up for %(milliseconds)d ms, and %(more)d times before", values)
+        else:
+            log.warning("%(callback)s held the loop up for %(milliseconds)d ms", values)

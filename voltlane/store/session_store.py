@@ -154,7 +154,7 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._counters.restored = len(registry.sessions)
         if earlier:
             over = len(earlier) - len(registry.sessions)
-            log.info("%d sessions of an earlier process, %d of them over", len(earlier), over)
+            log.info("sessions of an earlier process: %d, of them over: %d", len(earlier), over)
 
     def begin(self) -> None:
         """See NoStore."""

@@ -83,7 +83,7 @@ def test_another_secret_opens_nothing(secret: bytes) -> None:
             find_session(at.registry, token)
     handshake = begin(Place(Token(session.id, secret), 0), at)
     assert handshake.session is None and handshake.credential is not None
-    assert handshake.lost == "that token opens no session"
+    assert handshake.lost == "the session is over, or of another server"
 
 
 def test_sessions_of_other_protocols_are_opened_by_no_token() -> None:

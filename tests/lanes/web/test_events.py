@@ -264,7 +264,7 @@ def test_ids_that_open_nothing_begin_a_session_and_touch_none(make: MakeWorld):
     secret = client.token.partition(".")[2]
     guessed = secret[:-2] + ("AA" if secret[-2] != "A" else "BA")
     for text in (f"{client.id}.{guessed}.0", f"{other.id}.{secret}.0", f"{client.id + 99}.{secret}.0"):
-        assert wrong(text, home) == "that token opens no session"
+        assert wrong(text, home) == "the session is over, or of another server"
     for text in (
         "x",
         client.token,
@@ -305,7 +305,7 @@ def test_other_protocols_do_not_resume_it_nor_it_theirs(make: MakeWorld):
     assert thief.ended and home.server.counters.closed[CloseReason.UNKNOWN_SESSION] == 1
     assert CLIENT_KEY and ClientId and ProtocolVersion
     secret = client.token.partition(".")[2]
-    assert wrong(f"{v2.id}.{secret}.0", home) == "that token opens no session"
+    assert wrong(f"{v2.id}.{secret}.0", home) == "the session is over, or of another server"
     assert not client.ended and not v2.ended
 
 

@@ -102,6 +102,8 @@ def test_tokens_that_open_nothing(make: MakeWorld, authorization: str):
     (answer,) = call(home, request("POST /send", "Content-Length: 3", *header, body=b"up!"))
     assert answer.status == 401 and answer.headers["www-authenticate"].startswith("Bearer ")
     assert client.token.partition(".")[2].encode() not in answer.body
+    assert (b"there is no token" in answer.body) == (not authorization)
+    assert CloseReason.TOKEN_REFUSED.value.encode() not in answer.body, "in the log the two stand together"
     assert home.master.data == {} and home.server.counters.closed == {CloseReason.TOKEN_REFUSED: 1}
 
 

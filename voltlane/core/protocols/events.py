@@ -40,7 +40,7 @@ def find_session(registry: Registry, token: Token | None) -> Session:
             return session
         if stone is not None and _opens(shown, stone.credential):
             raise SessionEnded(f"session {token.client_id} has ended: {stone.reason.value}")
-    raise TokenRefused("that token opens no session")
+    raise TokenRefused("the session is over, or of another server")
 
 
 def _opens(shown: bytes, credential: bytes) -> bool:

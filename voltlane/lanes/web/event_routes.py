@@ -84,6 +84,8 @@ class Sending:
         return Response(HTTPStatus.ACCEPTED, b"", "")
 
     def _session(self, request: Request) -> Session:
+        if "authorization" not in request.headers:
+            raise Refusal(HTTPStatus.UNAUTHORIZED, _NO_TOKEN, _CHALLENGE)
         try:
             return self._uplink.find(_token(request))
         except SessionEnded as error:
@@ -92,6 +94,7 @@ class Sending:
             raise Refusal(HTTPStatus.UNAUTHORIZED, str(error), _CHALLENGE) from None
 
 
+_NO_TOKEN = "there is no token: the header Authorization has to be Bearer, and the token"
 ERRORS: dict[int, type[ProtocolError]] = {HTTPStatus.GONE: SessionEnded, HTTPStatus.UNAUTHORIZED: TokenRefused}
 """By the status of a refusal, what its connection is closed for."""
 

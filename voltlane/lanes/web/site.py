@@ -57,7 +57,7 @@ class Site:
         origin = request.headers.get("origin")
         if origin is not None and not self.origins.allows(origin, request.authority):
             self.origins.note_refused(origin)
-            raise Refusal(HTTPStatus.FORBIDDEN, f"pages of {origin[:200]!r} may not connect")
+            raise Refusal(HTTPStatus.FORBIDDEN, f"its origin, {origin[:200]!r}, is not allowed")
 
     def agree(self, offered: tuple[str, ...]) -> tuple[str, WireProtocol]:
         """The first of these subprotocols that is spoken here, by its name; "" and open where none is offered. Raises
