@@ -61,8 +61,8 @@ class Doors(Rig):
 
 @pytest.fixture
 def doors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
-    monkeypatch.setattr(address, "SCHEMES", [*address.SCHEMES, TOY.scheme])
-    monkeypatch.setitem(LANES, TOY.scheme, TOY)
+    monkeypatch.setattr(address, "SCHEMES", [*address.SCHEMES, TOY.name])
+    monkeypatch.setitem(LANES, TOY.name, TOY)
     with running({"listener.address": "127.0.0.1:0,toy://127.0.0.1:0"}, embedded=True) as rig:
         doors = Doors(rig.server, rig.master)
         doors.plain, toy = map(str, rig.server.server.listen_addresses)

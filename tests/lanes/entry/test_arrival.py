@@ -581,7 +581,7 @@ class Broken(Line):
         (Lane("no beginning", LengthPrefix, (lambda: Broken("one"),)), CloseReason.MALFORMED_PACKET),
         (Lane("no peer", LengthPrefix, (lambda: First("one", answer=b"hello "),)), CloseReason.PEER_LOST),
     ],
-    ids=lambda value: value.scheme if isinstance(value, Lane) else "",
+    ids=lambda value: value.name if isinstance(value, Lane) else "",
 )
 def test_an_error_where_a_connection_comes_in(make: MakeWorld, row: Lane, reason: CloseReason, said: bytes):
     """Before anything was heard of it: it is closed and counted out as any other, and whoever accepts hears nothing."""
@@ -590,7 +590,7 @@ def test_an_error_where_a_connection_comes_in(make: MakeWorld, row: Lane, reason
     theirs.setblocking(False)
     with ours:
         ours.send(said)
-        if row.scheme == "no peer":
+        if row.name == "no peer":
             ours.close()  # before it is spoken to
         home.server.gate.accept(theirs, ("192.0.2.1", 5000), row)
         home.settle()
