@@ -129,6 +129,8 @@ def run(server: Server, workload: Workload, clients: int, timing: Timing, **part
         running.wait_listening(crew.check)
         crew.start_backend(running.port)
         lead.until(lambda: crew.board.workers[0][board.READY] > 0, 20, "the server and its backend to connect")
+        if server.head_start:
+            lead.watch(server.head_start)
         before = sum(map(resident_bytes, group(running.pid)))
         began = time.monotonic()
         crew.start_clients(running.port)

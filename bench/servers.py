@@ -57,6 +57,8 @@ class Server(NamedTuple):
     environment: dict[str, str]
     warm: float = 0.0
     """Seconds it takes, beyond the usual, until it runs as it will run."""
+    head_start: float = 0.0
+    """Seconds before the first clients come."""
 
     def speaking(self, protocol: str) -> Server:
         """The same with clients that speak another one of `PROTOCOLS`."""
@@ -146,6 +148,9 @@ def find(
 
 # ---- Voltlane
 
+_IDS_SECS = 0.5
+"""Voltlane gives out 16 ids a millisecond from its start on. Of thousands in its first moment some would be refused."""
+
 
 def _voltlane(key: str, label: str, python: str, environment: dict[str, str]) -> Server | str:
     launcher = str(ROOT / "voltlane.py")
@@ -161,7 +166,9 @@ def _voltlane(key: str, label: str, python: str, environment: dict[str, str]) ->
     said = asked.stdout.strip().splitlines()
     detail = ", ".join([*said[:1], said[1].partition(",")[0], *said[2:]]) if len(said) > 1 else asked.stdout.strip()
     command = [python, launcher, "serve", "--listen", "{scheme}127.0.0.1:{listen}", "--master", "127.0.0.1:{master}"]
-    return Server(key, label, detail, Wire(), [*command, "--config", "{directory}/bench.toml"], environment)
+    return Server(
+        key, label, detail, Wire(), [*command, "--config", "{directory}/bench.toml"], environment, 0.0, _IDS_SECS
+    )
 
 
 def _with(settings: Sequence[str], found: Server | str) -> Server | str:
