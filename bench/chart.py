@@ -124,7 +124,8 @@ _UNITS = {"echo": "k round trips", "connect": "k connections", "resume": "k resu
 
 
 def _panel(report: Report, workload: Workload, left: float, top: float, wide: float, label: float) -> list[str]:
-    rows = [report.find(workload.name, server.key) for server in report.servers]
+    servers = [server for server in report.servers if workload.mode in server.wire.modes]
+    rows = [report.find(workload.name, server.key) for server in servers]
     idle = workload.mode == "idle"
     values = [(row["bytes_per_client"] if idle else row["per_cpu_second"]) if row else 0.0 for row in rows]
     most = max([*values, 1e-9])
@@ -134,7 +135,7 @@ def _panel(report: Report, workload: Workload, left: float, top: float, wide: fl
         _text(left, top + 14, workload.title, "head"),
         _text(left, top + 30, _UNITS.get(workload.mode, "k packets") + clients, "dim"),
     ]
-    for number, (server, row, value) in enumerate(zip(report.servers, rows, values)):
+    for number, (server, row, value) in enumerate(zip(servers, rows, values)):
         y = top + 40 + number * _BAR_STEP
         length = max(1.0, (wide - label - _VALUE) * max(0.0, value) / most)
         shown = ("no figure" if row is None else f"{value / 1024:.2f}") if idle or row is None else thousands(value)
