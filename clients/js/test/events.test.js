@@ -26,6 +26,7 @@ class Fake {
     fake.server = http.createServer((request, response) => fake.#serve(request, response));
     fake.server.on("upgrade", (request, socket) => {
       fake.upgrades = (fake.upgrades ?? 0) + 1;
+      socket.on("error", () => {}); // who was refused may be gone already
       socket.end("HTTP/1.1 403 Forbidden\r\n\r\n");
     });
     await new Promise((resolve) => fake.server.listen(0, "127.0.0.1", resolve));
