@@ -166,7 +166,8 @@ def test_the_state_directory_is_the_next_process_s(tmp_path: Path) -> None:
             master.accept()
             client, record = RawClient.new(server.address), RawRecordClient(server.address).enter()
             server.upgrade()
-            assert (tmp_path / "state" / "lock").read_text().strip() == str(server.current)
+            lock = tmp_path / "state" / "lock"
+            wait_until(lambda: lock.read_text().strip() == str(server.current), "the next process to say who it is")
             with ServerProcess(master.address, settings) as another:
                 assert another.wait() == 3
                 assert f"in use by another server (process {server.current})" in another.log
