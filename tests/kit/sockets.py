@@ -40,3 +40,17 @@ class ShortReads:
                 break
             filled += received
         return filled
+
+
+class Broken:
+    """One that cannot be read: this comes of it."""
+
+    def __init__(self, sock: socket.socket, error: Exception) -> None:
+        self._sock = sock
+        self._error = error
+
+    def recv_into(self, *_: object) -> int:
+        raise self._error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)

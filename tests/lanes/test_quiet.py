@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from kit.frames import join
+from kit.sockets import Broken
 from kit.world import MakeWorld, World, numbered
 
 from voltlane.lanes.fairness.turns import QUEUED
@@ -70,20 +71,6 @@ def test_who_has_something_else_going_on_is_left(make: MakeWorld):
     client.send(b"counted")
     home.settle()
     assert batches.left == [client.id] and home.master.data[client.id] == [b"counted"]
-
-
-class Broken:
-    """A socket that fails."""
-
-    def __init__(self, sock: socket.socket, error: Exception) -> None:
-        self._sock = sock
-        self._error = error
-
-    def recv_into(self, *_: object) -> int:
-        raise self._error
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
 
 
 @pytest.fixture(params=[ConnectionResetError("reset"), BlockingIOError()], ids=["reset", "nothing there"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from kit.record_world import RecordClient, enter, told
+from kit.sockets import Broken
 from kit.world import MakeWorld, World, numbered
 
 from voltlane.lanes.quiet_records import QuietRecords
@@ -205,20 +205,6 @@ def test_who_waits_for_room_and_says_something_gets_what_waits(make: MakeWorld, 
         home.loop.turn(0)
         client.read()
     assert client.session.events == packets and connection.unsent is None
-
-
-class Broken:
-    """A socket that fails."""
-
-    def __init__(self, sock: socket.socket, error: Exception) -> None:
-        self._sock = sock
-        self._error = error
-
-    def recv_into(self, *_: object) -> int:
-        raise self._error
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
 
 
 @pytest.fixture(params=[ConnectionResetError("reset"), BlockingIOError()], ids=["reset", "nothing there"])

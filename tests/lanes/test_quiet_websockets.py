@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from kit.lanes import websocket
+from kit.sockets import Broken
 from kit.websocket_speaker import BINARY, CONTINUATION, PING, TEXT, client_frame
 from kit.world import Client, MakeWorld, World, numbered
 
@@ -121,20 +122,6 @@ def test_it_is_there_while_there_is_anybody_to_read(make: MakeWorld):
     clients[1].cut()
     home.settle()
     assert READER not in home.loop.batch_readers
-
-
-class Broken:
-    """A socket that fails."""
-
-    def __init__(self, sock: socket.socket, error: Exception) -> None:
-        self._sock = sock
-        self._error = error
-
-    def recv_into(self, *_: object) -> int:
-        raise self._error
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError("reset"), BlockingIOError()], ids=["reset", "nothing there"])

@@ -76,15 +76,12 @@ class Backlog(Holding):
 
     def take(self) -> list[tuple[Chunk, int]]:
         """Everything, as (chunk, packets), out of the backlog."""
-        chunks = list(self._chunks)
-        if self._cut:
-            chunk, packets = chunks[0]
-            chunks[0] = (chunk[self._cut :], packets)
+        chunks = self.kept()
         self.clear()
         return chunks
 
     def kept(self) -> list[tuple[Chunk, int]]:
-        """Everything, and it stays there."""
+        """The same, and it stays there."""
         chunks = list(self._chunks)
         if self._cut:
             chunk, packets = chunks[0]
