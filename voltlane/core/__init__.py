@@ -8,6 +8,7 @@ openings    what openings of version 3 are known by
 tombstones  what is remembered of sessions that have ended
 session     identity, how it is proven, and backlog, which outlive a connection; the state table
 registry    every session: ids, look-ups, stale ones in their order, the reaping
+whereabouts sessions that are not here, where several processes or machines are one
 ids         client ids that do not come back
 protocols/  what messages mean: the handshake of each protocol
 outbox      bytes on their way to one peer, and its limits

@@ -15,6 +15,7 @@ from .openings import Openings
 from .session import Event, Session, State
 from .timers import Timer, TimerWheel
 from .tombstones import Tombstones
+from .whereabouts import Wanted, Whereabouts
 
 LAST_SECS = 20.0
 """For so long at least is a session there whose connection ends with the process, though it could not be resumed: its
@@ -76,6 +77,7 @@ class Registry:
         """That of every memory that begins with this process, counted over the processes: see Delivery."""
         self._revive = revive
         self.journal = SessionJournal()
+        self.whereabouts = Whereabouts()
         self.ids = ids or Ids()
         # In the order in which they became stale. A plain dictionary looks at the places of all who are gone for its
         # first entry: with 65,535 of them, over 100 µs for each that is evicted.
@@ -103,6 +105,25 @@ class Registry:
         while self._max_lowered and len(self._stale) > self._max_stale:
             self._evict()
         self._max_lowered = False
+
+    def find(self, client_id: int, beside: bool = False) -> Session | None:
+        """The session that a client says is its own; `beside`: for a request beside its connection. Raises Elsewhere
+        where it is worth asking others."""
+        session = self.sessions.get(client_id)
+        if session is not None or client_id in self.tombstones:
+            return session
+        return self._look_elsewhere(Wanted(client_id, beside=beside))
+
+    def find_opened(self, handle: bytes) -> Session | None:
+        """The one that was opened with this handle, if its client may not know that yet. Raises Superseded where it
+        does; Elsewhere."""
+        return self.openings.find(handle) or self._look_elsewhere(Wanted(handle=handle))
+
+    def _look_elsewhere(self, wanted: Wanted) -> Session | None:
+        candidate = self.whereabouts.candidate(wanted)
+        if candidate is None:
+            self.whereabouts.check(wanted)
+        return candidate
 
     def open(self, credential: bytes, link: Link) -> Session:
         """A new live session. Only while an id is available."""

@@ -36,6 +36,9 @@ class Tombstones:
     def __len__(self) -> int:
         return len(self._stones)
 
+    def __contains__(self, client_id: object) -> bool:
+        return client_id in self._stones
+
     def add(self, client_id: int, stone: Tombstone) -> None:
         """A session has ended; the oldest that is remembered makes room."""
         self._stones[client_id] = stone

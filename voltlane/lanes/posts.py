@@ -33,7 +33,11 @@ class Posts:
 
     def find(self, token: Token | None) -> Session:
         """See Uplink."""
-        return find_session(self._shared.hub.registry, token)
+        return find_session(self._shared.hub.registry, token, beside=True)
+
+    def look_for(self, token: Token) -> None:
+        """See Uplink."""
+        self._shared.hub.registry.find(token.client_id)
 
     def send(self, session: Session, packet: bytes) -> float:
         """See Uplink."""

@@ -18,6 +18,7 @@ from ...wire.framing import Buffer
 from ..delivery import Claims, Delivery
 from ..registry import Registry
 from ..session import Session
+from ..whereabouts import Elsewhere
 from .credentials import TOKEN, Kind, kind_of
 from .handshake import HandshakeContext, Peer, WireProtocol
 
@@ -31,11 +32,12 @@ def credential_of(secret: bytes) -> bytes:
     return bytes([TOKEN]) + sha256(secret).digest()
 
 
-def find_session(registry: Registry, token: Token | None) -> Session:
-    """The session that a token opens. Raises SessionEnded, for who has had it, else TokenRefused."""
+def find_session(registry: Registry, token: Token | None, beside: bool = False) -> Session:
+    """The session that a token opens; `beside`: for a request, and not for its stream. Raises SessionEnded, for who has
+    had it, Elsewhere, else TokenRefused."""
     if token is not None:
         shown = credential_of(token.secret)
-        session, stone = registry.sessions.get(token.client_id), registry.tombstones.get(token.client_id)
+        session, stone = registry.find(token.client_id, beside), registry.tombstones.get(token.client_id)
         if session is not None and _opens(shown, session.credential):
             return session
         if stone is not None and _opens(shown, stone.credential):
@@ -76,6 +78,8 @@ class EventsHandshake:
                 self.session = find_session(context.registry, place.token)
             except (SessionEnded, TokenRefused) as refusal:
                 self.lost = str(refusal)
+            except Elsewhere:  # it was looked for before it was asked for here
+                self.lost = "the session is not here"
             else:
                 assert self.session.delivery is not None
                 self.secret = place.token.secret
@@ -90,6 +94,10 @@ class EventsHandshake:
 
     def receive(self, message: Buffer) -> bytes:
         """See Handshake. There are no messages."""
+        return b""
+
+    def again(self) -> bytes:
+        """See Handshake."""
         return b""
 
     def refuse(self, reason: CloseReason) -> bytes:

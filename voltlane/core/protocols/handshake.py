@@ -59,7 +59,12 @@ class Handshake(Protocol):
         ...
 
     def receive(self, message: Buffer) -> bytes:
-        """Take one message; the messages to answer with, as core frames, or b"". Raises ProtocolError."""
+        """Take one message; the messages to answer with, as core frames, or b"". Raises ProtocolError; Elsewhere, and
+        then `again` is next."""
+        ...
+
+    def again(self) -> bytes:
+        """Take the last message once more: what it wants may be here by now."""
         ...
 
     def refuse(self, reason: CloseReason) -> bytes:

@@ -33,6 +33,10 @@ class OpenHandshake:
         """See Handshake. There are no messages."""
         return b""
 
+    def again(self) -> bytes:
+        """See Handshake."""
+        return b""
+
     def refuse(self, reason: CloseReason) -> bytes:
         """See Handshake."""
         return b""

@@ -49,7 +49,7 @@ class Step(Symbol):
 class V2Handshake:
     """One connection's. See `Handshake`."""
 
-    __slots__ = ("_blob", "_challenge", "_context", "costly", "credential", "done", "session", "step")
+    __slots__ = ("_asked", "_blob", "_challenge", "_context", "costly", "credential", "done", "session", "step")
 
     unanswered = True  # from the first answer on: SPEC 5.3
 
@@ -57,6 +57,7 @@ class V2Handshake:
         self._context = context
         self._challenge = b""
         self._blob = b""
+        self._asked: ClientId | None = None
         self.step = Step.VERSION
         self.done = False
         self.credential: bytes | None = None
@@ -71,7 +72,14 @@ class V2Handshake:
 
     def receive(self, message: Buffer) -> bytes:
         """See Handshake."""
-        packet = decode(message)
+        return self._take(decode(message))
+
+    def again(self) -> bytes:
+        """See Handshake."""
+        assert self._asked is not None
+        return self._take(self._asked)
+
+    def _take(self, packet: Packet) -> bytes:
         step = _TABLE[self.step].get(type(packet))
         if step is None:
             raise UnexpectedPacket(f"{type(packet).__name__} where {self.step.value} was expected")
@@ -101,7 +109,8 @@ class V2Handshake:
         return b""
 
     def _resume(self, packet: ClientId) -> bytes:
-        session = self._context.registry.sessions.get(packet.client_id)
+        self._asked = packet
+        session = self._context.registry.find(packet.client_id)
         if session is None or kind_of(session.credential) is not Kind.KEY:
             raise UnknownSession(f"there is no session {packet.client_id}")
         self.session = session

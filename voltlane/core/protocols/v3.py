@@ -63,6 +63,7 @@ class V3Handshake:
 
     __slots__ = (
         "_context",
+        "_entry",
         "_peer",
         "_proven",
         "_told",
@@ -83,6 +84,7 @@ class V3Handshake:
         self._context = context
         self._proven = b""  # the secret that the client has shown
         self._told = 0, 0, ""  # of a close: ack, taken and text, where the client may know
+        self._entry = b""  # what the client wants, while that is looked for
         self._peer: Peer | None = peer  # until it is known how to talk to it
         self.step = Step.HELLO
         self.done = False
@@ -110,7 +112,12 @@ class V3Handshake:
         """See Handshake."""
         if self.step is Step.HELLO:
             return self._hello(bytes(message))
-        plaintext = bytes(self.channel.open(message))
+        self._entry = bytes(self.channel.open(message))
+        return self.again()
+
+    def again(self) -> bytes:
+        """See Handshake."""
+        plaintext = self._entry
         kind, ack, self.credit = head_of(plaintext)
         step = _ENTRIES.get(kind)
         if step is None:
@@ -118,6 +125,7 @@ class V3Handshake:
         step(self, plaintext[HEAD_SIZE:], ack)
         self.step = Step.DONE
         self.done = True
+        self._entry = b""
         return b""
 
     def answer(self, session: Session) -> bytes:
@@ -172,7 +180,7 @@ class V3Handshake:
         opening, context = decode_open(body), self._context
         self.retained = opening.retained
         self._proven = opening.secret
-        session = context.registry.openings.find(opening.handle)
+        session = context.registry.find_opened(opening.handle)
         if session is None:
             if context.budget.is_near:
                 raise NoMemory("no memory for another client")
@@ -186,7 +194,7 @@ class V3Handshake:
 
     def _resume(self, body: bytes, ack: int) -> None:
         asked, registry = decode_resume(body), self._context.registry
-        session = registry.sessions.get(asked.id)
+        session = registry.find(asked.id)
         if session is None or kind_of(session.credential) is not CredentialKind.SECRETS:
             stone = registry.tombstones.get(asked.id)
             if stone is None:

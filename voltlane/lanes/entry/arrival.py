@@ -17,6 +17,7 @@ from ...core.counters import Counters
 from ...core.protocols.handshake import Handshake, HandshakeContext, WireProtocol
 from ...core.timeouts import Timeouts
 from ...core.timers import Timer
+from ...core.whereabouts import Wanted
 from ...net.peers import is_local
 from ...net.poller import HANGUP, READ, WRITE
 from ...net.reactor import Handler, Reactor
@@ -342,6 +343,17 @@ class Arrival(Handler):
     def key_agreed(self) -> None:
         """See Newcomer."""
         self._arrivals.key_agreed()
+
+    def seek(self, wanted: Wanted) -> None:
+        """See Newcomer."""
+        self._arrivals.context.registry.whereabouts.seek(wanted, self)
+
+    def found(self) -> None:
+        """See core.whereabouts.Seeker."""
+        if self.sock is not None:
+            self._arrivals.reactor.guard(self, self.stage.found, self)
+        if self.sock is not None:
+            self._arrivals.turns.enqueue(self, True)
 
     def flush(self) -> None:
         """Write what is unsent, as far as the socket takes it."""

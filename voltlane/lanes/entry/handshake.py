@@ -6,6 +6,7 @@ from typing import Any, Callable, Protocol
 
 from ...core.protocols.handshake import Handshake, HandshakeContext, WireProtocol
 from ...core.protocols.table import LARGEST, protocol_of
+from ...core.whereabouts import Elsewhere, Wanted
 from ...reasons import REFUSALS, CloseReason
 from ...wire.framing import PREFIX_SIZE, next_frame
 from ..framing import Framing
@@ -35,7 +36,7 @@ class Host(Protocol):
 class HandshakeStage(Stage):
     """One connection's handshake."""
 
-    __slots__ = ("_agreed", "_framing", "_handshake", "_host", "_kept", "_largest", "_protocol")
+    __slots__ = ("_agreed", "_framing", "_handshake", "_host", "_kept", "_largest", "_protocol", "_seeks")
 
     def __init__(self, host: Host, framing: Framing, agreed: WireProtocol | None = None) -> None:
         self._host = host
@@ -43,11 +44,14 @@ class HandshakeStage(Stage):
         self._handshake: Handshake | None = None
         self._agreed = agreed  # on a protocol, before the first message
         self._protocol, self._largest = "", LARGEST
-        self._kept = b""  # a part of a message
+        self._kept = b""  # a part of a message; while its session is sought, all that is behind what it wants
+        self._seeks = False
 
     @property
     def waits_for(self) -> str:
         """See Stage."""
+        if self._seeks:
+            return "nothing: its session is looked for"
         return "a first message" if self._handshake is None else self._handshake.waits_for
 
     def in_order(self, reason: CloseReason) -> bool:
@@ -70,17 +74,28 @@ class HandshakeStage(Stage):
 
     def go_on(self, newcomer: Newcomer) -> bool:
         """See Stage. It is never through: with its last message the connection is somebody else's."""
-        if newcomer.unsent and len(newcomer.unsent) > MOST_UNSENT:
+        if self._seeks or (newcomer.unsent and len(newcomer.unsent) > MOST_UNSENT):
             return False
         data = newcomer.read(RECEIVED)
-        if data is None:
-            return False
-        if self._kept:
-            data = self._kept + data
+        if data is not None:
+            self._take(newcomer, self._kept + data if self._kept else data, False)
+        return False
+
+    def found(self, newcomer: Newcomer) -> None:
+        """See Stage."""
+        self._seeks = False
+        self._take(newcomer, self._kept, True)
+
+    def _take(self, newcomer: Newcomer, data: bytes, again: bool) -> None:
+        """Go on with what has come; `again`: first with the last message once more."""
+        wanted: Wanted | None = None
         handshake, framing, host = self._handshake, self._framing, self._host
         was_costly = handshake is not None and handshake.costly
         answers, position, stop = b"", 0, len(data)
         try:
+            if again and handshake is not None:
+                answer = handshake.again()
+                answers += answer if framing.plain else framing.encode(answer)
             while handshake is None or not handshake.done:
                 before = position
                 if framing.plain:  # what came is a chunk already: a new connection is not to pay for the seam
@@ -100,6 +115,8 @@ class HandshakeStage(Stage):
                 answer = handshake.receive(message)
                 if answer:
                     answers += answer if framing.plain else framing.encode(answer)
+        except Elsewhere as elsewhere:
+            wanted = elsewhere.wanted
         finally:  # a mistake does not take back what was right before it, nor what that has cost
             if not framing.plain:
                 answers += framing.take_reply()
@@ -117,4 +134,6 @@ class HandshakeStage(Stage):
             newcomer.close(CloseReason.PEER_CLOSED)
         else:
             self._kept = data[position:]
-        return False
+            if wanted is not None:
+                self._seeks = True
+                newcomer.seek(wanted)

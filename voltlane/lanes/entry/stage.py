@@ -8,6 +8,7 @@ from typing import Any, Callable, Protocol
 
 from ...core.admission import Source
 from ...core.protocols.handshake import WireProtocol
+from ...core.whereabouts import Wanted
 from ...reasons import CloseReason
 from ..framing import Framing
 from .doors import Doors
@@ -93,6 +94,10 @@ class Newcomer(Protocol):
     def key_agreed(self) -> None:
         """A key agreement was made, by far the most expensive thing that an arrival can ask for."""
 
+    def seek(self, wanted: Wanted) -> None:
+        """What it wants is not here: let others be asked. The stage's `found` is called behind that, and nothing else
+        matters until then but the deadline."""
+
     def close(self, reason: CloseReason, detail: str = "") -> None:
         """Give it up."""
 
@@ -121,6 +126,9 @@ class Stage:
         Raises ProtocolError; the connection is closed with its reason then.
         """
         raise NotImplementedError
+
+    def found(self, newcomer: Newcomer) -> None:
+        """What was sought is here now, or nowhere. `go_on` is called again behind that. Raises ProtocolError."""
 
     def in_order(self, reason: CloseReason) -> bool:
         """Whether a connection that was to be reset ends in order, closed for this reason: it is refused."""

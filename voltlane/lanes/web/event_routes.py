@@ -14,7 +14,7 @@ from ...core.protocols.events import events_for
 from ...core.protocols.handshake import WireProtocol
 from ...core.session import Session
 from ...errors import ProtocolError, SessionEnded, TokenRefused
-from ...wire.event_stream import Token, decode_place, decode_token
+from ...wire.event_stream import Place, Token, decode_place, decode_token
 from ...wire.http1.answers import Refusal, Response
 from ...wire.http1.conversation import Request
 from ..framing import Framing
@@ -45,14 +45,19 @@ class Follower(Protocol):
 
 def begin_events(request: Request) -> Response:
     """Answer with a stream: of the session that the last id of the request names, or of a new one."""
-    text = request.headers.get("last-event-id") or request.query.get("last_event_id", "")
-    place = decode_place(text) if text else ""
+    place = _place_of(request)
     protocol = events_for("that id is none of an event" if place is None else place)
 
     def follow(newcomer: Follower) -> None:
         newcomer.framing, newcomer.protocol = EventStream(), protocol
 
     return Response(HTTPStatus.OK, b"", "text/event-stream", _STREAM, follow)
+
+
+def _place_of(request: Request) -> Place | str | None:
+    """How far a client has got that comes back; "" for a new one, None for what is no id of an event."""
+    text = request.headers.get("last-event-id") or request.query.get("last_event_id", "")
+    return decode_place(text) if text else ""
 
 
 def preflight(request: Request) -> Response:
@@ -72,6 +77,12 @@ class Sending:
         """How many bytes of a body who sends this may say. Raises Refusal."""
         self._session(request)
         return min(self.body_bytes, self._uplink.packet_size_limit)
+
+    def look_for(self, request: Request) -> None:
+        """A stream is asked for. Raises Elsewhere."""
+        place = _place_of(request)
+        if isinstance(place, Place):
+            self._uplink.look_for(place.token)
 
     def send(self, request: Request) -> Response:
         """The body is a packet. Raises Refusal."""

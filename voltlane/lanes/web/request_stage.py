@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from ...core.budget import Holding
 from ...core.protocols.open import OPEN
+from ...core.whereabouts import Elsewhere
 from ...errors import BadRequest, OriginRefused, ProtocolError
 from ...reasons import BY_PEER, CloseReason
 from ...wire.http1.answers import Refusal, Response
@@ -33,7 +34,7 @@ class RequestStage(Stage):
     """One connection's. One request a turn, or a few parts of one, however many came at once; a peer that does not take
     its answer is not read."""
 
-    __slots__ = ("_answered", "_conversation", "_hearing", "_held", "_newcomer")
+    __slots__ = ("_answered", "_conversation", "_hearing", "_held", "_newcomer", "_seeks")
 
     def __init__(self) -> None:
         self._conversation: Conversation | None = None
@@ -41,6 +42,7 @@ class RequestStage(Stage):
         self._answered = False
         self._held: Holding | None = None  # memory of a large body that is not whole
         self._newcomer: Newcomer | None = None  # whose that is
+        self._seeks = False  # the session that a request wants
 
     @property
     def waits_for(self) -> str:
@@ -63,7 +65,7 @@ class RequestStage(Stage):
         conversation = self._conversation
         if conversation is None:
             conversation = self._begin(newcomer)
-        elif newcomer.unsent:
+        elif self._seeks or newcomer.unsent:
             return False
         elif conversation.over:
             newcomer.close(CloseReason.ANSWERED)
@@ -74,7 +76,12 @@ class RequestStage(Stage):
             if data is None:
                 return False
             conversation.receive(data)
-        request = self._next(newcomer, conversation)
+        try:
+            request = self._next(newcomer, conversation)
+        except Elsewhere as elsewhere:
+            self._seeks = True
+            newcomer.seek(elsewhere.wanted)
+            return False
         if request is not None:
             self._hold(newcomer, 0)
             if self._serve(newcomer, conversation, request):
@@ -89,10 +96,22 @@ class RequestStage(Stage):
         return False
 
     def _begin(self, newcomer: Newcomer) -> Conversation:
-        site = newcomer.doors.site
         self._hearing = newcomer.doors.proxies.hearing(newcomer)
-        conversation = self._conversation = Conversation(site.limits, HEADERS, site.admit)
+        conversation = self._conversation = self._converse(newcomer)
         return conversation
+
+    def _converse(self, newcomer: Newcomer) -> Conversation:
+        site = newcomer.doors.site
+        return Conversation(site.limits, HEADERS, site.admit)
+
+    def found(self, newcomer: Newcomer) -> None:
+        """See Stage: the request is read once more, from its head on, which nothing has come of yet."""
+        self._seeks = False
+        assert self._conversation is not None
+        pending = self._conversation.pending
+        self._conversation = self._converse(newcomer)
+        self._conversation.receive(pending)
+        self._conversation.unfinished = True
 
     def _next(self, newcomer: Newcomer, conversation: Conversation) -> Request | None:
         """The next request that is whole, of a client that may come in. Raises ProtocolError: it was refused."""

@@ -71,10 +71,13 @@ class Site:
         raise Refusal(HTTPStatus.BAD_REQUEST, f"none of the subprotocols is spoken here: there are {known}, or none")
 
     def admit(self, request: Request) -> int:
-        """How many bytes the body of this request may have, of which only the head is here. Raises Refusal."""
+        """How many bytes the body of this request may have, of which only the head is here. Raises Refusal,
+        Elsewhere."""
         if (request.segments, request.method) == (SEND, "POST"):
             self.check_origin(request)
             return self._sending.admit(request)
+        if (request.segments, request.method) == (EVENTS, "GET"):
+            self._sending.look_for(request)
         return self.limits.body
 
     def respond(self, request: Request) -> Response:

@@ -28,8 +28,11 @@ class Uplink(Protocol):
         ...
 
     def find(self, token: Token | None) -> Session:
-        """The session that a token opens. Raises SessionEnded, TokenRefused."""
+        """The session that a token opens. Raises SessionEnded, TokenRefused, Elsewhere."""
         ...
+
+    def look_for(self, token: Token) -> None:
+        """Its stream is asked for next. Raises Elsewhere where its session has to be looked for before."""
 
     def send(self, session: Session, packet: bytes) -> float:
         """Pass on one packet, while there is room; or seconds until its client may send again, and nothing is done."""

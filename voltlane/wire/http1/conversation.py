@@ -83,6 +83,8 @@ class Conversation:
         self._most = 0  # bytes that its body may have
         self._body = bytearray()
         self._last = False  # the answer to this request is the last
+        self.pending = b""
+        """All that is here of a request from its head on, while it is not admitted."""
         self.unfinished = False
         """Whether not all that is here was looked at: `next_request` is to be called again before more is received,
         when others have had their turn."""
@@ -136,6 +138,7 @@ class Conversation:
                 if head == b"\r":  # half of another empty line
                     return None
                 _check_head(head, self._limits)
+                self.pending = head
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
@@ -217,6 +220,7 @@ class Conversation:
         self._last = b"transfer-encoding" in names  # h11 is lenient about where chunks end
         request = self.head = _request(head)
         self._most = self._admit(request)
+        self.pending = b""
         if "content-length" in request.headers:
             self._check_body(int(request.headers["content-length"]))
         if request.headers.get("expect", "100-continue").lower() != "100-continue":
