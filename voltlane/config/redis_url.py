@@ -40,7 +40,8 @@ class RedisUrl(NamedTuple):
             return f"{self.address}?db={self.database}"
         return f"redis{'s' if self.encrypted else ''}://{self.address}/{self.database}"
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def parse_redis_url(text: str) -> RedisUrl:
