@@ -1,5 +1,6 @@
 """More than one process.
 
 handover/   one process goes on with all that another one has
+lease/      which number a server has, and until when
 redis/      the store that several machines have in common
 """
