@@ -120,22 +120,22 @@ def test_one_that_has_left_asks_for_nothing():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_nobody_uses_what_another_could_have(seed: int):
-    """Servers with clocks that are up to three hundredths too fast or too slow, a store that forgets who is late, answers that
-    are lost or come late, and servers that stand still: never do two use the number."""
+    """Servers with clocks that are up to a twentieth too fast or too slow, a store that forgets who is late, answers
+    that are lost or come late, and servers that stand still: never do two use the number."""
     chance, store = random.Random(seed), Store()
-    servers = [Server(store, chance.uniform(0.97, 1.03), name) for name in "abc"]
+    servers = [Server(store, chance.uniform(0.95, 1.05), name) for name in "abc"]
     uses = 0
     for step in range(4000):
         now = step * 0.1
         for server in servers:
-            if chance.random() < 0.001:
+            if chance.random() < 0.004:
                 server.still_until = now + chance.uniform(1, 60)
             if now >= server.still_until:
                 server.turn(now, chance)
         users = [server.name for server in servers if server.uses(now)]
         assert len(users) <= 1, (users, now)
         uses += len(users)
-    assert uses > 1000, "mostly somebody does"
+    assert uses > 1000, "often somebody does"
 
 
 class Store:
@@ -181,4 +181,4 @@ class Server:
                 event = Event.TAKEN if self.store.take(self.name, now) else Event.NONE_FREE
             elif done:
                 event = Event.RENEWED if self.store.renew(self.name, now) else Event.GONE
-            self.answer = now + chance.uniform(0, 3), Event.FAILED if lost else event
+            self.answer = now + chance.choice((0.0, 0.0, 3.0)), Event.FAILED if lost else event
