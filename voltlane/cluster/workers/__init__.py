@@ -1,0 +1,15 @@
+"""Several processes that are one server: a parent that accepts, and workers that serve. See docs/architecture.md.
+
+notes       what a parent and a worker say to each other
+channel     the socket between them, which neither waits for
+home        whose worker a client is
+places      the connections of one worker, as the parent counts them
+spread      who gets the next connection
+worker      one of them, as the parent sees it: started, and started again
+crew        all of them
+arrivals    connections that wait for the worker that has their session
+parent      the parent, as a worker sees it
+claims      what a worker knows of where its connections come from
+share       what each has of the settings
+directories each worker's part of the state directory
+"""
