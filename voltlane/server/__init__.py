@@ -2,6 +2,7 @@
 
 server      `Server`: its life, its settings, and what it is asked
 farewell    how one that was asked to stop ends
+drain       how one is emptied that lives on
 minute      a line in the log for each minute
 upgrade     how it is followed by another program in place
 reload      reading the settings again while it runs
