@@ -59,6 +59,7 @@ class CloseReason(Symbol):
     INTERNAL_ERROR = "error in the server itself"
     SHUTDOWN = "server shutting down"
     UPGRADE = "cannot move to the program that follows"
+    DRAINED = "sent elsewhere by the operator"
     SERVER_FULL = "too many connections"
     TOO_MANY_HANDSHAKES = "too many handshakes under way"
     ADDRESS_DENIED = "address not allowed to connect"
@@ -99,6 +100,7 @@ ORDINARY = {
     CloseReason.KICKED,
     CloseReason.SHUTDOWN,
     CloseReason.UPGRADE,
+    CloseReason.DRAINED,
 }
 """Ends that are in order: nobody needs to hear of each."""
 

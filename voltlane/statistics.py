@@ -17,6 +17,7 @@ few milliseconds for ten thousand, so it is for once a second and not for once a
       lanes                  name → LaneFigures: how many came, and are here, by each lane
       protocols              name → ProtocolFigures: the same of each protocol, and the gaps that were told
       certificates           a CertificateFigures for each in use; none without a listener for TLS
+      draining               Draining, while its clients are to go elsewhere, else None
 
 `Server.clients_page(...)` makes a `ClientsPage` of `ClientRow`s; `Server.client(id)` one row. What is not known is
 None, never 0: the quality of a link over a unix socket, or of one that nobody has looked at yet.
@@ -160,6 +161,19 @@ class CertificateFigures(NamedTuple):
     """Until then, by the system's clock; below 0 when it has expired."""
 
 
+class Draining(NamedTuple):
+    """How far a server is in having its clients go elsewhere."""
+
+    rate: float
+    """Clients a second that are told; 0: nobody is."""
+    notice_secs: float
+    """Until those who come are sent away, too."""
+    told: int
+    """Clients that were told so far, since it began."""
+    left: int
+    """Clients that are here still."""
+
+
 class Statistics(NamedTuple):
     """One moment of a server. See the module's docstring."""
 
@@ -176,6 +190,7 @@ class Statistics(NamedTuple):
     lanes: Mapping[str, LaneFigures]
     protocols: Mapping[str, ProtocolFigures]
     certificates: tuple[CertificateFigures, ...]
+    draining: Draining | None = None
 
 
 SORT_KEYS = ("score", "id", "age", "queue", "in", "out", "bandwidth", "rtt", "loss")

@@ -2,8 +2,9 @@
 
 STARTING ──listening──▶ NO_MASTER ◀──master lost──┐
     │                       └────────master up──▶ READY
-    ├─── draining, from any of them ──▶ DRAINING
-    └─── stopping, from any of them, DRAINING too ──▶ STOPPING
+    ├─── draining, from any of them ──▶ DRAINING ──nobody is left──▶ DRAINED
+    │                   NO_MASTER ◀──taken back──┴──────────────────────┘
+    └─── stopping, from any of them ──▶ STOPPING
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class State(enum.Enum):
     NO_MASTER = "no connection to the master"
     READY = "ready"
     DRAINING = "draining"
+    DRAINED = "drained"
     STOPPING = "stopping"
 
 
@@ -28,7 +30,9 @@ class Event(enum.Enum):
     LISTENING = "clients can connect"
     MASTER_UP = "connected to the master"
     MASTER_LOST = "the master is gone"
-    DRAIN = "asked to accept nobody any more"
+    DRAIN = "asked to have its clients go elsewhere"
+    EMPTY = "no client is left"
+    RETURN = "the same was taken back"
     STOP = "asked to end"
 
 
@@ -41,10 +45,14 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     },
     State.NO_MASTER: {Event.MASTER_UP: State.READY, Event.DRAIN: State.DRAINING, Event.STOP: State.STOPPING},
     State.READY: {Event.MASTER_LOST: State.NO_MASTER, Event.DRAIN: State.DRAINING, Event.STOP: State.STOPPING},
-    State.DRAINING: {Event.STOP: State.STOPPING},
+    State.DRAINING: {Event.EMPTY: State.DRAINED, Event.RETURN: State.NO_MASTER, Event.STOP: State.STOPPING},
+    State.DRAINED: {Event.RETURN: State.NO_MASTER, Event.STOP: State.STOPPING},
     State.STOPPING: {},
 }
 """An event that is missing changes nothing: a server that is leaving stays so, whatever its master does."""
+
+
+_LEAVING = {State.DRAINING, State.DRAINED, State.STOPPING}
 
 
 class Readiness:
@@ -58,6 +66,11 @@ class Readiness:
     def ready(self) -> bool:
         """Whether clients are accepted and what they send reaches a master."""
         return self.state is State.READY
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is to be of no use any more, for a while or for good."""
+        return self.state in _LEAVING
 
     @property
     def text(self) -> str:

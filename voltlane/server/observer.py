@@ -82,6 +82,7 @@ class Observer:
             lanes=self._lanes(survey),
             protocols=self._protocols(survey),
             certificates=self._parts.certificates.summary(),
+            draining=self._parts.drain.progress,
         )
 
     def _lanes(self, survey: Survey) -> Mapping[str, LaneFigures]:

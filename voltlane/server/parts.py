@@ -53,6 +53,7 @@ from ..store.opening import open_store
 from ..trunk.firehose import Firehose
 from ..trunk.trunk import Trunk, TrunkLimits
 from ..wire.crypto import KeyPair
+from .drain import Drain
 
 EXIT_NO_MASTER = 4
 EXIT_NOT_KEPT = 5
@@ -164,6 +165,7 @@ class Parts:
             on_connected=self._on_master,
             on_give_up=self._on_no_master,
         )
+        self.drain = Drain(self.reactor, self.readiness, self.clients, self.arrivals, self.gate, self.trunk)
         self._reaping: Timer | None = None
         self.store.restore(self.registry, self.hub, self.trunk)
 
