@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Sequence
 from functools import partial
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from ...core.timers import Timer
 from ...net.reactor import Handler, Reactor
 from ...reasons import CloseReason, StoreEnd
+from ...statistics import StoreFigures
 from .line import BACKOFF, Line
 from .options import Options
 from .resp import Argument, Kind, Reply, Trouble, encode
@@ -42,24 +43,6 @@ class Batch:
         """Answers that have yet to come."""
         self.written = written
         """When that was."""
-
-
-class LinkFigures(NamedTuple):
-    """How the store is, for whoever watches."""
-
-    up: bool
-    text: str
-    """Why it is not up; "" if it is."""
-    commands: int
-    """Sent so far."""
-    errors: int
-    """Of those, the ones without an answer, or with one that says no."""
-    pending: int
-    """Commands under way."""
-    lag_secs: float
-    """How long the oldest of these has been; without any, how long the last batch took."""
-    connections: int
-    """So far."""
 
 
 class Link(Handler):
@@ -134,10 +117,10 @@ class Link(Handler):
         """The name of a key or channel: key("node", 5)."""
         return self.prefix + ":".join(map(str, parts))
 
-    def figures(self) -> LinkFigures:
+    def figures(self) -> StoreFigures:
         """How it is now."""
         lag = self.reactor.now - self._batches[0].written if self._batches else self._took
-        return LinkFigures(
+        return StoreFigures(
             self.up,
             "" if self.up else self.text,
             self._commands,
