@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any, Callable
 
+import pytest
 from kit.clock import FakeClock
 from kit.handlers import Loop
+
+pytest.importorskip("hiredis", reason="hiredis is not here: pip install hiredis")
 
 from voltlane.cluster.redis.link import Link
 from voltlane.cluster.redis.options import Options, options_of
