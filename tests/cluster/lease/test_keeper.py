@@ -167,9 +167,7 @@ def test_without_the_store_it_ends_in_time_and_comes_back_with_it(
             assert not node.keeper.usable and "the number 2 was not renewed in time" in caplog.text
         finally:
             server.go_on()
-        node.loop.pass_(10.0, 0.5)
-        node.until(lambda: node.link.open, "a connection")
-        node.pass_(6.0)
+        node.until_back()
         assert node.until_it_has_one().keeper.number == 2
         assert node.seen == [(True, 2), (False, 2), (True, 2)]
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Callable
 
+from ...core.budget import Budget
 from ...core.timers import Timer
 from ...net.reactor import Handler, Reactor
 from ...reasons import CloseReason, StoreEnd
@@ -49,8 +50,14 @@ class Link(Handler):
     """See above. `scripts` are given to the store with each connection, before anything else is said."""
 
     def __init__(
-        self, reactor: Reactor, options: Options, scripts: Sequence[Script] = (), ends: Counter[StoreEnd] | None = None
+        self,
+        reactor: Reactor,
+        options: Options,
+        scripts: Sequence[Script] = (),
+        ends: Counter[StoreEnd] | None = None,
+        budget: Budget | None = None,
     ) -> None:
+        """`ends` counts why connections end, `budget` what waits to be sent."""
         self.reactor = reactor
         self.prefix = options.prefix
         """Of the names of all keys and channels."""
@@ -64,7 +71,7 @@ class Link(Handler):
         """Why it is not."""
         self.watchers: list[Callable[[], None]] = []
         """Called whenever `up` has changed."""
-        self._line = Line(reactor, options, "the store", self.ends, self)
+        self._line = Line(reactor, options, "the store", self.ends, self, budget)
         self._answer_secs = options.answer_secs
         self._staged: list[bytes] = []  # written when the turn ends
         self._staged_bytes = 0
