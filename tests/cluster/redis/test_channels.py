@@ -101,6 +101,8 @@ def test_it_listens_again_after_a_restart():
         world.until_ready()
         server.restart()
         world.until(lambda: not world.channels.ready, "it to be noticed")
+        world.until(lambda: world.channels._line.connection is not None, "another connection")
+        assert not world.channels.ready, "nothing is heard yet"
         world.until_ready()
         world.ask("PUBLISH", "voltlane:ask:1", b"again")
         world.hears(b"again")

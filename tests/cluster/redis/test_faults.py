@@ -95,6 +95,21 @@ def test_each_batch_has_its_time_and_not_the_time_of_those_before():
         assert world.link.up and not ends(world)
 
 
+def test_a_batch_that_is_late_is_noticed_behind_one_that_was_not():
+    with RedisServer() as server, StoreWorld(server.url, fake=True) as world:
+        world.until_up()
+        first = world.later("BLPOP", "first", 0)
+        world.loop.pass_(1.0)
+        second = world.later("BLPOP", "second", 0)
+        world.loop.pass_(0.5)
+        server.ask("LPUSH", "first", "x")
+        assert world.answer_of(first) == [b"first", b"x"]
+        world.loop.pass_(1.3)
+        assert not second and world.link.up
+        world.loop.pass_(0.5)
+        assert kind_of(second[0]) is Kind.UNKNOWN
+
+
 @pytest.mark.parametrize("by", [End.CLOSE, End.RESET])
 def test_cut(by: End):
     with RedisServer() as server, FaultProxy(server.address) as proxy, StoreWorld(through(proxy)) as world:
