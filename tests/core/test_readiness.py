@@ -64,6 +64,19 @@ def test_what_is_not_in_the_table_changes_nothing(state: State, event: Event):
     assert told == ([] if wanted is state else [wanted])
 
 
+def test_what_is_said_besides():
+    readiness = Readiness()
+    told: list[str] = []
+    readiness.watchers.append(lambda: told.append(readiness.text))
+    readiness.note("without the store")
+    assert told == [], "a service manager would take it for ready"
+    readiness.move(Event.MASTER_UP)
+    assert readiness.ready and told == ["ready, without the store"]
+    readiness.note("without the store")
+    readiness.note("")
+    assert told == ["ready, without the store", "ready"]
+
+
 def test_whoever_leaves_does_not_come_back():
     assert TRANSITIONS[State.STOPPING] == {}
     assert all(row[Event.STOP] is State.STOPPING for row in TRANSITIONS.values() if row)

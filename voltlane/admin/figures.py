@@ -35,6 +35,7 @@ def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
             {**certificate._asdict(), "days_left": round(certificate.days_left, 2)}
             for certificate in statistics.certificates
         ],
+        **({} if statistics.store is None else {"store": statistics.store._asdict()}),
         "loop": {
             "turns": statistics.loop.turns,
             "busy_secs": round(statistics.loop.busy_secs, 6),

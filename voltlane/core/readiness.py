@@ -56,10 +56,12 @@ _LEAVING = {State.DRAINING, State.DRAINED, State.STOPPING}
 
 
 class Readiness:
-    """The state of one server. `watchers` are called after each change."""
+    """The state of one server. `watchers` are called after each change of it, or of what is said besides."""
 
     def __init__(self) -> None:
         self.state = State.STARTING
+        self.remark = ""
+        """What else there is to say; it does not change whether it is ready."""
         self.watchers: list[Callable[[], None]] = []
 
     @property
@@ -75,12 +77,21 @@ class Readiness:
     @property
     def text(self) -> str:
         """The state in a few words."""
-        return self.state.value
+        return f"{self.state.value}, {self.remark}" if self.remark else self.state.value
+
+    def note(self, remark: str) -> None:
+        """Say this as well from now on; "" for nothing."""
+        changed, self.remark = remark != self.remark, remark
+        if changed and self.state is not State.STARTING:
+            self._tell()
 
     def move(self, event: Event) -> None:
         """Step through the table."""
         state = TRANSITIONS[self.state].get(event, self.state)
         if state is not self.state:
             self.state = state
-            for watcher in self.watchers:
-                watcher()
+            self._tell()
+
+    def _tell(self) -> None:
+        for watcher in self.watchers:
+            watcher()

@@ -12,6 +12,7 @@ import time
 from typing import NamedTuple
 
 from ..cluster.handover.heritage import Heritage
+from ..cluster.redis.link import Link
 from ..config import Config
 from ..core.admission import Admission
 from ..core.budget import Budget
@@ -89,6 +90,8 @@ class Parts:
         self.reactor.on_callback_error = self._on_bug
         self.reactor.on_slow = self._on_slow
         self.budget = Budget(memory_for_queues(config))
+        self.link: Link | None = None
+        """To the store that several servers have in common, if this is one of several."""
         keys = None if part is None else part.keys
         self.store = open_store(config.general, self.reactor, self.counters, key, heritage, keys)
         self.trunk = Trunk(
