@@ -108,10 +108,12 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from .commands.inquiry import whom
 
         if arguments.command == "top":
-            from .commands.top import top
+            from .commands.fleet import FleetView
+            from .commands.top import View, top
 
             addresses = arguments.address or [None]
-            return top([whom(address, given.get("--token"), file, os.environ) for address in addresses])
+            inquiries = [whom(address, given.get("--token"), file, os.environ) for address in addresses]
+            return top(View(inquiries[0]) if len(inquiries) == 1 else FleetView(inquiries))
         inquiry = whom(arguments.address, given.get("--token"), file, os.environ)
         if arguments.command == "status":
             from .commands.status import status

@@ -68,11 +68,12 @@ class Node(Watched):
         """What a figure grows by in a second; None where that is not known."""
         if self.now is None or self.before is None:
             return None
-        later, earlier = self.now, self.before
-        seconds: float = later["uptime"] - earlier["uptime"]
+        later: Any = self.now
+        earlier: Any = self.before
+        seconds = later["uptime"] - earlier["uptime"]
         for name in path:
             later, earlier = later[name], earlier[name]
-        return (later - earlier) / seconds  # type: ignore[operator]
+        return float(later - earlier) / float(seconds)
 
     @property
     def row(self) -> Figures:
@@ -114,6 +115,11 @@ class FleetView(View):
         clients = [{**client, "node": node.number} for node in there for client in node.page["clients"]]
         rows = sorted(clients, key=self._place)[self._offset : wanted]
         self._page = {"total": sum([node.page["total"] for node in there]), "clients": rows}
+
+    def close(self) -> None:
+        """Ask no more."""
+        for node in self._nodes:
+            node.inquiry.close()
 
     def _place(self, client: Figures) -> tuple[bool, float, int]:
         """As a server has it: what is not known comes last, and of equals the lower id first."""

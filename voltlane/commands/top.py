@@ -25,17 +25,14 @@ MOST_ROWS = 500
 KEYS = ("q quits", "s next column", "r other way round", "space, b leaf through")
 
 
-def top(inquiries: Sequence[Inquiry]) -> int:
-    """Show them until q or Ctrl-C. The exit code. Raises ConnectionLost when none is there to begin with."""
+def top(view: View) -> int:
+    """Show it until q or Ctrl-C. The exit code. Raises ConnectionLost when nobody is there to begin with."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigError("top needs a terminal; status says it once, to wherever you like")
     try:
         import curses
     except ImportError:
         raise ConfigError("this Python has no curses, which top needs; status does without") from None
-    from .fleet import FleetView
-
-    view = FleetView(inquiries) if len(inquiries) > 1 else View(inquiries[0])
     try:
         view.look()
         curses.wrapper(view.run)
@@ -44,8 +41,7 @@ def top(inquiries: Sequence[Inquiry]) -> int:
     except curses.error as error:
         raise ConfigError(f"this terminal will not do for top: {error}") from None
     finally:
-        for inquiry in inquiries:
-            inquiry.close()
+        view.close()
     return 0
 
 
@@ -171,6 +167,10 @@ class View:
         """Ask the server. Raises ConnectionLost."""
         self._server.look()
         self._page = self._ask(self._server.inquiry, self._offset, self._rows)
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._server.inquiry.close()
 
     def _ask(self, inquiry: Inquiry, offset: int, rows: int) -> Figures:
         """Some of the clients of a server, in the order that is asked for."""
