@@ -107,18 +107,21 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.command in ("status", "top", "drain"):
         from .commands.inquiry import whom
 
+        if arguments.command == "top":
+            from .commands.fleet import FleetView
+            from .commands.top import View, top
+
+            addresses = arguments.address or [None]
+            inquiries = [whom(address, given.get("--token"), file, os.environ) for address in addresses]
+            return top(View(inquiries[0]) if len(inquiries) == 1 else FleetView(inquiries))
         inquiry = whom(arguments.address, given.get("--token"), file, os.environ)
         if arguments.command == "status":
             from .commands.status import status
 
             return status(inquiry, "--json" in given)
-        if arguments.command == "drain":
-            from .commands.drain import drain
+        from .commands.drain import drain
 
-            return drain(inquiry, given.get("--rate", 0.0), given.get("--notice"), "--stop" in given)
-        from .commands.top import top
-
-        return top(inquiry)
+        return drain(inquiry, given.get("--rate", 0.0), given.get("--notice"), "--stop" in given)
     if arguments.command == "demo":
         from .commands.demo import demo
 
@@ -350,7 +353,7 @@ _COMMANDS = {
         ("--pid", "--pid-file", "--config"),
     ),
     "status": ("say how a running server is, by its admin endpoint", ("--token", "--config", "--json")),
-    "top": ("the same, each second, in a terminal", ("--token", "--config")),
+    "top": ("the same, each second, in a terminal; also of several servers", ("--token", "--config")),
     "drain": (
         "have a running server's clients go elsewhere, by its admin endpoint",
         ("--rate", "--notice", "--stop", "--token", "--config"),
@@ -422,7 +425,9 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("address", metavar="HOST:PORT", help=where)
         if command in ("status", "top", "drain"):
             what = "The admin endpoint's address. Default: admin.address of the configuration."
-            sub.add_argument("address", metavar="ADDRESS", nargs="?", help=what)
+            if command == "top":
+                what += " Of several servers all clients are shown together."
+            sub.add_argument("address", metavar="ADDRESS", nargs="*" if command == "top" else "?", help=what)
         if command == "config":
             what = "A setting, as section.key; a section, a variable or a flag do as well. Default: all of them."
             either = sub.add_mutually_exclusive_group()

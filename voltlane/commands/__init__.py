@@ -13,6 +13,7 @@ connect     talk to a server from the terminal
 suspense    saying meanwhile why nothing happens
 status      what a running server says of itself, once
 top         the same, again and again
+fleet       of several servers at once
 drain       having its clients go elsewhere
 key         the server's public key in a state directory, and its replacement
 inquiry     asking a server's admin endpoint, for status, top and drain
