@@ -34,13 +34,16 @@ class Counters:
         "notices_dropped",
         "packets_down",
         "packets_up",
+        "passed_on",
         "protocol_gaps",
+        "relayed",
         "replayed",
         "restored",
         "resume_secs",
         "resumed",
         "sessions",
         "stray_notices",
+        "taken_in",
         "throttled",
         "uncertain",
         "unknown_client",
@@ -48,6 +51,10 @@ class Counters:
 
     def __init__(self) -> None:
         self.accepted = 0
+        # Of those, in their handshake, to where their sessions are; and those that came so, accepted elsewhere.
+        self.passed_on = 0
+        self.taken_in = 0
+        self.relayed = 0  # of those that were passed on, the ones that are still read and written here
         self.sessions = 0
         self.resumed = 0
         self.restored = 0
