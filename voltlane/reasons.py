@@ -113,6 +113,7 @@ class Hold(Symbol):
     EXHAUSTED = "the system has no descriptor or memory for another"
     FAILING = "accepting fails"
     UPGRADE = "handing over to the program that follows"
+    WORKERS = "no worker is there"
 
 
 class AdminEnd(Symbol):

@@ -2,6 +2,7 @@
 
 serve       the connection server; its configuration file, --print-config
 check       --check-config: whether it would start
+workers     the same as several processes
 successor   the program that follows it in place
 first_process  what is left of the one that was started, where it must not end
 upgrade     asking a running server for that

@@ -1,6 +1,10 @@
 """A running connection server.
 
 server      `Server`: its life, its settings, and what it is asked
+supervisor  the parent of several processes that are one server
+worker      one of them
+listening   opening the addresses at which clients connect
+introduction  the first words in the log
 farewell    how one that was asked to stop ends
 minute      a line in the log for each minute
 upgrade     how it is followed by another program in place

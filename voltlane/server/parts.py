@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import NamedTuple
 
 from ..cluster.handover.heritage import Heritage
 from ..config import Config
@@ -47,6 +48,7 @@ from ..ops.certificate_log import CertificateLog
 from ..ops.log import log
 from ..ops.slow_log import SlowLog
 from ..reasons import CloseReason, Hold
+from ..store.keys import Keys
 from ..store.opening import open_store
 from ..trunk.firehose import Firehose
 from ..trunk.trunk import Trunk, TrunkLimits
@@ -56,11 +58,23 @@ EXIT_NO_MASTER = 4
 EXIT_NOT_KEPT = 5
 
 
+class Part(NamedTuple):
+    """Of a server that is several processes: what all of them have, for one of them."""
+
+    keys: Keys
+    admission: Admission
+
+
 class Parts:
     """One server's. Nothing is bound and nobody is dialled yet."""
 
     def __init__(
-        self, config: Config, key: KeyPair | None, reactor: Reactor | None, heritage: Heritage | None = None
+        self,
+        config: Config,
+        key: KeyPair | None,
+        reactor: Reactor | None,
+        heritage: Heritage | None = None,
+        part: Part | None = None,
     ) -> None:
         """`heritage`: of the process that this one is to follow, if there is one."""
         master, clients = config.master, config.clients
@@ -74,7 +88,8 @@ class Parts:
         self.reactor.on_callback_error = self._on_bug
         self.reactor.on_slow = self._on_slow
         self.budget = Budget(memory_for_queues(config))
-        self.store = open_store(config.general, self.reactor, self.counters, key, heritage)
+        keys = None if part is None else part.keys
+        self.store = open_store(config.general, self.reactor, self.counters, key, heritage, keys)
         self.trunk = Trunk(
             self.reactor,
             self.counters,
@@ -120,7 +135,7 @@ class Parts:
         QuietWebSockets(self.clients)
         self.certificates = Certificates(TlsOptions.of(config.tls), CertificateLog())
         self.terms = Terms(clients, self.store.next_keys)
-        self.admission = Admission(config.limits)
+        self.admission = Admission(config.limits) if part is None else part.admission
         self.proxies = Proxies(self.reactor, self.admission, config.listener, config.web)
         self.doors = Doors(self.certificates, Site(config.web, Posts(self.clients)), self.proxies)
         self.arrivals = Arrivals(

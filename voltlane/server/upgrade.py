@@ -7,11 +7,12 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Callable
+from typing import Callable, TypeVar
 
 from ..cluster.handover.giver import Child, Giver, Step
 from ..cluster.handover.goods import Door, Goods, offer
 from ..cluster.handover.heritage import Heritage
+from ..cluster.handover.taker import Taker
 from ..config import Config
 from ..core.meter import MeterLimits
 from ..core.readiness import State
@@ -22,6 +23,7 @@ from ..reasons import CloseReason, Hold
 from .parts import Parts
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+S = TypeVar("S")
 Launch = Callable[[socket.socket], Child]
 """Starts the program that is to follow, which gets this socket. Raises OSError."""
 
@@ -152,3 +154,15 @@ def check_heritage(heritage: Heritage, config: Config) -> None:
                 f"{name} is {now or 'not set'}, and was {before or 'not set'}: to change it, stop the server and start "
                 "it again"
             )
+
+
+def heir_of(taker: Taker, config: Config, make: Callable[[Heritage], S]) -> S:
+    """The server that `make` gives, which is to take over what another process has. Raises StartupError, of which that
+    process hears."""
+    heritage = taker.greet()
+    try:
+        check_heritage(heritage, config)
+        return make(heritage)
+    except StartupError as error:
+        taker.refuse(str(error))
+        raise

@@ -8,6 +8,7 @@ it is, that has a shorter one.
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, Callable
@@ -91,6 +92,10 @@ class Arrivals:
     def __len__(self) -> int:
         """How many there are."""
         return len(self._all)
+
+    def __iter__(self) -> Iterator[Arrival]:
+        """All of them; they may be closed meanwhile."""
+        return iter(self._all.items())
 
     def configure(self, secs: float, header_secs: float) -> None:
         """Each may take so many seconds from now on, also those that have begun."""

@@ -64,10 +64,17 @@ class Gate:
         if isinstance(answer, CloseReason):
             self._refuse(sock, name, answer)
             return
+        self._let_in(sock, name, answer, lane, first)
+
+    def let_in(self, sock: socket.socket, name: str, source: Source, lane: Lane, has_header: bool) -> None:
+        """One that another process has accepted and let in."""
+        self._let_in(sock, name, source, lane, ProxyHeaderStage(self._on_header) if has_header else None)
+
+    def _let_in(self, sock: socket.socket, name: str, source: Source, lane: Lane, first: Stage | None) -> None:
         try:
-            self._on_client(sock, name, answer, lane, first)
+            self._on_client(sock, name, source, lane, first)
         except Exception:  # whoever gets a connection tells its source of the end of it; now nobody would
-            answer.left(CloseReason.INTERNAL_ERROR, False, 0.0, self.reactor.now)
+            source.left(CloseReason.INTERNAL_ERROR, False, 0.0, self.reactor.now)
             raise
 
     def _on_header(self, newcomer: Newcomer, header: ProxyHeader) -> bool:

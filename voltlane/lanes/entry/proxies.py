@@ -83,12 +83,11 @@ class Proxies:
         admission, before = self._admission, newcomer.source
         if not admission.wants_addresses:
             return None
-        answer = admission.identify(address, self._reactor.now)
+        now = self._reactor.now
+        answer = admission.identify(address, now) if before is None else before.becomes(address, now)
         if isinstance(answer, CloseReason):
             return answer
         newcomer.source = answer
-        if before is not None:
-            before.passed_on(self._reactor.now)
         return None
 
 

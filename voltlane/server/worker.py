@@ -1,0 +1,137 @@
+"""A server that is one of several: it gets its connections from a parent, and listens nowhere itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterable
+from typing import Any, Callable
+
+from ..address import parse_listener
+from ..cluster.handover.heritage import Heritage
+from ..cluster.handover.taker import Taker
+from ..cluster.workers.claims import Claims
+from ..cluster.workers.notes import Comer, Crossing, Status
+from ..cluster.workers.parent import Parent
+from ..config import Config
+from ..lanes.table import LANES
+from ..net.sockets import raise_descriptor_limit, reset_on_close
+from ..ops.log import log
+from ..reasons import CloseReason
+from .listening import encrypts
+from .parts import Part
+from .server import Server
+from .upgrade import heir_of
+
+
+class WorkerServer(Server):
+    """One worker. `config`: its share (`cluster.workers.share`)."""
+
+    def __init__(self, config: Config, parent: Parent, heritage: Heritage | None = None) -> None:
+        self.parent = parent
+        self._claims = Claims(config.limits, parent.say)
+        super().__init__(config, heritage=heritage, part=Part(parent.hello.keys, self._claims))
+        self._refused: dict[int, CloseReason] = {}
+        self._is_open = False
+        self.entrance.on_holds = self._tell
+        self.readiness.watchers.append(self._tell)
+
+    @staticmethod
+    def heir_at(config: Config, taker: Taker, parent: Parent) -> WorkerServer:
+        """A worker that is to `take_over` what another process has. Raises StartupError."""
+        return heir_of(taker, config, lambda heritage: WorkerServer(config, parent, heritage))
+
+    # ---- life
+
+    def start(self, listening: Iterable[tuple[str, socket.socket]] = ()) -> None:
+        """See Server: the parent listens."""
+        self.entrance.limit_descriptors(raise_descriptor_limit())
+        if encrypts(map(parse_listener, self.config.listener.address)):
+            self.certificates.load()
+        self.store.begin()
+        self._is_open = True
+
+    def take_over(self, taker: Taker) -> None:
+        """See Server."""
+        super().take_over(taker)
+        self._is_open = True
+
+    @property
+    def is_open(self) -> bool:
+        """See Server."""
+        return self._is_open
+
+    def _introduce(self) -> None:
+        """See Server: the parent has said the most of it."""
+        log.info("here as process %d, node %d", os.getpid(), self.config.general.node)
+        self.parent.attach(self.reactor, self)
+        self.parent.ready(self.entrance.room)
+        self._tell()
+
+    def _signals(self) -> dict[int, Callable[[], None]]:
+        """See Server. What a terminal or a service manager sends to all processes at once the parent passes on in its
+        own time, and a second one of them is no second request."""
+        return {
+            signal.SIGTERM: lambda: self.stop_as_told(False),
+            signal.SIGINT: lambda: self.stop_as_told(False),
+            signal.SIGHUP: _nothing,
+            signal.SIGUSR1: self.log_state,
+            signal.SIGUSR2: _nothing,
+        }
+
+    def _tell(self) -> None:
+        """How this worker is, for the parent."""
+        self.parent.status(Status(self.readiness.state, frozenset(self.entrance.holds)))
+
+    # ---- what the parent says: see cluster.workers.parent.Host
+
+    def take_in(self, number: int, comer: Comer, sock: socket.socket) -> None:
+        """See Host."""
+        claim = self._claims.claim(number)
+        lane = LANES.get(comer.lane)
+        if self.stopping or lane is None:
+            reset_on_close(sock)
+            sock.close()
+            claim.left(CloseReason.SHUTDOWN, False, 0.0, self.reactor.now)
+            return
+        self.gate.let_in(sock, comer.peer, claim, lane, comer.has_header)
+
+    def receive(self, number: int, crossing: Crossing, sock: socket.socket) -> None:
+        """See Host."""
+        reset_on_close(sock)
+        sock.close()
+        self._claims.claim(number).left(CloseReason.UNKNOWN_SESSION, False, 0.0, self.reactor.now)
+
+    def refuse(self, number: int, reason: CloseReason) -> None:
+        """See Host. One look for all that are refused in a turn: looking for each would cost more than letting them
+        in."""
+        if not self._refused:
+            self.reactor.call_soon(self._close_refused)
+        self._refused[number] = reason
+
+    def _close_refused(self) -> None:
+        refused, self._refused = self._refused, {}
+        for one in (*self.arrivals, *self.clients.connections):
+            if one.source is not None:
+                reason = refused.get(int.from_bytes(one.source.key, "big"))
+                if reason is not None:
+                    one.close(reason)
+
+    def stop_as_told(self, at_once: bool) -> None:
+        """See Host."""
+        if not self.stopping:
+            self._on_stop()
+        if at_once:
+            self.reactor.stop()
+
+    def answer(self, question: Any, then: Callable[[Any], None]) -> None:
+        """See Host."""
+        then(None)
+
+    def hand_over(self, pid: int, descriptor: int) -> None:
+        """See Host."""
+
+
+def _nothing() -> None:
+    """It is for the parent."""
