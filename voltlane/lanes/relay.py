@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from typing import Callable
 
 from ..core.timers import Timer
 from ..net.joint import Inner, Outer, joint
@@ -37,6 +38,8 @@ class Relays:
         self.turns = turns
         self.all: dict[Relay, None] = {}
         self._timer: Timer | None = None
+        self.on_count: Callable[[], None] = lambda: None
+        """Called when there is one more, or one less."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -53,11 +56,13 @@ class Relays:
         relay.client.unsent = unsent
         for end in (relay.client, relay.home):
             self.turns.enqueue(end, False)  # there may be something of which nobody will tell
+        self.on_count()
         return outer
 
     def end(self, relay: Relay) -> None:
         """It is closed."""
         del self.all[relay]
+        self.on_count()
         if not self.all and self._timer is not None:
             self.reactor.cancel(self._timer)
             self._timer = None
