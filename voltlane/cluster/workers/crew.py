@@ -81,9 +81,8 @@ class Crew:
 
     def stop(self, at_once: bool) -> None:
         """Let all of them end; those that wait for one are closed."""
-        self.lounge.end()
         left_over, self._left_over = self._left_over, []
-        for waiting in left_over:
+        for waiting in (*left_over, *self.lounge.empty()):
             self._close(waiting, CloseReason.SHUTDOWN)
         for worker in self.workers:
             worker.stop(at_once)
