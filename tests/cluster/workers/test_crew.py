@@ -20,12 +20,11 @@ from voltlane.cluster.workers.notes import (
 )
 from voltlane.cluster.workers.worker import LONG_ENOUGH, Step
 from voltlane.config import Limits
-from voltlane.core.ids import CLOCK_BITS
 from voltlane.reasons import CloseReason, Hold
 
 
-def crossing(client_id: int, deadline: float = 1e9) -> bytes:
-    return encode_crossing(Crossing(client_id, int(socket.AF_UNIX), deadline, b"what is known"))
+def crossing(home: int, deadline: float = 1e9) -> bytes:
+    return encode_crossing(Crossing(home, int(socket.AF_UNIX), deadline, b"what is known"))
 
 
 class TestPassingOn:
@@ -241,15 +240,15 @@ class TestEnds:
 
 
 class TestCrossings:
-    def test_it_goes_to_the_worker_that_its_id_names(self):
-        with CrewWorld(3, first_node=4) as world:
+    def test_it_goes_to_the_worker_that_is_named(self):
+        with CrewWorld(3) as world:
             world.serve()
             client = world.come()
             world.turn()
             process = world.processes[0]
             (found,) = process.told(Kind.CONNECTION)
             descriptor = process.wire.descriptor()
-            process.say(Kind.ARRIVAL, found.number, crossing((6 << CLOCK_BITS) + 5), descriptor)
+            process.say(Kind.ARRIVAL, found.number, crossing(2), descriptor)
             socket.socket(fileno=descriptor).close()
             world.turn()
             assert world.counts == [0, 0, 1] and world.admission.handshakes == 1
@@ -270,7 +269,7 @@ class TestCrossings:
             process = world.processes[0]
             (found,) = process.told(Kind.CONNECTION)
             descriptor = process.wire.descriptor()
-            process.say(Kind.ARRIVAL, found.number, crossing((1 << CLOCK_BITS) + 5), descriptor)
+            process.say(Kind.ARRIVAL, found.number, crossing(1), descriptor)
             socket.socket(fileno=descriptor).close()
             world.turn()
             assert len(world.crew.lounge) == 1 and world.counts == [0, 0]
@@ -296,8 +295,65 @@ class TestCrossings:
             process = world.processes[0]
             (found,) = process.told(Kind.CONNECTION)
             descriptor = process.wire.descriptor()
-            process.say(Kind.ARRIVAL, found.number, crossing(1 << CLOCK_BITS), descriptor)
+            process.say(Kind.ARRIVAL, found.number, crossing(1), descriptor)
             socket.socket(fileno=descriptor).close()
             world.turn()
             world.crew.stop(False)
             assert world.closed(CloseReason.SHUTDOWN) == 1 and not len(world.crew.lounge)
+
+    def test_one_whose_address_may_not_come_in_does_not_get_away_by_that(self):
+        """Its worker has passed it on before it was told to close it."""
+        with CrewWorld(2, Limits(address_connections=1)) as world:
+            world.serve()
+            world.come(b""), world.come(b"")
+            world.turn()
+            for process, number in zip(world.processes, (1, 2)):
+                process.say(Kind.CLAIMED, number, b"\xc0\0\2\1")
+                world.turn()
+            process = world.processes[1]
+            (found,) = process.told(Kind.CONNECTION)
+            descriptor = process.wire.descriptor()
+            process.say(Kind.ARRIVAL, found.number, crossing(0), descriptor)
+            socket.socket(fileno=descriptor).close()
+            world.turn()
+            assert world.closed(CloseReason.ADDRESS_FULL) == 1 and world.counts == [1, 0]
+            assert world.processes[0].told(Kind.ARRIVAL) == [] and world.admission.connections == 1
+
+    def test_one_that_is_to_go_to_nobody(self):
+        with CrewWorld() as world:
+            world.serve()
+            client = world.come()
+            world.turn()
+            process = world.processes[0]
+            (found,) = process.told(Kind.CONNECTION)
+            descriptor = process.wire.descriptor()
+            process.say(Kind.ARRIVAL, found.number, crossing(2), descriptor)
+            socket.socket(fileno=descriptor).close()
+            world.turn()
+            assert world.counts == [0, 0] and world.admission.connections == 0
+            assert world.closed(CloseReason.INTERNAL_ERROR) == 1 and client.recv(10) == b""
+
+
+class TestOpenings:
+    def test_whose_they_are(self):
+        one, two, three = (bytes([number]) * 16 for number in (1, 2, 3))
+        with CrewWorld() as world:
+            world.serve()
+            first, second = world.processes
+            first.say(Kind.WHOSE, 7, one + two)
+            world.turn()
+            second.say(Kind.WHOSE, 8, two + three)
+            world.turn()
+            assert [(said.number, said.data) for said in first.told(Kind.THEIRS)] == [(7, b"\0\0")]
+            assert [(said.number, said.data) for said in second.told(Kind.THEIRS)] == [(8, b"\0\1")]
+
+    def test_a_worker_has_some_when_it_starts_and_some_are_done(self):
+        one, two = (bytes([number]) * 16 for number in (1, 2))
+        with CrewWorld() as world:
+            world.processes[1].say(Kind.HELD, 0, one + two)
+            world.processes[1].say(Kind.DONE, 0, two)
+            world.serve()
+            world.processes[0].say(Kind.WHOSE, 1, one + two)
+            world.turn()
+            (said,) = world.processes[0].told(Kind.THEIRS)
+            assert said.data == b"\1\1" and len(world.crew.handles) == 2

@@ -149,9 +149,11 @@ class Crew:
         sock = worker.channel.socket(crossing.family)
         refusal = worker.places.refusal_of(found.number)
         source = worker.places.take(found.number)
-        if source is None or crossing.home >= len(self.workers):
+        if source is None:
             sock.close()
             return
+        if crossing.home >= len(self.workers):
+            refusal = CloseReason.INTERNAL_ERROR
         deadline = min(crossing.deadline, self.reactor.now + self.handshake_secs)
         words = note(Kind.ARRIVAL, found.number, found.data)
         waiting = Waiting(found.number, source, crossing.home, deadline, words, sock)
