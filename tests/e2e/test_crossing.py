@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from kit.event_world import post, request
@@ -20,7 +21,7 @@ from kit.wait import wait_until
 from kit.workers import EchoBackend, WorkersProcess, node_of
 
 from voltlane.client import Connection
-from voltlane.errors import ConnectionLost
+from voltlane.errors import ConnectionLost, Gap
 from voltlane.wire.framing import FrameBuffer
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="the system has no /proc")
@@ -145,30 +146,31 @@ def _first_event(stream: object) -> dict[str, object]:
     return json.loads(_data(stream))  # type: ignore[no-any-return]
 
 
+def opened(address: str, session: Session, deaf: bool) -> socket.socket:
+    """A connection that has said that session's opening; a deaf one reads nothing of what is behind the server's
+    hello."""
+    host, _, port = address.rpartition(":")
+    endpoint, received = Endpoint(session), FrameBuffer(1 << 20)
+    sock = socket.create_connection((host, int(port)), 10)
+    sock.sendall(framed([endpoint.hello()]))
+    while not endpoint.ready:
+        received.feed(sock.recv(1 if deaf else 4096))
+        while (message := received.pop()) is not None:
+            sock.sendall(framed(endpoint.receive(message)))
+            if deaf:
+                return sock
+    return sock
+
+
 def test_an_opening_that_is_said_again(server: Crossings) -> None:
     """At another worker, while its welcome is lost: it is the same session, each time."""
-    host, _, port = server.addresses()["tcp"].rpartition(":")
-
-    def opened(session: Session, deaf: bool) -> socket.socket:
-        """A connection that has said it; a deaf one reads nothing of what is behind the server's hello."""
-        endpoint, received = Endpoint(session), FrameBuffer(1 << 20)
-        sock = socket.create_connection((host, int(port)), 10)
-        sock.sendall(framed([endpoint.hello()]))
-        while not endpoint.ready:
-            received.feed(sock.recv(1 if deaf else 4096))
-            while (message := received.pop()) is not None:
-                sock.sendall(framed(endpoint.receive(message)))
-                if deaf:
-                    return sock
-        return sock
-
     before = server.count("sessions")
     sessions = [Session() for _ in range(6)]
     for number, session in enumerate(sessions, 1):
-        with opened(session, True):
+        with opened(server.addresses()["tcp"], session, True):
             wait_until(lambda: server.count("sessions") == before + number, "the session")  # noqa: B023
     for session in sessions:
-        opened(session, False).close()
+        opened(server.addresses()["tcp"], session, False).close()
     assert server.count("sessions") == before + len(sessions)
     assert len({session.id for session in sessions}) == len(sessions)
 
@@ -188,3 +190,47 @@ def test_all_end_in_order_with_relays() -> None:
                 while client.recv(1.0):
                     pass
             client.close(goodbye=False)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_worker_that_is_killed_has_its_sessions_again(tmp_path: Path, protocol: int) -> None:
+    """Whoever comes back meanwhile, by any of them, waits until it is there."""
+    with EchoBackend() as backend, Crossings(backend.address, {"general.state_dir": tmp_path / "state"}) as server:
+        server.wait_for_workers()
+        told = {"gaps": "return", "uncertain": "resend"} if protocol == 3 else {}
+        clients = [Connection(server.address, protocol=protocol, **told) for _ in range(6)]  # type: ignore[arg-type]
+        ids = [client.client_id for client in clients]
+        for client in clients:
+            client.send(b"before")
+            assert client.recv(10.0) == b"before"
+        os.kill(server.pid_of(1), signal.SIGKILL)
+        server.wait_for_log("worker 1 was killed")
+        for client in clients:
+            if node_of(client.client_id) == 1:
+                client.reconnect(20.0)
+            client.send(b"behind")
+            while isinstance(found := client.recv(10.0), Gap):
+                pass
+            assert found == b"behind"
+        assert [client.client_id for client in clients] == ids
+        for client in clients:
+            client.close()
+
+
+def test_openings_are_known_after_a_restart_of_all(tmp_path: Path) -> None:
+    """A session whose client has not heard of it is in its worker's state directory, and nowhere else."""
+    settings = {"general.state_dir": tmp_path / "state"}
+    sessions = [Session() for _ in range(4)]
+    with EchoBackend() as backend:
+        with Crossings(backend.address, settings) as server:
+            server.wait_for_workers()
+            deaf = [opened(server.address, session, True) for session in sessions]
+            wait_until(lambda: server.count("sessions") == len(sessions), "the sessions")
+            for sock in deaf:
+                sock.close()
+        with Crossings(backend.address, settings) as server:
+            server.wait_for_workers()
+            for session in reversed(sessions):
+                opened(server.address, session, False).close()
+            assert server.count("sessions") == 0 and server.count("resumed") == len(sessions)
+            assert {node_of(session.id) for session in sessions} == {0, 1}
