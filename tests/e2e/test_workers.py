@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections import Counter
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from kit.process import HAS_PROC, Process, ServerProcess, environment, usual
-from kit.raw_client import RawClient
+from kit.raw_client import VERSION, RawClient
 from kit.upgrades import OfVersion2, OfVersion3, Streamer, drive, finish
 from kit.wait import wait_until
 from kit.workers import EchoBackend, WorkersProcess, node_of, wait_for_end
@@ -258,4 +259,108 @@ def test_the_kernel_keeps_nobody_waiting_for_a_master_that_is_there() -> None:
             with pytest.raises(TimeoutError):
                 client.recv()
             wait_until(lambda: "no master" in server.log, "the first attempt")
+            client.close()
+
+
+# ---- limits of all of them together
+
+
+def refused(address: str) -> bool:
+    """Whether a connection is not let in."""
+    try:
+        client = RawClient(address)
+    except ConnectionResetError:
+        return True
+    try:
+        client.send_raw(VERSION)
+        client.recv()
+    except (EOFError, OSError):
+        return True
+    finally:
+        client.close()
+    return False
+
+
+def test_connections_from_one_address_are_counted_together() -> None:
+    with EchoBackend() as backend, WorkersProcess(backend.address, {"limits.address_connections": 4}) as server:
+        server.wait_for_workers()
+        clients = [RawClient.new(server.address) for _ in range(4)]
+        assert {node_of(client.client_id) for client in clients} == {0, 1}
+        assert refused(server.address)
+        clients[0].close()
+        wait_until(lambda: not refused(server.address), "room for another one")
+        for client in clients[1:]:
+            echoed(client)
+            client.close()
+
+
+def test_an_address_that_flaps_is_banned_whoever_had_it() -> None:
+    settings = {"limits.flap_count": 4, "limits.ban_secs": 60}
+    with EchoBackend() as backend, WorkersProcess(backend.address, settings) as server:
+        server.wait_for_workers()
+        for _ in range(2):
+            pair = [RawClient.new(server.address) for _ in range(2)]
+            assert {node_of(client.client_id) for client in pair} == {0, 1}
+            for client in pair:
+                client.close()
+        server.wait_for_log("is banned for 60 s")
+        assert refused(server.address)
+
+
+def test_handshakes_that_fail_are_counted_together() -> None:
+    settings = {"limits.address_failures": 4}
+    with EchoBackend() as backend, WorkersProcess(backend.address, settings) as server:
+        server.wait_for_workers()
+        held = RawClient.new(server.address)
+        for _ in range(4):
+            client = RawClient(server.address)
+            client.send_raw(b"\x01\0\0\0\x07")
+            assert list(client.rest()) == []
+        server.wait_for_log("handshake packet", 4)
+        wait_until(lambda: refused(server.address), "the limit")
+        held.close()
+
+
+def test_a_worker_that_dies_leaves_no_connection_counted() -> None:
+    with EchoBackend() as backend, WorkersProcess(backend.address, {"limits.address_connections": 2}) as server:
+        server.wait_for_workers()
+        clients = [RawClient.new(server.address) for _ in range(2)]
+        os.kill(server.pid_of(1), signal.SIGKILL)
+        server.wait_for_log("worker 1 had 1 connections")
+        again = RawClient.new(server.address)
+        assert refused(server.address)
+        for client in (*clients, again):
+            client.close()
+
+
+def test_what_proxies_say_counts_for_all() -> None:
+    settings = {
+        "listener.proxy_protocol": "required",
+        "listener.proxy_networks": "127.0.0.0/8",
+        "limits.address_connections": 2,
+    }
+    header = b"PROXY TCP4 192.0.2.%d 127.0.0.1 1000 2000\r\n"
+    with EchoBackend() as backend, WorkersProcess(backend.address, settings) as server:
+        server.wait_for_workers()
+        clients = []
+        for number in (1, 1, 2, 1):
+            client = RawClient(server.address)
+            client.send_raw(header % number + VERSION)
+            client.recv()
+            clients.append(client)
+        server.wait_for_log("192.0.2.1:1000: too many connections from one address")
+        with contextlib.suppress(ConnectionResetError):
+            assert list(clients[3].rest()) == []
+        assert server.log.count("too many connections") == 1
+        for client in clients:
+            client.close()
+
+
+def test_all_that_may_be_there_at_once() -> None:
+    with EchoBackend() as backend, WorkersProcess(backend.address, {"limits.connections": 3}) as server:
+        server.wait_for_workers()
+        clients = [RawClient.new(server.address) for _ in range(3)]
+        assert refused(server.address)
+        assert "too many connections" in server.log
+        for client in clients:
             client.close()

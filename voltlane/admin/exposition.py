@@ -27,6 +27,9 @@ _PREFIX = "voltlane_"
 
 _COUNTS = {
     "accepted": ("connections_accepted", "Client connections accepted."),
+    "passed_on": ("connections_passed_on", "Connections passed on to where their sessions are."),
+    "taken_in": ("connections_taken_in", "Connections taken in that were passed on."),
+    "relayed": ("connections_relayed", "Connections passed on whose bytes still go through here."),
     "sessions": ("sessions_opened", "Sessions of new clients."),
     "resumed": ("sessions_resumed", "Sessions that a client came back to."),
     "restored": ("sessions_restored", "Sessions that were kept over a restart."),

@@ -34,7 +34,9 @@ class Counters:
         "notices_dropped",
         "packets_down",
         "packets_up",
+        "passed_on",
         "protocol_gaps",
+        "relayed",
         "replayed",
         "restored",
         "resume_secs",
@@ -42,6 +44,7 @@ class Counters:
         "sessions",
         "store",
         "stray_notices",
+        "taken_in",
         "throttled",
         "uncertain",
         "unknown_client",
@@ -49,6 +52,10 @@ class Counters:
 
     def __init__(self) -> None:
         self.accepted = 0
+        # Of those, in their handshake, to where their sessions are; and those that came so, accepted elsewhere.
+        self.passed_on = 0
+        self.taken_in = 0
+        self.relayed = 0  # of those that were passed on, the ones that are still read and written here
         self.sessions = 0
         self.resumed = 0
         self.restored = 0

@@ -225,6 +225,7 @@ class Parts:
         self.firehose.stop()
         self.sampler.stop()
         self.clients.heartbeat.stop()
+        self.arrivals.relays.close()
         self.seal()
         self.trunk.close(CloseReason.SHUTDOWN)
         self.clients.farewell(self.store.keeps)

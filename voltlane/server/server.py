@@ -214,7 +214,8 @@ class Server(Parts):
         self.entrance.close()
         self.arrivals.close_unnamed()
         seconds = self.config.general.shutdown_secs
-        Farewell(self.reactor, self.clients, self.trunk, seconds, self.seal, self.reactor.stop)
+        relays = self.arrivals.relays
+        Farewell(self.reactor, self.clients, self.trunk, seconds, self.seal, self.reactor.stop, relays)
 
     def log_state(self) -> None:
         """Write what the server is doing to the log."""

@@ -108,6 +108,7 @@ class Upgrade:
             if not connection.moves:
                 connection.read_out()
                 connection.close(CloseReason.UPGRADE)
+        self._parts.arrivals.relays.close()
 
     def offer(self) -> Iterator[tuple[bytes, int]]:
         """See Host."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -9,20 +10,30 @@ from collections.abc import Iterable
 from typing import Any, Callable
 
 from ..address import parse_listener
+from ..cluster.handover.arrivals import decode_arrival, encode_arrival
 from ..cluster.handover.heritage import Heritage
 from ..cluster.handover.taker import Taker
-from ..cluster.workers.claims import Claims
+from ..cluster.workers.claims import Claim, Claims
+from ..cluster.workers.elsewhere import Elsewheres
+from ..cluster.workers.handles import join_handles
+from ..cluster.workers.home import home_of
 from ..cluster.workers.notes import Comer, Crossing, Status
 from ..cluster.workers.parent import Parent
 from ..config import Config
+from ..lanes.entry.moved import MovedArrival
 from ..lanes.table import LANES
 from ..net.sockets import raise_descriptor_limit, reset_on_close
 from ..ops.log import log
 from ..reasons import CloseReason
+from ..store.records import Damaged
 from .listening import encrypts
 from .parts import Part
 from .server import Server
 from .upgrade import heir_of
+
+DESCRIPTORS_OF_RELAY = 2
+ROOM_STEP = 32
+"""Connections that there is more room for, or less, before the parent is told."""
 
 
 class WorkerServer(Server):
@@ -32,6 +43,11 @@ class WorkerServer(Server):
         self.parent = parent
         self._claims = Claims(config.limits, parent.say)
         super().__init__(config, heritage=heritage, part=Part(parent.hello.keys, self._claims))
+        openings = self.registry.openings
+        self._elsewheres = Elsewheres(self.reactor, parent.hello.which, self._home_of, self, openings)
+        self.registry.whereabouts = self._elsewheres
+        self._room = self._room_at_first = 0  # connections that may come, as the parent knows it
+        self.arrivals.relays.on_count = self._look_at_room
         self._refused: dict[int, CloseReason] = {}
         self._is_open = False
         self.entrance.on_holds = self._tell
@@ -66,7 +82,12 @@ class WorkerServer(Server):
         """See Server: the parent has said the most of it."""
         log.info("here as process %d, node %d", os.getpid(), self.config.general.node)
         self.parent.attach(self.reactor, self)
-        self.parent.ready(self.entrance.room)
+        openings = self.registry.openings
+        done = openings.confirmed()
+        self.parent.say_held(join_handles([*done, *openings.unconfirmed()]))
+        self.parent.say_done(join_handles(done))
+        self._room = self._room_at_first = self.entrance.room
+        self.parent.ready(self._room)
         self._tell()
 
     def _signals(self) -> dict[int, Callable[[], None]]:
@@ -91,17 +112,30 @@ class WorkerServer(Server):
         claim = self._claims.claim(number)
         lane = LANES.get(comer.lane)
         if self.stopping or lane is None:
-            reset_on_close(sock)
-            sock.close()
-            claim.left(CloseReason.SHUTDOWN, False, 0.0, self.reactor.now)
+            self._give_up(claim, sock, CloseReason.SHUTDOWN)
             return
         self.gate.let_in(sock, comer.peer, claim, lane, comer.has_header)
 
     def receive(self, number: int, crossing: Crossing, sock: socket.socket) -> None:
         """See Host."""
+        claim = self._claims.claim(number)
+        try:
+            moved = decode_arrival(crossing.data)
+        except Damaged as error:
+            log.error("a connection is lost on its way from another worker: %s", error)
+            self._give_up(claim, sock, CloseReason.INTERNAL_ERROR)
+            return
+        if self.stopping:
+            self._give_up(claim, sock, CloseReason.SHUTDOWN)
+        else:
+            self.arrivals.take_in(moved, sock, claim, LANES[moved.lane])
+
+    def _give_up(self, claim: Claim, sock: socket.socket, reason: CloseReason) -> None:
+        """One that has come, and cannot stay. An end in order would tell its client that its session is gone."""
         reset_on_close(sock)
         sock.close()
-        self._claims.claim(number).left(CloseReason.UNKNOWN_SESSION, False, 0.0, self.reactor.now)
+        self.counters.closed[reason] += 1
+        claim.left(reason, False, math.inf, self.reactor.now)
 
     def refuse(self, number: int, reason: CloseReason) -> None:
         """See Host. One look for all that are refused in a turn: looking for each would cost more than letting them
@@ -131,6 +165,37 @@ class WorkerServer(Server):
 
     def hand_over(self, pid: int, descriptor: int) -> None:
         """See Host."""
+
+    # ---- sessions that are elsewhere: see cluster.workers.elsewhere.Way
+
+    def _home_of(self, client_id: int) -> int:
+        hello = self.parent.hello
+        return home_of(client_id, self.config.general.node - hello.which, hello.workers)
+
+    def pass_on(self, home: int, moved: MovedArrival, sock: socket.socket) -> None:
+        """See Way."""
+        deadline = moved.since + self.config.clients.handshake_secs
+        crossing = Crossing(home, int(sock.family), deadline, encode_arrival(moved))
+        self.parent.pass_on(int.from_bytes(moved.source, "big"), crossing, sock)
+
+    def ask_whose(self, number: int, handles: bytes) -> None:
+        """See Way."""
+        self.parent.ask_whose(number, handles)
+
+    def say_done(self, handles: bytes) -> None:
+        """See Way."""
+        self.parent.say_done(handles)
+
+    def told(self, number: int, homes: bytes) -> None:
+        """See Host."""
+        self._elsewheres.told(number, homes)
+
+    def _look_at_room(self) -> None:
+        """What is relayed has descriptors here, but is another worker's."""
+        room = max(0, self._room_at_first - DESCRIPTORS_OF_RELAY * len(self.arrivals.relays))
+        if abs(room - self._room) >= ROOM_STEP:
+            self._room = room
+            self.parent.ready(room)
 
 
 def _nothing() -> None:

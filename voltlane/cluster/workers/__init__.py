@@ -10,6 +10,8 @@ crew        all of them
 arrivals    connections that wait for the worker that has their session
 parent      the parent, as a worker sees it
 claims      what a worker knows of where its connections come from
+handles     whose openings of version 3 are, as the parent knows it
+elsewhere   sessions at other workers, as a worker looks for them
 share       what each has of the settings
 directories each worker's part of the state directory
 """

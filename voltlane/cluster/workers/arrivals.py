@@ -50,13 +50,14 @@ class Lounge:
             del self._waiting[waiting.number]
         return found
 
-    def end(self) -> None:
-        """Nobody waits any more."""
-        for waiting in list(self._waiting.values()):
-            self._late(waiting)
+    def empty(self) -> list[Waiting]:
+        """Nobody waits any more: those who did."""
+        found = list(self._waiting.values())
+        self._waiting.clear()
         if self._timer is not None:
             self._reactor.cancel(self._timer)
             self._timer = None
+        return found
 
     def _look(self, now: float) -> None:
         self._timer = None

@@ -22,6 +22,7 @@ from ...store.keys import Keys
 from ..handover.notes import Note, note, note_at
 from .arrivals import Lounge, Waiting
 from .channel import Saying
+from .handles import Handles, split_handles
 from .home import home_of
 from .notes import FORMAT, KINDS, Comer, Hello, Kind, decode_crossing, decode_leave, encode_comer, encode_hello
 from .worker import Step, Worker
@@ -68,6 +69,8 @@ class Crew:
         self.handshake_secs = handshake_secs
         self._numbers = 0  # of connections
         self._left_over: list[Waiting] = []  # passed on to a worker that died before it had them, and no other is there
+        self.handles = Handles()
+        """Whose the openings of version 3 are."""
         self.lounge = Lounge(reactor, self._late)
         self.workers = [Worker(self, index) for index in range(count)]
 
@@ -78,9 +81,8 @@ class Crew:
 
     def stop(self, at_once: bool) -> None:
         """Let all of them end; those that wait for one are closed."""
-        self.lounge.end()
         left_over, self._left_over = self._left_over, []
-        for waiting in left_over:
+        for waiting in (*left_over, *self.lounge.empty()):
             self._close(waiting, CloseReason.SHUTDOWN)
         for worker in self.workers:
             worker.stop(at_once)
@@ -145,14 +147,20 @@ class Crew:
         assert worker.channel is not None
         crossing = decode_crossing(found.data)
         sock = worker.channel.socket(crossing.family)
+        refusal = worker.places.refusal_of(found.number)
         source = worker.places.take(found.number)
         if source is None:
             sock.close()
             return
+        if crossing.home >= len(self.workers):
+            refusal = CloseReason.INTERNAL_ERROR
         deadline = min(crossing.deadline, self.reactor.now + self.handshake_secs)
-        home = self.home_of(crossing.client_id)
         words = note(Kind.ARRIVAL, found.number, found.data)
-        self._bring(home, Waiting(found.number, source, home.index, deadline, words, sock))
+        waiting = Waiting(found.number, source, crossing.home, deadline, words, sock)
+        if refusal is not None:
+            self._close(waiting, refusal)
+        else:
+            self._bring(self.workers[crossing.home], waiting)
 
     def _bring(self, home: Worker, waiting: Waiting) -> None:
         if home.hears:
@@ -195,6 +203,15 @@ class Crew:
                 worker.say(note(Kind.CLOSE, number, refusal.name.encode()))
         elif kind is Kind.ARRIVAL:
             self._cross(worker, found)
+        elif kind is Kind.WHOSE:
+            homes = bytes([self.handles.claim(handle, worker.index) for handle in split_handles(found.data)])
+            worker.say(note(Kind.THEIRS, number, homes))
+        elif kind is Kind.HELD:
+            for handle in split_handles(found.data):
+                self.handles.have(handle, worker.index)
+        elif kind is Kind.DONE:
+            for handle in split_handles(found.data):
+                self.handles.done(handle)
         else:
             self._host.on_told(worker, found)
 
@@ -222,8 +239,8 @@ class Crew:
                 self._pass_on(Waiting(found.number, source, -1, 0.0, words, sock))
             else:
                 crossing = decode_crossing(found.data)
-                home = self.home_of(crossing.client_id)
-                self._bring(home, Waiting(found.number, source, home.index, crossing.deadline, words, sock))
+                waiting = Waiting(found.number, source, crossing.home, crossing.deadline, words, sock)
+                self._bring(self.workers[crossing.home], waiting)
         gone = worker.places.lose(self.reactor.now)
         if gone and worker.step is not Step.ENDED:
             log.warning("worker %d had %d connections, which are gone with it", worker.index, gone)

@@ -43,6 +43,7 @@ class Kind(enum.IntEnum):
     PASSED = 8  # u64 which status: all that was passed on before that was known has been said
     HAND_OVER = 9  # u64 the process that is to follow; with a descriptor, the way to it
     PING = 10
+    THEIRS = 11  # u64 which question: whose openings these are, the index of a worker for each, in a byte
     # of a worker
     READY = 16  # u64 how many connections it has room for
     STATUS = 17  # u64 which it is, counted
@@ -53,6 +54,9 @@ class Kind(enum.IntEnum):
     HAPPENED = 22  # what watchers are told
     TOTALS = 23  # what the last quarter of an hour is made of
     PONG = 24
+    WHOSE = 25  # u64 which question: handles of openings, as they stand behind each other; the worker's, if nobody's
+    HELD = 26  # u64 0: handles that it has
+    DONE = 27  # u64 0: handles that need not be known much longer
     # of both
     ARRIVAL = 32  # u64 number; with a descriptor: a connection whose session is elsewhere
 
@@ -62,7 +66,7 @@ KINDS = {int(kind): kind for kind in Kind}
 _HELLO = Struct("<HHBB")
 _CONNECTION = Struct("<BH")
 _LEFT = Struct("<d")
-_ARRIVAL = Struct("<QBHd")
+_ARRIVAL = Struct("<BHd")
 
 
 class Hello(NamedTuple):
@@ -184,8 +188,8 @@ def decode_reason(data: bytes) -> CloseReason:
 class Crossing(NamedTuple):
     """A connection in its handshake that goes to another worker: all but its socket."""
 
-    client_id: int
-    """Whose session it wants."""
+    home: int
+    """The index of the worker that has what it wants."""
     family: int
     deadline: float
     """Of its handshake, by the monotonic clock."""
@@ -195,16 +199,15 @@ class Crossing(NamedTuple):
 
 def encode_crossing(crossing: Crossing) -> bytes:
     """Its fields."""
-    head = _ARRIVAL.pack(crossing.client_id, 0, crossing.family, crossing.deadline)
-    return head + crossing.data
+    return _ARRIVAL.pack(crossing.home, crossing.family, crossing.deadline) + crossing.data
 
 
 def decode_crossing(data: bytes) -> Crossing:
     """What `encode_crossing` gave. Raises Damaged."""
     if len(data) < _ARRIVAL.size:
         raise Damaged("a note that is cut")
-    client_id, _, family, deadline = _ARRIVAL.unpack_from(data)
-    return Crossing(client_id, family, deadline, data[_ARRIVAL.size :])
+    home, family, deadline = _ARRIVAL.unpack_from(data)
+    return Crossing(home, family, deadline, data[_ARRIVAL.size :])
 
 
 def encode_json(value: Any) -> bytes:

@@ -67,6 +67,9 @@ class Host(Protocol):
     def hand_over(self, pid: int, descriptor: int) -> None:
         """Hand over to that process, to which this is the way."""
 
+    def told(self, number: int, homes: bytes) -> None:
+        """Whose the openings of a question are: see Elsewheres."""
+
 
 class Parent:
     """One worker's."""
@@ -118,6 +121,18 @@ class Parent:
         """Hand a connection in its handshake to the worker that has its session. The socket is the parent's then."""
         self.say(note(Kind.ARRIVAL, number, encode_crossing(crossing)), sock)
 
+    def ask_whose(self, number: int, handles: bytes) -> None:
+        """Ask whose these openings are: see Host.told."""
+        self.say(note(Kind.WHOSE, number, handles))
+
+    def say_held(self, handles: bytes) -> None:
+        """Openings that this worker has."""
+        self.say(note(Kind.HELD, 0, handles))
+
+    def say_done(self, handles: bytes) -> None:
+        """Openings that need not be known much longer."""
+        self.say(note(Kind.DONE, 0, handles))
+
     # ---- what it says
 
     def _on_note(self, found: Note) -> None:
@@ -144,6 +159,8 @@ class Parent:
             self.heeded = found.number
         elif kind is Kind.PING:
             self.say(note(Kind.PONG, found.number))
+        elif kind is Kind.THEIRS:
+            host.told(found.number, found.data)
         elif kind is Kind.HAND_OVER:
             host.hand_over(found.number, self._wire.descriptor())
         else:

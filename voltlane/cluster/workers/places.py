@@ -14,6 +14,7 @@ class Places:
     def __init__(self) -> None:
         self._sources: dict[int, Source] = {}
         self._handshaking: set[int] = set()
+        self._refused: dict[int, CloseReason] = {}  # and the worker was told to close them
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -26,6 +27,7 @@ class Places:
     def take(self, number: int) -> Source | None:
         """One that goes elsewhere; None for one that is not here."""
         self._handshaking.discard(number)
+        self._refused.pop(number, None)
         return self._sources.pop(number, None)
 
     def greeted(self, number: int) -> None:
@@ -37,6 +39,7 @@ class Places:
     def left(self, number: int, reason: CloseReason, lifetime: float, now: float) -> None:
         """It is closed."""
         source = self._sources.pop(number, None)
+        self._refused.pop(number, None)
         if source is not None:
             greeted = number not in self._handshaking
             self._handshaking.discard(number)
@@ -49,9 +52,14 @@ class Places:
             return None
         answer = source.becomes(packed, now)
         if isinstance(answer, CloseReason):
+            self._refused[number] = answer
             return answer
         self._sources[number] = answer
         return None
+
+    def refusal_of(self, number: int) -> CloseReason | None:
+        """Why it may not stay, where its worker may not have heard of that."""
+        return self._refused.get(number)
 
     def lose(self, now: float) -> int:
         """All of them are gone, by no fault of theirs. How many there were."""
