@@ -34,6 +34,7 @@ def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
             {**certificate._asdict(), "days_left": round(certificate.days_left, 2)}
             for certificate in statistics.certificates
         ],
+        "workers": [worker._asdict() for worker in statistics.workers],
         "loop": {
             "turns": statistics.loop.turns,
             "busy_secs": round(statistics.loop.busy_secs, 6),

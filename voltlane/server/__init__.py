@@ -1,6 +1,9 @@
 """A running connection server.
 
 server      `Server`: its life, its settings, and what it is asked
+tallies     what was counted
+whole       all processes as an operator sees them
+reports     what a worker tells its parent for that
 supervisor  the parent of several processes that are one server
 worker      one of them
 listening   opening the addresses at which clients connect

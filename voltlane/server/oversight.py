@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Callable
 
+from ..admin.choice import Choice, Chosen, choose
+from ..admin.steps import Steps, at_once
 from ..core.readiness import Readiness
 from ..core.timeline import Timeline
+from ..statistics import ClientRow
 from .observer import Observer
 
 
@@ -21,13 +24,10 @@ class Oversight:
         drain: Callable[[], None],
     ) -> None:
         self._readiness = readiness
+        self._observer = observer
         self.timeline = timeline
         self.observing = observer.observing
-        self.ids = observer.ids
-        self.sort_value = observer.sort_value
-        self.client = observer.client
-        self.is_called = observer.is_called
-        self.expel = expel
+        self._expel = expel
         self.drain = drain
 
     @property
@@ -39,3 +39,16 @@ class Oversight:
     def state(self) -> str:
         """See Subject."""
         return self._readiness.text
+
+    def choosing(self, choice: Choice) -> Steps[Chosen]:
+        """See Subject."""
+        return choose(self._observer, choice)
+
+    def rows(self, ids: list[int]) -> Steps[list[ClientRow]]:
+        """See Subject."""
+        found = [self._observer.client(client_id) for client_id in ids]
+        return at_once([row for row in found if row is not None])
+
+    def expelling(self, client_id: int) -> Steps[bool]:
+        """See Subject."""
+        return at_once(self._expel(client_id))

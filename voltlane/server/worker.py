@@ -20,7 +20,9 @@ from ..net.sockets import raise_descriptor_limit, reset_on_close
 from ..ops.log import log
 from ..reasons import CloseReason
 from .listening import encrypts
+from .oversight import Oversight
 from .parts import Part
+from .reports import Answers, Reports
 from .server import Server
 from .upgrade import heir_of
 
@@ -36,6 +38,12 @@ class WorkerServer(Server):
         self._is_open = False
         self.entrance.on_holds = self._tell
         self.readiness.watchers.append(self._tell)
+        self._answers: Answers | None = None
+        if parent.hello.watched:
+            reports = Reports(self, self.observer, parent.say)
+            oversight = Oversight(self.readiness, self.observer, reports.timeline, self.expel, self.drain)
+            self._answers = Answers(self.reactor, oversight)
+            self.connection_log.watcher = reports
 
     @staticmethod
     def heir_at(config: Config, taker: Taker, parent: Parent) -> WorkerServer:
@@ -127,7 +135,10 @@ class WorkerServer(Server):
 
     def answer(self, question: Any, then: Callable[[Any], None]) -> None:
         """See Host."""
-        then(None)
+        if self._answers is None:
+            then(None)
+        else:
+            self._answers.answer(question, then)
 
     def hand_over(self, pid: int, descriptor: int) -> None:
         """See Host."""

@@ -53,6 +53,7 @@ class Kind(enum.IntEnum):
     HAPPENED = 22  # what watchers are told
     TOTALS = 23  # what the last quarter of an hour is made of
     PONG = 24
+    COUNTS = 25  # what it has counted
     # of both
     ARRIVAL = 32  # u64 number; with a descriptor: a connection whose session is elsewhere
 
