@@ -19,6 +19,7 @@ few milliseconds for ten thousand, so it is for once a second and not for once a
       certificates           a CertificateFigures for each in use; none without a listener for TLS
       draining               Draining, while its clients are to go elsewhere, else None
       store                  StoreFigures; None for a server that is alone
+      workers                a WorkerFigures for each; none where one process is the server. All else is theirs together
 
 `Server.clients_page(...)` makes a `ClientsPage` of `ClientRow`s; `Server.client(id)` one row. What is not known is
 None, never 0: the quality of a link over a unix socket, or of one that nobody has looked at yet.
@@ -110,11 +111,13 @@ class MasterLink(NamedTuple):
     """Whether so much waits for it that clients are not read."""
     stalled_secs: float | None
     """Seconds since its connection took anything of what waits for it; None while nothing waits, or there is none."""
+    processes: int = 1
+    """That have a connection each."""
 
     @property
     def reconnects(self) -> int:
-        """Connections after the first."""
-        return max(0, self.connections - 1)
+        """Connections after the first, of each."""
+        return max(0, self.connections - self.processes)
 
 
 class Loop(NamedTuple):
@@ -194,6 +197,29 @@ class StoreFigures(NamedTuple):
     """Made since the start."""
 
 
+class WorkerFigures(NamedTuple):
+    """One of several processes that are a server."""
+
+    worker: int
+    """Which one."""
+    state: str
+    """What it does in its life, or that it is not there."""
+    pid: int
+    """0 while it is not there."""
+    starts: int
+    """How often it was started."""
+    connections: int
+    """That were passed on to it, and are there."""
+    live: int
+    stale: int
+    packets_up: int
+    packets_down: int
+    bytes_up: int
+    bytes_down: int
+    busy_secs: float
+    memory_bytes: int
+
+
 class Statistics(NamedTuple):
     """One moment of a server. See the module's docstring."""
 
@@ -212,6 +238,7 @@ class Statistics(NamedTuple):
     certificates: tuple[CertificateFigures, ...]
     draining: Draining | None = None
     store: StoreFigures | None = None
+    workers: tuple[WorkerFigures, ...] = ()
 
 
 SORT_KEYS = ("score", "id", "age", "queue", "in", "out", "bandwidth", "rtt", "loss")

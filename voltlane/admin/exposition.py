@@ -6,10 +6,11 @@ phases, lanes, protocols), or the names of the server's own certificates: no cli
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
-from ..statistics import Distribution, Statistics
+from ..statistics import Distribution, Statistics, WorkerFigures
+from .steps import Steps
 
 try:
     import prometheus_client
@@ -69,6 +70,20 @@ _LATENCIES = {
 }
 
 
+_COUNTED = ("starts", "up", "down", "busy_seconds")
+_OF_WORKERS: tuple[tuple[str, str, Callable[[WorkerFigures], float]], ...] = (
+    ("ready", "1 while it takes connections, and has a master.", lambda worker: float(worker.state == "ready")),
+    ("starts", "How often it was started.", lambda worker: worker.starts),
+    ("connections", "Connections that it has.", lambda worker: worker.connections),
+    ("clients", "Live clients that it has.", lambda worker: worker.live),
+    ("packets_up", "Packets to its master.", lambda worker: worker.packets_up),
+    ("packets_down", "Packets from its master.", lambda worker: worker.packets_down),
+    ("loop_busy_seconds", "Seconds in which its loop did not wait.", lambda worker: worker.busy_secs),
+    ("queue_memory_bytes", "Memory that its queues take.", lambda worker: worker.memory_bytes),
+)
+"""What is told of each: name, meaning, value."""
+
+
 def expose(statistics: Statistics, ready: bool, accept: str) -> tuple[bytes, str]:
     """The metrics and their content type, in the format that prometheus_client has for this header Accept."""
     work = exposing(statistics, ready, accept)
@@ -80,7 +95,7 @@ def expose(statistics: Statistics, ready: bool, accept: str) -> tuple[bytes, str
             return body, content_type
 
 
-def exposing(statistics: Statistics, ready: bool, accept: str) -> Generator[None, None, tuple[bytes, str]]:
+def exposing(statistics: Statistics, ready: bool, accept: str) -> Steps[tuple[bytes, str]]:
     """The same family by family: writing all of it at once would keep clients waiting for ten milliseconds."""
     write, content_type = _encoder(accept)
     end: bytes = write(_These())  # what stands behind all of it: OpenMetrics says that it is whole
@@ -88,7 +103,7 @@ def exposing(statistics: Statistics, ready: bool, accept: str) -> Generator[None
     for family in _Families(statistics, ready).collect():
         text: bytes = write(_These(family))
         parts.append(text[: len(text) - len(end)])
-        yield
+        yield None
     return b"".join(parts) + end, content_type
 
 
@@ -141,6 +156,8 @@ class _Families:
         yield from self._ways()
         yield from self._certificates()
         yield from self._store()
+        if statistics.workers:
+            yield from self._workers(statistics.workers)
         links = statistics.links
         yield _gauge("links_known", "Clients whose link was measured.", links.known)
         yield _spread("link_rtt_seconds", "Round trips to clients, now.", links.latency)
@@ -170,6 +187,14 @@ class _Families:
         yield _counters("protocol_handshakes", text, "protocol", greeted)
         gaps = {name: figures.gaps for name, figures in protocols.items()}
         yield _counters("protocol_gaps", "Gaps that were told, by protocol.", "protocol", gaps)
+
+    def _workers(self, workers: tuple[WorkerFigures, ...]) -> Iterator[Any]:
+        """Families of their own: of those above each is the sum over all workers, and a sum over these is no more."""
+        yield _gauge("workers", "Workers that there are to be.", len(workers))
+        for name, text, value in _OF_WORKERS:
+            by_worker = {str(worker.worker): value(worker) for worker in workers}
+            kind = _counters if name.endswith(_COUNTED) else _gauges
+            yield kind(f"worker_{name}", text, "worker", by_worker)
 
     def _certificates(self) -> Iterator[Any]:
         expiries: dict[str, float] = {}

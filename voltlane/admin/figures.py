@@ -36,6 +36,7 @@ def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
             for certificate in statistics.certificates
         ],
         **({} if statistics.store is None else {"store": statistics.store._asdict()}),
+        "workers": [worker._asdict() for worker in statistics.workers],
         "loop": {
             "turns": statistics.loop.turns,
             "busy_secs": round(statistics.loop.busy_secs, 6),

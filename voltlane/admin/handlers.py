@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from http import HTTPStatus
 from itertools import islice
 from typing import Any
@@ -20,6 +19,7 @@ from .listing import amount, check_fields, listing, number
 from .page import Page
 from .recorder import Recorder
 from .router import Route, Router, Work
+from .steps import Steps
 from .subject import Subject
 
 OPEN = {split_path(path) for path in ("/", "/livez", "/readyz", "/login")}
@@ -107,12 +107,12 @@ class Handlers:
         """Clients, sorted and paged."""
         return listing(self._subject, request)
 
-    def client(self, request: Request, client_id: int) -> Response:
+    def client(self, request: Request, client_id: int) -> Work:
         """One client."""
-        row = self._subject.client(client_id)
-        if row is None:
+        rows = yield from self._subject.rows([client_id])
+        if not rows:
             raise Refusal(HTTPStatus.NOT_FOUND, "there is no client with this id")
-        return json_response(client_figures(row))
+        return json_response(client_figures(rows[0]))
 
     def closed(self, request: Request) -> Response:
         """The connections that were closed last, newest first."""
@@ -125,9 +125,9 @@ class Handlers:
 
     # ---- orders
 
-    def kick(self, request: Request, client_id: int) -> Response:
+    def kick(self, request: Request, client_id: int) -> Work:
         """End a client's session; the master is told."""
-        if not self._subject.expel(client_id):
+        if not (yield from self._subject.expelling(client_id)):
             raise Refusal(HTTPStatus.NOT_FOUND, "there is no client with this id")
         return json_response({"kicked": client_id})
 
@@ -163,7 +163,7 @@ class Handlers:
         return Response(HTTPStatus.OK, encode_json({"welcome": True}), JSON, (("Set-Cookie", cookie),))
 
 
-def snapshot(subject: Subject) -> Generator[None, None, dict[str, Any]]:
+def snapshot(subject: Subject) -> Steps[dict[str, Any]]:
     """The server at this moment, as /stats and the live stream show it; each step is for a turn of its own."""
     statistics = yield from subject.observing()
     return {**figures(statistics, subject.ready, subject.state), "recent": recent(subject.timeline)}

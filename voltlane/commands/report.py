@@ -72,6 +72,8 @@ def _subjects(now: Figures, before: Figures | None) -> Iterator[tuple[str, Itera
     busy, over = loop["busy_secs"], now["uptime"]
     if before is not None and seconds > 0:
         busy, over = busy - before["loop"]["busy_secs"], seconds
+    if now.get("workers"):
+        yield "workers", _workers(now["workers"])
     yield "loop", [f"{100 * busy / over if over else 0:.1f} % busy", f"99 of 100 turns within {_p99(loop)}"]
 
 
@@ -135,6 +137,14 @@ def _draining(draining: Figures) -> Iterator[str]:
     yield f"{draining['told']} clients were told to go elsewhere"
     yield f"{draining['left']} are left"
     yield f"{draining['rate']:g} a second" if draining["rate"] else "who stay until they leave"
+
+
+def _workers(workers: list[Figures]) -> Iterator[str]:
+    """Each: how many it has, or why it is of no use."""
+    for worker in workers:
+        well = "" if worker["state"] == "ready" else f" ({worker['state']})"
+        again = f", started {worker['starts']} times" if worker["starts"] > 1 else ""
+        yield f"{worker['worker']}: {worker['live']} live{well}{again}"
 
 
 def _waiting(queues: Figures) -> Iterator[str]:

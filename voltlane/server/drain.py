@@ -88,11 +88,11 @@ class Drain:
         now, self._rate = self._reactor.now, rate
         self._bucket = TokenBucket(rate, max(2.0, 2 * rate * TURN_SECS), now) if rate else None
         if self.step is Step.IDLE:
-            log.info("draining: clients are taken for another %g s; then %s", notice, _plan(rate))
+            log.info("draining: clients are taken for another %g s; then %s", notice, plan(rate))
             self._told, self.step = 0, Step.NOTICE
             self._readiness.move(Event.DRAIN)
         else:
-            log.info("draining: %s", _plan(rate))
+            log.info("draining: %s", plan(rate))
         if self.step is Step.NOTICE:
             self._shut_at = now + notice
         if self.step is not Step.EMPTY:
@@ -189,7 +189,8 @@ class Drain:
                 reading.append((now + READ_SECS, client_id))
 
 
-def _plan(rate: float) -> str:
+def plan(rate: float) -> str:
+    """What is done, for the log."""
     if not rate:
         return "nobody comes, and who is here stays"
     return f"nobody comes, and {rate:g} clients a second are told to go elsewhere"

@@ -8,9 +8,9 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Iterable, Iterator
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
-from ..address import Address
+from ..address import Address, parse_address
 from ..cluster.handover.notes import Note
 from ..cluster.workers.crew import Crew, Launch
 from ..cluster.workers.directories import divide
@@ -32,10 +32,15 @@ from ..ops.slow_log import SlowLog
 from ..reasons import Hold
 from ..store.directory import StateDirectory
 from ..store.keys import kept_keys, new_keys
-from .introduction import say_keys, say_listening, say_program
+from .drain_all import DrainOfAll
+from .introduction import page_url, say_admin, say_keys, say_listening, say_program
 from .listening import listen
 from .parts import EXIT_NO_MASTER
 from .reload import reload
+
+if TYPE_CHECKING:
+    from ..admin.endpoint import Endpoint
+    from .whole import Whole
 
 OURS = (Hold.MASTER, Hold.CROWD, Hold.DESCRIPTORS, Hold.UPGRADE, Hold.WORKERS)
 """Reasons of workers that are, if all have one, the parent's too."""
@@ -80,9 +85,13 @@ class Supervisor:
             config.clients.handshake_secs,
         )
         self.gate = Gate(self.reactor, self.admission, self.connection_log, self.crew.take_in, self.proxies)
+        self.drain = DrainOfAll(self.reactor, self.readiness, self.gate, self.crew)
         self.entrance = Entrance(self.reactor, self.counters, self.gate.accept)
         self.entrance.limit_rate(limits.accept_rate)
         self.wakeup = Wakeup(self.reactor, self._on_stop)
+        self.admin: Endpoint | None = None
+        """Once `start` has opened it, if `admin.address` is set."""
+        self._whole: Whole | None = None
 
     # ---- life
 
@@ -90,9 +99,21 @@ class Supervisor:
         """See Server."""
         try:
             listen(self.entrance, self.config, list(listening))
+            if self.config.admin.address:
+                self._open_admin()
         except StartupError:
             self.entrance.close()
             raise
+
+    def _open_admin(self) -> None:
+        from ..admin.endpoint import Endpoint  # here, for it takes packages that not everybody has
+        from .whole import Whole
+
+        admin = self.config.admin
+        self._whole = whole = Whole(self)
+        address = parse_address(admin.address)
+        self.admin = Endpoint(self.reactor, address, admin.token, whole, self.counters.admin)
+        self.connection_log.watcher = whole.recorder = self.admin.recorder
 
     @property
     def listen_addresses(self) -> list[Address]:
@@ -106,6 +127,7 @@ class Supervisor:
             log.info("workers: %d, of nodes %d to %d", len(self.crew.workers), *self._nodes())
             say_listening(self.listen_addresses)
             say_keys(self.keys.channel_key.public, self.keys.next_keys)
+            say_admin(self.admin, "" if self.admin is None else page_url(self.config.admin.address, self.admin))
             self.crew.start()
             self.reactor.run()
             self.close()
@@ -124,6 +146,8 @@ class Supervisor:
     def close(self) -> None:
         """Close everything that is open."""
         self.entrance.close()
+        if self.admin is not None:
+            self.admin.close()
         self.connection_log.sum_up()
         if self._directory is not None:
             self._directory.close()
@@ -148,6 +172,7 @@ class Supervisor:
 
     def _end(self) -> None:
         self.stopping = True
+        self.drain.end()
         self.readiness.move(Event.STOP)
         self.entrance.close()
         self.crew.stop(at_once=False)
@@ -167,6 +192,7 @@ class Supervisor:
                 return
             self.readiness.move(Event.LISTENING)
         self.readiness.move(Event.MASTER_UP if State.READY in states else Event.MASTER_LOST)
+        self.drain.remind()
 
     def _hold_for_workers(self) -> None:
         holds = self.crew.holds
@@ -179,6 +205,8 @@ class Supervisor:
 
     def on_gone(self, worker: Worker) -> None:
         """See Host."""
+        if self._whole is not None:
+            self._whole.gone(worker)
         if self.stopping:
             return
         if self.readiness.state is State.STARTING and worker.starts == 1:
@@ -191,6 +219,15 @@ class Supervisor:
 
     def on_told(self, worker: Worker, found: Note) -> None:
         """See Host."""
+        if self._whole is not None:
+            self._whole.told(worker, found)
+
+    # ---- the operator: see whole.Host
+
+    @property
+    def master_address(self) -> str:
+        """See Host."""
+        return self.config.master.address[0]
 
     # ---- orders to all
 

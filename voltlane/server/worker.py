@@ -27,7 +27,9 @@ from ..ops.log import log
 from ..reasons import CloseReason
 from ..store.records import Damaged
 from .listening import encrypts
+from .oversight import Oversight
 from .parts import Part
+from .reports import Answers, Reports
 from .server import Server
 from .upgrade import heir_of
 
@@ -52,6 +54,12 @@ class WorkerServer(Server):
         self._is_open = False
         self.entrance.on_holds = self._tell
         self.readiness.watchers.append(self._tell)
+        self._answers: Answers | None = None
+        if parent.hello.watched:
+            reports = Reports(self, self.observer, parent.say)
+            oversight = Oversight(self.readiness, self.observer, reports.timeline, self.expel, self.drain)
+            self._answers = Answers(self.reactor, oversight)
+            self.connection_log.watcher = reports
 
     @staticmethod
     def heir_at(config: Config, taker: Taker, parent: Parent) -> WorkerServer:
@@ -159,9 +167,20 @@ class WorkerServer(Server):
         if at_once:
             self.reactor.stop()
 
+    def have_clients_leave(self, rate: float, notice: float) -> None:
+        """See Host."""
+        self.drain.begin(rate, notice)
+
+    def keep_clients(self) -> None:
+        """See Host."""
+        self.drain.take_back()
+
     def answer(self, question: Any, then: Callable[[Any], None]) -> None:
         """See Host."""
-        then(None)
+        if self._answers is None:
+            then(None)
+        else:
+            self._answers.answer(question, then)
 
     def hand_over(self, pid: int, descriptor: int) -> None:
         """See Host."""

@@ -8,6 +8,8 @@ spread      who gets the next connection
 worker      one of them, as the parent sees it: started, and started again
 crew        all of them
 arrivals    connections that wait for the worker that has their session
+questions   asking several at once
+accounts    figures of all of them, added up
 parent      the parent, as a worker sees it
 claims      what a worker knows of where its connections come from
 handles     whose openings of version 3 are, as the parent knows it

@@ -24,7 +24,18 @@ from .arrivals import Lounge, Waiting
 from .channel import Saying
 from .handles import Handles, split_handles
 from .home import home_of
-from .notes import FORMAT, KINDS, Comer, Hello, Kind, decode_crossing, decode_leave, encode_comer, encode_hello
+from .notes import (
+    FORMAT,
+    KINDS,
+    Comer,
+    Hello,
+    Kind,
+    decode_crossing,
+    decode_leave,
+    encode_comer,
+    encode_hello,
+    encode_json,
+)
 from .worker import Step, Worker
 
 Launch = Callable[[int, socket.socket], "subprocess.Popen[bytes]"]
@@ -91,6 +102,22 @@ class Crew:
         """Tell each that is there something short."""
         for worker in self.workers:
             worker.tell(kind)
+
+    def drain(self, rate: float, notice: float) -> None:
+        """Have the clients of all of them leave, so many a second together."""
+        words = encode_json([rate / len(self.workers), notice])
+        for worker in self.workers:
+            if worker.hears:
+                worker.say(note(Kind.DRAIN, 0, words))
+
+    def take_back(self) -> None:
+        """Or not."""
+        self.tell(Kind.TAKE_BACK)
+
+    @property
+    def left(self) -> int:
+        """Connections that are there, or are on their way to a worker."""
+        return len(self.lounge) + sum(len(worker.places) for worker in self.workers)
 
     # ---- how they are
 

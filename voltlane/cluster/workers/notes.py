@@ -44,6 +44,8 @@ class Kind(enum.IntEnum):
     HAND_OVER = 9  # u64 the process that is to follow; with a descriptor, the way to it
     PING = 10
     THEIRS = 11  # u64 which question: whose openings these are, the index of a worker for each, in a byte
+    DRAIN = 12  # how: see encode_json
+    TAKE_BACK = 13
     # of a worker
     READY = 16  # u64 how many connections it has room for
     STATUS = 17  # u64 which it is, counted
@@ -57,6 +59,7 @@ class Kind(enum.IntEnum):
     WHOSE = 25  # u64 which question: handles of openings, as they stand behind each other; the worker's, if nobody's
     HELD = 26  # u64 0: handles that it has
     DONE = 27  # u64 0: handles that need not be known much longer
+    COUNTS = 28  # what it has counted
     # of both
     ARRIVAL = 32  # u64 number; with a descriptor: a connection whose session is elsewhere
 

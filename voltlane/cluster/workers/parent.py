@@ -61,6 +61,12 @@ class Host(Protocol):
     def log_state(self) -> None:
         """Write to the log how it is."""
 
+    def have_clients_leave(self, rate: float, notice: float) -> None:
+        """Its clients are to go elsewhere: see Drain."""
+
+    def keep_clients(self) -> None:
+        """Or not."""
+
     def answer(self, question: Any, then: Callable[[Any], None]) -> None:
         """Call `then` with the answer, now or later."""
 
@@ -152,6 +158,10 @@ class Parent:
             host.reload()
         elif kind is Kind.LOG_STATE:
             host.log_state()
+        elif kind is Kind.DRAIN:
+            host.have_clients_leave(*decode_json(found.data))
+        elif kind is Kind.TAKE_BACK:
+            host.keep_clients()
         elif kind is Kind.ASK:
             number = found.number
             host.answer(decode_json(found.data), lambda answer: self._answer(number, answer))
