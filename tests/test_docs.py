@@ -24,7 +24,7 @@ from voltlane.admin import exposition
 from voltlane.client import Connection
 from voltlane.config import SETTINGS, Setting, load
 from voltlane.core.protocols.ends import CODES
-from voltlane.reasons import AdminEnd, CloseReason, EndReason, Hold, Symbol
+from voltlane.reasons import AdminEnd, CloseReason, EndReason, Hold, StoreEnd, Symbol
 from voltlane.statistics import ClientRow
 from voltlane.wire.v3 import Code
 
@@ -116,8 +116,9 @@ def test_exit_codes_are_those_there_are(path: Path):
         ("### Why a session ended", EndReason),
         ("### Why nobody is accepted", Hold),
         ("### Why the admin endpoint gives up", AdminEnd),
+        ("### Why the store is given up", StoreEnd),
     ],
-    ids=["CloseReason", "EndReason", "Hold", "AdminEnd"],
+    ids=["CloseReason", "EndReason", "Hold", "AdminEnd", "StoreEnd"],
 )
 def test_every_reason_is_explained(heading: str, reasons: type[Symbol]):
     rows = table_below(OPERATIONS, heading)

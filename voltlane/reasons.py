@@ -127,6 +127,18 @@ class AdminEnd(Symbol):
     TOO_MANY_VIEWERS = "too many viewers"
 
 
+class StoreEnd(Symbol):
+    """Why a connection to the store that several servers have in common was given up."""
+
+    CLOSED = "closed by the store"
+    LOST = "connection to the store lost"
+    SILENT = "no answer of the store in time"
+    REFUSED = "refused by the store"
+    READ_ONLY = "a store that takes no writes"
+    GARBLED = "no answer that a store gives"
+    UNTRUSTED = "no TLS with the store"
+
+
 class EndReason(Symbol):
     """Why a session ended. The master is told by a Failure packet, except of a kick, which it asked for itself."""
 
