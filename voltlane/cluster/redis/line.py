@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from logging import DEBUG, WARNING
 from typing import Protocol
 
 from ...address import Address
@@ -72,13 +71,15 @@ class Line:
     def settled(self) -> None:
         """What is connected is of use."""
         if self._told or not self._settled:
-            log.info("connected to %s at %s", self._name, self._options.url)
+            log.info("%s at %s is of use", self._name, self._options.url)
         self._told, self._settled = False, True
 
     def tell(self, why: str) -> None:
         """Say that it is not, in the log: once, until it is."""
-        then = "" if self._told else "; trying again until it is of use"
-        log.log(DEBUG if self._told else WARNING, "%s at %s %.300s%s", self._name, self._options.url, why, then)
+        if self._told:
+            log.debug("%s at %s %.300s, still", self._name, self._options.url, why)
+        else:
+            log.warning("%s at %s %.300s; trying again until it is of use", self._name, self._options.url, why)
         self._told = True
 
     # ---- for the dialer and the connection
