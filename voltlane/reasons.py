@@ -59,6 +59,8 @@ class CloseReason(Symbol):
     INTERNAL_ERROR = "error in the server itself"
     SHUTDOWN = "server shutting down"
     UPGRADE = "cannot move to the program that follows"
+    MOVED = "its session is another server's"
+    STORE_AWAY = "its session may be elsewhere, and the store is away"
     SERVER_FULL = "too many connections"
     TOO_MANY_HANDSHAKES = "too many handshakes under way"
     ADDRESS_DENIED = "address not allowed to connect"
@@ -99,6 +101,7 @@ ORDINARY = {
     CloseReason.KICKED,
     CloseReason.SHUTDOWN,
     CloseReason.UPGRADE,
+    CloseReason.MOVED,
 }
 """Ends that are in order: nobody needs to hear of each."""
 

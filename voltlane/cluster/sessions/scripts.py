@@ -1,8 +1,8 @@
 """What the store does for sessions. Each may be asked again when its answer was lost.
 
-session:<id>      a hash. owner: "<number of the server>:<its token>", "" for nobody. term: +1 with each take. state: live,
-                  stale, free (given up), ended. credential: sealed. numbers, retained: what is known of its packets and
-                  what is kept for its client; exact: 1 where the owner has given it up with those.
+session:<id>      a hash. owner: "<number of the server>:<its token>", "" for nobody. term: +1 with each take. state:
+                  live, stale, free (given up), ended. credential: sealed. numbers, retained: what is known of its
+                  packets and what is kept for its client; exact: 1 where the owner has given it up with those.
 opening:<handle>  the id of the session that was opened with it
 
 A write says whose it is and under which term, and is refused where that is not so any more. An owner is alive while its
@@ -48,7 +48,8 @@ return 1
 REFRESH = Script(
     _WHO
     + """\
--- KEYS: sessions. ARGV: me, milliseconds, the term of each. Gives for each 1, 0 where it is not ours, 2 where it is not there.
+-- KEYS: sessions. ARGV: me, milliseconds, the term of each.
+-- Gives for each 1, 0 where it is not ours, 2 where it is not there.
 local found = {}
 for at, key in ipairs(KEYS) do
   local there = redis.call('HMGET', key, 'owner', 'term')
@@ -92,7 +93,7 @@ return {there[2], there[3], there[4], there[5]}
 TAKE = Script(
     _WHO
     + """\
--- KEYS: the session, node:, ask:. ARGV: me, milliseconds, id, the term under which it is taken by force or '', my number.
+-- KEYS: the session, node:, ask:. ARGV: me, milliseconds, id, the term to take it by force under or "", my number.
 -- Gives {1, term, exact, credential, numbers, retained}; {0, term} where its owner was asked for it; nil for none.
 local there = redis.call('HMGET', KEYS[1], 'state', 'owner', 'term', 'exact')
 if not there[1] or there[1] == 'ended' then
