@@ -100,7 +100,7 @@ class ClusterRig:
 
     def proxy(self) -> FaultProxy:
         """In front of the first server, for now."""
-        proxy = FaultProxy(self.servers[0].address)
+        proxy = FaultProxy(self.servers[0].address.rpartition("/")[2])
         self._stack.callback(proxy.close)
         return proxy
 

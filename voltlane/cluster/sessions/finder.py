@@ -29,6 +29,9 @@ from .search import OVER, Event, Search, State
 
 ANSWER_SECS = 2.0
 """For so long what the store has said of a session is good enough to prove whose it is, or that there is none."""
+FORGETFUL_SECS = 15.0
+"""A store that was away may have forgotten sessions, and for so long it takes the other servers to tell it of them
+again: that it knows none says nothing."""
 MOST_ANSWERS = 4096
 ASK_AGAIN_SECS = 0.5
 """The owner may not have heard that it is wanted, nor we that it is free."""
@@ -103,9 +106,19 @@ class Finder(Whereabouts):
         self._fence = fence
         self.giving: Callable[[int], bool] = lambda client_id: False
         """Whether a session is just being given up by this server."""
+        self._trusted_at = reactor.now
+        link.watchers.append(self._on_link)
         self._answers: OrderedDict[Wanted, _Answer] = OrderedDict()
         self._sought: dict[Wanted, list[Seeker]] = {}
         self._getting: dict[int, _Getting] = {}
+
+    def _on_link(self) -> None:
+        if self._link.up:
+            self._trusted_at = self._reactor.now + FORGETFUL_SECS
+
+    @property
+    def _is_trusted(self) -> bool:
+        return self._reactor.now >= self._trusted_at
 
     # ---- looking one up: see Whereabouts
 
@@ -152,7 +165,7 @@ class Finder(Whereabouts):
 
     def _looked(self, wanted: Wanted, client_id: int, reply: Reply) -> None:
         session: Candidate | None = None
-        failed = isinstance(reply, Trouble)
+        failed = isinstance(reply, Trouble) or (reply is None and not self._is_trusted)
         if isinstance(reply, list):
             try:
                 seen = self._rows.seen(client_id, reply)
@@ -230,7 +243,7 @@ class Finder(Whereabouts):
         elif isinstance(reply, list):
             self._move(getting, Event.ASKED, reply[1].decode())
         else:
-            self._move(getting, Event.NONE if reply is None else Event.TROUBLE)
+            self._move(getting, Event.NONE if reply is None and self._is_trusted else Event.TROUBLE)
 
     def _got(self, getting: _Getting, reply: list[Any]) -> None:
         forced = getting.search.state is State.FORCING
