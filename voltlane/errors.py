@@ -128,6 +128,12 @@ class UnknownSession(ProtocolError):
     reason = CloseReason.UNKNOWN_SESSION
 
 
+class SessionAway(ProtocolError):
+    """A resume of a session that another server may have, while nobody can be asked."""
+
+    reason = CloseReason.STORE_AWAY
+
+
 class NoMemory(ProtocolError):
     """A new client, while what memory is left is kept for those who are here."""
 

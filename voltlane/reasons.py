@@ -60,6 +60,8 @@ class CloseReason(Symbol):
     SHUTDOWN = "server shutting down"
     UPGRADE = "cannot move to the program that follows"
     DRAINED = "sent elsewhere by the operator"
+    MOVED = "its session is another server's"
+    STORE_AWAY = "its session may be elsewhere, and the store is away"
     SERVER_FULL = "too many connections"
     TOO_MANY_HANDSHAKES = "too many handshakes under way"
     ADDRESS_DENIED = "address not allowed to connect"
@@ -101,6 +103,7 @@ ORDINARY = {
     CloseReason.SHUTDOWN,
     CloseReason.UPGRADE,
     CloseReason.DRAINED,
+    CloseReason.MOVED,
 }
 """Ends that are in order: nobody needs to hear of each."""
 

@@ -209,8 +209,7 @@ class FaultProxy:
     """Listens on `address` and connects to `target`, both "host:port", in a thread of its own."""
 
     def __init__(self, target: str, script: Sequence[Link] = ()) -> None:
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+        self.point_to(target)
         self._script = list(script) or [Link()]
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
@@ -224,6 +223,20 @@ class FaultProxy:
         self._open = True
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    def point_to(self, target: str) -> None:
+        """Whoever connects from now on gets there."""
+        host, _, port = target.rpartition(":")
+        self._target = (host, int(port))
+
+    def cut_all(self) -> None:
+        """Cut every connection that there is."""
+
+        def cut() -> None:
+            for link in self.links:
+                link.end(End.CLOSE, link.up)
+
+        self.tell(cut)
 
     def __enter__(self) -> FaultProxy:
         return self

@@ -21,7 +21,10 @@ class Counters:
         "closed",
         "ended",
         "failures_from_master",
+        "fenced",
+        "forced",
         "gaps",
+        "given",
         "greeted",
         "handshake_secs",
         "held",
@@ -31,6 +34,7 @@ class Counters:
         "log_unwritten",
         "master_bytes_unconfirmed",
         "master_connections",
+        "moved_client",
         "notices_dropped",
         "packets_down",
         "packets_up",
@@ -44,6 +48,7 @@ class Counters:
         "sessions",
         "store",
         "stray_notices",
+        "taken",
         "taken_in",
         "throttled",
         "uncertain",
@@ -72,6 +77,13 @@ class Counters:
         self.protocol_gaps: Counter[str] = Counter()  # the same, by the protocol of the session
         self.uncertain = 0  # packets of which a client was told that nobody knows whether they were passed on
         self.unknown_client = 0
+        self.moved_client = 0  # packets from the master for clients that another server has
+        # Sessions, where several servers are one: got from another one, some by force; given up to one, or found
+        # to be another one's.
+        self.taken = 0
+        self.forced = 0
+        self.given = 0
+        self.fenced = 0
         self.stray_notices = 0  # failures and reconnections from the master about ids that have no session
         self.failures_from_master = 0
         self.notices_dropped = 0

@@ -6,6 +6,7 @@ now is in an outbox (net), a backlog (a stale session) or refused with a notice.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 
 from ..config import Clients
@@ -23,6 +24,8 @@ from .tombstones import Tombstone
 from .trunk import Trunk
 
 CLIENT_NOT_FOUND = b"Client not found"
+CLIENT_MOVED = b"Client moved"
+"""Another server has the client, or had it last: it has heard nothing of this packet."""
 _END_NOTICE = {
     EndReason.EXPIRED: b"Client disconnected",
     EndReason.EVICTED: b"Client disconnected",
@@ -62,6 +65,8 @@ class Hub:
         self.limits = backlog
         """How much is kept for one client."""
         self._budget = budget or Budget()
+        self.moved: Container[int] = ()
+        """Clients who are at another server now, as far as is remembered."""
         self.registry: Registry
         """Set once by whoever makes both, since each needs the other."""
 
@@ -99,6 +104,20 @@ class Hub:
             self._keep(session, chunk, packets)
         if session.state is not State.ENDED:
             self.registry.lose(session, now)
+
+    def set_aside(self, session: Session, now: float) -> None:
+        """Somebody else is to have a session: its connection is closed as a takeover does it, all that came over it is
+        passed on, and what its client has not taken is kept. It may end of that."""
+        if session.link is not None:
+            missed, _ = session.link.hand_over()
+            if session.state is not State.ENDED:
+                self.lost(session, missed, now)
+
+    def give_away(self, session: Session, undelivered: int) -> None:
+        """Somebody else has it: the master is told of so many packets that they did not arrive."""
+        self.registry.give_away(session)
+        if undelivered:
+            self._not_found(session.id, undelivered)
 
     def left(self, session: Session) -> None:
         """A client has gone, and said before that it will not come back: nothing need wait for it."""
@@ -186,11 +205,16 @@ class Hub:
             link.detach(close)
 
     def _not_found(self, client_id: int, packets: int) -> None:
-        self._counters.unknown_client += packets
+        moved = client_id in self.moved
+        if moved:
+            self._counters.moved_client += packets
+        else:
+            self._counters.unknown_client += packets
         if self._trunk.congested:
             self._counters.notices_dropped += packets
             return
-        self._trunk.push(frame_tagged(client_id, Flag.FAILURE, CLIENT_NOT_FOUND) * packets, packets)
+        notice = CLIENT_MOVED if moved else CLIENT_NOT_FOUND
+        self._trunk.push(frame_tagged(client_id, Flag.FAILURE, notice) * packets, packets)
 
     def _keep(self, session: Session, chunk: Chunk, packets: int) -> None:
         """Let a chunk wait for a client that is stale, or about to be. Its session may end of it, or be over."""

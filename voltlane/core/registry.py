@@ -79,6 +79,8 @@ class Registry:
         self.journal = SessionJournal()
         self.whereabouts = Whereabouts()
         self.ids = ids or Ids()
+        self.promised = 0
+        """The id that the next new session gets, where it was taken before; 0: the next one."""
         # In the order in which they became stale. A plain dictionary looks at the places of all who are gone for its
         # first entry: with 65,535 of them, over 100 µs for each that is evicted.
         self._stale: OrderedDict[int, Timer] = OrderedDict()
@@ -127,7 +129,8 @@ class Registry:
 
     def open(self, credential: bytes, link: Link) -> Session:
         """A new live session. Only while an id is available."""
-        session = Session(self.ids.take(), credential, link)
+        session = Session(self.promised or self.ids.take(), credential, link)
+        self.promised = 0
         self.sessions[session.id] = session
         self.journal.opened(session)
         return session
@@ -193,6 +196,11 @@ class Registry:
 
     def end(self, session: Session) -> None:
         """The session is over; its id will not be seen again. `on_end` is not called."""
+        self.give_away(session)
+        self.journal.ended(session)
+
+    def give_away(self, session: Session) -> None:
+        """It is not this server's any more: nobody is told, and nothing is remembered of it."""
         session.move(Event.ENDED)
         session.link = None
         if session.backlog is not None:
@@ -203,7 +211,6 @@ class Registry:
             self._forget_opening(session)
         self._forget_stale(session)
         del self.sessions[session.id]
-        self.journal.ended(session)
 
     def _forget_opening(self, session: Session) -> None:
         handle = self._revive(session.credential)[1]

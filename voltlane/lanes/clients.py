@@ -35,7 +35,8 @@ class Clients(Shared):
 
     def begin(self, arrival: Arrival, handshake: Handshake, protocol: str, framing: Framing, rest: bytes) -> None:
         """A handshake is done: go on with that connection, first with what was read behind the handshake."""
-        if handshake.session is None and not self.hub.registry.ids.available(self.reactor.now):
+        registry = self.hub.registry
+        if handshake.session is None and not registry.promised and not registry.ids.available(self.reactor.now):
             arrival.flush()
             arrival.close(CloseReason.NO_IDS)
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cluster.handover.heritage import Heritage
 from ..cluster.redis.link import Link
@@ -50,11 +50,15 @@ from ..ops.log import log
 from ..ops.slow_log import SlowLog
 from ..reasons import CloseReason, Hold
 from ..store.keys import Keys
+from ..store.no_store import NoStore
 from ..store.opening import open_store
 from ..trunk.firehose import Firehose
 from ..trunk.trunk import Trunk, TrunkLimits
 from ..wire.crypto import KeyPair
 from .drain import Drain
+
+if TYPE_CHECKING:
+    from ..cluster.node import Node
 
 EXIT_NO_MASTER = 4
 EXIT_NOT_KEPT = 5
@@ -90,10 +94,14 @@ class Parts:
         self.reactor.on_callback_error = self._on_bug
         self.reactor.on_slow = self._on_slow
         self.budget = Budget(memory_for_queues(config))
-        self.link: Link | None = None
+        self.node = self._open_node()
+        self.link: Link | None = None if self.node is None else self.node.link
         """To the store that several servers have in common, if this is one of several."""
-        keys = None if part is None else part.keys
-        self.store = open_store(config.general, self.reactor, self.counters, key, heritage, keys)
+        if self.node is None:
+            keys = None if part is None else part.keys
+            self.store = open_store(config.general, self.reactor, self.counters, key, heritage, keys)
+        else:
+            self.store = NoStore(*self.node.keys(key))
         self.trunk = Trunk(
             self.reactor,
             self.counters,
@@ -155,6 +163,9 @@ class Parts:
             self.doors,
             self.clients.begin,
         )
+        if self.node is not None:
+            self.node.join(self.hub, self.trunk, self.counters, self.clients.begin)
+            self.arrivals.on_session = self.node.entry.begin
         self.sampler = Sampler(self.reactor, self.clients.turns, config.quality.sample_secs)
         self.shedder = Shedder(self.reactor, self.hub, self.budget, self.sampler)
         self.gate = Gate(self.reactor, self.admission, self.connection_log, self.arrivals.accept, self.proxies)
@@ -218,6 +229,8 @@ class Parts:
         """Nobody comes any more, and sessions are as they are now: what becomes of connections is no news of them."""
         self.arrivals.close()
         self.store.seal()
+        if self.node is not None:
+            self.node.seal()
 
     def close(self) -> None:
         """Close everything that is open; what has to outlive the process is written down."""
@@ -230,10 +243,20 @@ class Parts:
         self.trunk.close(CloseReason.SHUTDOWN)
         self.clients.farewell(self.store.keeps)
         self.connection_log.sum_up()
+        if self.node is not None:
+            self.clients.receipts.on_flush()
+            self.node.leave()
         if not self.store.leave():
             self.exit_code = EXIT_NOT_KEPT
         if self._reaping is not None:
             self.reactor.cancel(self._reaping)
+
+    def _open_node(self) -> Node | None:
+        if not self.config.cluster.url:
+            return None
+        from ..cluster.node import Node  # here, for a server that is alone does without all of that
+
+        return Node(self.reactor, self.config)
 
     # ---- the master
 

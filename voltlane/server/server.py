@@ -78,6 +78,8 @@ class Server(Parts):
 
         Clients may connect from now on, but wait in the kernel's queue until there is a master.
         """
+        if self.node is not None:
+            self.node.start()
         try:
             self._open(list(listening))
             self.store.begin()
@@ -88,7 +90,9 @@ class Server(Parts):
             raise
 
     def allow_upgrades(self, launch: Launch) -> None:
-        """Hand over to the program that this starts, when SIGUSR2 asks for it."""
+        """Hand over to the program that this starts, when SIGUSR2 asks for it; not where several are one."""
+        if self.node is not None:
+            return
         self.upgrade = Upgrade(self, launch, self._admin_door)
 
     def take_over(self, taker: Taker) -> None:

@@ -13,7 +13,7 @@ from hmac import compare_digest
 from struct import Struct
 from typing import Callable
 
-from ...errors import BadProof, MalformedRecord, NoMemory, SessionEnded, SuiteRefused, UnknownSession
+from ...errors import BadProof, MalformedRecord, NoMemory, SessionEnded, SuiteRefused, Superseded, UnknownSession
 from ...reasons import CloseReason, Symbol
 from ...wire.aead import KEY_SIZE
 from ...wire.framing import Buffer, frame
@@ -210,7 +210,12 @@ class V3Handshake:
             self._prove(stone.credential, asked)
             self._tell(stone)
             raise SessionEnded(f"session {asked.id} has ended: {stone.reason.value}")
-        secrets = self._prove(session.credential, asked)
+        try:
+            secrets = self._prove(session.credential, asked)
+        except BadProof as error:
+            if not isinstance(error, Superseded):
+                registry.whereabouts.doubt(session)
+            raise
         self.retained = asked.retained
         self.claims = Claims(asked.epoch, asked.taken, ack, asked.sent, asked.acked)
         renewed = secrets.offered(asked.generation, asked.branch, self._context.random)

@@ -1,0 +1,235 @@
+"""Several servers that are one, with a real store: a client goes from one to another, whatever becomes of these."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from kit.cluster import ClusterRig
+from kit.raw_client import RawClient
+from kit.wait import wait_until
+
+from voltlane.client import Connection
+from voltlane.errors import ConnectionLost, Uncertain
+
+
+@pytest.fixture
+def rig() -> Iterator[ClusterRig]:
+    with ClusterRig() as rig:
+        yield rig
+
+
+def arrived(rig: ClusterRig, client_id: int, *data: bytes) -> None:
+    wait_until(lambda: rig.backend.got[client_id] == list(data), f"{data!r} to arrive")
+
+
+def test_a_live_client_of_version_3_goes_from_one_to_the_other_and_back(rig: ClusterRig) -> None:
+    """Its old server believes it to be there: it is asked, and gives it up with what it was sent and had not read."""
+    one, two = rig.servers
+    proxy = rig.proxy()
+    with Connection(proxy.address) as client:
+        client.send(b"1")
+        arrived(rig, client.client_id, b"1")
+        for number, target in enumerate((two, one, two), 2):
+            rig.backend.send(client.client_id, b"down %d" % number)
+            proxy.point_to(target.address)
+            client.send(b"%d" % number)
+            client.reconnect(10)
+            client.send(b"%d again" % number)
+            assert client.recv(10) == b"down %d" % number
+        expected = [b"1", *[word for n in (2, 3, 4) for word in (b"%d" % n, b"%d again" % n)]]
+        arrived(rig, client.client_id, *expected)
+        assert rig.row(client.client_id)["term"] == b"4"
+        assert not rig.backend.failures
+
+
+def test_a_stale_client_of_version_3_goes_from_one_to_the_other(rig: ClusterRig) -> None:
+    """What came for it meanwhile is at the old one, and goes with it."""
+    one, two = rig.servers
+    proxy = rig.proxy()
+    with Connection(proxy.address) as client:
+        client.send(b"1")
+        arrived(rig, client.client_id, b"1")
+        proxy.cut_all()
+        one.wait_for_log("peer closed")
+        for number in range(5):
+            rig.backend.send(client.client_id, b"%d" % number)
+        wait_until(lambda: rig.backend.firehose.links[0].queued == 0, "the packets to be on their way")
+        client.send(b"2")
+        proxy.point_to(two.address)
+        client.reconnect(10)
+        assert [client.recv(10) for _ in range(5)] == [b"%d" % number for number in range(5)]
+        arrived(rig, client.client_id, b"1", b"2")
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_server_that_is_killed_leaves_its_clients_to_the_others(rig: ClusterRig, stale: bool) -> None:
+    """Of version 3: what is not known is told."""
+    one, two = rig.servers
+    proxy = rig.proxy()
+    client = Connection(proxy.address, reconnect="auto", gaps="return")
+    told: list[object] = []
+    with client:
+        client.send(b"0")
+        client.flush(10)
+        if stale:
+            proxy.cut_all()
+            one.wait_for_log("peer closed")
+        one.kill()
+        proxy.point_to(two.address)
+        client.send(b"1", 10)
+        client.flush(10)
+        rig.backend.send(client.client_id, b"down")
+        while True:
+            item = client.recv(10)
+            told.append(item)
+            if item == b"down":
+                break
+        assert [type(item).__name__ for item in told] in (["Gap", "bytes"], ["Gap", "Uncertain", "bytes"])
+        uncertain = {packet for item in told if isinstance(item, Uncertain) for packet in item.packets}
+        got = rig.backend.got[client.client_id]
+        assert got[0] == b"0" and len(got) == len(set(got)) and {b"1"} <= set(got) | uncertain
+
+
+def test_version_2_goes_from_one_to_the_other_and_back(rig: ClusterRig) -> None:
+    """The servers have the same key."""
+    one, two = rig.servers
+    client = RawClient.new(one.address)
+    client.send(b"1")
+    arrived(rig, client.client_id, b"1")
+    for number, server in enumerate((two, one), 2):
+        client = come_back(client, server.address)
+        client.send(b"%d" % number)
+        rig.backend.send(client.client_id, b"down")
+        assert client.recv() == b"down"
+    arrived(rig, client.client_id, b"1", b"2", b"3")
+    client.close()
+
+
+def test_version_2_comes_back_from_a_server_that_was_killed(rig: ClusterRig) -> None:
+    one, two = rig.servers
+    client = RawClient.new(one.address)
+    client.send(b"1")
+    arrived(rig, client.client_id, b"1")
+    one.kill()
+    client = come_back(client, two.address)
+    client.send(b"2")
+    arrived(rig, client.client_id, b"1", b"2")
+    client.close()
+
+
+def come_back(client: RawClient, address: str) -> RawClient:
+    """Again and again: a server that was killed is believed to live while it has its number."""
+    deadline = time.monotonic() + 20
+    client.address = address
+    while True:
+        try:
+            return client.come_back()
+        except OSError:
+            assert time.monotonic() < deadline
+
+
+def test_in_order_nothing_is_lost_and_nobody_waits(rig: ClusterRig) -> None:
+    """A server that ends gives up what it has: others go on with it as it was."""
+    one, two = rig.servers
+    proxy = rig.proxy()
+    with Connection(proxy.address, reconnect="auto") as client:
+        for number in range(500):
+            client.send(b"%d" % number)
+        proxy.point_to(two.address)
+        assert one.stop() == 0
+        client.send(b"500")
+        client.flush(10)
+        rig.backend.send(client.client_id, b"down")
+        assert client.recv(10) == b"down"
+        arrived(rig, client.client_id, *[b"%d" % number for number in range(501)])
+
+
+def test_by_force_from_a_server_that_does_not_answer() -> None:
+    """It is fenced when it goes on: its client stays where it is, and the master is told of what went astray."""
+    with ClusterRig(settings={"cluster.lease_secs": 60.0, "cluster.give_up_secs": 0.5}) as rig:
+        one, two = rig.servers
+        proxy = rig.proxy()
+        with Connection(proxy.address, reconnect="auto", gaps="return") as client:
+            client.send(b"1")
+            client.flush(10)
+            first_link = rig.backend.heard_on[client.client_id]
+            one.process.send_signal(signal.SIGSTOP)
+            try:
+                proxy.point_to(two.address)
+                proxy.cut_all()
+                client.send(b"2")
+                client.flush(10)
+                assert rig.row(client.client_id)["term"] == b"2"
+            finally:
+                one.process.send_signal(signal.SIGCONT)
+            wait_until(lambda: tell_by(rig, client, first_link), "the old server to know that it has moved")
+            client.send(b"3")
+            client.flush(10)
+            rig.backend.send(client.client_id, b"down")
+            assert next(item for item in iter(lambda: client.recv(10), None) if isinstance(item, bytes)) == b"down"
+            arrived(rig, client.client_id, b"1", b"2", b"3")
+
+
+def tell_by(rig: ClusterRig, client: Connection, link: object) -> bool:
+    """Send by way of the old server; whether it says that the client has moved."""
+    rig.backend.send(client.client_id, b"astray", link)
+    time.sleep(0.02)
+    return (client.client_id, "Client moved") in rig.backend.failures
+
+
+def test_the_store_is_gone_and_comes_back_empty(rig: ClusterRig) -> None:
+    """Who is connected goes on, and who comes back to its own server resumes; elsewhere it is told to try again."""
+    one, two = rig.servers
+    proxy = rig.proxy()
+    with Connection(proxy.address, reconnect="auto") as client, Connection(two.address) as other:
+        client.send(b"1")
+        client.flush(10)
+        rig.store.kill()
+        one.wait_for_log("is gone: closed by the store", 2)
+        client.send(b"2")
+        client.flush(10)
+        proxy.cut_all()
+        client.send(b"3")
+        client.flush(10)
+        other.send(b"other")
+        other.flush(10)
+        proxy.point_to(two.address)
+        proxy.cut_all()
+        with pytest.raises(TimeoutError):
+            client.recv(0.3)
+        assert "the store is away" in two.log
+        rig.store.start()
+        client.send(b"4")
+        client.flush(20)
+        arrived(rig, client.client_id, b"1", b"2", b"3", b"4")
+        wait_until(lambda: rig.row(other.client_id).get("owner", b"").startswith(b"1:"), "it to be written again")
+    assert not rig.backend.failures or {reason for _, reason in rig.backend.failures} == {"Client disconnected"}
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_over_websockets(protocol: int) -> None:
+    with ClusterRig(settings={"listener.address": "ws://127.0.0.1:0"}) as rig:
+        one, two = rig.servers
+        proxy = rig.proxy()
+        with Connection("ws://" + proxy.address, protocol=protocol) as client:
+            for number, server in enumerate((one, two, one)):  # (it is there at first)
+                if number:
+                    proxy.point_to(server.address.removeprefix("ws://"))
+                    come_back_to(client)
+                client.send(b"%d" % number)
+                arrived(rig, client.client_id, *[b"%d" % one for one in range(number + 1)])
+                rig.backend.send(client.client_id, b"down %d" % number)
+                assert client.recv(10) == b"down %d" % number
+
+
+def come_back_to(client: Connection) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            client.reconnect(10)
+            return
+        except ConnectionLost:
+            assert time.monotonic() < deadline

@@ -1,0 +1,177 @@
+"""This server as one of several: its link to the store, its number, the keys of all, and whose which session is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ..config import Config
+from ..core.counters import Counters
+from ..core.hub import Hub
+from ..core.ids import Ids
+from ..core.session import State
+from ..errors import StartupError
+from ..lanes.entry.arrival import OnSession
+from ..net.reactor import Reactor
+from ..ops.log import log
+from ..reasons import StoreEnd
+from ..wire.crypto import KeyPair, generate_key
+from ..wire.noise import KeyPair as ChannelKey
+from .keys.secret import read_secret
+from .keys.server_keys import EXIT_NO_STORE, START_SECS, ServerKeys, keys_at_start
+from .lease.keeper import LeaseKeeper, new_token
+from .redis.channels import Channels
+from .redis.link import Link
+from .redis.options import options_of
+from .sessions.entry import Entry
+from .sessions.finder import Finder
+from .sessions.giver import Giver
+from .sessions.journal import ClusterJournal, LastWords
+from .sessions.moved import MovedClients
+from .sessions.rows import Rows
+from .sessions.scripts import SCRIPTS
+
+if TYPE_CHECKING:
+    from ..core.trunk import Trunk
+
+LEAVE_SECS = 3.0
+"""How long the end of a server may wait for the store."""
+
+
+class LeasedIds(Ids):
+    """Those of the number that this server has at the moment, while it has it."""
+
+    def __init__(self, keeper: LeaseKeeper) -> None:
+        super().__init__()
+        self._keeper = keeper
+
+    def available(self, now: float) -> bool:
+        """See Ids."""
+        ids = self._keeper.ids
+        return ids is not None and self._keeper.usable and ids.available(now)
+
+    def take(self) -> int:
+        """See Ids."""
+        assert self._keeper.ids is not None
+        return self._keeper.ids.take()
+
+
+class Node:
+    """One server's. It begins with what has to be there first: the keys of all, and a number."""
+
+    def __init__(self, reactor: Reactor, config: Config) -> None:
+        """Connects. Raises StartupError."""
+        settings = config.cluster
+        self._reactor = reactor
+        self.ends: Counter[StoreEnd] = Counter()
+        options = options_of(settings)
+        self._sealer = read_secret(settings)
+        self.link = Link(reactor, options, SCRIPTS, self.ends)
+        self.channels = Channels(reactor, options, self.ends)
+        self.keeper = LeaseKeeper(reactor, self.link, config.general.node, settings.lease_secs, new_token())
+        self.rows = Rows(self._sealer, settings.retained_bytes)
+        self.moved = MovedClients()
+        self._patience = settings.give_up_secs
+        self._stale_secs = config.clients.stale_timeout_secs
+        self._listened: int | None = None
+        self.journal: ClusterJournal
+        self.finder: Finder
+        self.giver: Giver
+        self.entry: Entry
+
+    def keys(self, key: KeyPair | None) -> tuple[KeyPair, ChannelKey]:
+        """The keys of all servers; `key` is that of version 2 if there are none yet. Waits. Raises StartupError."""
+        self.link.start()
+        self.channels.start()
+        own = ServerKeys.of(key or generate_key(), ChannelKey())
+        return keys_at_start(self._reactor, self.link, self._sealer, own).load()
+
+    def join(self, hub: Hub, trunk: Trunk, counters: Counters, on_session: OnSession) -> None:
+        """Be a part of the server: its registry asks here for sessions, and tells what becomes of them."""
+        reactor, link, registry = self._reactor, self.link, hub.registry
+        self._trunk = trunk
+        journal = self.journal = ClusterJournal(
+            reactor, link, self.rows, self.name, self._stale_secs, lambda session: self.giver.fence(session)
+        )
+        journal.registry = registry
+        finder = self.finder = Finder(
+            reactor,
+            link,
+            self.rows,
+            journal,
+            hub,
+            counters,
+            self.moved,
+            self.name,
+            self._patience,
+            lambda session: self.giver.fence(session),
+        )
+        self.giver = Giver(reactor, link, self.rows, journal, finder, hub, trunk, counters)
+        self.entry = Entry(reactor, link, registry, journal, finder, on_session, self.giver.fence)
+        registry.journal, registry.whereabouts, registry.ids = journal, finder, LeasedIds(self.keeper)
+        hub.moved = self.moved
+        self.keeper.watchers.append(self._on_number)
+        self._on_number()  # it may have been quick
+
+    def start(self) -> None:
+        """Get a number, and wait for it. Raises StartupError."""
+        reactor = self._reactor
+        self.keeper.start()
+        deadline = reactor.refresh() + START_SECS
+        while not (self.keeper.usable and self.channels.ready):
+            if reactor.now >= deadline:
+                raise StartupError(f"no number from the store within {START_SECS:g} s", EXIT_NO_STORE)
+            reactor.turn(0.1)
+        self.journal.start()
+
+    def name(self) -> str:
+        """What this server is called in the store, as an owner: its number, and which process that is."""
+        return f"{self.keeper.number or 0}:{self.keeper.token}"
+
+    def _on_number(self) -> None:
+        number = self.keeper.number
+        if number is None or number == self._listened:
+            return
+        key, channels = self.link.key, self.channels
+        if self._listened is not None:
+            channels.leave(key("ask", self._listened))
+            channels.leave(key("told", self._listened))
+            self.journal.write_all()  # we are called something else from now on
+        self._listened = number
+        channels.listen(key("ask", number), self.giver.asked)
+        channels.listen(key("told", number), self._told)
+
+    def _told(self, message: bytes) -> None:
+        if message.isdigit():
+            self.finder.told(int(message))
+
+    # ---- the end
+
+    def seal(self) -> None:
+        """The server ends: what becomes of connections now is no news of their sessions, but for one that ends."""
+        self.journal.registry.leave_to_the_next(LastWords(self.journal))
+
+    def leave(self) -> None:
+        """Behind the last connection: give up every session, for others to go on with as it is, and the number."""
+        reactor, registry = self._reactor, self.journal.registry
+        self.journal.stop()
+        if self.link.up:
+            unwritten = self._trunk.written < self._trunk.pushed
+            for session in registry.stale():
+                if session.id in self.journal.terms and session.state is State.STALE:
+                    if unwritten and session.delivery is not None:  # no master will have it
+                        session.delivery.taken = session.delivery.safe
+                    self.giver.release(session, self.keeper.number or 0)
+            deadline = reactor.refresh() + LEAVE_SECS
+            done: list[bool] = []
+            self.keeper.leave(lambda: done.append(True))
+            while self.link.up and (self.giver.unreleased or not done) and reactor.now < deadline:
+                reactor.turn(0.05)
+            if self.giver.unreleased:
+                log.warning("%d sessions could not be given up: the store did not answer", self.giver.unreleased)
+        self.close()
+
+    def close(self) -> None:
+        """Have nothing more to do with the store."""
+        self.channels.stop()
+        self.link.stop()

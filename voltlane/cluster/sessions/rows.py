@@ -1,0 +1,120 @@
+"""What a session is in the store: values ↔ bytes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ...core.delivery import DELIVERY_SIZE, Delivery, decode_delivery
+from ...core.protocols.table import revive
+from ...core.session import Session, State
+from ...errors import BadProof
+from ...wire.framing import count_frames, skip_frames
+from ..keys.secret import Sealer
+
+PURPOSE = "credential"
+NO_NUMBERS = b""
+
+
+class Row(NamedTuple):
+    """A session as the store has it."""
+
+    credential: bytes
+    numbers: bytes
+    """As `Delivery.encode` gives them; b"" for one without."""
+    retained: bytes
+    """Whole frames (SPEC 7) that its client has not taken."""
+
+
+class Taken(NamedTuple):
+    """What TAKE gives."""
+
+    term: int
+    exact: bool
+    """Whether its owner gave it up with these numbers, and nobody has had it since."""
+    row: Row
+
+
+class Seen(NamedTuple):
+    """What LOOK gives."""
+
+    owner: str
+    term: int
+    row: Row
+
+
+class RowError(ValueError):
+    """What stands in the store is no session of this version, or sealed with another secret."""
+
+
+class Rows:
+    """Makes and reads them. `most`: bytes that may be retained."""
+
+    def __init__(self, sealer: Sealer, most: int) -> None:
+        self._sealer = sealer
+        self.most = most
+
+    def seal(self, client_id: int, credential: bytes) -> bytes:
+        """A credential for the store."""
+        return self._sealer.seal(PURPOSE, _whose(client_id), credential)
+
+    def row(self, session: Session) -> tuple[Row, int]:
+        """That of a session, its credential sealed; and how many of the oldest packets had no room in it."""
+        delivery = session.delivery
+        retained, dropped = b"", 0
+        if session.backlog is not None and session.state is State.STALE:
+            retained = b"".join([chunk for chunk, _ in session.backlog.kept()])
+            retained, dropped = latest(retained, self.most)
+        numbers = NO_NUMBERS if delivery is None else delivery.encode()
+        if delivery is not None and dropped:
+            left = decode_delivery(numbers)
+            left.drop(dropped)
+            numbers = left.encode()
+        return Row(self.seal(session.id, session.credential), numbers, retained), dropped
+
+    def taken(self, client_id: int, reply: list[Any]) -> Taken:
+        """What TAKE has answered. Raises RowError."""
+        _, term, exact, credential, numbers, retained = reply
+        return Taken(int(term), exact == b"1", self._row(client_id, credential, numbers, retained))
+
+    def seen(self, client_id: int, reply: list[Any]) -> Seen:
+        """What LOOK has answered. Raises RowError."""
+        owner, term, credential, numbers = reply
+        return Seen(owner.decode("utf-8", "replace"), int(term), self._row(client_id, credential, numbers, b""))
+
+    def _row(self, client_id: int, credential: bytes, numbers: bytes, retained: bytes) -> Row:
+        try:
+            opened = self._sealer.open(PURPOSE, _whose(client_id), credential or b"")
+        except BadProof:
+            raise RowError(f"session {client_id} in the store was sealed with another cluster.secret") from None
+        if numbers and len(numbers) != DELIVERY_SIZE:
+            raise RowError(f"session {client_id} in the store is of another version")
+        return Row(opened, numbers or b"", retained or b"")
+
+
+def delivery_of(row: Row, term: int, exact: bool) -> Delivery | None:
+    """What is known of the packets of a session that was taken under this term; None in a protocol without numbers.
+
+    Unless it is exact another epoch begins, which is the term: no owner has had that one, for it grows with each take.
+    """
+    if not revive(row.credential)[0]:
+        return None
+    known = decode_delivery(row.numbers) if row.numbers else Delivery(term)
+    if not exact:
+        known.forget(term)
+    return known
+
+
+def latest(frames: bytes, most: int) -> tuple[bytes, int]:
+    """The last whole frames of these that have room in so many bytes; and how many did not."""
+    if len(frames) <= most:
+        return frames, 0
+    total, position, dropped = count_frames(frames), 0, 0
+    while len(frames) - position > most:
+        position += skip_frames(memoryview(frames)[position:], 1)
+        dropped += 1
+    assert dropped <= total
+    return frames[position:], dropped
+
+
+def _whose(client_id: int) -> bytes:
+    return client_id.to_bytes(8, "little")
