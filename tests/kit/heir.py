@@ -74,7 +74,7 @@ def _refuses_a_note() -> None:
     def damaged(data: bytes) -> None:
         raise goods.Damaged("a note that it does not like")
 
-    goods.decode_connection = damaged  # type: ignore[assignment]
+    goods.decode_state = damaged  # type: ignore[assignment]
 
 
 def _dies_before_it_has_taken() -> None:

@@ -85,9 +85,14 @@ class SealedConnection(ClientConnection):
         return self.framing is not None and self.framing.pinged
 
     @property
-    def framing_state(self) -> tuple[str, bytes]:
+    def framing_name(self) -> str:
         """See ClientConnection."""
-        return (PLAIN, b"") if self.framing is None else (self.framing.name, self.framing.state())
+        return PLAIN if self.framing is None else self.framing.name
+
+    @property
+    def framing_state(self) -> bytes:
+        """See ClientConnection."""
+        return b"" if self.framing is None else self.framing.state()
 
     @property
     def queued(self) -> Queued | Coded | None:

@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import Callable
 
 from ..cluster.handover.giver import Child, Giver, Step
-from ..cluster.handover.goods import Door, Goods, offer
+from ..cluster.handover.goods import Door, Goods
 from ..cluster.handover.heritage import Heritage
+from ..cluster.handover.offer import Offer
 from ..config import Config
 from ..core.meter import MeterLimits
 from ..core.readiness import State
@@ -37,6 +38,7 @@ class Upgrade:
         self._parts = parts
         self._launch = launch
         self._giver: Giver | None = None
+        self._offer = Offer(goods_of(parts))
         self.announce: Callable[[int], None] = lambda pid: None
         """Called with the process that serves from then on, before it does."""
 
@@ -50,6 +52,7 @@ class Upgrade:
         elif parts.readiness.state in (State.DRAINING, State.STOPPING):
             log.error("nothing is handed over by a server that is %s", parts.readiness.text)
         else:
+            self._offer = Offer(goods_of(parts))
             try:
                 self._giver = Giver(self, self._launch)
             except OSError as error:
@@ -108,13 +111,17 @@ class Upgrade:
                 connection.read_out()
                 connection.close(CloseReason.UPGRADE)
 
+    def ahead(self, most: int) -> Iterator[tuple[bytes, int]]:
+        """See Host."""
+        return self._offer.ahead(most, self.reactor.now)
+
     def offer(self) -> Iterator[tuple[bytes, int]]:
         """See Host."""
         parts = self._parts
         if not parts.entrance.is_open:
             raise RuntimeError("it is draining by now")
         parts.trunk.flush()
-        return offer(goods_of(parts), self._admin_door(), parts.reactor.time())
+        return self._offer.rest(self._admin_door(), parts.reactor.time())
 
     def hand_on(self, pid: int) -> None:
         """See Host."""
@@ -122,6 +129,7 @@ class Upgrade:
 
     def go_on(self) -> None:
         """See Host."""
+        self._offer = Offer(goods_of(self._parts))  # for that one nobody takes any more
         self._parts.entrance.release(Hold.UPGRADE)
 
 

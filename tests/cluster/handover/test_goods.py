@@ -14,7 +14,7 @@ from kit.record_world import RecordClient
 from kit.speaker import lanes
 from kit.world import Parcel, numbered, world
 
-from voltlane.cluster.handover.goods import offer
+from voltlane.cluster.handover.offer import Offer
 from voltlane.core.session import State
 from voltlane.reasons import CloseReason
 from voltlane.server.upgrade import goods_of
@@ -179,7 +179,10 @@ def test_nothing_is_changed_by_an_offer() -> None:
             home.master.send(client.id, *numbered(300, 500))
         home.settle()
         for _ in range(2):
-            parcel = Parcel(offer(goods_of(home.server), None, home.clock.now))
+            parcel, made = Parcel(), Offer(goods_of(home.server))
+            while parcel.add(made.ahead(2, home.clock.now)):
+                pass
+            parcel.add(made.rest(None, home.clock.now))
             while parcel._descriptors:
                 os.close(parcel.descriptor())
             home.audit()

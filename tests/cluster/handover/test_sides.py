@@ -49,6 +49,7 @@ class Host:
     def __init__(self) -> None:
         self.reactor = Loop()
         self.settled = False
+        self.said: list[bytes] = []
         self.calls: list[object] = []
         self.child = Child()
 
@@ -65,6 +66,11 @@ class Host:
 
     def pause(self) -> None:
         self.calls.append("pause")
+
+    def ahead(self, most: int) -> Iterator[tuple[bytes, int]]:
+        said = self.said[:most]
+        del self.said[:most]
+        return iter([(words, -1) for words in said])
 
     def offer(self) -> Iterator[tuple[bytes, int]]:
         self.calls.append("offer")
