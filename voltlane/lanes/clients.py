@@ -55,16 +55,18 @@ class Clients(Shared):
         self.reactor.guard(connection, connection.begin, handshake, arrival.unsent, rest)
 
     def expect(self, origin: Origin, sock: socket.socket) -> ClientConnection:
-        """A connection that is still another process's: it is to `move_in`, to `join` and to `wake`, or to be
-        `forget`-ed. Raises LookupError for one that nobody here could go on with."""
+        """A connection that is still another process's: it is to `move_in` (and to `move_out`, if that was too early),
+        to `join` and to `wake`, or to be dismissed. Raises LookupError for one that nobody here could go on with."""
         framing = FRAMINGS[origin.framing]()
         kind = DATA_PATHS.get((framing.name, origin.protocol)) or CODED[origin.protocol]
         connection = kind(self, sock, origin.peer, None, origin.since, framing)
         connection.client_id, connection.lane, connection.subject = origin.client_id, origin.lane, origin.subject
         return connection
 
-    def forget(self, connection: ClientConnection) -> None:
+    def dismiss(self, connection: ClientConnection) -> None:
         """It was expected, and is gone."""
+        if connection.session is not None:
+            connection.move_out()
         sock, connection.sock = connection.sock, None
         self.meters.forget(connection)
         if sock is not None:

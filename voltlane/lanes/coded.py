@@ -55,11 +55,6 @@ class CodedConnection(ClientConnection):
         return self.framing.state()
 
     @property
-    def is_idle(self) -> bool:
-        """See ClientConnection."""
-        return super().is_idle and not self.framing.held
-
-    @property
     def queued(self) -> Queued | Coded | None:
         """See ClientConnection."""
         return None if self.outbox is None else self.outbox.coded()

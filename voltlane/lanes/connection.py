@@ -176,19 +176,18 @@ class ClientConnection(Stream):
             self.recorded,
         )
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing waits, and nothing is in parts: `moved` is a few numbers then."""
-        return self.partial is None and self.outbox is None and self.meter is None
-
     def move_in(self, moved: Moved, session: Session) -> None:
-        """Go on with what was another process's. Nothing is read and nothing sent before `wake`. What it was when it
-        was idle may be followed by what it is at."""
+        """Go on with what was another process's. Nothing is read and nothing sent before `wake`."""
         self.session = session
         if moved.received:
             self.keep(keep(memoryview(moved.received), self.shared.budget, self))
         if self.meter is not None and moved.levels is not None:
             self.meter.set(moved.levels, self.reactor.now)
+
+    def move_out(self) -> None:
+        """What it has moved in with is not so any more."""
+        self.keep(None)
+        self.leave_frames()
 
     def join(self, session: Session, source: Source) -> None:
         """It has moved in, and counts from now on."""

@@ -188,22 +188,6 @@ class RecordConnection(SealedConnection):
             self.flow.delivery.encode(),
         )
 
-    @property
-    def is_idle(self) -> bool:
-        """See ClientConnection."""
-        flow, framing = self.flow, self.framing
-        return (
-            self.partial is None
-            and self.outbox is None
-            and self.unsent is None
-            and flow.retention is None
-            and flow.on_confirmed is None
-            and self.packet is None
-            and self._pong is None
-            and self.meter is None
-            and not (framing is not None and framing.held)
-        )
-
     def move_in(self, moved: Moved, session: Session) -> None:
         """See ClientConnection."""
         shared, recorded = self.shared, cast(Recorded, moved.recorded)
@@ -225,6 +209,14 @@ class RecordConnection(SealedConnection):
             self.unsent = Unsent(shared.budget, self, recorded.unsent, self.reactor.now)
         if flow.retention is not None and flow.retention.size:
             self._show_outbox(flow.retention)
+
+    def move_out(self) -> None:
+        """See ClientConnection."""
+        if self.unsent is not None:
+            self.unsent.put(b"")
+            self.unsent = None
+        self._keep_packet(None)
+        super().move_out()
 
     def join(self, session: Session, source: Source) -> None:
         """See ClientConnection."""

@@ -1,8 +1,8 @@
 """What is said of sessions and their connections: most of it ahead, while everything goes on, with the sockets, which
 take the longest; and in the pause what has changed since.
 
-Nothing tells of changes: what was said is said again where it would be other words now. Who is not idle is told of in
-the pause alone, for what waits and what is in parts can be taken in only once.
+Nothing tells of changes: everybody is looked at again, and told of anew where something is not as it was. What waits
+is compared as the same objects, not byte by byte.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ...core.registry import Registry
-from ...core.session import Session
+from ...core.session import Session, State
 from ...lanes.clients import Clients
 from ...lanes.connection import ClientConnection
+from ...lanes.moved import Moved
 from .notes import Kind
 from .sessions import encode_numbers, encode_session
 from .states import NOTHING, encode_origin, encode_state
 
 LOOK_SECS = 0.02
 """Who is gone is looked for every so often."""
+MOST_SAID = 1 << 18
+"""Bytes that are said in one turn, and what comes on top of that with the last session."""
 
 
 class Words(NamedTuple):
@@ -40,10 +43,10 @@ class Told(NamedTuple):
 
     session: Session
     connection: ClientConnection | None
-    fields: bytes
-    """Of the session."""
-    state: bytes
-    """What the connection is at."""
+    known: tuple[object, ...]
+    """What the session was, ..."""
+    moved: Moved | None
+    """... and what the connection was at."""
 
 
 class Ahead:
@@ -64,10 +67,15 @@ class Ahead:
             yield from self.gone()
         if not self._next:
             self._next = [one for one in sessions.values() if one.id not in told and self._can_move(one)][::-1]
+        said = 0
         for _ in range(min(most, len(self._next))):
             session = self._next.pop()
             if sessions.get(session.id) is session and session.id not in told and self._can_move(session):
-                yield from self._first(session, now)
+                for words in self._first(session, now):
+                    said += len(words.data)
+                    yield words
+            if said > MOST_SAID:
+                break
 
     def gone(self) -> Iterator[Words]:
         """Of whom that was said is no more, or has another connection. To be said soon: only when the other process
@@ -88,15 +96,13 @@ class Ahead:
                 if not self._can_move(session):
                     raise ImmovableError(f"the connection of client {session.id} cannot move")
                 yield from self._first(session, now)
-                before = told[session.id]
-            else:
-                fields = encode_session(session, now)
-                if fields != before.fields:
-                    yield Words(Kind.SESSION, session.id, fields)
+                continue
+            if _known(session, now) != before.known:
+                yield Words(Kind.SESSION, session.id, encode_session(session, now))
             if before.connection is not None:
-                state = encode_state(before.connection.moved)
-                if state != before.state:
-                    yield Words(Kind.STATE, session.id, state)
+                moved = before.connection.moved
+                if moved != before.moved:
+                    yield Words(Kind.STATE, session.id, encode_state(moved))
         ids = list(self._registry.sessions)
         yield Words(Kind.ORDER, len(ids), encode_numbers(ids))
 
@@ -105,12 +111,27 @@ class Ahead:
         return connection is None or (connection.moves and connection.sock is not None)
 
     def _first(self, session: Session, now: float) -> Iterator[Words]:
-        connection, fields, state = self._clients.connection_of(session), encode_session(session, now), NOTHING
-        yield Words(Kind.SESSION, session.id, fields)
+        connection, known, moved = self._clients.connection_of(session), _known(session, now), None
+        yield Words(Kind.SESSION, session.id, encode_session(session, now))
         if connection is not None and connection.sock is not None:
             yield Words(Kind.CONNECTION, session.id, encode_origin(connection.origin), connection.sock.fileno())
-            if connection.is_idle:
-                state = encode_state(connection.moved)
-                if state != NOTHING:
-                    yield Words(Kind.STATE, session.id, state)
-        self._told[session.id] = Told(session, connection, fields, state)
+            moved = connection.moved
+            state = encode_state(moved)
+            if state != NOTHING:
+                yield Words(Kind.STATE, session.id, state)
+        self._told[session.id] = Told(session, connection, known, moved)
+
+
+def _known(session: Session, now: float) -> tuple[object, ...]:
+    """What `encode_session` says, to be compared."""
+    backlog, allowance, delivery = session.backlog, session.allowance, session.delivery
+    return (
+        session.credential,
+        session.secret,
+        session.state,
+        session.lost,
+        session.expiry,
+        None if delivery is None or session.state is not State.STALE else delivery.encode(),
+        None if backlog is None else backlog.kept(),
+        None if allowance is None else allowance.levels(now),
+    )

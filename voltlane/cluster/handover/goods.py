@@ -162,6 +162,8 @@ class Intake:
         connection, session = self._expected[found.number][0], self._sessions[found.number]
         if (moved.recorded is not None) != (connection.protocol == "v3"):
             raise Damaged(f"the connection of client {found.number} is of no protocol")
+        if connection.session is not None:
+            connection.move_out()
         connection.move_in(moved, session)
 
     def _forget(self, client_id: int) -> None:
@@ -174,7 +176,7 @@ class Intake:
         self._forget(client_id)
         expected = self._expected.pop(client_id, None)
         if expected is not None:
-            self._goods.clients.forget(expected[0])
+            self._goods.clients.dismiss(expected[0])
 
     def _settle(self, ids: tuple[int, ...]) -> None:
         """These are all sessions, in order."""
