@@ -212,20 +212,8 @@ class RecordConnection(SealedConnection):
 
     def move_out(self) -> None:
         """See ClientConnection."""
-        if self.unsent is not None:
-            self.unsent.put(b"")
-            self.unsent = None
         self._keep_packet(None)
         super().move_out()
-
-    def join(self, session: Session, source: Source) -> None:
-        """See ClientConnection."""
-        shared = self.shared
-        session.delivery = self.flow.delivery
-        if not shared.windows.count:
-            shared.on_records(True)
-        shared.windows.take_over(self.flow.shares.window)
-        super().join(session, source)
 
     def wake(self) -> None:
         """See ClientConnection."""

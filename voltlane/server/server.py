@@ -7,7 +7,7 @@ import platform
 import signal
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from dataclasses import astuple
 from math import ceil
 from typing import TYPE_CHECKING, Callable
@@ -68,6 +68,9 @@ class Server(Parts):
         """How it is followed by another program in place, if it can be."""
         self.is_followed = False
         """Whether another process has everything by now."""
+        self.unlisted: list[str] = []
+        """Addresses on which a process before this one has listened, and that are not asked for any more."""
+        self._listening_before = () if heritage is None else heritage.listening
 
     @classmethod
     def heir(cls, config: Config, taker: Taker) -> Server:
@@ -82,14 +85,19 @@ class Server(Parts):
 
     # ---- life
 
-    def start(self, listening: Iterable[tuple[str, socket.socket]] = ()) -> None:
+    def start(
+        self,
+        listening: Iterable[tuple[str, socket.socket]] = (),
+        kept: MutableMapping[str, socket.socket] | None = None,
+    ) -> None:
         """Bind the listening addresses, or take over sockets that listen already, each for the lane of a scheme
-        ("tcp"). Raises StartupError.
+        ("tcp"). `kept`: sockets that an earlier process has bound, by the addresses that it was asked for; those that
+        are asked for go on, and the others are closed. Raises StartupError.
 
         Clients may connect from now on, but wait in the kernel's queue until there is a master.
         """
         try:
-            self._open(list(listening))
+            self._open(list(listening), kept or {})
             self.store.begin()
         except StartupError:
             self.entrance.close()  # and remove the files of unix sockets
@@ -105,7 +113,11 @@ class Server(Parts):
         """In place of `start`: go on with all that another process has, once that says the word. Raises
         StartupError, and has changed nothing then."""
         self.entrance.limit_descriptors(raise_descriptor_limit())
+        listed = [parse_listener(text) for text in self.config.listener.address]
+        before = self._listening_before or tuple(map(str, listed))  # what others have opened is not asked for here
+        more = [address for address in listed if str(address) not in before]
         try:
+            self._listen(more, {})
             if any(parse_listener(text).scheme in ENCRYPTED for text in self.config.listener.address):
                 self.certificates.load()  # now, while everybody is served
             intake = taker.take(goods_of(self), self.reactor.refresh)
@@ -113,10 +125,16 @@ class Server(Parts):
                 self.certificates.load()
             if self.config.admin.address:
                 self.admin = self._open_admin(intake.admin)
+            taker.go()
         except StartupError as error:
             taker.refuse(str(error))
+            for address in more:
+                self.entrance.drop(str(address))
             raise
-        taker.go()
+        self.unlisted = [text for text in before if text not in map(str, listed)]
+        for text in self.unlisted:
+            log.info("clients connect to %s no more: it is not in listener.address", text)
+            self.entrance.drop(text)
         self.reactor.refresh()
         self.store.begin()
         self.reactor.call_soon(self.wake)
@@ -130,23 +148,30 @@ class Server(Parts):
         self.clients.wake()
         self._on_stale()
 
-    def _open(self, inherited: list[tuple[str, socket.socket]]) -> None:
+    def _open(self, inherited: list[tuple[str, socket.socket]], kept: MutableMapping[str, socket.socket]) -> None:
         self.entrance.limit_descriptors(raise_descriptor_limit())
-        clients = self.config.clients
         if inherited:
             self.entrance.adopt(inherited)
-            socks = [sock for _, sock in inherited]
+            self._set_options([sock for _, sock in inherited])
         else:
-            listener = self.config.listener
-            mode = int(listener.unix_mode, 8) if listener.unix_mode else None
-            socks = self.entrance.open([parse_listener(text) for text in listener.address], mode)
+            self._listen([parse_listener(text) for text in self.config.listener.address], kept)
+        self.unlisted = list(kept)
+        for sock in kept.values():
+            sock.close()
         if any(address.scheme in ENCRYPTED for address in self.listen_addresses):
             self.certificates.load()
+        if self.config.admin.address:
+            self.admin = self._open_admin()
+
+    def _listen(self, addresses: list[Address], kept: MutableMapping[str, socket.socket]) -> None:
+        unix_mode = self.config.listener.unix_mode
+        self._set_options(self.entrance.open(addresses, int(unix_mode, 8) if unix_mode else None, kept))
+
+    def _set_options(self, socks: list[socket.socket]) -> None:
+        clients = self.config.clients
         for sock in socks:
             SocketOptions(*astuple(self.config.socket)).apply(sock)
             set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))
-        if self.config.admin.address:
-            self.admin = self._open_admin()
 
     @property
     def listen_addresses(self) -> list[Address]:

@@ -93,7 +93,8 @@ class Upgrade:
         store, general = parts.store, parts.config.general
         state_dir = os.path.abspath(general.state_dir) if general.state_dir else ""
         keys = store.key.secret, store.channel_key.secret
-        return Heritage(os.getpid(), general.node, parts.registry.epoch, state_dir, *keys, store.lock)
+        asked = tuple(parts.entrance.asked)
+        return Heritage(os.getpid(), general.node, parts.registry.epoch, state_dir, *keys, asked, store.lock)
 
     @property
     def settled(self) -> bool:

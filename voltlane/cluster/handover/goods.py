@@ -57,6 +57,8 @@ class Door(NamedTuple):
     sock: socket.socket
     own_file: bool
     """Whether it has a file that is to be removed with it."""
+    asked: str = ""
+    """The address that it was opened for, if that was in this process or in one before it."""
 
     def close(self) -> None:
         """Nobody is to come in by it any more."""
@@ -121,7 +123,7 @@ class Intake:
             if door.scheme not in ("", *LANES):
                 raise Damaged(f"nothing here listens for {door.scheme}")
             LANES[door.scheme or "tcp"].check()
-            goods.entrance.adopt([(door.scheme, door.sock)])
+            goods.entrance.adopt([(door.scheme, door.sock)], [door.asked])
             if door.own_file:
                 goods.entrance.own_files([door.sock])
         elif kind is Kind.ADMIN:
@@ -224,6 +226,6 @@ def _socket(descriptor: int, family: int = -1) -> socket.socket:
 
 def _decode_door(data: bytes, wire: Wire) -> Door:
     reader = Reader(data)
-    scheme, own_file = reader.text(), reader.flag(1)
+    scheme, own_file, asked = reader.text(), reader.flag(1), reader.text()
     reader.end()
-    return Door(scheme, _socket(wire.descriptor()), bool(own_file))
+    return Door(scheme, _socket(wire.descriptor()), bool(own_file), asked)

@@ -67,4 +67,5 @@ def _encode_door(door: Door) -> bytes:
     writer = Writer()
     writer.text(door.scheme)
     writer.put(FLAG, door.own_file)
+    writer.text(door.asked)
     return writer.done()
