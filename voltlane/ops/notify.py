@@ -48,7 +48,7 @@ class Notifier:
             try:
                 self._sock.sendmsg([f"FDSTORE=1\nFDNAME={name}".encode()], rights, 0, self._address)
             except OSError as error:
-                log.debug("the service manager was not given %s: %s", name, error.strerror)
+                log.debug("the service manager was not told: %s", error.strerror)
 
     def forget(self, name: str) -> None:
         """It need not keep what it keeps by that name."""
