@@ -217,9 +217,8 @@ def _put_recorded(writer: Writer, recorded: Recorded) -> None:
 def _take_recorded(reader: Reader) -> Recorded:
     flags, sealed, opened, packets, size, credit, window, *numbers = reader.take(_RECORD)
     received, granted, sent, credit_now, acked, told, told_received, single_packets, *sizes = numbers
-    delivery = reader.raw(DELIVERY_SIZE)
-    keys = reader.raw(_KEYS) if flags & _SEALED else b""
-    single, unsent, pong, packet = [reader.raw(size) for size in sizes]
+    keys_size = _KEYS if flags & _SEALED else 0
+    delivery, keys, single, unsent, pong, packet = reader.split(DELIVERY_SIZE, keys_size, *sizes)
     kept = None
     if flags & _HAS_KEPT:
         kept = Kept(reader.chunks(), reader.take(PREFIX)[0], _take_queued(reader))
