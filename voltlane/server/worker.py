@@ -26,7 +26,7 @@ from ..net.sockets import raise_descriptor_limit, reset_on_close
 from ..ops.log import log
 from ..reasons import CloseReason
 from ..store.records import Damaged
-from .listening import encrypts
+from .listening import Kept, encrypts
 from .oversight import Oversight
 from .parts import Part
 from .reports import Answers, Reports
@@ -68,7 +68,7 @@ class WorkerServer(Server):
 
     # ---- life
 
-    def start(self, listening: Iterable[tuple[str, socket.socket]] = ()) -> None:
+    def start(self, listening: Iterable[tuple[str, socket.socket]] = (), kept: Kept | None = None) -> None:
         """See Server: the parent listens."""
         self.entrance.limit_descriptors(raise_descriptor_limit())
         if encrypts(map(parse_listener, self.config.listener.address)):
