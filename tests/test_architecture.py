@@ -67,7 +67,7 @@ NOWHERE = {"asyncio", "threading", "_thread", "concurrent", "multiprocessing"}
 LOCKS = {"threading.Condition", "threading.Lock"}
 """What the libraries take of that: their callers have threads."""
 THIRD_PARTY = {"nacl", "ecdsa", "tomli", "tomli_w"}
-OPTIONAL = {"coincurve", "h11", "prometheus_client"}
+OPTIONAL = {"coincurve", "h11", "hiredis", "prometheus_client"}
 
 
 class Import(NamedTuple):
@@ -196,7 +196,7 @@ def no_threads_and_no_asyncio(module: str, source: str) -> Iterator[str]:
 
 
 def few_dependencies(module: str, source: str) -> Iterator[str]:
-    """Four packages; coincurve, h11 and prometheus_client where they are installed."""
+    """Four packages; coincurve, h11, hiredis and prometheus_client where they are installed."""
     for found in imports_of(module, source):
         top = found.name.split(".")[0]
         if found.relative or top == "voltlane" or is_standard(top) or top in THIRD_PARTY:

@@ -11,6 +11,7 @@ from voltlane.config import (
     SETTINGS,
     Admin,
     Clients,
+    Cluster,
     Config,
     General,
     Limits,
@@ -114,6 +115,16 @@ class TestDefaults:
                 accept_rate=0.0,
             ),
             Quality(sample_secs=5.0),
+            cluster=Cluster(
+                url="",
+                prefix="voltlane:",
+                ca_file="",
+                secret="",
+                secret_file="",
+                lease_secs=15.0,
+                give_up_secs=5.0,
+                retained_bytes=1 << 20,
+            ),
         )
 
     def test_no_source_at_all_gives_them(self) -> None:
@@ -192,9 +203,11 @@ class TestWrittenFile:
             Limits(1, 2, 3, 0.5, 5, 6, 7, 8.0, 9.5, 24, 56, ("10.0.0.0/8", "::/0"), ("10.1.0.0/16",), 4, 1 << 30, 9.0),
             Quality(0.0),
             Web(("https://a.example",), "chat", 7.5, 77, "forwarded"),
+            Cluster("rediss://u:p@a.example:1/2", "other:", "/ca.pem", "s" * 32, "", 4.0, 0.5, 77),
         )
         for row in SETTINGS.values():
-            assert getattr(getattr(changed, row.section), row.key) != row.default
+            # Only one of the two may be set.
+            assert row.name == "cluster.secret_file" or getattr(getattr(changed, row.section), row.key) != row.default
         assert config.load(written(tmp_path, config.to_toml(changed))) == changed
 
     def test_tells_of_every_key_what_it_is_and_how_to_override_it(self) -> None:
@@ -621,3 +634,84 @@ def test_an_address_is_listened_on_once(listening: str, admin: str, twice: str) 
             config.load(None, {}, flags)
     else:
         config.load(None, {}, flags)
+
+
+class TestCluster:
+    SECRET = "0123456789abcdef0123456789abcdef"
+
+    @pytest.mark.parametrize(
+        "text, shown, user, password",
+        [
+            ("redis://store.example", "redis://store.example:6379/0", "", ""),
+            ("redis://:p%40ss@[::1]:7000/3", "redis://[::1]:7000/3", "", "p@ss"),
+            ("REDISS://me:word@10.0.0.1/15", "rediss://10.0.0.1:6379/15", "me", "word"),
+            ("redis://me@host:1", "redis://host:1/0", "me", ""),
+            ("unix:/run/redis.sock", "unix:/run/redis.sock?db=0", "", ""),
+            ("unix:///run/redis.sock?db=4&user=a&password=b%26c", "unix:/run/redis.sock?db=4", "a", "b&c"),
+        ],
+    )
+    def test_urls(self, text: str, shown: str, user: str, password: str) -> None:
+        url = config.parse_redis_url(text)
+        assert (str(url), repr(url), url.user, url.password) == (shown, shown, user, password)
+        assert url.encrypted == shown.startswith("rediss")
+        assert config.load(flags={"cluster.url": text, "cluster.secret": self.SECRET}).cluster.url == text
+
+    @pytest.mark.parametrize(
+        "text, why",
+        [
+            ("http://hunter2@host", "it begins with none of"),
+            ("hunter2", "it begins with none of"),
+            ("redis:hunter2", "it begins with none of"),
+            ("redis://:hunter2@", "the host is missing"),
+            ("redis://:hun/ter2@host", "are written %2F"),
+            ("redis://:hun@ter2@host", "are written %2F"),
+            ("redis://:hun?ter2@host", "are written %2F"),
+            ("redis://:hunter2@host:0", "the port"),
+            ("redis://:hunter2@host:x", "the port"),
+            ("redis://:hunter2@*:1", "every interface"),
+            ("redis://:hunter2@ho..st", "the host is no name"),
+            ("redis://:hunter2@host/x", "the database"),
+            ("redis://:hunter2@host/99999", "the database"),
+            ("redis://:hunter2%ff@host", "not UTF-8"),
+            ("redis://:hunter2 @host", "blanks"),
+            ("unix:run/redis?password=hunter2", "begins with /"),
+            ("unix:/run/redis?password=hunter2&pass=1", "db, user and password"),
+            ("unix:/run/redis?password=hunter2&db=x", "the database"),
+        ],
+    )
+    def test_urls_that_are_none_are_not_repeated(self, text: str, why: str) -> None:
+        message = refusal(None, {"VOLTLANE_CLUSTER_URL": text, "VOLTLANE_CLUSTER_SECRET": self.SECRET})
+        assert message.startswith("VOLTLANE_CLUSTER_URL: cluster.url: that is no URL of a store") and why in message
+        assert "hun" not in message and "ter2" not in message
+
+    def test_need_a_secret(self) -> None:
+        url = {"cluster.url": "redis://host"}
+        with pytest.raises(ConfigError, match=r"needs cluster\.secret or cluster\.secret_file"):
+            config.load(flags=url)
+        with pytest.raises(ConfigError, match="both set"):
+            config.load(flags={**url, "cluster.secret": self.SECRET, "cluster.secret_file": "/s"})
+        for name, value in (("cluster.secret", self.SECRET), ("cluster.secret_file", "/s")):
+            assert config.load(flags={**url, name: value})
+
+    def test_a_weak_secret_is_refused_and_not_repeated(self) -> None:
+        for secret in ("short", "with blanks in between it is none " * 2, "x" * 1025):
+            message = refusal(None, {"VOLTLANE_CLUSTER_SECRET": secret})
+            assert "32 to 1024" in message and secret not in message
+
+    def test_a_certificate_is_for_tls(self) -> None:
+        given = {"cluster.secret": self.SECRET, "cluster.ca_file": "/ca.pem"}
+        with pytest.raises(ConfigError, match=r"is for a cluster\.url of rediss:// only"):
+            config.load(flags={**given, "cluster.url": "redis://host"})
+        assert config.load(flags={**given, "cluster.url": "rediss://host"})
+
+    def test_secrets_are_not_printed(self, tmp_path: Path) -> None:
+        text = config.to_toml(
+            Config(
+                admin=Admin("127.0.0.1:1", "a-token-of-16-or-more"),
+                cluster=Cluster(url="redis://:hunter2@host", secret=self.SECRET),
+            ),
+            hide=True,
+        )
+        assert "hunter2" not in text and self.SECRET not in text and "a-token" not in text
+        assert text.count(f'"{config.document.HIDDEN}"') == 3
+        assert config.load(written(tmp_path, text)).cluster == Cluster()

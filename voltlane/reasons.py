@@ -59,6 +59,7 @@ class CloseReason(Symbol):
     INTERNAL_ERROR = "error in the server itself"
     SHUTDOWN = "server shutting down"
     UPGRADE = "cannot move to the program that follows"
+    DRAINED = "sent elsewhere by the operator"
     SERVER_FULL = "too many connections"
     TOO_MANY_HANDSHAKES = "too many handshakes under way"
     ADDRESS_DENIED = "address not allowed to connect"
@@ -99,6 +100,7 @@ ORDINARY = {
     CloseReason.KICKED,
     CloseReason.SHUTDOWN,
     CloseReason.UPGRADE,
+    CloseReason.DRAINED,
 }
 """Ends that are in order: nobody needs to hear of each."""
 
@@ -126,6 +128,18 @@ class AdminEnd(Symbol):
     VIEWER_BEHIND = "viewer too far behind"
     TOO_MANY_ANSWERS = "too many answers under way"
     TOO_MANY_VIEWERS = "too many viewers"
+
+
+class StoreEnd(Symbol):
+    """Why a connection to the store that several servers have in common was given up."""
+
+    CLOSED = "closed by the store"
+    LOST = "connection to the store lost"
+    SILENT = "no answer of the store in time"
+    REFUSED = "refused by the store"
+    READ_ONLY = "a store that takes no writes"
+    GARBLED = "no answer that a store gives"
+    UNTRUSTED = "no TLS with the store"
 
 
 class EndReason(Symbol):

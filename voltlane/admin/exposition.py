@@ -60,6 +60,7 @@ _REASONS = {
     "ended": ("sessions_ended", "Sessions ended, by reason."),
     "held": ("accepting_held", "How often accepting stopped for a while, by reason."),
     "admin": ("admin_refusals", "Connections and requests that the admin endpoint gave up or refused, by reason."),
+    "store": ("store_connections_ended", "Connections to the store of several servers that ended, by reason."),
 }
 
 _LATENCIES = {
@@ -139,6 +140,7 @@ class _Families:
         yield from self._gauges()
         yield from self._ways()
         yield from self._certificates()
+        yield from self._store()
         links = statistics.links
         yield _gauge("links_known", "Clients whose link was measured.", links.known)
         yield _spread("link_rtt_seconds", "Round trips to clients, now.", links.latency)
@@ -176,6 +178,16 @@ class _Families:
                 expiries.setdefault(name, certificate.expires)  # of two for one name the first is shown
         text = "When the certificate for a name expires, in seconds since 1970."
         yield _gauges("certificate_expiry_timestamp_seconds", text, "name", expiries)
+
+    def _store(self) -> Iterator[Any]:
+        store = self._statistics.store
+        if store is not None:
+            yield _gauge("store_up", "1 while the store is connected and takes what is written.", store.up)
+            yield _counter("store_commands", "Commands sent to the store.", store.commands)
+            yield _counter("store_errors", "Commands not sent to it, or not done, or without an answer.", store.errors)
+            yield _gauge("store_pending", "Commands to it that are under way.", store.pending)
+            yield _gauge("store_lag_seconds", "How long these take, or the last ones took.", store.lag_secs)
+            yield _counter("store_connections", "Connections made to it.", store.connections)
 
     def _gauges(self) -> Iterator[Any]:
         clients, queues, master = self._statistics.clients, self._statistics.queues, self._statistics.master

@@ -10,6 +10,7 @@ from heapq import merge
 from http import HTTPStatus
 from itertools import islice
 
+from ..numerals import parse_number
 from ..statistics import SORT_KEYS, ClientRow, in_order
 from ..wire.http1.answers import JSON, Refusal, Response, encode_json
 from ..wire.http1.conversation import Request
@@ -103,3 +104,11 @@ def number(query: dict[str, str], name: str, default: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= most):
         raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is a whole number from 0 to {most}")
     return int(text)
+
+
+def amount(query: dict[str, str], name: str, default: float, most: float) -> float:
+    """A number from 0, whole or not. Raises Refusal."""
+    value = parse_number(query[name]) if name in query else default
+    if value is None or not 0 <= value <= most:
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is a number from 0 to {most:g}")
+    return float(value)

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Protocol
 
 from ..core.timeline import Timeline
-from ..statistics import ClientRow, Statistics
+from ..statistics import ClientRow, Draining, Statistics
 
 
 class Subject(Protocol):
@@ -45,5 +45,14 @@ class Subject(Protocol):
     def expel(self, client_id: int) -> bool:
         """End a client's session; whether there was one."""
 
-    def drain(self) -> None:
-        """Accept nobody any more; who is here stays."""
+    @property
+    def draining(self) -> Draining | None:
+        """How far that is; None while it is not so."""
+        ...
+
+    def drain(self, rate: float, notice: float) -> None:
+        """Be not ready, and after so many seconds of notice send everybody away who comes, and so many clients a second
+        of those who are here; 0: these stay. Asked again, it goes by what was asked last."""
+
+    def take_back(self) -> None:
+        """Take everybody again."""

@@ -51,6 +51,8 @@ def _subjects(now: Figures, before: Figures | None) -> Iterator[tuple[str, Itera
             f"{clients['handshaking']} in the handshake",
         ],
     )
+    if now.get("draining"):
+        yield "draining", _draining(now["draining"])
     yield "lanes", _ways(now.get("lanes", {}), "by", "accepted")
     yield "protocols", _ways(now.get("protocols", {}), "of", "greeted")
     yield "told", [f"{counts['gaps']} gaps", f"{counts['uncertain']} packets uncertain"]
@@ -125,6 +127,14 @@ def _master(master: Figures) -> Iterator[str]:
         yield f"takes nothing for {span(master['stalled_secs'])}"
     if master["full"]:
         yield "so much waits for it that clients are not read"
+
+
+def _draining(draining: Figures) -> Iterator[str]:
+    if draining["notice_secs"]:
+        yield f"clients are taken for another {span(draining['notice_secs'])}"
+    yield f"{draining['told']} clients were told to go elsewhere"
+    yield f"{draining['left']} are left"
+    yield f"{draining['rate']:g} a second" if draining["rate"] else "who stay until they leave"
 
 
 def _waiting(queues: Figures) -> Iterator[str]:

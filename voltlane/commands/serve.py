@@ -70,8 +70,8 @@ class Source:
 
 
 def print_config(flags: Mapping[str, str], file: str | None) -> int:
-    """Write the settings as they result from all sources, as TOML. Raises ConfigError."""
-    show(config.to_toml(config.load(file or find_file(), os.environ, flags)).rstrip("\n"))
+    """Write the settings as they result from all sources, as TOML, but for secrets. Raises ConfigError."""
+    show(config.to_toml(config.load(file or find_file(), os.environ, flags), hide=True).rstrip("\n"))
     return 0
 
 

@@ -3,6 +3,7 @@
 sections    the table: each section a dataclass, each setting a field
 limits      one of its sections: who may connect, and how much of everything there may be
 web         another one: whose pages may connect, and what else concerns the lanes for the web
+cluster     another one: several servers that are one; redis_url: the URL of their store
 setting     what is known about one of them, and how a value for it is checked
 forms       what the texts among them may look like
 mistakes    what is wrong, gathered to be told at once
@@ -17,9 +18,11 @@ and what is allowed.
 """
 
 from .changes import Changes, changes
+from .cluster import Cluster
 from .document import profile_to_toml, to_toml
 from .limits import Limits
 from .profiles import PROFILES
+from .redis_url import RedisUrl, parse_redis_url
 from .sections import (
     LOG_LEVELS,
     PACKET_SIZE_MAX,
@@ -47,12 +50,14 @@ __all__ = [
     "Admin",
     "Changes",
     "Clients",
+    "Cluster",
     "Config",
     "General",
     "Limits",
     "Listener",
     "Master",
     "Quality",
+    "RedisUrl",
     "Setting",
     "Socket",
     "Tls",
@@ -62,6 +67,7 @@ __all__ = [
     "load",
     "load_section",
     "nearest",
+    "parse_redis_url",
     "profile_to_toml",
     "to_toml",
 ]

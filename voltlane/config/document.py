@@ -9,6 +9,7 @@ from .profiles import OFFERED, PROFILES
 from .sections import SETTINGS, Config
 from .setting import Setting, Value
 
+HIDDEN = "(it is set, and a secret)"
 _WIDTH = 118
 _PRECEDENCE = "# A command line flag is stronger than an environment variable, which is stronger than this file.\n"
 _HEAD = f"""\
@@ -21,9 +22,14 @@ _PROFILE_HEAD = """\
 """
 
 
-def to_toml(config: Config) -> str:
-    """The settings as a commented TOML file, which `load` reads back to an equal Config."""
-    return "\n".join([_HEAD, *_blocks((row, config.value(row.name), "", True) for row in SETTINGS.values())])
+def to_toml(config: Config, hide: bool = False) -> str:
+    """The settings as a commented TOML file, which `load` reads back to an equal Config; unless secrets are hidden."""
+    hidden = {row.name for row in SETTINGS.values() if hide and row.is_secret and config.value(row.name)}
+    rows = [
+        (row, HIDDEN if row.name in hidden else config.value(row.name), "", row.name not in hidden)
+        for row in SETTINGS.values()
+    ]
+    return "\n".join([_HEAD, *_blocks(rows)])
 
 
 def profile_to_toml(name: str) -> str:

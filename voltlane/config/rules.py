@@ -7,6 +7,7 @@ from typing import Any, Callable, NamedTuple
 
 from ..address import ENCRYPTED, WEB_PORTS, Address, is_loopback, parse_address, parse_listener
 from .mistakes import Mistakes
+from .redis_url import parse_redis_url
 
 NODES = 256
 """How many there are to be had: see `core.ids`."""
@@ -107,6 +108,25 @@ def _nobody_signs(values: Values, _: object) -> str:
     return f"tls.client_certificates = {asked} needs tls.client_ca: the file of those who sign them"
 
 
+def _no_secret(values: Values, _: object) -> str:
+    if not values["cluster.url"]:
+        return ""
+    if values["cluster.secret"] and values["cluster.secret_file"]:
+        return "cluster.secret and cluster.secret_file are both set: one of them is enough"
+    if values["cluster.secret"] or values["cluster.secret_file"]:
+        return ""
+    return (
+        "cluster.url needs cluster.secret or cluster.secret_file, the same for all servers (openssl rand -hex 32 makes "
+        "one)"
+    )
+
+
+def _nobody_shows_a_certificate(values: Values, _: object) -> str:
+    if not values["cluster.ca_file"] or parse_redis_url(values["cluster.url"] or "unix:/none").encrypted:
+        return ""
+    return "cluster.ca_file is for a cluster.url of rediss:// only"
+
+
 def _taken_twice(values: Values, _: object) -> str:
     taken: set[Address] = set()
     for address in _listening(values):
@@ -149,5 +169,7 @@ RULES = (
     Rule(("listener.address", "admin.address"), _taken_twice),
     Rule(("listener.address", "tls.certificate"), _no_certificate),
     Rule(("tls.certificate", "tls.key"), _keys_of_others),
+    Rule(("cluster.url", "cluster.secret", "cluster.secret_file"), _no_secret),
+    Rule(("cluster.url", "cluster.ca_file"), _nobody_shows_a_certificate),
     Rule(("tls.certificate", "tls.client_certificates", "tls.client_ca"), _nobody_signs),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .cluster import Cluster
 from .forms import ALPN, DIAL, FILE, LISTEN, LISTEN_OR_NOT, MODE, NETWORK, PATH, TOKEN, one_of
 from .limits import Limits
 from .mistakes import Mistakes
@@ -439,6 +440,7 @@ SECTIONS: dict[str, type[Section]] = {
     "limits": Limits,
     "quality": Quality,
     "web": Web,
+    "cluster": Cluster,
 }
 
 
@@ -460,6 +462,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     quality: Quality = field(default_factory=Quality)
     web: Web = field(default_factory=Web)
+    cluster: Cluster = field(default_factory=Cluster)
 
     def __post_init__(self) -> None:
         mistakes = Mistakes()

@@ -118,6 +118,11 @@ class Setting(NamedTuple):
         return f"{self.default:.12g}" if isinstance(self.default, float) else str(self.default) or '""'
 
     @property
+    def is_secret(self) -> bool:
+        """Whether nothing may show its value."""
+        return self.form is not None and self.form.secret
+
+    @property
     def is_list(self) -> bool:
         """Whether it takes several texts: a list in the file, commas between them elsewhere."""
         return isinstance(self.default, tuple)
@@ -166,7 +171,7 @@ class Setting(NamedTuple):
             raise ConfigError(f"{where}: {error}") from None
 
     def _refusal(self, value: object, where: str) -> ConfigError:
-        given = "something else" if self.form and self.form.secret else shown(value)
+        given = "something else" if self.is_secret else shown(value)
         return ConfigError(f"{where}: {given} was given, {self.allowed} is needed")
 
     def _is_allowed(self, value: float) -> bool:

@@ -29,6 +29,7 @@ _NOT_THEIR_FAULT = {
     CloseReason.INTERNAL_ERROR,
     CloseReason.SHUTDOWN,
     CloseReason.UPGRADE,
+    CloseReason.DRAINED,
     CloseReason.TAKEOVER_EARLY,
     CloseReason.ANSWERED,
     CloseReason.ORIGIN_REFUSED,  # but the page's

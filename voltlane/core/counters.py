@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..reasons import AdminEnd, CloseReason, EndReason, Hold
+from ..reasons import AdminEnd, CloseReason, EndReason, Hold, StoreEnd
 from .histogram import Histogram
 
 
@@ -42,6 +42,7 @@ class Counters:
         "resume_secs",
         "resumed",
         "sessions",
+        "store",
         "stray_notices",
         "taken_in",
         "throttled",
@@ -82,6 +83,7 @@ class Counters:
         self.closed: Counter[CloseReason] = Counter()
         self.ended: Counter[EndReason] = Counter()
         self.admin: Counter[AdminEnd] = Counter()
+        self.store: Counter[StoreEnd] = Counter()
         self.held: Counter[Hold] = Counter()  # how often each began
         self.lanes: Counter[str] = Counter()  # connections accepted, by the name of their lane
         self.greeted: Counter[str] = Counter()  # handshakes that were finished, by the name of their protocol

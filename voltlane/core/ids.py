@@ -79,6 +79,15 @@ def go_on_from(counting: Counting) -> Ids:
 
 def clock_ids(node: int, wall: float, now: float) -> Ids:
     """Those of a process that begins at this time, by the wall clock and by the monotonic one."""
+    return ids_from(node, ticks_of(wall), now)
+
+
+def ids_from(node: int, ticks: int, now: float) -> Ids:
+    """Those of a node from these ticks on, where it has not given out any before."""
     base = node << CLOCK_BITS
-    ticks = int((wall - EPOCH) * TICKS)
-    return Ids(base + min(max(ticks, 1), (1 << CLOCK_BITS) - 1), base + (1 << CLOCK_BITS) - 1, now)
+    return Ids(base + ticks, base + (1 << CLOCK_BITS) - 1, now)
+
+
+def ticks_of(wall: float) -> int:
+    """What the wall clock says, as ids have it."""
+    return min(max(int((wall - EPOCH) * TICKS), 1), (1 << CLOCK_BITS) - 1)

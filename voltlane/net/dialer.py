@@ -20,6 +20,8 @@ from .sockets import resolve
 
 ATTEMPT_SECS = 5.0
 """How long one attempt may take."""
+BRIEF = "the connection did not last"
+"""The failure of one that was connected, and needed again soon."""
 
 
 class Backoff(NamedTuple):
@@ -76,7 +78,7 @@ class Dialer:
         if brief:
             self._failures = self._brief
             self._brief += 1
-            self._failed(self._last, "the connection did not last")
+            self._failed(self._last, BRIEF)
         else:
             self._failures = self._brief = 0
             self._begin_round(self._reactor.now)

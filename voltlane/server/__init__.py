@@ -6,6 +6,7 @@ worker      one of them
 listening   opening the addresses at which clients connect
 introduction  the first words in the log
 farewell    how one that was asked to stop ends
+drain       how one is emptied that lives on
 minute      a line in the log for each minute
 upgrade     how it is followed by another program in place
 reload      reading the settings again while it runs

@@ -18,13 +18,13 @@ from ..core.protocols.credentials import PROTOCOL_NAMES, kind_of
 from ..core.session import Session, State
 from ..lanes.connection import ClientConnection
 from ..lanes.table import LANES
-from ..reasons import AdminEnd, CloseReason, EndReason, Hold
+from ..reasons import AdminEnd, CloseReason, EndReason, Hold, StoreEnd
 from ..statistics import ClientRow, ClientsPage, LaneFigures, MasterLink, ProtocolFigures, Statistics, in_order
 from ..version import __version__
 from .gauges import Survey, clients
 from .parts import Parts
 
-_EVERY_REASON = {"closed": CloseReason, "ended": EndReason, "held": Hold, "admin": AdminEnd}
+_EVERY_REASON = {"closed": CloseReason, "ended": EndReason, "held": Hold, "admin": AdminEnd, "store": StoreEnd}
 
 
 class Observer:
@@ -54,7 +54,7 @@ class Observer:
         return self._made_of(survey)
 
     def _made_of(self, survey: Survey) -> Statistics:
-        counters, trunk = self._parts.counters, self._parts.trunk
+        counters, trunk, link = self._parts.counters, self._parts.trunk, self._parts.link
         values = {name: getattr(counters, name) for name in Counters.__slots__}
         reasons = {
             name: MappingProxyType({**dict.fromkeys(_EVERY_REASON[name], 0), **value})
@@ -82,6 +82,8 @@ class Observer:
             lanes=self._lanes(survey),
             protocols=self._protocols(survey),
             certificates=self._parts.certificates.summary(),
+            draining=self._parts.drain.progress,
+            store=None if link is None else link.figures(),
         )
 
     def _lanes(self, survey: Survey) -> Mapping[str, LaneFigures]:

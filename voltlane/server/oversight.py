@@ -6,6 +6,8 @@ from typing import Callable
 
 from ..core.readiness import Readiness
 from ..core.timeline import Timeline
+from ..statistics import Draining
+from .drain import Drain
 from .observer import Observer
 
 
@@ -18,7 +20,7 @@ class Oversight:
         observer: Observer,
         timeline: Timeline,
         expel: Callable[[int], bool],
-        drain: Callable[[], None],
+        drain: Drain,
     ) -> None:
         self._readiness = readiness
         self.timeline = timeline
@@ -28,7 +30,9 @@ class Oversight:
         self.client = observer.client
         self.is_called = observer.is_called
         self.expel = expel
-        self.drain = drain
+        self.drain = drain.begin
+        self.take_back = drain.take_back
+        self._drain = drain
 
     @property
     def ready(self) -> bool:
@@ -39,3 +43,8 @@ class Oversight:
     def state(self) -> str:
         """See Subject."""
         return self._readiness.text
+
+    @property
+    def draining(self) -> Draining | None:
+        """See Subject."""
+        return self._drain.progress

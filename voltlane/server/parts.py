@@ -12,6 +12,7 @@ import time
 from typing import NamedTuple
 
 from ..cluster.handover.heritage import Heritage
+from ..cluster.redis.link import Link
 from ..config import Config
 from ..core.admission import Admission
 from ..core.budget import Budget
@@ -53,6 +54,7 @@ from ..store.opening import open_store
 from ..trunk.firehose import Firehose
 from ..trunk.trunk import Trunk, TrunkLimits
 from ..wire.crypto import KeyPair
+from .drain import Drain
 
 EXIT_NO_MASTER = 4
 EXIT_NOT_KEPT = 5
@@ -88,6 +90,8 @@ class Parts:
         self.reactor.on_callback_error = self._on_bug
         self.reactor.on_slow = self._on_slow
         self.budget = Budget(memory_for_queues(config))
+        self.link: Link | None = None
+        """To the store that several servers have in common, if this is one of several."""
         keys = None if part is None else part.keys
         self.store = open_store(config.general, self.reactor, self.counters, key, heritage, keys)
         self.trunk = Trunk(
@@ -164,6 +168,7 @@ class Parts:
             on_connected=self._on_master,
             on_give_up=self._on_no_master,
         )
+        self.drain = Drain(self.reactor, self.readiness, self.clients, self.arrivals, self.gate, self.trunk)
         self._reaping: Timer | None = None
         self.store.restore(self.registry, self.hub, self.trunk)
 

@@ -12,7 +12,7 @@ from ..cluster.handover.goods import Door
 from ..cluster.handover.heritage import Heritage
 from ..cluster.handover.taker import Taker
 from ..config import Config
-from ..core.readiness import Event, State
+from ..core.readiness import Event
 from ..errors import StartupError
 from ..net.reactor import Reactor
 from ..net.sockets import raise_descriptor_limit
@@ -207,6 +207,7 @@ class Server(Parts):
         self.stopping = True
         if self.upgrade is not None:
             self.upgrade.end()
+        self.drain.end()
         self.readiness.move(Event.STOP)
         self.store.hurry()
         self.firehose.stop()
@@ -260,13 +261,6 @@ class Server(Parts):
             log.info("the operator kicks client %d", client_id)
             self.hub.expel(session)
         return session is not None
-
-    def drain(self) -> None:
-        """Accept nobody any more, for good; who is here stays until they leave, or until `stop`."""
-        if self.readiness.state not in (State.DRAINING, State.STOPPING):
-            log.info("draining: nobody is accepted any more")
-            self.readiness.move(Event.DRAIN)
-            self.entrance.close()
 
     def _admin_door(self) -> Door | None:
         return None if self.admin is None else Door("", *self.admin.listening)

@@ -15,7 +15,6 @@ from ..cluster.handover.heritage import Heritage
 from ..cluster.handover.taker import Taker
 from ..config import Config
 from ..core.meter import MeterLimits
-from ..core.readiness import State
 from ..core.registry import SessionJournal
 from ..errors import StartupError
 from ..ops.log import log
@@ -49,7 +48,7 @@ class Upgrade:
         parts = self._parts
         if self._giver is not None and self._giver.under_way:
             log.warning("handing over: process %d is under way already", self._giver.child.pid)
-        elif parts.readiness.state in (State.DRAINING, State.STOPPING):
+        elif parts.readiness.leaving:
             log.error("nothing is handed over by a server that is %s", parts.readiness.text)
         else:
             try:
@@ -114,8 +113,8 @@ class Upgrade:
     def offer(self) -> Iterator[tuple[bytes, int]]:
         """See Host."""
         parts = self._parts
-        if not parts.entrance.is_open:
-            raise RuntimeError("it is draining by now")
+        if parts.readiness.leaving:
+            raise RuntimeError(f"it is {parts.readiness.text} by now")
         parts.trunk.flush()
         return offer(goods_of(parts), self._admin_door(), parts.reactor.time())
 

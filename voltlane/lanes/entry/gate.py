@@ -46,11 +46,16 @@ class Gate:
         self.log = log
         self._on_client = on_client
         self._proxies = proxies
+        self.shut: CloseReason | None = None
+        """Why everybody is refused, while that is so."""
         admission.on_ban = self._on_ban
 
     def accept(self, sock: socket.socket, address: object, lane: Lane) -> None:
         """A new connection, with the address that `accept` gave, on a socket of this lane."""
         admission, proxies, packed, first = self.admission, self._proxies, b"", None
+        if self.shut is not None:
+            self._refuse(sock, name_of(address), self.shut)
+            return
         if proxies.required and not (lane.hears and proxies.heard):
             if not proxies.trusts(packed_of(address)):
                 self._refuse(sock, name_of(address), CloseReason.PROXY_UNTRUSTED)
