@@ -6,6 +6,7 @@ generator   one workload on one server, measured     clients    the process that
 scaling     how the cost grows                       backend    the process that plays the master
 report      table and JSON                           board      memory that these processes share
 chart       SVG                                      machine    what /proc tells
+scale       what a million clients would take
 siege/      good clients beside attackers            observed   a server that says what it counts
 soak/       clients that come and go for minutes     echo       a backend that sends everything back
 """

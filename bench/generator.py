@@ -16,7 +16,7 @@ from . import board
 from .backend import Backend, accept
 from .board import Board
 from .clients import Clients
-from .machine import cores, cpu_seconds, group, resident_bytes
+from .machine import cores, cpu_seconds, group, kernel_bytes, resident_bytes, slabs
 from .publisher import Publisher
 from .servers import Running, Server
 from .wires import Fault
@@ -131,7 +131,7 @@ def run(server: Server, workload: Workload, clients: int, timing: Timing, **part
         lead.until(lambda: crew.board.workers[0][board.READY] > 0, 20, "the server and its backend to connect")
         if server.head_start:
             lead.watch(server.head_start)
-        before = sum(map(resident_bytes, group(running.pid)))
+        before, kernel = sum(map(resident_bytes, group(running.pid))), slabs()
         began = time.monotonic()
         crew.start_clients(running.port)
         lead.until(lambda: all(w[board.PREPARED] for w in crew.board.workers), CONNECT_SECS, "all clients to connect")
@@ -143,6 +143,7 @@ def run(server: Server, workload: Workload, clients: int, timing: Timing, **part
         lead.watch(timing.measured)
         last = lead.snapshot()
         resident = sum(map(resident_bytes, group(running.pid)))
+        kernel_added = kernel_bytes(kernel, slabs(), clients)
         crew.board.phase[0] = board.STOP
         settled = _SETTLED[workload.mode]
         lead.until(lambda: settled(crew), SETTLE_SECS, "the last packets", lambda: _progress(crew))
@@ -153,6 +154,7 @@ def run(server: Server, workload: Workload, clients: int, timing: Timing, **part
     result.update(clients=clients, active=work.active, opened_secs=opened, resident=resident)
     if workload.mode == "idle":
         result["bytes_per_client"] = (resident - before) / clients
+        result["kernel_per_end"] = kernel_added / clients / 2
     latencies = sorted(value for report in reports[1:] for value in report.get("latencies", ()))
     if latencies:
         for name, share in (("p50_us", 0.5), ("p99_us", 0.99)):

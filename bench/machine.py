@@ -48,6 +48,22 @@ def resident_bytes(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
 
 
+def slabs() -> dict[str, tuple[int, int]]:
+    """The kernel's caches of objects: name → (objects in use, bytes of each). Empty for who may not read that."""
+    try:
+        rows = [line.split() for line in _read(Path("/proc/slabinfo")).splitlines()[2:]]
+    except OSError:
+        return {}
+    return {row[0]: (int(row[1]), int(row[3])) for row in rows}
+
+
+def kernel_bytes(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]], count: int) -> int:
+    """What so many connections, both of whose ends are here, have added to the caches that grew by about as many
+    objects; all others grow and shrink with everything else."""
+    grown = [(after[name][0] - in_use, size) for name, (in_use, size) in before.items() if name in after]
+    return sum([more * size for more, size in grown if more > count // 2])
+
+
 def cores() -> int:
     """How many this process may use, as far as the interpreter can tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

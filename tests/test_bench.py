@@ -14,7 +14,7 @@ import pytest
 from kit.process import HAS_PROC
 from kit.wait import wait_until
 
-from bench import chart, machine, options, servers, traffic
+from bench import chart, machine, options, scale, servers, traffic
 from bench.nchan import Answers, Nchan
 from bench.rivals import nchan
 from bench.websocket import Masked, WebSocket
@@ -312,6 +312,34 @@ def test_what_version_3_costs_beside_version_2() -> None:
     assert table[2].split() == ["v2", "v3", "v3-clear"]
     assert table[4].startswith("echo, 1 under way per client")
     assert table[4].count("(") == 3
+
+
+COSTS = scale.Costs("v3", resident=2048, kernel=4096, trip=50e-6, opening=300e-6, resuming=200e-6)
+
+
+def test_what_so_many_clients_take_follows_from_what_one_does() -> None:
+    need = scale.need(COSTS, scale.Load(clients=1_000_000, trips=0.1, stay=1000.0, node=50_000))
+    assert (need.resident, need.kernel) == (2048e6, 4096e6)
+    assert (round(need.traffic, 6), round(need.arrivals, 6)) == (5.0, 0.3)
+    assert need.nodes == 20, "as many as have room, since 5.3 cores are less than half of those"
+    assert round(need.storm, 6) == 10.0
+    assert scale.need(COSTS, scale.Load(1_000_000, 1.0, 1000.0, 50_000)).nodes == 101, "as many as have the time"
+
+
+def test_what_the_kernel_needs_is_what_grew_by_as_many_as_there_are_connections() -> None:
+    before = {"TCP": (10, 2368), "filp": (500, 192), "dentry": (9000, 192), "gone": (1, 8)}
+    after = {"TCP": (2010, 2368), "filp": (2480, 192), "dentry": (9100, 192), "new": (5000, 8)}
+    assert machine.kernel_bytes(before, after, 1000) == 2000 * 2368 + 1980 * 192
+
+
+@pytest.mark.skipif(not HAS_PROC, reason="the system has no /proc")
+def test_what_a_client_costs_is_measured(tmp_path: Path) -> None:
+    flags = ["--pure", "--measured", "20", "--rounds", "1", "--seconds", "0.2", "--rate", "200"]
+    done = bench("bench.scale", *flags, "--protocols", "v3", "--json", str(tmp_path / "costs.json"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1,000,000 clients, each with 0.1 packets a second up and down" in done.stdout
+    (costs,) = json.loads((tmp_path / "costs.json").read_text())["costs"]
+    assert costs["protocol"] == "v3" and costs["trip"] > 0 and costs["opening"] > 0 and costs["resuming"] > 0
 
 
 @pytest.mark.skipif(not HAS_PROC, reason="the system has no /proc")

@@ -162,6 +162,7 @@ class TestWrittenFile:
                 log_lines_per_minute=7,
                 shutdown_secs=2.5,
                 node=7,
+                workers=3,
                 stay=True,
                 state_dir="/var/lib/a b",
                 state_sync_secs=0.5,

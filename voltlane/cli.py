@@ -104,17 +104,24 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from .commands.upgrade import upgrade
 
         return upgrade(flags, file, given.get("--pid"), given.get("--pid-file"))
-    if arguments.command in ("status", "top"):
+    if arguments.command in ("status", "top", "drain"):
         from .commands.inquiry import whom
 
+        if arguments.command == "top":
+            from .commands.fleet import FleetView
+            from .commands.top import View, top
+
+            addresses = arguments.address or [None]
+            inquiries = [whom(address, given.get("--token"), file, os.environ) for address in addresses]
+            return top(View(inquiries[0]) if len(inquiries) == 1 else FleetView(inquiries))
         inquiry = whom(arguments.address, given.get("--token"), file, os.environ)
         if arguments.command == "status":
             from .commands.status import status
 
             return status(inquiry, "--json" in given)
-        from .commands.top import top
+        from .commands.drain import drain
 
-        return top(inquiry)
+        return drain(inquiry, given.get("--rate", 0.0), given.get("--notice"), "--stop" in given)
     if arguments.command == "demo":
         from .commands.demo import demo
 
@@ -198,6 +205,8 @@ _WAIT = 2.0
 _ONCE = {"--version", "--check-config", "--print-config"}
 """Flags of the server that make it say something and end."""
 _WAIT_MAX = 365 * 86400
+_RATE_MAX = 10_000
+"""Clients a second, as the admin endpoint has it."""
 _TRUST = {"--ca": "ca_file", "--server-name": "server_name"}
 """Flags of connect that are arguments of `Connection`."""
 
@@ -208,6 +217,13 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"{text!r} was given, a number of seconds, at least 0, at most {_WAIT_MAX}, is needed"
         )
+    return float(value)
+
+
+def _amount(text: str) -> float:
+    value = parse_number(text)
+    if value is None or not 0 <= value <= _RATE_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} was given, a number from 0 to {_RATE_MAX} is needed")
     return float(value)
 
 
@@ -273,6 +289,17 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "help": f"What the file is for: {', '.join(PROFILES)}. Default: all settings, with their defaults.",
     },
     "--force": {"action": "store_true", "help": "Put the new file in the place of one that is there."},
+    "--rate": {
+        "metavar": "NUMBER",
+        "type": _amount,
+        "help": "How many clients a second are told to go elsewhere. Default: none, who is here stays.",
+    },
+    "--notice": {
+        "metavar": "SECS",
+        "type": _seconds,
+        "help": "For how long clients are still taken, so that balancers notice that it is not ready. Default: 10.",
+    },
+    "--stop": {"action": "store_true", "help": "Take clients again, and tell nobody any more."},
     "--json": {"action": "store_true", "help": "All figures, as JSON."},
     "--wait": {
         "metavar": "SECS",
@@ -326,7 +353,11 @@ _COMMANDS = {
         ("--pid", "--pid-file", "--config"),
     ),
     "status": ("say how a running server is, by its admin endpoint", ("--token", "--config", "--json")),
-    "top": ("the same, each second, in a terminal", ("--token", "--config")),
+    "top": ("the same, each second, in a terminal; also of several servers", ("--token", "--config")),
+    "drain": (
+        "have a running server's clients go elsewhere, by its admin endpoint",
+        ("--rate", "--notice", "--stop", "--token", "--config"),
+    ),
     "key": (
         "print the server's public key of protocol version 3, which clients can be given",
         ("--state-dir", "--config", "--next", "--switch"),
@@ -392,9 +423,11 @@ def _parser() -> argparse.ArgumentParser:
         if command == "connect":
             where = "Where the server listens; unix:/path, tls://host:port, ws:// and wss:// URLs work as well."
             sub.add_argument("address", metavar="HOST:PORT", help=where)
-        if command in ("status", "top"):
+        if command in ("status", "top", "drain"):
             what = "The admin endpoint's address. Default: admin.address of the configuration."
-            sub.add_argument("address", metavar="ADDRESS", nargs="?", help=what)
+            if command == "top":
+                what += " Of several servers all clients are shown together."
+            sub.add_argument("address", metavar="ADDRESS", nargs="*" if command == "top" else "?", help=what)
         if command == "config":
             what = "A setting, as section.key; a section, a variable or a flag do as well. Default: all of them."
             either = sub.add_mutually_exclusive_group()

@@ -59,6 +59,7 @@ class CloseReason(Symbol):
     INTERNAL_ERROR = "error in the server itself"
     SHUTDOWN = "server shutting down"
     UPGRADE = "cannot move to the program that follows"
+    DRAINED = "sent elsewhere by the operator"
     MOVED = "its session is another server's"
     STORE_AWAY = "its session may be elsewhere, and the store is away"
     SERVER_FULL = "too many connections"
@@ -101,6 +102,7 @@ ORDINARY = {
     CloseReason.KICKED,
     CloseReason.SHUTDOWN,
     CloseReason.UPGRADE,
+    CloseReason.DRAINED,
     CloseReason.MOVED,
 }
 """Ends that are in order: nobody needs to hear of each."""
@@ -116,6 +118,7 @@ class Hold(Symbol):
     EXHAUSTED = "the system has no descriptor or memory for another"
     FAILING = "accepting fails"
     UPGRADE = "handing over to the program that follows"
+    WORKERS = "no worker is there"
 
 
 class AdminEnd(Symbol):

@@ -7,7 +7,7 @@ few milliseconds for ten thousand, so it is for once a second and not for once a
       version, uptime        the package's version; seconds since the server was made
       counts                 name → number: what core.counters.Counters counts without a reason
       reasons                name → {reason → number}, none left out: `closed` by CloseReason, `ended` by EndReason,
-                             `held` by Hold, `admin` by AdminEnd
+                             `held` by Hold, `admin` by AdminEnd, `store` by StoreEnd
       latencies              name → Distribution in seconds: `handshake_secs`, `resume_secs`
       clients                Clients: live, stale, in their handshake
       queues                 Queues: what waits, in bytes and packets
@@ -17,6 +17,9 @@ few milliseconds for ten thousand, so it is for once a second and not for once a
       lanes                  name → LaneFigures: how many came, and are here, by each lane
       protocols              name → ProtocolFigures: the same of each protocol, and the gaps that were told
       certificates           a CertificateFigures for each in use; none without a listener for TLS
+      draining               Draining, while its clients are to go elsewhere, else None
+      store                  StoreFigures; None for a server that is alone
+      workers                a WorkerFigures for each; none where one process is the server. All else is theirs together
 
 `Server.clients_page(...)` makes a `ClientsPage` of `ClientRow`s; `Server.client(id)` one row. What is not known is
 None, never 0: the quality of a link over a unix socket, or of one that nobody has looked at yet.
@@ -108,11 +111,13 @@ class MasterLink(NamedTuple):
     """Whether so much waits for it that clients are not read."""
     stalled_secs: float | None
     """Seconds since its connection took anything of what waits for it; None while nothing waits, or there is none."""
+    processes: int = 1
+    """That have a connection each."""
 
     @property
     def reconnects(self) -> int:
-        """Connections after the first."""
-        return max(0, self.connections - 1)
+        """Connections after the first, of each."""
+        return max(0, self.connections - self.processes)
 
 
 class Loop(NamedTuple):
@@ -160,6 +165,61 @@ class CertificateFigures(NamedTuple):
     """Until then, by the system's clock; below 0 when it has expired."""
 
 
+class Draining(NamedTuple):
+    """How far a server is in having its clients go elsewhere."""
+
+    rate: float
+    """Clients a second that are told; 0: nobody is."""
+    notice_secs: float
+    """Until those who come are sent away, too."""
+    told: int
+    """Clients that were told so far, since it began."""
+    left: int
+    """Clients that are here still."""
+
+
+class StoreFigures(NamedTuple):
+    """The store that several servers have in common."""
+
+    up: bool
+    """Whether it is connected, and takes what is written."""
+    state: str
+    """Why it is not; "" if it is."""
+    commands: int
+    """Sent to it since the start."""
+    errors: int
+    """Commands that were not sent, had no answer, or one that says no."""
+    pending: int
+    """Commands under way."""
+    lag_secs: float
+    """How long the oldest of these has been; without any, how long the last ones took."""
+    connections: int
+    """Made since the start."""
+
+
+class WorkerFigures(NamedTuple):
+    """One of several processes that are a server."""
+
+    worker: int
+    """Which one."""
+    state: str
+    """What it does in its life, or that it is not there."""
+    pid: int
+    """0 while it is not there."""
+    starts: int
+    """How often it was started."""
+    connections: int
+    """That were passed on to it, and are there."""
+    live: int
+    stale: int
+    packets_up: int
+    packets_down: int
+    bytes_up: int
+    bytes_down: int
+    busy_secs: float
+    memory_bytes: int
+
+
 class Statistics(NamedTuple):
     """One moment of a server. See the module's docstring."""
 
@@ -176,6 +236,9 @@ class Statistics(NamedTuple):
     lanes: Mapping[str, LaneFigures]
     protocols: Mapping[str, ProtocolFigures]
     certificates: tuple[CertificateFigures, ...]
+    draining: Draining | None = None
+    store: StoreFigures | None = None
+    workers: tuple[WorkerFigures, ...] = ()
 
 
 SORT_KEYS = ("score", "id", "age", "queue", "in", "out", "bandwidth", "rtt", "loss")

@@ -26,11 +26,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from voltlane.admin.exposition import expose
+from voltlane.admin.figures import figures as figures_of
 from voltlane.commands.inquiry import Inquiry
 from voltlane.core.counters import Counters
 from voltlane.lanes.table import LANES
 from voltlane.net.certificates import TlsOptions
-from voltlane.reasons import AdminEnd, CloseReason, EndReason
+from voltlane.reasons import AdminEnd, CloseReason, EndReason, StoreEnd
+from voltlane.statistics import StoreFigures
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 RULES = DEPLOY / "prometheus" / "voltlane.rules.yml"
@@ -73,6 +75,19 @@ def test_prometheus_reads_all_of_it(watched: World, asker: Asker) -> None:
     integers = [name for name in Counters.__slots__ if isinstance(getattr(Counters(), name), int)]
     assert len([name for name, label in found if name.endswith("_total") and not label]) == len(integers) + 2
     assert len({(family.name, family.documentation) for family in parse_openmetrics(text)}) > len(integers)
+
+
+def test_the_store_of_several_servers(watched: World, asker: Asker) -> None:
+    assert not [name for name, _ in scraped(asker) if name.startswith("voltlane_store_") and "ended" not in name]
+    figures = StoreFigures(False, "is gone", 7, 2, 3, 0.25, 4)
+    statistics = watched.server.statistics()._replace(store=figures)
+    found = samples(expose(statistics, True, "application/openmetrics-text")[0].decode())
+    assert found["voltlane_store_up", ""] == 0 and found["voltlane_store_commands_total", ""] == 7
+    assert found["voltlane_store_errors_total", ""] == 2 and found["voltlane_store_pending", ""] == 3
+    assert found["voltlane_store_lag_seconds", ""] == 0.25 and found["voltlane_store_connections_total", ""] == 4
+    assert figures_of(statistics, True, "ready")["store"] == figures._asdict()
+    reasons = {reason for name, reason in found if name == "voltlane_store_connections_ended_total"}
+    assert reasons == {reason.value for reason in StoreEnd}
 
 
 def scraped(asker: Asker) -> Samples:

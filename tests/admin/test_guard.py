@@ -110,6 +110,7 @@ def test_with_a_token_everything_but_the_page_and_the_probes_needs_it(guarded: W
         answer = asker.get(path)
         assert (answer.status, answer.headers["www-authenticate"][:6]) == (401, "Bearer"), path
     assert asker.post("/drain").status == asker.post("/clients/1/kick").status == 401
+    assert asker.ask("DELETE", "/drain").status == 401
     assert guarded.server.readiness.ready
     for path in ["/", "/livez", "/readyz"]:
         assert asker.get(path).status == 200

@@ -28,17 +28,59 @@ def test_ready_while_there_is_a_master(watched: World, asker: Asker) -> None:
 
 def test_draining_accepts_nobody_and_loses_nobody(watched: World, asker: Asker) -> None:
     client = watched.new()
-    assert asker.post("/drain").json == {"state": "draining"}
+    progress = {"rate": 0.0, "notice_secs": 0.0, "told": 0, "left": 1}
+    assert asker.post("/drain?notice=0").json == {"state": "draining", "draining": progress}
     assert asker.post("/drain").status == 200
-    assert asker.get("/readyz").body == b"draining\n"
-    assert not watched.server.entrance.is_open
+    assert asker.get("/readyz").body == b"draining: 1 clients are left\n"
+    newcomer = watched.start_new()
+    watched.settle()
+    assert newcomer.ended
     client.send(b"still here")
     watched.settle()
     assert watched.master.data[client.id] == [b"still here"]
     watched.master.cut()
     watched.settle()
     watched.connect_master()
-    assert asker.get("/readyz").body == b"draining\n"
+    assert asker.get("/readyz").status == 503
+
+
+def test_draining_so_many_a_second_until_nobody_is_left(watched: World, asker: Asker) -> None:
+    clients = [watched.new() for _ in range(4)]
+    told = asker.post("/drain?rate=2.5&notice=3").json
+    assert told == {"state": "draining", "draining": {"rate": 2.5, "notice_secs": 3.0, "told": 0, "left": 4}}
+    watched.pass_(3.1, 0.1)
+    assert asker.get("/stats").json["draining"] == {"rate": 2.5, "notice_secs": 0.0, "told": 1, "left": 3}
+    watched.pass_(2, 0.1)
+    for client in clients:
+        client.cut()
+    watched.pass_(1, 0.1)
+    answer = asker.get("/readyz")
+    assert (answer.status, answer.body) == (503, b"drained\n")
+    assert asker.get("/stats").json["reasons"]["closed"] == {CloseReason.DRAINED.value: 4}
+
+
+def test_a_drain_is_taken_back(watched: World, asker: Asker) -> None:
+    asker.post("/drain?rate=1")
+    assert asker.ask("DELETE", "/drain").json == {"state": "ready", "draining": None}
+    assert asker.ask("DELETE", "/drain").json == {"state": "ready", "draining": None}
+    assert asker.get("/readyz").body == b"ready\n" and asker.get("/stats").json["draining"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("rate=-1", "rate is a number from 0 to 10000"),
+        ("rate=10001", "rate is a number from 0 to 10000"),
+        ("rate=many", "rate is a number from 0 to 10000"),
+        ("rate=", "rate is a number from 0 to 10000"),
+        ("notice=1e3", "notice is a number from 0 to 3600"),
+        ("speed=3", "no such field; there are rate, notice"),
+    ],
+)
+def test_a_wrong_drain_changes_nothing(watched: World, asker: Asker, query: str, error: str) -> None:
+    answer = asker.post(f"/drain?{query}")
+    assert (answer.status, answer.json["error"]) == (400, error)
+    assert asker.get("/readyz").body == b"ready\n"
 
 
 def test_the_figures(watched: World, asker: Asker) -> None:
@@ -161,8 +203,8 @@ def test_a_wrong_question_is_told_what_is_right(asker: Asker, target: str) -> No
     "method, target, status, allow",
     [
         ("POST", "/stats", 405, "GET, HEAD, OPTIONS"),
-        ("GET", "/drain", 405, "OPTIONS, POST"),
-        ("HEAD", "/drain", 405, "OPTIONS, POST"),
+        ("GET", "/drain", 405, "DELETE, OPTIONS, POST"),
+        ("HEAD", "/drain", 405, "DELETE, OPTIONS, POST"),
         ("DELETE", "/clients/1", 405, "GET, HEAD, OPTIONS"),
         ("TRACE", "/", 405, "GET, HEAD, OPTIONS"),
         ("OPTIONS", "/nothing", 404, None),
@@ -184,8 +226,8 @@ def test_what_there_is_not(asker: Asker, method: str, target: str, status: int, 
 @pytest.mark.parametrize(
     "target, allow",
     [
-        ("*", "GET, HEAD, OPTIONS, POST"),
-        ("http://localhost", "GET, HEAD, OPTIONS, POST"),
+        ("*", "DELETE, GET, HEAD, OPTIONS, POST"),
+        ("http://localhost", "DELETE, GET, HEAD, OPTIONS, POST"),
         ("/", "GET, HEAD, OPTIONS"),
         ("/events", "GET, HEAD, OPTIONS"),
         ("/clients/1/kick", "OPTIONS, POST"),

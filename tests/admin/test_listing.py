@@ -10,7 +10,9 @@ import pytest
 from kit.admin import Asker
 from kit.world import World
 
-from voltlane.admin.listing import MOST, ROWS, SLICE, listing
+from voltlane.admin.choice import SLICE, Choice, Chosen, choose
+from voltlane.admin.listing import MOST, ROWS, listing
+from voltlane.admin.steps import Steps, at_once
 from voltlane.statistics import SORT_KEYS, ClientRow
 from voltlane.wire.http1.conversation import Request
 
@@ -37,6 +39,12 @@ class Crowd:
         if client_id not in self.values:
             return None
         return ClientRow(client_id, "live", None, 0.0, 0, 0, score=self.values[client_id])  # type: ignore[arg-type]
+
+    def choosing(self, choice: Choice) -> Steps[Chosen]:
+        return choose(self, choice)
+
+    def rows(self, ids: list[int]) -> Steps[list[ClientRow]]:
+        return at_once([row for client_id in ids if (row := self.client(client_id)) is not None])
 
 
 def page(crowd: Any, **query: object) -> tuple[dict[str, Any], list[int]]:

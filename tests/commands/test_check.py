@@ -8,6 +8,7 @@ import pytest
 from kit.vectors import CERTIFICATES
 
 from voltlane import cli
+from voltlane.config.document import HIDDEN
 from voltlane.net import certificates
 
 Said = pytest.CaptureFixture[str]
@@ -91,3 +92,19 @@ def test_without_tls_there_is_nothing_to_read(monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setattr(certificates, "ssl", None)  # as with python3-light of OpenWrt
     assert cli.main(["--check-config"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_what_a_cluster_needs_is_looked_at(tmp_path: Path, capsys: Said) -> None:
+    pytest.importorskip("hiredis", reason="hiredis is not here: pip install hiredis")
+    lines = ["[cluster]", 'url = "rediss://:hunter2@store"', 'secret_file = "secret"', 'ca_file = "ca.pem"']
+    (tmp_path / "connserver.toml").write_text("\n".join(lines))
+    assert cli.main(["--check-config"]) == 2
+    said = capsys.readouterr().err
+    assert "cluster.secret_file: secret cannot be read" in said and "cluster.ca_file: ca.pem cannot be used" in said
+    assert "hunter2" not in said
+    (tmp_path / "secret").write_text("s" * 32)
+    (tmp_path / "connserver.toml").write_text("\n".join([lines[0], 'url = "redis://:hunter2@store"', lines[2]]))
+    assert cli.main(["--check-config"]) == 0
+    assert cli.main(["--print-config"]) == 0
+    said = capsys.readouterr().out
+    assert "hunter2" not in said and HIDDEN in said

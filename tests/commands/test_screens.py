@@ -11,8 +11,10 @@ from kit.lanes import tls, ws
 from kit.parties import PARTIES
 
 from voltlane.admin.figures import client_figures, figures
+from voltlane.commands.fleet import NODES, FleetView
 from voltlane.commands.report import folded, summary
 from voltlane.commands.top import COLUMNS, SORTS, View, check_page, table
+from voltlane.errors import ConnectionLost
 
 pytest.importorskip("h11", reason="the extra `web` is not installed")
 pytest.importorskip("prometheus_client", reason="the extra `web` is not installed")
@@ -69,10 +71,13 @@ class Screen:
 class Answers:
     """An endpoint that always says the same."""
 
-    def __init__(self, found: dict[str, Any]) -> None:
-        self.found = found
+    def __init__(self, found: dict[str, Any], address: str = "127.0.0.1:42002") -> None:
+        self.found, self.address, self.asked, self.gone = found, address, list[str](), False
 
     def get(self, path: str, read: Any) -> Any:
+        self.asked.append(path)
+        if self.gone:
+            raise ConnectionLost(f"the admin endpoint at {self.address} does not answer: Connection refused")
         answer = self.found["clients_page"] if path.startswith("/clients") else self.found
         read(answer)
         return answer
@@ -181,3 +186,117 @@ def test_what_is_taken_for_the_master_and_by_it(full: dict[str, Any]) -> None:
     assert "931 GiB of at most 931 GiB for all queues" in text
     text = "\n".join(summary({**full, "master": {**full["master"], "stalled_secs": None}}))
     assert "takes nothing" not in text
+
+
+# ---- several servers
+
+
+def later(found: dict[str, Any], secs: float, packets: int) -> dict[str, Any]:
+    """The same server some seconds later, with so many packets more each way, and half of the time busy."""
+    counts = {**found["counts"]}
+    for way in ("up", "down"):
+        counts[f"packets_{way}"] += packets
+        counts[f"bytes_{way}"] += 100 * packets
+    loop = {**found["loop"], "busy_secs": found["loop"]["busy_secs"] + secs / 2}
+    return {**found, "uptime": found["uptime"] + secs, "counts": counts, "loop": loop}
+
+
+def some(full: dict[str, Any], state: str = "ready") -> dict[str, Any]:
+    """Figures as they are, of a server with two live clients and one that is away."""
+    counts = {name: 0 for name in full["counts"]}
+    clients = {"live": 2, "stale": 1, "handshaking": 0}
+    return {**full, "uptime": 100.0, "state": state, "counts": counts, "clients": clients}
+
+
+def with_clients(found: dict[str, Any], *queues: int | None) -> dict[str, Any]:
+    """With these clients: what waits for each, and its score, which may not be known."""
+    row = found["clients_page"]["clients"][0]
+    clients = [{**row, "id": 100 + at, "queue_bytes": queue or 0, "score": queue} for at, queue in enumerate(queues)]
+    return {**found, "clients_page": {"total": len(clients), "clients": clients}}
+
+
+def shown(view: View, width: int, height: int = 40) -> list[str]:
+    screen = Screen(height, width)
+    view._draw(screen)
+    assert not screen.cut
+    return [screen.lines.get(row, "") for row in range(height)]
+
+
+@pytest.mark.parametrize("width", [70, 120])
+def test_a_line_for_each_server_and_the_totals(full: dict[str, Any], width: int) -> None:
+    nodes = [Answers(some(full)), Answers(some(full, "draining"), "[2001:db8::1]:42002"), Answers(some(full), "h:1")]
+    nodes[2].gone = True
+    view = FleetView(nodes)  # type: ignore[arg-type]
+    view.look()
+    for node in nodes:
+        node.found = later(node.found, 2.0, 500)
+    view.look()
+    lines = shown(view, width)
+    text = "\n".join(lines)
+    assert "nodes     1 ready, 1 draining, 1 no answer" in text
+    assert "clients   4 live, 2 stale, 0 in the handshake" in text
+    assert "up        500 packets/s taken for the masters, 48.8 KiB/s" in text
+    (heading,) = [line for line in lines if line.split()[:2] == ["NODE", "STATE"]]
+    first, second, third = lines[lines.index(heading) + 1 :][:3]
+    assert first.split()[:3] == ["1", "ready", "2"] and second.split()[:3] == ["2", "draining", "2"]
+    assert third.split()[:5] == ["3", "no", "answer", "–", "–"] and {"50%", "250"} <= set(first.split())
+    assert first.endswith("127.0.0.1:42002") and second.endswith("[2001:db8::1]:42002") and third.endswith("h:1")
+    assert "at h:1 does not answer: Connection refused" in text
+    titles = heading.split()
+    told = " ".join(lines).partition("no room for")[2]
+    assert all(column.title in titles or f"{column.title} of nodes" in told for column in NODES)
+    if width == 120:
+        assert len(titles) == len(NODES)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_of_several_servers_is_cut(full: dict[str, Any], width: int) -> None:
+    view, screen = FleetView([Answers(full), Answers(full)]), Screen(60, width)  # type: ignore[list-item]
+    view.look()
+    for key in "s" * len(SORTS):
+        view._obey(ord(key))
+        view.look()
+        view._draw(screen)
+        assert not [text for text in screen.cut if width >= 70 or "2001:db8" not in text]
+
+
+def test_the_clients_of_all_in_one_order(full: dict[str, Any]) -> None:
+    nodes = [Answers(with_clients(some(full), 5, 900, None)), Answers(with_clients(some(full), 70, 5))]
+    view = FleetView(nodes)  # type: ignore[arg-type]
+    view._sort = "score"
+    view.look()
+    found = [(client["node"], client["id"], client["score"]) for client in view._page["clients"]]
+    assert found == [(1, 101, 900), (2, 100, 70), (1, 100, 5), (2, 101, 5), (1, 102, None)]
+    assert view._page["total"] == 5 and any("1 to 5 of 5" in line for line in shown(view, 120))
+    view._obey(ord("r"))
+    view.look()
+    assert [client["id"] for client in view._page["clients"]] == [100, 101, 100, 101, 102]
+
+
+def test_a_later_page_of_all(full: dict[str, Any]) -> None:
+    nodes = [Answers(with_clients(some(full), *range(0, 40, 2))), Answers(with_clients(some(full), *range(1, 41, 2)))]
+    view = FleetView(nodes)  # type: ignore[arg-type]
+    view._sort, view._descending, view._rows = "queue", False, 8
+    view.look()
+    view._obey(ord(" "))
+    view.look()
+    assert [client["queue_bytes"] for client in view._page["clients"]] == [*range(8, 16)]
+    assert nodes[0].asked[-1] == "/clients?sort=queue&order=asc&offset=0&limit=16"
+
+
+def test_none_of_several_is_there(full: dict[str, Any]) -> None:
+    nodes = [Answers(some(full), "a:1"), Answers(some(full), "b:1")]
+    nodes[0].gone = nodes[1].gone = True
+    with pytest.raises(ConnectionLost, match="a:1 does not answer"):
+        FleetView(nodes).look()  # type: ignore[arg-type]
+
+
+def test_a_drain_is_told(full: dict[str, Any]) -> None:
+    draining = {"rate": 2.5, "notice_secs": 4.0, "told": 3, "left": 12}
+    text = "\n".join(summary({**full, "draining": draining}))
+    assert (
+        "draining  clients are taken for another 4 s, 3 clients were told to go elsewhere, 12 are left, 2.5 a second"
+        in text
+    )
+    text = "\n".join(summary({**full, "draining": {**draining, "rate": 0.0, "notice_secs": 0.0}}))
+    assert "draining  3 clients were told to go elsewhere, 12 are left, who stay until they leave" in text

@@ -115,3 +115,16 @@ def test_without_a_terminal(tmp_path: Path) -> None:
         timeout=30,
     )
     assert ran.returncode == 2 and "top needs a terminal" in ran.stderr
+
+
+@pytest.mark.parametrize("columns", [70, 120])
+def test_two_servers(tmp_path: Path, columns: int) -> None:
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    with watched(tmp_path / "a") as (rig, one), watched(tmp_path / "b") as (other, two):
+        rig.new(), other.new(), other.new()
+        with Terminal("top", one, two, cwd=tmp_path, columns=columns) as top:
+            top.wait_for("2 ready")
+            top.wait_for("3 live, 0 stale")
+            top.wait_for("1 to 3 of 3")
+            top.type("q")
+            assert top.finish() == 0

@@ -50,3 +50,16 @@ def test_the_latest_are_remembered():
     assert openings.find((4).to_bytes(16, "little")) is None
     with pytest.raises(Superseded):
         openings.find((5).to_bytes(16, "little"))
+
+
+def test_who_wants_to_know_hears_of_each_that_is_done_once():
+    openings, done = Openings(), []
+    openings.on_done = done.append
+    for handle in (b"confirmed", b"ended", b"open"):
+        openings.add(handle, session())
+    openings.confirm(b"confirmed")
+    openings.confirm(b"confirmed")
+    openings.end(b"confirmed")
+    openings.end(b"ended")
+    openings.end(b"unknown")
+    assert done == [b"confirmed", b"ended"] and openings.unconfirmed() == [b"open"]

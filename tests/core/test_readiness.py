@@ -25,12 +25,30 @@ def test_a_whole_life():
     ]
 
 
+def test_a_server_that_was_emptied_comes_back_when_it_is_asked_to():
+    readiness = Readiness()
+    seen: list[State] = []
+    readiness.watchers.append(lambda: seen.append(readiness.state))
+    events = (Event.MASTER_UP, Event.DRAIN, Event.MASTER_LOST, Event.EMPTY, Event.RETURN, Event.DRAIN, Event.RETURN)
+    for event in events:
+        readiness.move(event)
+    assert seen == [
+        State.READY,
+        State.DRAINING,
+        State.DRAINED,
+        State.NO_MASTER,
+        State.DRAINING,
+        State.NO_MASTER,
+    ]
+
+
 @pytest.mark.parametrize("state", State)
 def test_only_one_state_is_ready(state: State):
     readiness = Readiness()
     readiness.state = state
     assert readiness.ready is (state is State.READY)
     assert readiness.text == state.value
+    assert readiness.leaving is (state in (State.DRAINING, State.DRAINED, State.STOPPING))
 
 
 @pytest.mark.parametrize("state", State)
@@ -46,7 +64,19 @@ def test_what_is_not_in_the_table_changes_nothing(state: State, event: Event):
     assert told == ([] if wanted is state else [wanted])
 
 
+def test_what_is_said_besides():
+    readiness = Readiness()
+    told: list[str] = []
+    readiness.watchers.append(lambda: told.append(readiness.text))
+    readiness.note("without the store")
+    assert told == [], "a service manager would take it for ready"
+    readiness.move(Event.MASTER_UP)
+    assert readiness.ready and told == ["ready, without the store"]
+    readiness.note("without the store")
+    readiness.note("")
+    assert told == ["ready, without the store", "ready"]
+
+
 def test_whoever_leaves_does_not_come_back():
     assert TRANSITIONS[State.STOPPING] == {}
-    assert TRANSITIONS[State.DRAINING] == {Event.STOP: State.STOPPING}
     assert all(row[Event.STOP] is State.STOPPING for row in TRANSITIONS.values() if row)

@@ -55,3 +55,26 @@ def test_as_a_list_would(seed: int):
 def test_the_oldest_is_found_in_one_step():
     """However many there were: a plain dictionary looks at the places of all who are gone."""
     assert isinstance(Timeouts(5)._began, OrderedDict)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_who_began_elsewhere_has_its_place(seed: int):
+    """Among those who began before it and later, whenever it comes."""
+    random_ = random.Random(seed)
+    timeouts: Timeouts[int] = Timeouts(5)
+    model: list[tuple[float, int]] = []
+    for number in range(200):
+        now = number * 0.1
+        began = max(0.0, now - random_.choice([0, 0.05, 1, 4, 30]))
+        if random_.random() < 0.5:
+            timeouts.begin(number, now)
+            began = now
+        else:
+            timeouts.join(number, began)
+        model.append((began, number))
+        model.sort(key=lambda one: one[0])
+        assert timeouts.next_deadline() == model[0][0] + 5
+        assert timeouts.due(now) == [one for began, one in model if began + 5 <= now]
+        if random_.random() < 0.3:
+            began, one = model.pop(random_.randrange(len(model)))
+            assert timeouts.end(one) == began

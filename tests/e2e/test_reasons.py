@@ -283,6 +283,7 @@ ON_THEIR_OWN = {
     CloseReason.TAKEOVER_EARLY,
     CloseReason.TLS_FAILED,  # test_tls.py
     CloseReason.UPGRADE,  # tests/cluster/handover/test_goods.py
+    CloseReason.DRAINED,  # tests/server/test_drain.py
 }
 OVER_WEBSOCKET = {CloseReason.MALFORMED_FRAME, CloseReason.BAD_TEXT, CloseReason.TEXT_REFUSED}
 """Each closes a connection in tests/lanes/test_websocket_framing.py."""

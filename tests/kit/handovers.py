@@ -16,6 +16,7 @@ from voltlane.core.protocols.flow import Flowing, shares_of
 from voltlane.core.retention import Kept
 from voltlane.core.session import Session, State
 from voltlane.core.tombstones import Tombstone
+from voltlane.lanes.entry.moved import MovedArrival, MovedHandshake, MovedRequests
 from voltlane.lanes.moved import Moved, Recorded, Unconfirmed
 from voltlane.reasons import EndReason
 from voltlane.store.journal import MovedJournal
@@ -54,6 +55,14 @@ CONNECTIONS = [
         ),
     ),
     _PLAIN._replace(protocol="v3", recorded=_RECORDED._replace(unconfirmed=Unconfirmed(5, None), pong=b"pong")),
+]
+_HANDSHAKE = MovedHandshake("v2", b"state", "length prefix", b"", b"behind")
+_ARRIVAL = MovedArrival("tcp", "[::1]:5", "", 1.5, b"", False, False, True, False, 0, b"", _HANDSHAKE)
+ARRIVALS = [
+    _ARRIVAL,
+    _ARRIVAL._replace(source=b"\x7f\0\0\1", hearsay=True, private=True, jointed=True, unsent=b"words", passed=1),
+    _ARRIVAL._replace(lane="wss", passed=2, subject="CN=a,\nO=ä\udcff", stage=_HANDSHAKE._replace(framing="websocket")),
+    _ARRIVAL._replace(lane="ws", passed=1, stage=MovedRequests(b"POST / HTTP/1.1\r\n", True, "10.0.0.1:5", "[::2]:7")),
 ]
 TRUNKS = [MovedTrunk("", b"", None), MovedTrunk("127.0.0.1:1", b"part", _QUEUED)]
 STORE = MovedStore(MovedJournal(-1, 100, 90, 80), MovedSpool(2**64 - 1, True, False, [1, 2], [0, 3]))

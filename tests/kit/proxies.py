@@ -11,6 +11,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import pytest
 from kit.wait import wait_until
@@ -21,10 +22,10 @@ STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 _PORTS = random.Random(os.getpid())
 
 
-def block(language: str) -> str:
-    """The one block of this language that stands in the document."""
-    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return str(text)
+def block(language: str, number: int = 0) -> str:
+    """One of the blocks of this language that stand in the document."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return str(found[number])
 
 
 def program(name: str, package: str = "") -> str:
@@ -43,6 +44,9 @@ def unused_port() -> int:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("127.0.0.1", port))
             return port
+
+
+_Proxy = TypeVar("_Proxy", bound="Proxy")
 
 
 class Proxy:
@@ -115,6 +119,13 @@ class Nginx(Proxy):
 
 
 class HAProxy(Proxy):
+    number = 0
+    """Which of the document's."""
+
+    def nodes(self, web: str, tcp: str) -> dict[str, str]:
+        """What stands for the servers in the document, and what is to be there."""
+        return {"127.0.0.1:42080": web, "127.0.0.1:42000": tcp}
+
     def prepare(self, directory: Path, certificate: Path, key: Path, web: str, tcp: str) -> list[str]:
         path = program("haproxy")
         both = directory / "both.pem"
@@ -123,14 +134,43 @@ class HAProxy(Proxy):
             "bind :443 ssl": f"bind 127.0.0.1:{self.web_port} ssl",
             "bind :42443 ssl": f"bind 127.0.0.1:{self.tcp_port} ssl",
             "/etc/haproxy/example.com.pem": str(both),
-            "127.0.0.1:42080": web,
-            "127.0.0.1:42000": tcp,
+            **self.nodes(web, tcp),
         }
         configuration = directory / "haproxy.cfg"
-        configuration.write_text(changed(block("haproxy"), changes))
+        configuration.write_text(changed(block("haproxy", self.number), changes))
         checked = subprocess.run([path, "-c", "-f", str(configuration)], capture_output=True, text=True, timeout=60)
         assert checked.returncode == 0 and "[WARNING]" not in checked.stderr, checked.stderr
         return [path, "-db", "-f", str(configuration)]
+
+
+class Node(NamedTuple):
+    """Where one of several servers listens, and its admin endpoint."""
+
+    web: str
+    tcp: str
+    admin: str
+
+
+class Balancer(HAProxy):
+    """HAProxy in front of two servers, a and b."""
+
+    number = 1
+
+    def __init__(self, directory: Path, certificate: Path, key: Path, a: Node, b: Node) -> None:
+        self._nodes = {"1": a, "2": b}
+        super().__init__(directory, certificate, key, "", "")
+
+    def nodes(self, web: str, tcp: str) -> dict[str, str]:
+        changes = {"slowstart 30s": "slowstart 1s"}
+        for number, node in self._nodes.items():
+            port = node.admin.rpartition(":")[2]
+            changes[f"10.0.0.{number}:42080"] = f"{node.web} port {port}"
+            changes[f"10.0.0.{number}:42000"] = f"{node.tcp} port {port}"
+        return changes
+
+    def wait_for(self, *words: str) -> None:
+        """Until it has said so."""
+        wait_until(lambda: all(word in self._log.read_text() for word in words), f"HAProxy to say {words}")
 
 
 def make_certificate(directory: Path) -> tuple[Path, Path]:
@@ -143,7 +183,13 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
 @contextlib.contextmanager
 def started(kind: type[Proxy], directory: Path, certificate: Path, key: Path, web: str, tcp: str) -> Iterator[Proxy]:
     """One that listens."""
-    proxy = kind(directory, certificate, key, web, tcp)
+    with running(kind(directory, certificate, key, web, tcp)) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def running(proxy: _Proxy) -> Iterator[_Proxy]:
+    """The same of one that is made already."""
     try:
         proxy.start()
         yield proxy

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any, Callable
 
+import pytest
 from kit.clock import FakeClock
 from kit.handlers import Loop
+
+pytest.importorskip("hiredis", reason="hiredis is not here: pip install hiredis")
 
 from voltlane.cluster.redis.link import Link
 from voltlane.cluster.redis.options import Options, options_of
@@ -43,6 +46,17 @@ class StoreWorld:
 
     def until_down(self) -> None:
         self.until(lambda: not self.link.up, "the store to be down")
+
+    def until_back(self) -> None:
+        """Let fake time pass, slowly for a store that has to answer meanwhile, until there is a connection that is of
+        use."""
+        for _ in range(2000):
+            if self.link.open:
+                self.until_up()
+                return
+            self.loop.clock.now += 0.1
+            self.loop.turn(0.01)
+        raise AssertionError(f"in vain: the store {self.link.text}")
 
     def later(self, *arguments: Argument) -> list[Reply]:
         """Where the answer will be."""

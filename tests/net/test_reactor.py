@@ -435,6 +435,19 @@ def test_an_hour_of_timers_without_spinning():
     assert turns <= len(deadlines) + 3600 / (TICK * SLOTS) + 1
 
 
+def test_what_is_marked_between_two_turns_does_not_wait_for_an_event(
+    loop: Loop, handler: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
+):
+    recorder, waits = handler(ready=False), []
+    poll = loop.poller.poll
+    monkeypatch.setattr(loop.poller, "poll", lambda timeout: waits.append(timeout) or poll(0))
+    loop.turn(9.0)
+    loop.mark_dirty(recorder)
+    loop.turn(9.0)
+    loop.turn(9.0)
+    assert waits == [9.0, 0, 9.0]
+
+
 def test_run_and_stop():
     loop, turns = Loop(), []
 

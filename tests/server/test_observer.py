@@ -45,7 +45,7 @@ def test_it_counts_what_happens():
         assert statistics.counts["accepted"] == 3 and statistics.counts["sessions"] == 2
         assert statistics.counts["packets_up"] == 2 and statistics.counts["packets_down"] == 1
         assert statistics.reasons["closed"][CloseReason.PEER_CLOSED] == 1
-        assert statistics.master == ("unix:master", True, 1, False, None)
+        assert statistics.master == ("unix:master", True, 1, False, None, 1)
         assert statistics.loop.turns == statistics.loop.lag.observed > 0
 
 

@@ -2,6 +2,7 @@
 
     connection   one HTTP connection                        guard       who may ask
     router       paths → handlers                           handlers    what each path answers
+    steps        work of more than a turn                   choice      which clients stand on a page
     listing      sorting and paging many clients, sliced    places      who may stay when there are too many
     events       viewers of the live stream                 exposition  /metrics
     viewer       what the stream needs of a connection      page        the page at /

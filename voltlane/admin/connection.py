@@ -129,8 +129,7 @@ class AdminConnection(Stream):
     def _proceed(self) -> bool:
         """Do what comes next; whether there may be more."""
         if self._work is not None:
-            self._advance(self._work)
-            return True
+            return self._advance(self._work)
         if self._listens and (self._take_request() or self._conversation.unfinished):
             return True
         interim = self._conversation.take_interim()
@@ -173,15 +172,19 @@ class AdminConnection(Stream):
             self._owner.places.move(self, Stage.ANSWERING)
         return True
 
-    def _advance(self, work: Work) -> None:
+    def _advance(self, work: Work) -> bool:
         try:
-            next(work)
+            later = next(work)
+            if later is not None:
+                later(self._schedule)
+                return False
         except StopIteration as done:
             self._work = None
             self._answer(done.value)
         except Refusal as refusal:
             self._work = None
             self._answer(refusal.response)
+        return True
 
     def _answer(self, response: Response, last: bool = False) -> None:
         date = http_date(time.time())

@@ -8,7 +8,6 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Callable
@@ -17,6 +16,7 @@ from ..core.timers import Timer
 from ..net.reactor import Reactor
 from ..reasons import AdminEnd
 from ..wire.http1.answers import RETRY, Refusal, Response, encode_json
+from .steps import Steps
 from .viewer import Viewer
 
 MOST_VIEWERS = 16
@@ -30,7 +30,7 @@ MOST_GATHERED = 100
 RETRY_MS = 1000
 """How long a browser waits before it connects again."""
 
-Making = Generator[None, None, Any]
+Making = Steps[Any]
 
 
 class Events:
@@ -105,7 +105,7 @@ class Events:
         if self._making is not making:
             return
         try:
-            next(making)
+            later = next(making)
         except StopIteration as made:
             self._making = None
             self._latest = _event("snapshot", made.value)
@@ -114,7 +114,7 @@ class Events:
             self._making = None
             raise
         else:
-            self._reactor.call_soon(partial(self._make, making))
+            (later or self._reactor.call_soon)(partial(self._make, making))
 
     def _send(self, data: bytes) -> None:
         for viewer in list(self._viewers):

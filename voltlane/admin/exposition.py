@@ -6,10 +6,11 @@ phases, lanes, protocols), or the names of the server's own certificates: no cli
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
-from ..statistics import Distribution, Statistics
+from ..statistics import Distribution, Statistics, WorkerFigures
+from .steps import Steps
 
 try:
     import prometheus_client
@@ -27,6 +28,9 @@ _PREFIX = "voltlane_"
 
 _COUNTS = {
     "accepted": ("connections_accepted", "Client connections accepted."),
+    "passed_on": ("connections_passed_on", "Connections passed on to where their sessions are."),
+    "taken_in": ("connections_taken_in", "Connections taken in that were passed on."),
+    "relayed": ("connections_relayed", "Connections passed on whose bytes still go through here."),
     "sessions": ("sessions_opened", "Sessions of new clients."),
     "resumed": ("sessions_resumed", "Sessions that a client came back to."),
     "restored": ("sessions_restored", "Sessions that were kept over a restart."),
@@ -57,12 +61,27 @@ _REASONS = {
     "ended": ("sessions_ended", "Sessions ended, by reason."),
     "held": ("accepting_held", "How often accepting stopped for a while, by reason."),
     "admin": ("admin_refusals", "Connections and requests that the admin endpoint gave up or refused, by reason."),
+    "store": ("store_connections_ended", "Connections to the store of several servers that ended, by reason."),
 }
 
 _LATENCIES = {
     "handshake_secs": ("handshake_seconds", "From accepting a new client to the end of its handshake."),
     "resume_secs": ("resume_seconds", "From accepting a client that comes back to the end of its resume."),
 }
+
+
+_COUNTED = ("starts", "up", "down", "busy_seconds")
+_OF_WORKERS: tuple[tuple[str, str, Callable[[WorkerFigures], float]], ...] = (
+    ("ready", "1 while it takes connections, and has a master.", lambda worker: float(worker.state == "ready")),
+    ("starts", "How often it was started.", lambda worker: worker.starts),
+    ("connections", "Connections that it has.", lambda worker: worker.connections),
+    ("clients", "Live clients that it has.", lambda worker: worker.live),
+    ("packets_up", "Packets to its master.", lambda worker: worker.packets_up),
+    ("packets_down", "Packets from its master.", lambda worker: worker.packets_down),
+    ("loop_busy_seconds", "Seconds in which its loop did not wait.", lambda worker: worker.busy_secs),
+    ("queue_memory_bytes", "Memory that its queues take.", lambda worker: worker.memory_bytes),
+)
+"""What is told of each: name, meaning, value."""
 
 
 def expose(statistics: Statistics, ready: bool, accept: str) -> tuple[bytes, str]:
@@ -76,7 +95,7 @@ def expose(statistics: Statistics, ready: bool, accept: str) -> tuple[bytes, str
             return body, content_type
 
 
-def exposing(statistics: Statistics, ready: bool, accept: str) -> Generator[None, None, tuple[bytes, str]]:
+def exposing(statistics: Statistics, ready: bool, accept: str) -> Steps[tuple[bytes, str]]:
     """The same family by family: writing all of it at once would keep clients waiting for ten milliseconds."""
     write, content_type = _encoder(accept)
     end: bytes = write(_These())  # what stands behind all of it: OpenMetrics says that it is whole
@@ -84,7 +103,7 @@ def exposing(statistics: Statistics, ready: bool, accept: str) -> Generator[None
     for family in _Families(statistics, ready).collect():
         text: bytes = write(_These(family))
         parts.append(text[: len(text) - len(end)])
-        yield
+        yield None
     return b"".join(parts) + end, content_type
 
 
@@ -136,6 +155,9 @@ class _Families:
         yield from self._gauges()
         yield from self._ways()
         yield from self._certificates()
+        yield from self._store()
+        if statistics.workers:
+            yield from self._workers(statistics.workers)
         links = statistics.links
         yield _gauge("links_known", "Clients whose link was measured.", links.known)
         yield _spread("link_rtt_seconds", "Round trips to clients, now.", links.latency)
@@ -166,6 +188,14 @@ class _Families:
         gaps = {name: figures.gaps for name, figures in protocols.items()}
         yield _counters("protocol_gaps", "Gaps that were told, by protocol.", "protocol", gaps)
 
+    def _workers(self, workers: tuple[WorkerFigures, ...]) -> Iterator[Any]:
+        """Families of their own: of those above each is the sum over all workers, and a sum over these is no more."""
+        yield _gauge("workers", "Workers that there are to be.", len(workers))
+        for name, text, value in _OF_WORKERS:
+            by_worker = {str(worker.worker): value(worker) for worker in workers}
+            kind = _counters if name.endswith(_COUNTED) else _gauges
+            yield kind(f"worker_{name}", text, "worker", by_worker)
+
     def _certificates(self) -> Iterator[Any]:
         expiries: dict[str, float] = {}
         for certificate in self._statistics.certificates:
@@ -173,6 +203,16 @@ class _Families:
                 expiries.setdefault(name, certificate.expires)  # of two for one name the first is shown
         text = "When the certificate for a name expires, in seconds since 1970."
         yield _gauges("certificate_expiry_timestamp_seconds", text, "name", expiries)
+
+    def _store(self) -> Iterator[Any]:
+        store = self._statistics.store
+        if store is not None:
+            yield _gauge("store_up", "1 while the store is connected and takes what is written.", store.up)
+            yield _counter("store_commands", "Commands sent to the store.", store.commands)
+            yield _counter("store_errors", "Commands not sent to it, or not done, or without an answer.", store.errors)
+            yield _gauge("store_pending", "Commands to it that are under way.", store.pending)
+            yield _gauge("store_lag_seconds", "How long these take, or the last ones took.", store.lag_secs)
+            yield _counter("store_connections", "Connections made to it.", store.connections)
 
     def _gauges(self) -> Iterator[Any]:
         clients, queues, master = self._statistics.clients, self._statistics.queues, self._statistics.master

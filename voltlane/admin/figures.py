@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..statistics import ClientRow, Distribution, Statistics
+from ..statistics import ClientRow, Distribution, Draining, Statistics
 
 
 def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
@@ -14,6 +14,7 @@ def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
         "uptime": round(statistics.uptime, 3),
         "ready": ready,
         "state": state,
+        "draining": None if statistics.draining is None else draining_figures(statistics.draining),
         "clients": statistics.clients._asdict(),
         "master": {**statistics.master._asdict(), "reconnects": statistics.master.reconnects},
         "queues": statistics.queues._asdict(),
@@ -34,6 +35,8 @@ def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
             {**certificate._asdict(), "days_left": round(certificate.days_left, 2)}
             for certificate in statistics.certificates
         ],
+        **({} if statistics.store is None else {"store": statistics.store._asdict()}),
+        "workers": [worker._asdict() for worker in statistics.workers],
         "loop": {
             "turns": statistics.loop.turns,
             "busy_secs": round(statistics.loop.busy_secs, 6),
@@ -41,6 +44,11 @@ def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
             "phases": {name: spread(distribution) for name, distribution in statistics.loop.phases.items()},
         },
     }
+
+
+def draining_figures(draining: Draining) -> dict[str, Any]:
+    """How far it is."""
+    return {**draining._asdict(), "notice_secs": round(draining.notice_secs, 3)}
 
 
 def spread(distribution: Distribution) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from http import HTTPStatus
 from itertools import islice
 from typing import Any
@@ -12,14 +11,15 @@ from ..wire.http1.conversation import Request
 from ..wire.http1.target import split_path
 from .events import Events
 from .exposition import exposing
-from .figures import client_figures, figures
+from .figures import client_figures, draining_figures, figures
 from .guard import Guard
 from .history import history, recent
 from .listing import MOST as MOST_ROWS
-from .listing import check_fields, listing, number
+from .listing import amount, check_fields, listing, number
 from .page import Page
 from .recorder import Recorder
 from .router import Route, Router, Work
+from .steps import Steps
 from .subject import Subject
 
 OPEN = {split_path(path) for path in ("/", "/livez", "/readyz", "/login")}
@@ -27,6 +27,11 @@ OPEN = {split_path(path) for path in ("/", "/livez", "/readyz", "/login")}
 PROBES = {split_path(path) for path in ("/livez", "/readyz")}
 """What is always answered at once."""
 METRICS = split_path("/metrics")
+NOTICE_SECS = 10.0
+"""Longer than balancers need to see that a server is not ready: two or three looks, some seconds apart."""
+LONGEST_NOTICE = 3600.0
+MOST_A_SECOND = 10_000.0
+"""Clients told to go elsewhere."""
 
 
 class Handlers:
@@ -52,6 +57,7 @@ class Handlers:
                 Route("GET", "/closed", self.closed),
                 Route("GET", "/events", self.events),
                 Route("POST", "/drain", self.drain),
+                Route("DELETE", "/drain", self.take_back),
                 Route("POST", "/login", self.login),
             ]
         )
@@ -70,7 +76,9 @@ class Handlers:
 
     def readyz(self, request: Request) -> Response:
         """Whether clients should be sent here."""
-        return _text(HTTPStatus.OK if self._subject.ready else HTTPStatus.SERVICE_UNAVAILABLE, self._subject.state)
+        subject, draining = self._subject, self._subject.draining
+        more = f": {draining.left} clients are left" if draining is not None and draining.left else ""
+        return _text(HTTPStatus.OK if subject.ready else HTTPStatus.SERVICE_UNAVAILABLE, subject.state + more)
 
     # ---- figures
 
@@ -99,12 +107,12 @@ class Handlers:
         """Clients, sorted and paged."""
         return listing(self._subject, request)
 
-    def client(self, request: Request, client_id: int) -> Response:
+    def client(self, request: Request, client_id: int) -> Work:
         """One client."""
-        row = self._subject.client(client_id)
-        if row is None:
+        rows = yield from self._subject.rows([client_id])
+        if not rows:
             raise Refusal(HTTPStatus.NOT_FOUND, "there is no client with this id")
-        return json_response(client_figures(row))
+        return json_response(client_figures(rows[0]))
 
     def closed(self, request: Request) -> Response:
         """The connections that were closed last, newest first."""
@@ -117,16 +125,30 @@ class Handlers:
 
     # ---- orders
 
-    def kick(self, request: Request, client_id: int) -> Response:
+    def kick(self, request: Request, client_id: int) -> Work:
         """End a client's session; the master is told."""
-        if not self._subject.expel(client_id):
+        if not (yield from self._subject.expelling(client_id)):
             raise Refusal(HTTPStatus.NOT_FOUND, "there is no client with this id")
         return json_response({"kicked": client_id})
 
     def drain(self, request: Request) -> Response:
-        """Accept nobody any more; who is here stays."""
-        self._subject.drain()
-        return json_response({"state": self._subject.state})
+        """`/drain?rate=…&notice=…`: have clients go elsewhere."""
+        query = request.query
+        check_fields(query, ("rate", "notice"))
+        self._subject.drain(
+            amount(query, "rate", 0.0, MOST_A_SECOND), amount(query, "notice", NOTICE_SECS, LONGEST_NOTICE)
+        )
+        return self._how_far()
+
+    def take_back(self, request: Request) -> Response:
+        """Take clients again."""
+        self._subject.take_back()
+        return self._how_far()
+
+    def _how_far(self) -> Response:
+        draining = self._subject.draining
+        progress = None if draining is None else draining_figures(draining)
+        return json_response({"state": self._subject.state, "draining": progress})
 
     # ---- for people
 
@@ -141,7 +163,7 @@ class Handlers:
         return Response(HTTPStatus.OK, encode_json({"welcome": True}), JSON, (("Set-Cookie", cookie),))
 
 
-def snapshot(subject: Subject) -> Generator[None, None, dict[str, Any]]:
+def snapshot(subject: Subject) -> Steps[dict[str, Any]]:
     """The server at this moment, as /stats and the live stream show it; each step is for a turn of its own."""
     statistics = yield from subject.observing()
     return {**figures(statistics, subject.ready, subject.state), "recent": recent(subject.timeline)}

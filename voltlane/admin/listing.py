@@ -1,24 +1,21 @@
 """Many clients, sorted and paged, a slice a turn: however many there are, nobody waits for the list.
 
-Each slice of ids becomes a sorted run, and the runs are merged no further than to the end of the page asked for. Who
-comes or goes meanwhile may be missing or doubled on neighbouring pages, but every row is true when it is written.
+Who comes or goes meanwhile may be missing or doubled on neighbouring pages, but every row is true when it is written.
 """
 
 from __future__ import annotations
 
-from heapq import merge
 from http import HTTPStatus
-from itertools import islice
 
+from ..numerals import parse_number
 from ..statistics import SORT_KEYS, ClientRow, in_order
 from ..wire.http1.answers import JSON, Refusal, Response, encode_json
 from ..wire.http1.conversation import Request
+from .choice import Choice
 from .figures import client_figures
 from .router import Work
 from .subject import Subject
 
-SLICE = 256
-"""Clients looked at for their place in one turn."""
 ROWS = 32
 """Rows written in one turn: each takes as long as ten looks."""
 MOST = 500
@@ -42,40 +39,23 @@ def listing(subject: Subject, request: Request) -> Work:
         raise Refusal(
             HTTPStatus.BAD_REQUEST, f"find is a part of an id or an address, of {MOST_FOUND} characters at most"
         )
-    return _listing(subject, key, descending, offset, limit, text)
+    return _listing(subject, Choice(key, descending, text, offset + limit), offset, limit)
 
 
-def _listing(subject: Subject, key: str, descending: bool, offset: int, limit: int, text: str) -> Work:
-    ids = subject.ids()
-    runs: list[list[tuple[bool, float, int]]] = []
-    for start in range(0, len(ids), SLICE):
-        run = []
-        for client_id in ids[start : start + SLICE]:
-            if text and not subject.is_called(client_id, text):
-                continue
-            value = subject.sort_value(client_id, key)
-            # Who has no such value comes last, whatever the direction.
-            run.append((value is None, (-value if descending else value) if value is not None else 0.0, client_id))
-        runs.append(sorted(run))
-        yield
-    total = sum(map(len, runs))
-    merged = merge(*runs)
-    for start in range(0, min(offset, total), SLICE):
-        for _ in islice(merged, min(SLICE, offset - start)):
-            pass
-        yield
+def _listing(subject: Subject, choice: Choice, offset: int, limit: int) -> Work:
+    chosen = yield from subject.choosing(choice)
+    ids = [client_id for _, _, client_id in chosen.entries[offset:]]
     page: list[ClientRow] = []
-    for start in range(0, limit, ROWS):
-        found = [subject.client(client_id) for _, _, client_id in islice(merged, min(ROWS, limit - start))]
-        page += [row for row in found if row is not None]
-        yield
+    for start in range(0, len(ids), ROWS):
+        page += yield from subject.rows(ids[start : start + ROWS])
+        yield None
     # They are asked about anew for being shown, and so they may have changed places among themselves.
-    page = in_order(page, key, descending)
+    page = in_order(page, choice.key, choice.descending)
     rows: list[bytes] = []
     for start in range(0, len(page), ROWS):
         rows += [encode_json(client_figures(row)) for row in page[start : start + ROWS]]
-        yield
-    head = encode_json({"total": total, "offset": offset, "limit": limit, "sort": key})
+        yield None
+    head = encode_json({"total": chosen.total, "offset": offset, "limit": limit, "sort": choice.key})
     return Response(HTTPStatus.OK, b'%s,"clients":[%s]}\n' % (head[:-1], b",".join(rows)), JSON)
 
 
@@ -103,3 +83,11 @@ def number(query: dict[str, str], name: str, default: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= most):
         raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is a whole number from 0 to {most}")
     return int(text)
+
+
+def amount(query: dict[str, str], name: str, default: float, most: float) -> float:
+    """A number from 0, whole or not. Raises Refusal."""
+    value = parse_number(query[name]) if name in query else default
+    if value is None or not 0 <= value <= most:
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is a number from 0 to {most:g}")
+    return float(value)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Callable, NamedTuple, Union
 
 from ..wire.http1.answers import Refusal, Response
 from ..wire.http1.conversation import Request
 from ..wire.http1.target import split_path
+from .steps import Steps
 
-Work = Generator[None, None, Response]
-"""An answer that takes more than a moment: each step is for a turn of its own."""
+Work = Steps[Response]
+"""An answer that takes more than a moment."""
 Handler = Callable[..., Union[Response, Work]]
 """Called with the request, and the number that stands for `{id}` in the path."""
 

@@ -1,12 +1,13 @@
-"""What the endpoint knows of the server it shows."""
+"""What the endpoint knows of the server it shows: one process, or several of which one has the endpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Protocol
 
 from ..core.timeline import Timeline
-from ..statistics import ClientRow, Statistics
+from ..statistics import ClientRow, Draining, Statistics
+from .choice import Choice, Chosen
+from .steps import Steps
 
 
 class Subject(Protocol):
@@ -27,23 +28,30 @@ class Subject(Protocol):
         """The last quarter of an hour."""
         ...
 
-    def observing(self) -> Generator[None, None, Statistics]:
-        """Everything that is counted and measured, of the server as a whole; each step is for a turn of its own."""
+    def observing(self) -> Steps[Statistics]:
+        """Everything that is counted and measured, of the server as a whole."""
+        ...
 
-    def ids(self) -> list[int]:
-        """The clients there are, live and stale."""
+    def choosing(self, choice: Choice) -> Steps[Chosen]:
+        """Which clients stand on a page."""
+        ...
 
-    def sort_value(self, client_id: int, key: str) -> float | None:
-        """What a client is sorted by: one of `statistics.SORT_KEYS`. None when it is gone, or not known."""
+    def rows(self, ids: list[int]) -> Steps[list[ClientRow]]:
+        """These clients, but for those that are gone."""
+        ...
 
-    def is_called(self, client_id: int, text: str) -> bool:
-        """Whether a client's id or address has this in it; in small letters."""
-
-    def client(self, client_id: int) -> ClientRow | None:
-        """One client; None when it is gone."""
-
-    def expel(self, client_id: int) -> bool:
+    def expelling(self, client_id: int) -> Steps[bool]:
         """End a client's session; whether there was one."""
+        ...
 
-    def drain(self) -> None:
-        """Accept nobody any more; who is here stays."""
+    @property
+    def draining(self) -> Draining | None:
+        """How far that is; None while it is not so."""
+        ...
+
+    def drain(self, rate: float, notice: float) -> None:
+        """Be not ready, and after so many seconds of notice send everybody away who comes, and so many clients a second
+        of those who are here; 0: these stay. Asked again, it goes by what was asked last."""
+
+    def take_back(self) -> None:
+        """Take everybody again."""

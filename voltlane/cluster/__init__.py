@@ -1,6 +1,7 @@
 """More than one process.
 
 handover/   one process goes on with all that another one has
+workers/    several processes are one server
 keys/       what the servers of a cluster have in common, and the store must not know
 lease/      which number a server has, and until when
 redis/      the store that several machines have in common

@@ -2,6 +2,7 @@
 
 serve       the connection server; its configuration file, --print-config
 check       --check-config: whether it would start
+workers     the same as several processes
 successor   the program that follows it in place
 first_process  what is left of the one that was started, where it must not end
 upgrade     asking a running server for that
@@ -12,8 +13,10 @@ connect     talk to a server from the terminal
 suspense    saying meanwhile why nothing happens
 status      what a running server says of itself, once
 top         the same, again and again
+fleet       of several servers at once
+drain       having its clients go elsewhere
 key         the server's public key in a state directory, and its replacement
-inquiry     asking a server's admin endpoint, for status and top
+inquiry     asking a server's admin endpoint, for status, top and drain
 report      what they show
 tints       which of its words stand out
 init        a configuration file to begin with

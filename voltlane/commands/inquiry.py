@@ -1,4 +1,4 @@
-"""Asking a running server's admin endpoint, for `status` and `top`. Needs nothing but the standard library."""
+"""Asking a running server's admin endpoint, for `status`, `top` and `drain`. Needs nothing but the standard library."""
 
 from __future__ import annotations
 
@@ -50,8 +50,12 @@ class Inquiry:
     def get(self, path: str, read: Callable[[Any], object]) -> Any:
         """The JSON at a path, which must be such that `read` can make something of it. Raises ConnectionLost, which
         says what is the matter."""
+        return self.order("GET", path, read)
+
+    def order(self, method: str, path: str, read: Callable[[Any], object]) -> Any:
+        """The same with another method than GET."""
         try:
-            self._connection.request("GET", path, headers=self._headers)
+            self._connection.request(method, path, headers=self._headers)
             answer = self._connection.getresponse()
             body = answer.read()
         except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a zone that cannot be one

@@ -51,6 +51,8 @@ def _subjects(now: Figures, before: Figures | None) -> Iterator[tuple[str, Itera
             f"{clients['handshaking']} in the handshake",
         ],
     )
+    if now.get("draining"):
+        yield "draining", _draining(now["draining"])
     yield "lanes", _ways(now.get("lanes", {}), "by", "accepted")
     yield "protocols", _ways(now.get("protocols", {}), "of", "greeted")
     yield "told", [f"{counts['gaps']} gaps", f"{counts['uncertain']} packets uncertain"]
@@ -70,6 +72,8 @@ def _subjects(now: Figures, before: Figures | None) -> Iterator[tuple[str, Itera
     busy, over = loop["busy_secs"], now["uptime"]
     if before is not None and seconds > 0:
         busy, over = busy - before["loop"]["busy_secs"], seconds
+    if now.get("workers"):
+        yield "workers", _workers(now["workers"])
     yield "loop", [f"{100 * busy / over if over else 0:.1f} % busy", f"99 of 100 turns within {_p99(loop)}"]
 
 
@@ -125,6 +129,22 @@ def _master(master: Figures) -> Iterator[str]:
         yield f"takes nothing for {span(master['stalled_secs'])}"
     if master["full"]:
         yield "so much waits for it that clients are not read"
+
+
+def _draining(draining: Figures) -> Iterator[str]:
+    if draining["notice_secs"]:
+        yield f"clients are taken for another {span(draining['notice_secs'])}"
+    yield f"{draining['told']} clients were told to go elsewhere"
+    yield f"{draining['left']} are left"
+    yield f"{draining['rate']:g} a second" if draining["rate"] else "who stay until they leave"
+
+
+def _workers(workers: list[Figures]) -> Iterator[str]:
+    """Each: how many it has, or why it is of no use."""
+    for worker in workers:
+        well = "" if worker["state"] == "ready" else f" ({worker['state']})"
+        again = f", started {worker['starts']} times" if worker["starts"] > 1 else ""
+        yield f"{worker['worker']}: {worker['live']} live{well}{again}"
 
 
 def _waiting(queues: Figures) -> Iterator[str]:

@@ -21,13 +21,27 @@ DEFAULT_FILE = "connserver.toml"
 
 def serve(flags: Mapping[str, str], file: str | None) -> int:
     """Run the connection server until a signal ends it. The exit code. Raises ConfigError, StartupError."""
+    from ..cluster.workers.directories import check_alone
+    from ..cluster.workers.parent import VARIABLE as WORKER
+    from ..cluster.workers.share import count_of
     from .successor import Successor, stay
 
     source = Source(flags, file)
+    if WORKER in os.environ:
+        from .workers import work
+
+        return work(source.load, _settle_memory)
     successor = Successor(os.environ)
     settings = source.load()
     if source.file is None:
         _write_file()
+    count = count_of(settings)
+    if count > 1:
+        from .workers import supervise
+
+        return supervise(source.load, settings, count, _settle_memory)
+    if settings.general.state_dir:
+        check_alone(settings.general.state_dir)
     server = start(settings)
     server.source = source.load
     successor.is_asked_to_stay = settings.general.stay

@@ -13,6 +13,7 @@ _TONES = {
     "no connection to the master": "error",
     "starting": "warning",
     "draining": "warning",
+    "drained": "warning",
     "stopping": "warning",
     "not connected": "error",
     "connected": "good",

@@ -1,10 +1,11 @@
-"""`voltlane top`: a running server in a terminal, looked at again each second. q quits."""
+"""`voltlane top`: a running server in a terminal, looked at again each second, or several (`fleet`). q quits."""
 
 from __future__ import annotations
 
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from .. import colour
@@ -19,18 +20,19 @@ if TYPE_CHECKING:
 EVERY_MS = 1000
 SHORTEST_SECS = 0.2
 """Less, as after a key was pressed, is too short a time to tell rates by."""
+MOST_ROWS = 500
+"""Of a page of clients, as a server has it."""
 KEYS = ("q quits", "s next column", "r other way round", "space, b leaf through")
 
 
-def top(inquiry: Inquiry) -> int:
-    """Show it until q or Ctrl-C. The exit code. Raises ConnectionLost when it is not there to begin with."""
+def top(view: View) -> int:
+    """Show it until q or Ctrl-C. The exit code. Raises ConnectionLost when nobody is there to begin with."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigError("top needs a terminal; status says it once, to wherever you like")
     try:
         import curses
     except ImportError:
         raise ConfigError("this Python has no curses, which top needs; status does without") from None
-    view = View(inquiry)
     try:
         view.look()
         curses.wrapper(view.run)
@@ -39,7 +41,7 @@ def top(inquiry: Inquiry) -> int:
     except curses.error as error:
         raise ConfigError(f"this terminal will not do for top: {error}") from None
     finally:
-        inquiry.close()
+        view.close()
     return 0
 
 
@@ -84,20 +86,22 @@ COLUMNS = (
 SORTS = [column.sort for column in COLUMNS if column.sort]
 
 
-def table(clients: list[Figures], width: int, sort: str, descending: bool) -> tuple[list[str], list[str]]:
+def table(
+    clients: list[Figures], width: int, sort: str, descending: bool, columns: Sequence[Column] = COLUMNS
+) -> tuple[list[str], list[str]]:
     """Clients as lines of at most so many columns, with their heading in front: an arrow is at what they are sorted by,
     which is always among the columns. And the titles of those for which there is no room."""
-    rows = [[column.form(client.get(column.field)) for column in COLUMNS] for client in clients]
-    widths = [max([column.width, *map(len, cells)]) for column, *cells in zip(COLUMNS, *rows)]
+    rows = [[column.form(client.get(column.field)) for column in columns] for client in clients]
+    widths = [max([column.width, *map(len, cells)]) for column, *cells in zip(columns, *rows)]
     shown, left = set(), width + 1
-    for at in sorted(range(len(COLUMNS)), key=lambda at: (COLUMNS[at].sort != sort, COLUMNS[at].rank)):
+    for at in sorted(range(len(columns)), key=lambda at: (columns[at].sort != sort or not sort, columns[at].rank)):
         if widths[at] < left:
             left -= widths[at] + 1
             shown.add(at)
     arrow = "▼" if descending else "▲"
-    heading = [column.title + arrow * (column.sort == sort) for column in COLUMNS]
+    heading = [column.title + arrow * (column.sort == sort != "") for column in columns]
     lines = [" ".join([f"{row[at]:>{widths[at]}}" for at in sorted(shown)]) for row in (heading, *rows)]
-    return lines, [column.title for at, column in enumerate(COLUMNS) if at not in shown]
+    return lines, [column.title for at, column in enumerate(columns) if at not in shown]
 
 
 def check_page(page: Figures) -> None:
@@ -128,13 +132,31 @@ def _tones() -> dict[str, int]:
     return found
 
 
-class View:
-    """What is shown, and of which moment."""
+class Watched:
+    """One server: its figures of now, and of a moment before."""
 
     def __init__(self, inquiry: Inquiry) -> None:
-        self._inquiry = inquiry
-        self._now: Figures | None = None
-        self._before: Figures | None = None
+        self.inquiry = inquiry
+        self.now: Figures | None = None
+        self.before: Figures | None = None
+        """None as long as there is no such moment of the same process."""
+
+    def look(self) -> None:
+        """Ask. Raises ConnectionLost."""
+        before, now = self.now, self.inquiry.get("/stats", summary)
+        if before is None or now["uptime"] < before["uptime"]:  # another process
+            self.before, self.now = None, now
+        elif now["uptime"] - before["uptime"] >= SHORTEST_SECS:
+            self.before, self.now = before, now
+
+
+class View:
+    """What is shown of a server."""
+
+    columns: Sequence[Column] = COLUMNS
+
+    def __init__(self, inquiry: Inquiry) -> None:
+        self._server = Watched(inquiry)
         self._page: Figures = {"total": 0, "clients": []}
         self._trouble = ""
         self._sort, self._descending, self._offset, self._rows = "score", True, 0, 50
@@ -143,15 +165,31 @@ class View:
 
     def look(self) -> None:
         """Ask the server. Raises ConnectionLost."""
+        self._server.look()
+        self._page = self._ask(self._server.inquiry, self._offset, self._rows)
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._server.inquiry.close()
+
+    def _ask(self, inquiry: Inquiry, offset: int, rows: int) -> Figures:
+        """Some of the clients of a server, in the order that is asked for."""
         order = "desc" if self._descending else "asc"
-        before, now = self._now, self._inquiry.get("/stats", summary)
-        if before is None or now["uptime"] < before["uptime"]:  # another process
-            self._before, self._now = None, now
-        elif now["uptime"] - before["uptime"] >= SHORTEST_SECS:
-            self._before, self._now = before, now
-        rows = max(1, min(self._rows, 500))
-        query = f"sort={self._sort}&order={order}&offset={self._offset}&limit={rows}"
-        self._page = self._inquiry.get(f"/clients?{query}", check_page)
+        query = f"sort={self._sort}&order={order}&offset={offset}&limit={max(1, min(rows, MOST_ROWS))}"
+        page: Figures = inquiry.get(f"/clients?{query}", check_page)
+        return page
+
+    @property
+    def _reach(self) -> int:
+        """How many clients can be leafed through."""
+        return int(self._page["total"])
+
+    def _figures(self, width: int) -> tuple[list[tuple[str, str]], list[str]]:
+        """What stands above the clients: lines, each "tinted", "bold" or ""; and for which columns of that there is no
+        room."""
+        server = self._server
+        lines = [] if server.now is None else summary(server.now, server.before, width)
+        return [(line, "tinted") for line in lines], []
 
     def run(self, screen: curses.window) -> None:
         """Draw and obey until q."""
@@ -183,7 +221,7 @@ class View:
             self._sort, self._offset = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)], 0
         elif key == ord("r"):
             self._descending, self._offset = not self._descending, 0
-        elif key == ord(" ") and self._offset + self._rows < self._page["total"]:
+        elif key == ord(" ") and self._offset + self._rows < self._reach:
             self._offset += self._rows
         elif key == ord("b"):
             self._offset = max(0, self._offset - self._rows)
@@ -199,9 +237,12 @@ class View:
         screen.erase()
         trouble = [(text, curses.A_REVERSE) for text in textwrap.wrap(self._trouble, max(1, width))]
         lines: list[tuple[str, int]] = trouble or [(text, curses.A_DIM) for text in folded("", KEYS, width, " · ")]
-        if self._now is not None:
-            lines += [(text, TINTED) for text in summary(self._now, self._before, width)]
-        (heading, *clients), missing = table(self._page["clients"], width, self._sort, self._descending)
+        above, left_out = self._figures(width)
+        looks = {"tinted": TINTED, "bold": curses.A_BOLD, "": 0}
+        lines += [(text, looks[look]) for text, look in above]
+        page = self._page["clients"]
+        (heading, *clients), missing = table(page, width, self._sort, self._descending, self.columns)
+        missing = [*left_out, *missing]
         self._rows = max(1, height - len(lines) - 2 - len(self._footer(len(clients), missing, width)))
         shown = clients[: self._rows]
         lines += [("", 0), (heading, curses.A_BOLD), *[(text, 0) for text in shown]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from ..address import Address, parse_address
 from ..errors import ConfigError
@@ -37,7 +37,7 @@ class RedisUrl(NamedTuple):
 
     def __str__(self) -> str:
         if self.address.kind == "unix":
-            return f"{self.address}?db={self.database}"
+            return f"unix:{quote(self.address.path)}?db={self.database}"
         return f"redis{'s' if self.encrypted else ''}://{self.address}/{self.database}"
 
     def __repr__(self) -> str:

@@ -9,6 +9,9 @@ from ..address import ENCRYPTED, WEB_PORTS, Address, is_loopback, parse_address,
 from .mistakes import Mistakes
 from .redis_url import parse_redis_url
 
+NODES = 256
+"""How many there are to be had: see `core.ids`."""
+
 Values = Mapping[str, Any]
 """The value of every setting, by section.key."""
 
@@ -147,6 +150,16 @@ def _listening(values: Values) -> Iterator[Address]:
         yield parse_address(values["admin.address"])
 
 
+def _nodes_used_up(values: Values, _: object) -> str:
+    node, workers = values["general.node"], values["general.workers"]
+    if node + workers <= NODES:
+        return ""
+    return (
+        f"general.node = {node} with general.workers = {workers} needs nodes up to {node + workers - 1}, and "
+        f"{NODES - 1} is the last: each worker has a node of its own"
+    )
+
+
 IN_ORDER = (
     ("master.reconnect_min_secs", "master.reconnect_max_secs"),
     ("master.outbox_bytes", "limits.memory_bytes"),
@@ -158,6 +171,7 @@ RULES = (
         ("listener.address", "listener.proxy_protocol", "listener.proxy_networks", "web.forwarded"), _anybody_is_a_proxy
     ),
     Rule(("listener.proxy_tls", "listener.proxy_protocol", "web.forwarded"), _nobody_ends_tls),
+    Rule(("general.node", "general.workers"), _nodes_used_up),
     Rule(("listener.address", "admin.address"), _taken_twice),
     Rule(("listener.address", "tls.certificate"), _no_certificate),
     Rule(("tls.certificate", "tls.key"), _keys_of_others),

@@ -66,6 +66,15 @@ class General(Section):
         at_least=0,
         at_most=255,
     )
+    workers: int = setting(
+        1,
+        "How many processes share the clients, with one above them that accepts. Each is a server with a connection to "
+        "the master of its own, its node is the next one from general.node on. 1 = one process and none above it, "
+        "0 = one for each core.",
+        unit="processes",
+        at_least=0,
+        at_most=64,
+    )
     stay: bool = setting(
         False,
         "Whether the first process stays after an upgrade, to wait for the one that follows and pass signals on: for "

@@ -29,6 +29,7 @@ _NOT_THEIR_FAULT = {
     CloseReason.INTERNAL_ERROR,
     CloseReason.SHUTDOWN,
     CloseReason.UPGRADE,
+    CloseReason.DRAINED,
     CloseReason.TAKEOVER_EARLY,
     CloseReason.ANSWERED,
     CloseReason.ORIGIN_REFUSED,  # but the page's
@@ -76,10 +77,13 @@ class Source:
         if self.key:
             admission.lose(self, not greeted and reason not in _NOT_THEIR_FAULT, lifetime, now)
 
-    def passed_on(self, now: float) -> None:
-        """Its connection is another source's from now on: a proxy has said so."""
-        if self.key:
+    def becomes(self, packed: bytes, now: float) -> Answer:
+        """Its connection is this address's, a proxy has said so: the source that it has from then on, or why it may
+        not come in."""
+        answer = self.admission.identify(packed, now)
+        if isinstance(answer, Source) and self.key:
             self.admission.lose(self, False, math.inf, now)
+        return answer
 
 
 Answer = Union[Source, CloseReason]

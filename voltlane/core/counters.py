@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..reasons import AdminEnd, CloseReason, EndReason, Hold
+from ..reasons import AdminEnd, CloseReason, EndReason, Hold, StoreEnd
 from .histogram import Histogram
 
 
@@ -38,14 +38,18 @@ class Counters:
         "notices_dropped",
         "packets_down",
         "packets_up",
+        "passed_on",
         "protocol_gaps",
+        "relayed",
         "replayed",
         "restored",
         "resume_secs",
         "resumed",
         "sessions",
+        "store",
         "stray_notices",
         "taken",
+        "taken_in",
         "throttled",
         "uncertain",
         "unknown_client",
@@ -53,6 +57,10 @@ class Counters:
 
     def __init__(self) -> None:
         self.accepted = 0
+        # Of those, in their handshake, to where their sessions are; and those that came so, accepted elsewhere.
+        self.passed_on = 0
+        self.taken_in = 0
+        self.relayed = 0  # of those that were passed on, the ones that are still read and written here
         self.sessions = 0
         self.resumed = 0
         self.restored = 0
@@ -87,6 +95,7 @@ class Counters:
         self.closed: Counter[CloseReason] = Counter()
         self.ended: Counter[EndReason] = Counter()
         self.admin: Counter[AdminEnd] = Counter()
+        self.store: Counter[StoreEnd] = Counter()
         self.held: Counter[Hold] = Counter()  # how often each began
         self.lanes: Counter[str] = Counter()  # connections accepted, by the name of their lane
         self.greeted: Counter[str] = Counter()  # handshakes that were finished, by the name of their protocol

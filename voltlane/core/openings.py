@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Callable
 
 from ..errors import Superseded
 from .session import Session
@@ -22,6 +23,8 @@ class Openings:
         self._most = most
         self._open: dict[bytes, Session] = {}
         self._confirmed: OrderedDict[bytes, None] = OrderedDict()
+        self.on_done: Callable[[bytes], None] = _ignore
+        """Called with each that is confirmed, or whose session is over: it may be said again, but only by mistake."""
 
     def __len__(self) -> int:
         """How many are not confirmed."""
@@ -43,6 +46,11 @@ class Openings:
             self._confirmed[handle] = None
             if len(self._confirmed) > self._most:
                 self._confirmed.popitem(last=False)
+            self.on_done(handle)
+
+    def unconfirmed(self) -> list[bytes]:
+        """Those whose clients may not know their sessions yet."""
+        return list(self._open)
 
     def confirmed(self) -> list[bytes]:
         """Those that are remembered, the oldest first."""
@@ -54,4 +62,9 @@ class Openings:
 
     def end(self, handle: bytes) -> None:
         """Its session is over."""
-        self._open.pop(handle, None)
+        if self._open.pop(handle, None) is not None:
+            self.on_done(handle)
+
+
+def _ignore(handle: bytes) -> None:
+    """Nobody wants to know."""

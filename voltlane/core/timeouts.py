@@ -26,6 +26,17 @@ class Timeouts(Generic[Item]):
         """Its time runs from now on. `now` does not go back from one to the next."""
         self._began[item] = now
 
+    def join(self, item: Item, began: float) -> None:
+        """Its time runs since then, and it has its place among those who began before it and later."""
+        later = []
+        for other in reversed(self._began):
+            if self._began[other] <= began:
+                break
+            later.append(other)
+        self._began[item] = began
+        for other in reversed(later):
+            self._began.move_to_end(other)
+
     def end(self, item: Item) -> float:
         """It is done in time, or given up. When it began. Raises KeyError if it has ended."""
         return self._began.pop(item)

@@ -21,6 +21,7 @@ quiet_records     the same for version 3
 quiet_websockets  the same over WebSocket
 occasional        what these two are: readers that are asked only while there is somebody for them
 moved             a connection as it goes from one process to another
+relay             connections that stay here, while others have their sessions
 partial           the received part of a message
 clients           all connections: how they begin, and what is done to all of them
 shared            what they share

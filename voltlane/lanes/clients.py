@@ -8,7 +8,7 @@ from typing import cast
 from ..core.admission import Source
 from ..core.meter import MeterLimits
 from ..core.protocols.handshake import Handshake
-from ..core.session import Session
+from ..core.session import Session, State
 from ..reasons import CloseReason
 from .connection import ClientConnection
 from .entry.arrival import Arrival
@@ -39,6 +39,13 @@ class Clients(Shared):
         if handshake.session is None and not registry.promised and not registry.ids.available(self.reactor.now):
             arrival.flush()
             arrival.close(CloseReason.NO_IDS)
+            return
+        if handshake.session is not None and not self.settle(handshake.session.id):
+            arrival.close(CloseReason.TAKEOVER_EARLY)
+            return
+        if handshake.session is not None and handshake.session.state is State.ENDED:  # by what was read there
+            arrival.flush()
+            arrival.close(CloseReason.SESSION_ENDED)
             return
         old = None if handshake.session is None else handshake.session.link
         if old is not None and not old.can_hand_over:
@@ -91,12 +98,27 @@ class Clients(Shared):
         """Whether some client has yet to take what is queued for it."""
         return any(connection.outbox for connection in self.connections)
 
+    # ---- leaving, one by one or all of them
+
+    def settle(self, client_id: int) -> bool:
+        """Read what a retired connection of this session has sent, and close it, if there is one. False while there is
+        no room for that."""
+        found = self.retired.get(client_id)
+        if found is None:
+            return True
+        connection = cast("ClientConnection", found[0])
+        if not connection.can_hand_over:
+            return False
+        connection.read_out()
+        connection.close(found[1])
+        return True
+
     # ---- the server ends
 
     def retire(self) -> None:
         """Tell everybody that we send no more, and go on reading them; their sessions wait for them from now on."""
         for connection in self.connections:
-            self.reactor.guard(connection, connection.retire)
+            self.reactor.guard(connection, connection.retire, CloseReason.SHUTDOWN)
 
     def hear_out(self) -> None:
         """Read what the retired have sent and nobody has read yet, while the trunk has room, and close them."""
@@ -115,4 +137,4 @@ class Clients(Shared):
             connection.close(CloseReason.SHUTDOWN)
 
     def _retired(self) -> list[ClientConnection]:
-        return cast("list[ClientConnection]", list(self.retired))
+        return [cast("ClientConnection", connection) for connection, _ in self.retired.values()]

@@ -237,7 +237,7 @@ class ClientConnection(Stream):
         if self.sock is None:
             return
         if self.flags & RETIRED and self.is_over:
-            self.close(CloseReason.SHUTDOWN)
+            self.close(CloseReason.PEER_CLOSED)
             return
         if self.outbox is not None and self.outbox.size > self.shared.pressure.park_above:
             self.flags |= PARKED  # it does not read what it is sent: it is not read either, until it does
@@ -332,18 +332,18 @@ class ClientConnection(Stream):
         self.leave_session()
         self.close(reason)
 
-    def retire(self) -> None:
-        """The server ends: leave the session to wait for the client, end our side, and go on reading to its end."""
+    def retire(self, reason: CloseReason) -> None:
+        """Leave the session to wait for the client, end our side, and go on reading to its end."""
         shared = self.shared
         if self.sock is not None:
-            self.end_sending(self.sock, CloseReason.SHUTDOWN)
+            self.end_sending(self.sock, reason)
         if not shared.trunk.congested:
             self.read_out()  # in front of what the loss may cost the session
         session = self.session
         if session is None:
             return  # it has failed meanwhile
         self.flags = (self.flags | RETIRED) & ~PARKED
-        shared.retired.add(self)
+        shared.retired[session.id] = self, reason
         shared.pressure.forget(self)
         shared.hub.lost(session, self.leave_frames(), self.reactor.now)
         shared.turns.enqueue(self, False)
@@ -420,10 +420,12 @@ class ClientConnection(Stream):
         """See Stream. Where its sending failed, what it had sent itself is not read yet, and may be all there is."""
         if reason in LOSSES and self.sock is not None and not self.flags & BUSY and self.can_hand_over:
             self.read_out()
-        if self.flags & RETIRED:
-            if reason not in BY_PEER and reason is not CloseReason.SHUTDOWN:
+        retired = self.shared.retired.get(self.client_id) if self.flags & RETIRED else None
+        if retired is not None:
+            why = retired[1]
+            if reason not in BY_PEER and reason is not why:
                 self.keep(None)  # it has said more than is kept, or it is we who end it: that is no goodbye
-            reason = CloseReason.SHUTDOWN  # however it ends
+            reason = why  # however it ends
         super().close(reason, detail)
 
     def end_sending(self, sock: socket.socket, reason: CloseReason) -> None:
@@ -456,7 +458,7 @@ class ClientConnection(Stream):
         self.session = None
         frames = self.leave_frames() if self.retains or self.outbox is not None else []
         if self.flags & RETIRED:
-            shared.retired.discard(self)
+            shared.retired.pop(self.client_id, None)
         if session is not None and left:
             shared.hub.left(session)
         elif session is not None and not self.flags & RETIRED:

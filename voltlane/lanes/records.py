@@ -467,9 +467,9 @@ class RecordConnection(SealedConnection):
         self.close(CloseReason.TAKEN_OVER)
         return left, counted
 
-    def retire(self) -> None:
+    def retire(self, reason: CloseReason) -> None:
         """See ClientConnection: what it has sent and nobody has read, it sends to the next process."""
-        self.close(CloseReason.SHUTDOWN)
+        self.close(reason)
 
     def read_out(self) -> None:
         """See ClientConnection: the same."""

@@ -12,6 +12,7 @@ from ..core.meter import MeterLimits
 from ..core.trunk import Trunk
 from ..net.memory import receive_buffer
 from ..net.reactor import Reactor
+from ..reasons import CloseReason
 from ..wire.aead import workspace
 from ..wire.batch.views import LARGE
 from ..wire.noise import MESSAGE_MAX
@@ -73,8 +74,8 @@ class Shared:
         """How many connections have a WebSocket's data path."""
         self.on_websockets: Callable[[bool], None] = lambda any_: None
         """The same as `on_records`, of these."""
-        self.retired: set[Client] = set()
-        """Whose sessions have been left to wait, and who are still read: the server ends."""
+        self.retired: dict[int, tuple[Client, CloseReason]] = {}
+        """By the ids of their sessions, which have been left to wait: who is still read to the end, and why it ends."""
         self.limit_packets(packet_size_limit)
 
     def configure_receipts(self, limits: ReceiptLimits) -> None:

@@ -40,6 +40,7 @@ CODES: dict[CloseReason, int] = {
     CloseReason.PEER_CLOSED: CloseCode.NORMAL,
     CloseReason.SHUTDOWN: CloseCode.GOING_AWAY,
     CloseReason.UPGRADE: CloseCode.GOING_AWAY,
+    CloseReason.DRAINED: CloseCode.GOING_AWAY,
     CloseReason.MALFORMED_FRAME: CloseCode.PROTOCOL,
     CloseReason.TEXT_REFUSED: CloseCode.UNSUPPORTED,
     CloseReason.BAD_TEXT: CloseCode.BAD_DATA,

@@ -8,6 +8,7 @@ dialer          connecting, again and again with backoff
 activation      listening sockets that were opened for us
 wakeup          waking the loop from outside: signals, other threads
 sockets         addresses ↔ sockets
+joint           a pair of sockets in the place of one connection
 tls             a TLS connection that looks like a socket
 certificates    what a server shows there
 openssl         what both stand on, if it is there

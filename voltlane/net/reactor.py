@@ -265,7 +265,7 @@ class Reactor:
         self.poller.close()
 
     def _patience(self, timeout: float | None) -> float | None:
-        if self._tasks:
+        if self._tasks or self._dirty:  # the second by somebody who calls between two turns
             return 0
         deadline = self._wheel.next_deadline()
         if deadline is None:

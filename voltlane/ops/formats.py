@@ -21,15 +21,17 @@ _CONTROL.update({ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"})
 
 
 class TextLines(logging.Formatter):
-    """`2026-01-31 12:00:00,000 INFO  message`, in local time. With colour the time is dim and the level has its own."""
+    """`2026-01-31 12:00:00,000 INFO  message`, in local time. With colour the time is dim and the level has its own.
+    In front of the message of a worker stands which one it is."""
 
-    def __init__(self, colour: bool = False) -> None:
+    def __init__(self, colour: bool = False, worker: int | None = None) -> None:
         super().__init__("%(asctime)s %(levelname)-5s %(message)s")
         self._colour = colour
+        self._who = "" if worker is None else f"worker {worker}: "
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The message, in which nothing can look like the beginning of another line."""
-        message = record.message = record.message.translate(_CONTROL)
+        message = record.message = self._who + record.message.translate(_CONTROL)
         if not self._colour:
             return super().formatMessage(record)
         level = painted(f"{record.levelname:<5}", _tone(record.levelno))
@@ -39,8 +41,13 @@ class TextLines(logging.Formatter):
 class JsonLines(logging.Formatter):
     """One object a line: ts (UTC), level, event, message, and the fields of the message by their names.
 
-    `event` is the same for all lines of a kind: the message with names where its values stand.
+    `event` is the same for all lines of a kind: the message with names where its values stand. `worker`: which of
+    several processes says it, where there are several.
     """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -51,6 +58,8 @@ class JsonLines(logging.Formatter):
             "event": event_of(str(record.msg)),
             "message": record.getMessage(),
         }
+        if self._worker is not None:
+            entry["worker"] = self._worker
         if isinstance(record.args, Mapping):
             entry.update({name: value for name, value in record.args.items() if name not in entry})
         if record.exc_info:

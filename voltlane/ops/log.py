@@ -37,19 +37,26 @@ log = logging.getLogger("voltlane")
 """The package's logger. A program that embeds Voltlane configures it like any other."""
 
 
-def setup(general: General) -> BoundedHandler:
-    """Log to standard error as these settings say. May be called again; the handler stays the same."""
+def setup(general: General, worker: int | None = None) -> BoundedHandler:
+    """Log to standard error as these settings say. May be called again; the handler stays the same. `worker`: which of
+    several processes says it, that share the standard error."""
     handler = next((earlier for earlier in log.handlers if isinstance(earlier, BoundedHandler)), None)
     if handler is None:
         handler = BoundedHandler(Outlet(sys.stderr), general.log_lines_per_minute)
     else:
         handler.sum_up()
         handler.limit(general.log_lines_per_minute)
-    handler.setFormatter(JsonLines() if general.log_format == "json" else TextLines(colour.is_wanted(sys.stderr)))
+    handler.setFormatter(_formatter(general, worker))
     log.handlers[:] = [handler]
     log.propagate = False
     log.setLevel(LEVELS[general.log_level])
     return handler
+
+
+def _formatter(general: General, worker: int | None) -> logging.Formatter:
+    if general.log_format == "json":
+        return JsonLines(worker)
+    return TextLines(colour.is_wanted(sys.stderr), worker)
 
 
 def say_unraisable(what: sys.UnraisableHookArgs) -> None:

@@ -1,7 +1,16 @@
 """A running connection server.
 
 server      `Server`: its life, its settings, and what it is asked
+tallies     what was counted
+whole       all processes as an operator sees them
+reports     what a worker tells its parent for that
+supervisor  the parent of several processes that are one server
+worker      one of them
+listening   opening the addresses at which clients connect
+introduction  the first words in the log
 farewell    how one that was asked to stop ends
+drain       how one is emptied that lives on
+drain_all   the same of several processes
 minute      a line in the log for each minute
 upgrade     how it is followed by another program in place
 reload      reading the settings again while it runs

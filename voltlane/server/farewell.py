@@ -4,6 +4,7 @@
     READING    each client is told that we send no more, and read to its end: what it had sent by then is taken
     SENDING    that goes to the master
     HEARD      the master is told that we send no more, and has a moment to read it all and close its side
+    RELAYING   what goes through here to other processes, which may be ending too, has what is left of the time
     DONE
 
 Each step ends when its condition holds, or when its share of `general.shutdown_secs` is over.
@@ -12,6 +13,7 @@ Each step ends when its condition holds, or when its share of `general.shutdown_
 from __future__ import annotations
 
 import enum
+from collections.abc import Sized
 from typing import Callable
 
 from ..lanes.clients import Clients
@@ -30,10 +32,17 @@ class Step(enum.Enum):
     READING = 0.16
     SENDING = 0.14
     HEARD = 0.1
+    RELAYING = 1.0
     DONE = 0.0
 
 
-_NEXT = {Step.WRITING: Step.READING, Step.READING: Step.SENDING, Step.SENDING: Step.HEARD, Step.HEARD: Step.DONE}
+_NEXT = {
+    Step.WRITING: Step.READING,
+    Step.READING: Step.SENDING,
+    Step.SENDING: Step.HEARD,
+    Step.HEARD: Step.RELAYING,
+    Step.RELAYING: Step.DONE,
+}
 
 
 class Farewell:
@@ -47,11 +56,13 @@ class Farewell:
         seconds: float,
         on_reading: Callable[[], None],
         on_done: Callable[[], None],
+        relays: Sized = (),
     ) -> None:
         self._reactor = reactor
         self._clients = clients
         self._trunk = trunk
-        self._seconds = seconds
+        self._relays = relays
+        self._seconds, self._began = seconds, reactor.now
         self._on_reading = on_reading
         self._on_done = on_done
         self._heard = 0  # packets that the trunk had been given at the last look
@@ -60,7 +71,8 @@ class Farewell:
 
     def _enter(self, step: Step) -> None:
         self._step = step
-        self._deadline = self._reactor.now + step.value * self._seconds
+        begins = self._began if step is Step.RELAYING else self._reactor.now
+        self._deadline = begins + step.value * self._seconds
         if step is Step.READING:
             self._on_reading()
             self._clients.retire()
@@ -87,6 +99,8 @@ class Farewell:
             return bool(self._clients.retired) and not self._quiet(now)
         if self._step is Step.SENDING:
             return self._trunk.unwritten
+        if self._step is Step.RELAYING:
+            return len(self._relays) > 0
         return self._trunk.connection is not None
 
     def _quiet(self, now: float) -> bool:

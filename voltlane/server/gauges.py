@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
+from ..admin.steps import Steps
 from ..core.histogram import LATENCY_BOUNDS, Histogram
 from ..core.protocols.credentials import Kind, kind_of
 from ..core.session import Session
@@ -41,13 +41,13 @@ class Survey:
             pass
         return self
 
-    def slices(self) -> Iterator[None]:
+    def slices(self) -> Steps[None]:
         """Look at all of them, a slice at each step. Who comes meanwhile may be missing."""
         sessions = list(self._parts.registry.sessions.values())
         for start in range(0, len(sessions), SLICE):
             for session in sessions[start : start + SLICE]:
                 self._look(session)
-            yield
+            yield None
 
     def _look(self, session: Session) -> None:
         connection, kind = self._parts.clients.connection_of(session), kind_of(session.credential)

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from heapq import nsmallest
 from math import inf
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Callable, Optional
 
+from ..admin.steps import Steps
 from ..core.backlog import Backlog
-from ..core.counters import Counters
-from ..core.histogram import Histogram
 from ..core.outbox import Outbox
 from ..core.protocols.credentials import PROTOCOL_NAMES, kind_of
 from ..core.session import Session, State
 from ..lanes.connection import ClientConnection
 from ..lanes.table import LANES
-from ..reasons import AdminEnd, CloseReason, EndReason, Hold
 from ..statistics import ClientRow, ClientsPage, LaneFigures, MasterLink, ProtocolFigures, Statistics, in_order
 from ..version import __version__
 from .gauges import Survey, clients
 from .parts import Parts
-
-_EVERY_REASON = {"closed": CloseReason, "ended": EndReason, "held": Hold, "admin": AdminEnd}
+from .tallies import tallies_of
 
 
 class Observer:
@@ -45,7 +41,7 @@ class Observer:
         self._sampler.look()
         return self._made_of(Survey(self._parts).take())
 
-    def observing(self) -> Generator[None, None, Statistics]:
+    def observing(self) -> Steps[Statistics]:
         """The same a step at a time, for whoever lets others have their turn in between: the sums over all clients are
         of some turns then, everything else of the last."""
         self._sampler.look()
@@ -53,21 +49,19 @@ class Observer:
         yield from survey.slices()
         return self._made_of(survey)
 
+    def counted(self) -> Statistics:
+        """The same without what takes a look at every client: what is in queues, and how links are."""
+        return self._made_of(Survey(self._parts))
+
     def _made_of(self, survey: Survey) -> Statistics:
-        counters, trunk = self._parts.counters, self._parts.trunk
-        values = {name: getattr(counters, name) for name in Counters.__slots__}
-        reasons = {
-            name: MappingProxyType({**dict.fromkeys(_EVERY_REASON[name], 0), **value})
-            for name, value in values.items()
-            if isinstance(value, Counter) and name in _EVERY_REASON
-        }
-        latencies = {name: value.distribution() for name, value in values.items() if isinstance(value, Histogram)}
+        counters, trunk, link = self._parts.counters, self._parts.trunk, self._parts.link
+        tallies = tallies_of(counters)
         return Statistics(
             version=__version__,
             uptime=self._reactor.time() - self.since,
-            counts=MappingProxyType({name: value for name, value in values.items() if isinstance(value, int)}),
-            reasons=MappingProxyType(reasons),
-            latencies=MappingProxyType(latencies),
+            counts=tallies.counts,
+            reasons=tallies.reasons,
+            latencies=tallies.latencies,
             clients=clients(self._parts),
             queues=survey.queues,
             links=survey.links,
@@ -82,6 +76,8 @@ class Observer:
             lanes=self._lanes(survey),
             protocols=self._protocols(survey),
             certificates=self._parts.certificates.summary(),
+            draining=self._parts.drain.progress,
+            store=None if link is None else link.figures(),
         )
 
     def _lanes(self, survey: Survey) -> Mapping[str, LaneFigures]:

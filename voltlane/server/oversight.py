@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Callable
 
+from ..admin.choice import Choice, Chosen, choose
+from ..admin.steps import Steps, at_once
 from ..core.readiness import Readiness
 from ..core.timeline import Timeline
+from ..statistics import ClientRow, Draining
+from .drain import Drain
 from .observer import Observer
 
 
@@ -18,17 +22,16 @@ class Oversight:
         observer: Observer,
         timeline: Timeline,
         expel: Callable[[int], bool],
-        drain: Callable[[], None],
+        drain: Drain,
     ) -> None:
         self._readiness = readiness
+        self._observer = observer
         self.timeline = timeline
         self.observing = observer.observing
-        self.ids = observer.ids
-        self.sort_value = observer.sort_value
-        self.client = observer.client
-        self.is_called = observer.is_called
-        self.expel = expel
-        self.drain = drain
+        self._expel = expel
+        self.drain = drain.begin
+        self.take_back = drain.take_back
+        self._drain = drain
 
     @property
     def ready(self) -> bool:
@@ -39,3 +42,21 @@ class Oversight:
     def state(self) -> str:
         """See Subject."""
         return self._readiness.text
+
+    @property
+    def draining(self) -> Draining | None:
+        """See Subject."""
+        return self._drain.progress
+
+    def choosing(self, choice: Choice) -> Steps[Chosen]:
+        """See Subject."""
+        return choose(self._observer, choice)
+
+    def rows(self, ids: list[int]) -> Steps[list[ClientRow]]:
+        """See Subject."""
+        found = [self._observer.client(client_id) for client_id in ids]
+        return at_once([row for row in found if row is not None])
+
+    def expelling(self, client_id: int) -> Steps[bool]:
+        """See Subject."""
+        return at_once(self._expel(client_id))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cluster.handover.heritage import Heritage
+from ..cluster.redis.link import Link
 from ..config import Config
 from ..core.admission import Admission
 from ..core.budget import Budget
@@ -48,11 +49,13 @@ from ..ops.certificate_log import CertificateLog
 from ..ops.log import log
 from ..ops.slow_log import SlowLog
 from ..reasons import CloseReason, Hold
+from ..store.keys import Keys
 from ..store.no_store import NoStore
 from ..store.opening import open_store
 from ..trunk.firehose import Firehose
 from ..trunk.trunk import Trunk, TrunkLimits
 from ..wire.crypto import KeyPair
+from .drain import Drain
 
 if TYPE_CHECKING:
     from ..cluster.node import Node
@@ -61,11 +64,23 @@ EXIT_NO_MASTER = 4
 EXIT_NOT_KEPT = 5
 
 
+class Part(NamedTuple):
+    """Of a server that is several processes: what all of them have, for one of them."""
+
+    keys: Keys
+    admission: Admission
+
+
 class Parts:
     """One server's. Nothing is bound and nobody is dialled yet."""
 
     def __init__(
-        self, config: Config, key: KeyPair | None, reactor: Reactor | None, heritage: Heritage | None = None
+        self,
+        config: Config,
+        key: KeyPair | None,
+        reactor: Reactor | None,
+        heritage: Heritage | None = None,
+        part: Part | None = None,
     ) -> None:
         """`heritage`: of the process that this one is to follow, if there is one."""
         master, clients = config.master, config.clients
@@ -79,11 +94,15 @@ class Parts:
         self.reactor.on_callback_error = self._on_bug
         self.reactor.on_slow = self._on_slow
         self.budget = Budget(memory_for_queues(config))
+        self.link: Link | None = None
+        """To the store that several servers have in common, if this is one of several."""
         self.node = self._open_node()
-        if self.node is None:
-            self.store = open_store(config.general, self.reactor, self.counters, key, heritage)
+        if self.node is not None:
+            self.store: NoStore = NoStore(*self.node.keys(key))
+            self.link = self.node.link
         else:
-            self.store = NoStore(*self.node.keys(key))
+            keys = None if part is None else part.keys
+            self.store = open_store(config.general, self.reactor, self.counters, key, heritage, keys)
         self.trunk = Trunk(
             self.reactor,
             self.counters,
@@ -129,7 +148,7 @@ class Parts:
         QuietWebSockets(self.clients)
         self.certificates = Certificates(TlsOptions.of(config.tls), CertificateLog())
         self.terms = Terms(clients, self.store.next_keys)
-        self.admission = Admission(config.limits)
+        self.admission = Admission(config.limits) if part is None else part.admission
         self.proxies = Proxies(self.reactor, self.admission, config.listener, config.web)
         self.doors = Doors(self.certificates, Site(config.web, Posts(self.clients)), self.proxies)
         self.arrivals = Arrivals(
@@ -146,7 +165,7 @@ class Parts:
             self.clients.begin,
         )
         if self.node is not None:
-            self.node.join(self.hub, self.trunk, self.counters, self.clients.begin)
+            self.node.join(self.hub, self.trunk, self.clients.begin)
             self.arrivals.on_session = self.node.entry.begin
         self.sampler = Sampler(self.reactor, self.clients.turns, config.quality.sample_secs)
         self.shedder = Shedder(self.reactor, self.hub, self.budget, self.sampler)
@@ -161,6 +180,7 @@ class Parts:
             on_connected=self._on_master,
             on_give_up=self._on_no_master,
         )
+        self.drain = Drain(self.reactor, self.readiness, self.clients, self.arrivals, self.gate, self.trunk)
         self._reaping: Timer | None = None
         self.store.restore(self.registry, self.hub, self.trunk)
 
@@ -219,6 +239,7 @@ class Parts:
         self.firehose.stop()
         self.sampler.stop()
         self.clients.heartbeat.stop()
+        self.arrivals.relays.close()
         self.seal()
         self.trunk.close(CloseReason.SHUTDOWN)
         self.clients.farewell(self.store.keeps)
@@ -236,7 +257,7 @@ class Parts:
             return None
         from ..cluster.node import Node  # here, for a server that is alone does without all of that
 
-        return Node(self.reactor, self.config)
+        return Node(self.reactor, self.config, self.counters, self.budget)
 
     # ---- the master
 

@@ -12,8 +12,9 @@ from ..errors import ConfigError
 from ..ops.log import log
 
 
-def reload(running: Config, source: Callable[[], Config], apply: Callable[[Config], None]) -> None:
-    """Apply what the source says: all of it, or nothing where anything is wrong with it, whatever that is.
+def reload(running: Config, source: Callable[[], Config], apply: Callable[[Config], None]) -> bool:
+    """Apply what the source says: all of it, or nothing where anything is wrong with it, whatever that is. Whether it
+    was applied.
 
     `apply` is all or nothing as well.
     """
@@ -23,10 +24,11 @@ def reload(running: Config, source: Callable[[], Config], apply: Callable[[Confi
     except Exception as error:
         what = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
         log.error("the settings stay as they are: %.500s", what)
-        return
+        return False
     if change.applied:
         log.info("reloaded: %s", ", ".join(change.applied))
     if change.pending:
         log.warning("changed, but needs a restart: %s", ", ".join(change.pending))
     if not change.applied and not change.pending:
         log.info("reloaded: nothing has changed")
+    return True

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import calendar
-import platform
 import signal
 import socket
-import time
 from collections.abc import Iterable
-from dataclasses import astuple
-from math import ceil
 from typing import TYPE_CHECKING, Callable
 
-from ..address import ENCRYPTED, Address, nearby, parse_address, parse_listener
+from ..address import Address, parse_address, parse_listener
 from ..cluster.handover.goods import Door
 from ..cluster.handover.heritage import Heritage
 from ..cluster.handover.taker import Taker
 from ..config import Config
-from ..core.readiness import Event, State
+from ..core.readiness import Event
 from ..errors import StartupError
 from ..net.reactor import Reactor
-from ..net.sockets import SocketOptions, raise_descriptor_limit, set_keepalive
+from ..net.sockets import raise_descriptor_limit
 from ..net.wakeup import Wakeup
 from ..ops.log import log
 from ..statistics import ClientRow, ClientsPage, Statistics
-from ..version import RELEASED, __version__
-from ..wire import batch, curve
 from ..wire.crypto import KeyPair
 from .farewell import Farewell
+from .introduction import page_url, say_admin, say_keys, say_listening, say_program
+from .listening import encrypts, listen
 from .minute import MinuteLog
 from .observer import Observer
 from .oversight import Oversight
-from .parts import Parts
+from .parts import Part, Parts
 from .pulse import Pulse
 from .reload import reload
 from .state import state_lines
-from .upgrade import Launch, Upgrade, check_heritage, goods_of
+from .upgrade import Launch, Upgrade, goods_of, heir_of
 
 if TYPE_CHECKING:
     from ..admin.endpoint import Endpoint
@@ -51,8 +46,9 @@ class Server(Parts):
         key: KeyPair | None = None,
         reactor: Reactor | None = None,
         heritage: Heritage | None = None,
+        part: Part | None = None,
     ) -> None:
-        super().__init__(config, key, reactor, heritage)
+        super().__init__(config, key, reactor, heritage, part)
         self.source: Callable[[], Config] | None = None
         """Where to load the settings from again (SIGHUP). Raises ConfigError."""
         self.on_apply: list[Callable[[Config], object]] = []
@@ -69,16 +65,10 @@ class Server(Parts):
         self.is_followed = False
         """Whether another process has everything by now."""
 
-    @classmethod
-    def heir(cls, config: Config, taker: Taker) -> Server:
+    @staticmethod
+    def heir(config: Config, taker: Taker) -> Server:
         """A server that is to `take_over` what another process has. Raises StartupError."""
-        heritage = taker.greet()
-        try:
-            check_heritage(heritage, config)
-            return cls(config, heritage=heritage)
-        except StartupError as error:
-            taker.refuse(str(error))
-            raise
+        return heir_of(taker, config, lambda heritage: Server(config, heritage=heritage))
 
     # ---- life
 
@@ -110,10 +100,10 @@ class Server(Parts):
         StartupError, and has changed nothing then."""
         self.entrance.limit_descriptors(raise_descriptor_limit())
         try:
-            if any(parse_listener(text).scheme in ENCRYPTED for text in self.config.listener.address):
+            if encrypts(map(parse_listener, self.config.listener.address)):
                 self.certificates.load()  # now, while everybody is served
             intake = taker.take(goods_of(self), self.reactor.refresh)
-            if any(address.scheme in ENCRYPTED for address in self.listen_addresses) and not self.certificates.loaded:
+            if encrypts(self.listen_addresses) and not self.certificates.loaded:
                 self.certificates.load()
             if self.config.admin.address:
                 self.admin = self._open_admin(intake.admin)
@@ -135,22 +125,16 @@ class Server(Parts):
         self._on_stale()
 
     def _open(self, inherited: list[tuple[str, socket.socket]]) -> None:
-        self.entrance.limit_descriptors(raise_descriptor_limit())
-        clients = self.config.clients
-        if inherited:
-            self.entrance.adopt(inherited)
-            socks = [sock for _, sock in inherited]
-        else:
-            listener = self.config.listener
-            mode = int(listener.unix_mode, 8) if listener.unix_mode else None
-            socks = self.entrance.open([parse_listener(text) for text in listener.address], mode)
-        if any(address.scheme in ENCRYPTED for address in self.listen_addresses):
+        listen(self.entrance, self.config, inherited)
+        if encrypts(self.listen_addresses):
             self.certificates.load()
-        for sock in socks:
-            SocketOptions(*astuple(self.config.socket)).apply(sock)
-            set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))
         if self.config.admin.address:
             self.admin = self._open_admin()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `start` was called, and clients may come."""
+        return self.entrance.is_open
 
     @property
     def listen_addresses(self) -> list[Address]:
@@ -166,35 +150,15 @@ class Server(Parts):
     def page_url(self) -> str:
         """What a browser on this machine opens to see the live page, once `start` has bound it; "" where there is none
         that it could."""
-        if self.admin is None or self.admin.address.kind == "unix":
-            return ""
-        return f"http://{nearby(parse_address(self.config.admin.address), self.admin.address)}/"
+        return "" if self.admin is None else page_url(self.config.admin.address, self.admin)
 
     def run(self) -> int:
         """Serve until `stop`, SIGTERM or SIGINT. The process's exit code."""
-        if not self.entrance.is_open:
+        if not self.is_open:
             self.start()
         with self.wakeup.on_signals(self._signals()):
             self.readiness.move(Event.LISTENING)
-            log.info(
-                "voltlane %s, %s %s, wire loops: %s, curve: %s",
-                __version__,
-                platform.python_implementation(),
-                platform.python_version(),
-                batch.BACKEND,
-                curve.BACKEND,
-            )
-            self._look_at_the_clock()
-            log.info("memory for all that is queued: %d MiB", self.budget.limit >> 20)
-            for address in self.listen_addresses:
-                log.info("clients connect to %s", address)
-            log.info("the server's key for version 3 is %s", self.store.channel_key.public.hex())
-            for public in self.store.next_keys:
-                log.info("the key that is to follow it, of which clients are told, is %s", public.hex())
-            if self.admin is not None:
-                log.info("the admin endpoint is at %s", self.admin.address)
-                if self.page_url:
-                    log.info("the live page is at %s", self.page_url)
+            self._introduce()
             if self.trunk.connection is not None:
                 self.firehose.go_on()
             else:
@@ -214,14 +178,13 @@ class Server(Parts):
         self.reactor.close()
         return self.exit_code
 
-    def _look_at_the_clock(self) -> None:
-        if time.time() < calendar.timegm(time.strptime(RELEASED, "%Y-%m-%d")):
-            log.warning(
-                "the clock says %s, and this version is of %s: ids of earlier processes may come again, but for those "
-                "that general.state_dir knows",
-                time.strftime("%Y-%m-%d", time.gmtime()),
-                RELEASED,
-            )
+    def _introduce(self) -> None:
+        """Say what this is, and where."""
+        say_program()
+        log.info("memory for all that is queued: %d MiB", self.budget.limit >> 20)
+        say_listening(self.listen_addresses)
+        say_keys(self.store.channel_key.public, self.store.next_keys)
+        say_admin(self.admin, self.page_url)
 
     def stop(self) -> None:
         """Let `run` finish. May be called from another thread or a signal handler."""
@@ -248,13 +211,15 @@ class Server(Parts):
         self.stopping = True
         if self.upgrade is not None:
             self.upgrade.end()
+        self.drain.end()
         self.readiness.move(Event.STOP)
         self.store.hurry()
         self.firehose.stop()
         self.entrance.close()
         self.arrivals.close_unnamed()
         seconds = self.config.general.shutdown_secs
-        Farewell(self.reactor, self.clients, self.trunk, seconds, self.seal, self.reactor.stop)
+        relays = self.arrivals.relays
+        Farewell(self.reactor, self.clients, self.trunk, seconds, self.seal, self.reactor.stop, relays)
 
     def log_state(self) -> None:
         """Write what the server is doing to the log."""
@@ -301,13 +266,6 @@ class Server(Parts):
             self.hub.expel(session)
         return session is not None
 
-    def drain(self) -> None:
-        """Accept nobody any more, for good; who is here stays until they leave, or until `stop`."""
-        if self.readiness.state not in (State.DRAINING, State.STOPPING):
-            log.info("draining: nobody is accepted any more")
-            self.readiness.move(Event.DRAIN)
-            self.entrance.close()
-
     def _admin_door(self) -> Door | None:
         return None if self.admin is None else Door("", *self.admin.listening)
 
@@ -322,6 +280,19 @@ class Server(Parts):
         endpoint = Endpoint(self.reactor, address, admin.token, subject, self.counters.admin, found)
         self.connection_log.watcher = endpoint.recorder
         return endpoint
+
+    # ---- for a service manager: see Served
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """See Served."""
+        stale = self.registry.stale_count
+        return len(self.registry.sessions) - stale, stale
+
+    def announce_to(self, announce: Callable[[int], None]) -> None:
+        """See Served."""
+        if self.upgrade is not None:
+            self.upgrade.announce = announce
 
     # ---- looking at it
 

@@ -3,9 +3,27 @@ watches us, that the loop still turns."""
 
 from __future__ import annotations
 
-from ..core.readiness import State
+from typing import Callable, Protocol
+
+from ..core.readiness import Readiness, State
+from ..net.reactor import Reactor
 from ..ops.notify import Notifier
-from .server import Server
+
+
+class Served(Protocol):
+    """What a manager hears of: a server, or the parent of several processes that are one."""
+
+    reactor: Reactor
+    readiness: Readiness
+    on_reload: list[Callable[[bool], None]]
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """How many clients are live, and how many stale."""
+        ...
+
+    def announce_to(self, announce: Callable[[int], None]) -> None:
+        """Call this with the process that follows it, before that serves."""
 
 
 class Service:
@@ -14,7 +32,7 @@ class Service:
     READY does not wait for the master: it may be started after us, and clients can connect and wait without it.
     """
 
-    def __init__(self, server: Server, manager: Notifier, watchdog: float) -> None:
+    def __init__(self, server: Served, manager: Notifier, watchdog: float) -> None:
         self._server = server
         self._manager = manager
         self._told = State.STARTING
@@ -22,8 +40,7 @@ class Service:
             return
         server.readiness.watchers.append(self._on_readiness)
         server.on_reload.append(self._on_reload)
-        if server.upgrade is not None:
-            server.upgrade.announce = self._on_followed
+        server.announce_to(self._on_followed)
         if watchdog:
             self._interval = watchdog / 2
             self._ping(server.reactor.now)
@@ -52,6 +69,5 @@ class Service:
         self._manager.send(f"MAINPID={pid}", self._status())
 
     def _status(self) -> str:
-        registry = self._server.registry
-        live = len(registry.sessions) - registry.stale_count
-        return f"STATUS={self._server.readiness.text}; {live} clients, {registry.stale_count} stale"
+        live, stale = self._server.counted
+        return f"STATUS={self._server.readiness.text}; {live} clients, {stale} stale"

@@ -7,14 +7,14 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Callable
+from typing import Callable, TypeVar
 
 from ..cluster.handover.giver import Child, Giver, Step
 from ..cluster.handover.goods import Door, Goods, offer
 from ..cluster.handover.heritage import Heritage
+from ..cluster.handover.taker import Taker
 from ..config import Config
 from ..core.meter import MeterLimits
-from ..core.readiness import State
 from ..core.registry import SessionJournal
 from ..errors import StartupError
 from ..ops.log import log
@@ -22,6 +22,7 @@ from ..reasons import CloseReason, Hold
 from .parts import Parts
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+S = TypeVar("S")
 Launch = Callable[[socket.socket], Child]
 """Starts the program that is to follow, which gets this socket. Raises OSError."""
 
@@ -47,7 +48,7 @@ class Upgrade:
         parts = self._parts
         if self._giver is not None and self._giver.under_way:
             log.warning("handing over: process %d is under way already", self._giver.child.pid)
-        elif parts.readiness.state in (State.DRAINING, State.STOPPING):
+        elif parts.readiness.leaving:
             log.error("nothing is handed over by a server that is %s", parts.readiness.text)
         else:
             try:
@@ -107,12 +108,13 @@ class Upgrade:
             if not connection.moves:
                 connection.read_out()
                 connection.close(CloseReason.UPGRADE)
+        self._parts.arrivals.relays.close()
 
     def offer(self) -> Iterator[tuple[bytes, int]]:
         """See Host."""
         parts = self._parts
-        if not parts.entrance.is_open:
-            raise RuntimeError("it is draining by now")
+        if parts.readiness.leaving:
+            raise RuntimeError(f"it is {parts.readiness.text} by now")
         parts.trunk.flush()
         return offer(goods_of(parts), self._admin_door(), parts.reactor.time())
 
@@ -152,3 +154,15 @@ def check_heritage(heritage: Heritage, config: Config) -> None:
                 f"{name} is {now or 'not set'}, and was {before or 'not set'}: to change it, stop the server and start "
                 "it again"
             )
+
+
+def heir_of(taker: Taker, config: Config, make: Callable[[Heritage], S]) -> S:
+    """The server that `make` gives, which is to take over what another process has. Raises StartupError, of which that
+    process hears."""
+    heritage = taker.greet()
+    try:
+        check_heritage(heritage, config)
+        return make(heritage)
+    except StartupError as error:
+        taker.refuse(str(error))
+        raise

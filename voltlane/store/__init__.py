@@ -7,6 +7,7 @@ opening        which of them the settings ask for
 records        bytes ↔ records, and the head of a file of them
 ledger         what a journal says, record by record: who there is, and how far ids were given out
 directory      the directory: its lock, who may read its files, files replaced as a whole
+keys           those that several processes share
 keyfile        the server's secret
 journal        the append-only file of the sessions: appending, syncing, writing it anew
 backlogs       what waited at a clean stop, as a file

@@ -21,9 +21,9 @@ from .session_store import SessionStore
 class HeirStore(SessionStore):
     """See the module's docstring. `epoch` is that of the process before: it is one memory that goes on."""
 
-    def __init__(self, epoch: int, *arguments: Any) -> None:
+    def __init__(self, epoch: int, *arguments: Any, **named: Any) -> None:
         self._before = epoch
-        super().__init__(*arguments)
+        super().__init__(*arguments, **named)
 
     def _found(self, directory: StateDirectory) -> tuple[Ledger, Backlogs | None]:
         """See SessionStore: what there is comes from the other process."""

@@ -35,6 +35,7 @@ from .directory import StateDirectory
 from .journal import FILE as JOURNAL
 from .journal import Journal, read_journal
 from .keyfile import load_channel_key, load_next_key, load_or_make
+from .keys import Keys
 from .ledger import Ledger
 from .no_store import MovedStore, NoStore, Upwards
 from .records import Kind, note, opened, stale
@@ -85,7 +86,11 @@ class SessionStore(NoStore, SessionJournal, Handler):
         key: KeyPair | None = None,
         wall: Callable[[], float] = time.time,
         boot: bytes | None = None,
+        keys: Keys | None = None,
     ) -> None:
+        """`keys`: those of a server of which this process is a part, and which are not in this directory."""
+        if keys is not None:
+            key = keys.key
         super().__init__(key or load_or_make(directory, directory.has(JOURNAL) or directory.has(BACKLOGS)))
         self._directory = directory
         self._reactor = reactor
@@ -94,9 +99,12 @@ class SessionStore(NoStore, SessionJournal, Handler):
         self._wall = wall
         self._ledger, backlogs = self._found(directory)
         self.epoch = self._ledger.epoch + 1
-        keyed = any(revive(credential)[0] for credential in self._ledger.credentials())
-        self.channel_key = load_channel_key(directory, keyed)
-        self.next_keys = load_next_key(directory)
+        if keys is not None:
+            self.channel_key, self.next_keys = keys.channel_key, keys.next_keys
+        else:
+            keyed = any(revive(credential)[0] for credential in self._ledger.credentials())
+            self.channel_key = load_channel_key(directory, keyed)
+            self.next_keys = load_next_key(directory)
         self._spool = Spool(backlogs, self._ledger, boot or boot_id())
         self._journal = Journal(directory, self.key.public)
         self._trunk: Upwards

@@ -6,9 +6,9 @@ import random
 from typing import Any, Callable
 
 import pytest
-from kit.handovers import AROUND, CONNECTIONS, HERITAGE, SESSIONS, STONE, STORE, TRUNKS
+from kit.handovers import AROUND, ARRIVALS, CONNECTIONS, HERITAGE, SESSIONS, STONE, STORE, TRUNKS
 
-from voltlane.cluster.handover import sessions, states, stores
+from voltlane.cluster.handover import arrivals, sessions, states, stores
 from voltlane.cluster.handover.heritage import decode_heritage
 from voltlane.cluster.handover.notes import Greeting, Kind, Note, greeting_in, head_of, note, note_at, piece_in
 from voltlane.core.ids import Counting
@@ -24,6 +24,7 @@ WORDS: list[tuple[Callable[[bytes], Any], bytes]] = [
     (decode_heritage, HERITAGE.encode()),
     (sessions.decode_ids, sessions.encode_ids(Counting(1, 2, 3, 4, 5.0))),
     (lambda data: sessions.decode_numbers(3, data), sessions.encode_numbers([1, 2, 3])),
+    *((arrivals.decode_arrival, arrivals.encode_arrival(moved)) for moved in ARRIVALS),
     (sessions.decode_ban, sessions.encode_ban(b"\x7f\0\0\1", 5.0)),
 ]
 
@@ -31,6 +32,8 @@ WORDS: list[tuple[Callable[[bytes], Any], bytes]] = [
 def test_everything_comes_back_as_it_was() -> None:
     for moved in CONNECTIONS:
         assert states.decode_connection(states.encode_connection(moved)) == moved
+    for arrival in ARRIVALS:
+        assert arrivals.decode_arrival(arrivals.encode_arrival(arrival)) == arrival
     for trunk in TRUNKS:
         assert states.decode_trunk(states.encode_trunk(trunk)) == trunk
     for session in SESSIONS:

@@ -9,8 +9,10 @@ from kit.redis_server import RedisServer
 from kit.store_world import StoreWorld
 
 from voltlane.cluster.redis import link as link_module
+from voltlane.cluster.redis.link import Link
 from voltlane.cluster.redis.resp import Kind, Trouble
 from voltlane.cluster.redis.script import Script
+from voltlane.core.budget import Budget
 
 ADD = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
 
@@ -107,6 +109,25 @@ def test_there_is_a_limit_of_what_is_under_way(world: StoreWorld, monkeypatch: p
     first, second = world.later("SET", "a", "x" * 1000), world.later("SET", "b", "x")
     assert world.answer_of(first) == b"OK"
     assert world.answer_of(second).kind is Kind.UNSENT  # type: ignore[union-attr]
+
+
+def test_what_waits_for_the_store_is_in_the_budget(world: StoreWorld, server: RedisServer):
+    budget = Budget()
+    link = Link(world.loop, world.options, budget=budget)
+    link.start()
+    world.until(lambda: link.up, "a connection")
+    server.pause()
+    try:
+        got: list[object] = []
+        for _ in range(8):
+            link.call(("SET", "a", b"x" * (1 << 20)), got.append)
+        world.loop.spin()
+        assert budget.used > 1 << 20
+    finally:
+        server.go_on()
+    world.until(lambda: len(got) == 8, "all answers")
+    assert budget.used == 0
+    link.stop()
 
 
 def test_an_idle_link_does_nothing(world: StoreWorld):

@@ -6,6 +6,7 @@ wire        the socket between them, and the descriptors that go over it
 heritage    what the other process has to be
 states      what is said of a connection
 sessions    what is said of a session
+arrivals    what is said of a connection in its handshake, which goes alone
 stores      what is said of the state directory
 goods       all that there is, as notes, and taken in again
 giver       the side that has it

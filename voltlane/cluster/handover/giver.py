@@ -15,6 +15,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from enum import IntEnum
 from typing import Callable, Protocol
 
 from ...core.timers import Timer
@@ -165,7 +166,7 @@ class Giver(Handler):
                 f"with format {FORMAT}"
             )
 
-    def _on_note(self, kind: Kind, data: bytes) -> None:
+    def _on_note(self, kind: IntEnum, data: bytes) -> None:
         if kind is Kind.REFUSED:
             self.fail(data.decode(errors="replace"))
         elif kind is Kind.READY and self.step is Step.PREPARING:

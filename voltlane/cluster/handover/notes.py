@@ -17,6 +17,7 @@ number, the fields. All numbers are little-endian.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from struct import Struct
 from struct import error as StructError
 from typing import NamedTuple
@@ -35,7 +36,9 @@ MOST_PIECE = 1 << 31
 _GREETING = Struct("<8sHH")
 GREETING_SIZE = _GREETING.size
 _NOTE = Struct("<IBQ")
-_KINDS: dict[int, Kind]
+Kinds = Mapping[int, enum.IntEnum]
+"""By number."""
+_KINDS: Kinds
 
 
 class Kind(enum.IntEnum):
@@ -90,21 +93,23 @@ def greeting_in(data: Buffer) -> tuple[Greeting, int] | None:
 class Note(NamedTuple):
     """One note."""
 
-    kind: Kind
+    kind: enum.IntEnum
+    """A Kind; or one of another conversation's, see `note_at`."""
     number: int
     data: bytes
 
 
-def note(kind: Kind, number: int = 0, data: bytes = b"") -> bytes:
+def note(kind: enum.IntEnum, number: int = 0, data: bytes = b"") -> bytes:
     """A note, as it stands in a piece."""
     return _NOTE.pack(len(data), kind, number) + data
 
 
-def note_at(piece: bytes, position: int) -> tuple[Note, int]:
-    """The note that stands there in a piece, and where the next one does. Raises Damaged."""
+def note_at(piece: bytes, position: int, kinds: Kinds | None = None) -> tuple[Note, int]:
+    """The note that stands there in a piece, and where the next one does; of other `kinds` where others talk in this
+    way. Raises Damaged."""
     try:
         size, kind, number = _NOTE.unpack_from(piece, position)
-        known = _KINDS[kind]
+        known = (_KINDS if kinds is None else kinds)[kind]
     except StructError:
         raise Damaged("a note that is cut") from None
     except KeyError:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from ...store.records import Damaged
-from .notes import Greeting, Note, greeting_in, head_of, note_at, piece_in
+from .notes import Greeting, Kinds, Note, greeting_in, head_of, note_at, piece_in
 
 MOST_DESCRIPTORS = 200
 """With one message; the kernel allows for 253."""
@@ -31,8 +31,10 @@ class Ended(OSError):
 class Wire:
     """One side's end. `deadline`: of all that is waited for, on the monotonic clock."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, kinds: Kinds | None = None) -> None:
+        """`kinds`: as for `note_at`."""
         self.sock = sock
+        self._kinds = kinds
         self.deadline = time.monotonic()
         self._parts: list[bytes] = []  # what is to be sent
         self._size = 0
@@ -143,7 +145,7 @@ class Wire:
                 return None
             self._piece, self._position = found
             self._at = 0
-        note, self._at = note_at(self._piece, self._at)
+        note, self._at = note_at(self._piece, self._at, self._kinds)
         return note
 
     # ---- descriptors

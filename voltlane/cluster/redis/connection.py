@@ -10,6 +10,8 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol, cast
 
+from ...core.budget import Budget
+from ...core.outbox import Outbox
 from ...core.timers import Timer
 from ...net.openssl import ssl
 from ...net.poller import HANGUP
@@ -51,6 +53,7 @@ class StoreConnection(Stream):
     __slots__ = (
         "_answers",
         "_awaited",
+        "_budget",
         "_deadline",
         "_end",
         "_ending",
@@ -61,21 +64,23 @@ class StoreConnection(Stream):
         "stage",
     )
 
-    def __init__(self, reactor: Reactor, sock: socket.socket, options: Options, owner: Owner) -> None:
+    def __init__(
+        self, reactor: Reactor, sock: socket.socket, options: Options, owner: Owner, budget: Budget | None = None
+    ) -> None:
         self._owner = owner
+        self._budget = budget
         self._answers = Answers()
         self._end: StoreEnd | None = None
         self._ending = False  # an end was announced behind what there is to read, and will not be again
         self._pending = False  # there may be something to read
-        self._awaited = 0  # answers to the greeting
-        self._handshake: Handshake | None = None
+        words = greeting(options)
+        self._greeting = b"".join(map(encode, words))
+        self._awaited = len(words)  # answers to it
+        context, host = options.context, options.url.address.host
+        self._handshake = None if context is None else Handshake(context, host, is_server=False)
         self.stage = Stage.SECURING
         super().__init__(reactor, sock)
         self._deadline: Timer | None = reactor.call_later(options.answer_secs, self._expire)
-        if options.context is not None:
-            self._handshake = Handshake(options.context, options.url.address.host, is_server=False)
-        self._greeting = b"".join(map(encode, greeting(options)))
-        self._awaited = len(greeting(options))
         if self._handshake is None:
             self._greet()
         else:
@@ -89,6 +94,10 @@ class StoreConnection(Stream):
         """End it, and say why."""
         self._end = self._end or end
         self.close(CloseReason.PEER_LOST, text)
+
+    def new_outbox(self) -> Outbox:
+        """See Stream. Nobody is made to give it up: the store's deadlines do that."""
+        return Outbox(self._budget)
 
     # ---- reading
 

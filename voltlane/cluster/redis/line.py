@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Protocol
 
 from ...address import Address
+from ...core.budget import Budget
 from ...net.dialer import BRIEF, Backoff, Dialer
 from ...net.reactor import Reactor
 from ...net.sockets import set_keepalive, set_low_delay
@@ -34,9 +35,18 @@ class User(Protocol):
 
 
 class Line:
-    """`name` is what the log calls it. Each end is counted in `ends`."""
+    """`name` is what the log calls it. Each end is counted in `ends`, and what waits to be sent in the `budget`."""
 
-    def __init__(self, reactor: Reactor, options: Options, name: str, ends: Counter[StoreEnd], user: User) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        options: Options,
+        name: str,
+        ends: Counter[StoreEnd],
+        user: User,
+        budget: Budget | None = None,
+    ) -> None:
+        self._budget = budget
         self._reactor = reactor
         self._options = options
         self._name = name
@@ -88,7 +98,7 @@ class Line:
         if address.kind == "tcp":
             set_low_delay(sock)
             set_keepalive(sock, KEEPALIVE_SECS)
-        self._attempt = StoreConnection(self._reactor, sock, self._options, self)
+        self._attempt = StoreConnection(self._reactor, sock, self._options, self, self._budget)
 
     def _failed(self, address: Address, why: str, wait: float) -> None:
         if why != BRIEF:  # which is told already

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Sequence
 from functools import partial
-from typing import Callable, NamedTuple
+from typing import Callable
 
+from ...core.budget import Budget
 from ...core.timers import Timer
 from ...net.reactor import Handler, Reactor
 from ...reasons import CloseReason, StoreEnd
+from ...statistics import StoreFigures
 from .line import BACKOFF, Line
 from .options import Options
 from .resp import Argument, Kind, Reply, Trouble, encode
@@ -44,30 +46,18 @@ class Batch:
         """When that was."""
 
 
-class LinkFigures(NamedTuple):
-    """How the store is, for whoever watches."""
-
-    up: bool
-    text: str
-    """Why it is not up; "" if it is."""
-    commands: int
-    """Sent so far."""
-    errors: int
-    """Of those, the ones without an answer, or with one that says no."""
-    pending: int
-    """Commands under way."""
-    lag_secs: float
-    """How long the oldest of these has been; without any, how long the last batch took."""
-    connections: int
-    """So far."""
-
-
 class Link(Handler):
     """See above. `scripts` are given to the store with each connection, before anything else is said."""
 
     def __init__(
-        self, reactor: Reactor, options: Options, scripts: Sequence[Script] = (), ends: Counter[StoreEnd] | None = None
+        self,
+        reactor: Reactor,
+        options: Options,
+        scripts: Sequence[Script] = (),
+        ends: Counter[StoreEnd] | None = None,
+        budget: Budget | None = None,
     ) -> None:
+        """`ends` counts why connections end, `budget` what waits to be sent."""
         self.reactor = reactor
         self.prefix = options.prefix
         """Of the names of all keys and channels."""
@@ -81,7 +71,7 @@ class Link(Handler):
         """Why it is not."""
         self.watchers: list[Callable[[], None]] = []
         """Called whenever `up` has changed."""
-        self._line = Line(reactor, options, "the store", self.ends, self)
+        self._line = Line(reactor, options, "the store", self.ends, self, budget)
         self._answer_secs = options.answer_secs
         self._staged: list[bytes] = []  # written when the turn ends
         self._staged_bytes = 0
@@ -134,10 +124,10 @@ class Link(Handler):
         """The name of a key or channel: key("node", 5)."""
         return self.prefix + ":".join(map(str, parts))
 
-    def figures(self) -> LinkFigures:
+    def figures(self) -> StoreFigures:
         """How it is now."""
         lag = self.reactor.now - self._batches[0].written if self._batches else self._took
-        return LinkFigures(
+        return StoreFigures(
             self.up,
             "" if self.up else self.text,
             self._commands,

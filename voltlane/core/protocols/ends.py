@@ -32,6 +32,7 @@ CODES: dict[CloseReason, Code] = {
     CloseReason.INTERNAL_ERROR: Code.ERROR,
     CloseReason.SHUTDOWN: Code.GOING,
     CloseReason.UPGRADE: Code.GOING,
+    CloseReason.DRAINED: Code.GOING,
 }
 """All others say nothing of the session: DROPPED."""
 

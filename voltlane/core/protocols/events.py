@@ -100,6 +100,10 @@ class EventsHandshake:
         """See Handshake."""
         return b""
 
+    def state(self) -> bytes:
+        """See Handshake."""
+        return b""
+
     def refuse(self, reason: CloseReason) -> bytes:
         """See Handshake."""
         return b""

@@ -67,6 +67,10 @@ class Handshake(Protocol):
         """Take the last message once more: what it wants may be here by now."""
         ...
 
+    def state(self) -> bytes:
+        """While what the last message wants is looked for: what another process needs to know to go on with it."""
+        ...
+
     def refuse(self, reason: CloseReason) -> bytes:
         """The last words to a client whose connection is closed in its handshake, as core frames; b"" for none."""
         ...
@@ -86,3 +90,6 @@ class WireProtocol(NamedTuple):
     """Bytes of the largest first message that is accepted; 0 where the client need not say anything, ..."""
     largest: int
     """... and of any behind it in the handshake."""
+    go_on: Callable[[HandshakeContext, bytes], Handshake] | None = None
+    """A handshake with what another process has said of it, `again` is next. Raises ProtocolError for what no `state`
+    is. None where there is nothing that could be looked for in the middle of one."""

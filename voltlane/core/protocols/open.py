@@ -37,6 +37,10 @@ class OpenHandshake:
         """See Handshake."""
         return b""
 
+    def state(self) -> bytes:
+        """See Handshake."""
+        return b""
+
     def refuse(self, reason: CloseReason) -> bytes:
         """See Handshake."""
         return b""

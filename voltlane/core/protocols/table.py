@@ -12,6 +12,7 @@ from .v3 import V3
 
 PROTOCOLS: dict[int, WireProtocol] = {0x01: V2, MAGIC: V3}
 """By the first byte of a client's first message."""
+BY_NAME: dict[str, WireProtocol] = {protocol.name: protocol for protocol in PROTOCOLS.values()}
 LARGEST = max(protocol.first for protocol in PROTOCOLS.values())
 """Bytes of the largest first message that is accepted, when it is not known yet whose it is."""
 

@@ -53,7 +53,7 @@ class V2Handshake:
 
     unanswered = True  # from the first answer on: SPEC 5.3
 
-    def __init__(self, context: HandshakeContext, peer: Peer) -> None:
+    def __init__(self, context: HandshakeContext, peer: Peer | None) -> None:
         self._context = context
         self._challenge = b""
         self._blob = b""
@@ -78,6 +78,11 @@ class V2Handshake:
         """See Handshake."""
         assert self._asked is not None
         return self._take(self._asked)
+
+    def state(self) -> bytes:
+        """See Handshake: what it wants, for that is all."""
+        assert self._asked is not None
+        return encode(self._asked)
 
     def _take(self, packet: Packet) -> bytes:
         step = _TABLE[self.step].get(type(packet))
@@ -149,7 +154,17 @@ def _greeting(public: bytes) -> bytes:
     return frame(encode(PubKey(public)))
 
 
-V2 = WireProtocol("v2", V2Handshake, MAX_HANDSHAKE_FRAME, MAX_HANDSHAKE_FRAME)
+def _go_on(context: HandshakeContext, state: bytes) -> V2Handshake:
+    """The server's key was said, and a session asked for."""
+    asked = decode(state)
+    if not isinstance(asked, ClientId):
+        raise UnexpectedPacket(f"{type(asked).__name__} where a session was to be asked for")
+    handshake = V2Handshake(context, None)
+    handshake.step, handshake._asked = Step.IDENTITY, asked
+    return handshake
+
+
+V2 = WireProtocol("v2", V2Handshake, MAX_HANDSHAKE_FRAME, MAX_HANDSHAKE_FRAME, _go_on)
 
 _TABLE: dict[Step, dict[type[Packet], Callable[..., bytes]]] = {
     Step.VERSION: {ProtocolVersion: V2Handshake._version},

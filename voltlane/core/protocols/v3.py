@@ -10,10 +10,12 @@ connection has brought counts until then: see `lanes.records`.
 from __future__ import annotations
 
 from hmac import compare_digest
+from struct import Struct
 from typing import Callable
 
 from ...errors import BadProof, MalformedRecord, NoMemory, SessionEnded, SuiteRefused, Superseded, UnknownSession
 from ...reasons import CloseReason, Symbol
+from ...wire.aead import KEY_SIZE
 from ...wire.framing import Buffer, frame
 from ...wire.noise import Channel, KeyPair, respond
 from ...wire.v3 import (
@@ -80,7 +82,7 @@ class V3Handshake:
         "suite",
     )
 
-    def __init__(self, context: HandshakeContext, peer: Peer) -> None:
+    def __init__(self, context: HandshakeContext, peer: Peer | None) -> None:
         self._context = context
         self._proven = b""  # the secret that the client has shown
         self._told = 0, 0, ""  # of a close: ack, taken and text, where the client may know
@@ -127,6 +129,12 @@ class V3Handshake:
         self.done = True
         self._entry = b""
         return b""
+
+    def state(self) -> bytes:
+        """See Handshake: the channel, and what is wanted."""
+        channel = self.channel
+        head = _STATE.pack(self.suite, bool(channel._keys), channel._sealed, channel._opened, channel.hash)
+        return head + channel._keys + self._entry
 
     def answer(self, session: Session) -> bytes:
         """See Handshake: the welcome is a record, which the connection makes."""
@@ -246,7 +254,29 @@ def confirm(session: Session, branch: int, registry: Registry) -> None:
 MAX_ENTRY = 512
 """Bytes of the largest message with an opening or a resume: both may grow, what is behind their fields is skipped."""
 
-V3 = WireProtocol("v3", V3Handshake, MAX_HELLO, MAX_ENTRY)
+_STATE = Struct("<BBQQ32s")
+"""The suite, whether there are keys, the counts of what is sealed and opened, the transcript's hash; the keys and the
+entry's plaintext are behind that."""
+
+
+def _go_on(context: HandshakeContext, state: bytes) -> V3Handshake:
+    """The hellos were said, and a session was asked for or opened."""
+    if len(state) < _STATE.size:
+        raise MalformedRecord("that is no state of a handshake")
+    suite, has_keys, sealed, opened, transcript = _STATE.unpack_from(state)
+    at = _STATE.size + (2 * KEY_SIZE if has_keys else 0)
+    if suite not in iter(Suite) or has_keys != (suite != Suite.CLEAR) or len(state) < at + HEAD_SIZE:
+        raise MalformedRecord("that is no state of a handshake")
+    keys = state[_STATE.size : at]
+    channel = Channel(keys[:KEY_SIZE], keys[KEY_SIZE:], transcript)
+    channel._sealed, channel._opened = sealed, opened
+    handshake = V3Handshake(context, None)
+    handshake.suite, handshake.channel = Suite(suite), channel
+    handshake.step, handshake._entry = Step.ENTRY, state[at:]
+    return handshake
+
+
+V3 = WireProtocol("v3", V3Handshake, MAX_HELLO, MAX_ENTRY, _go_on)
 
 _ENTRIES: dict[int, Callable[[V3Handshake, bytes, int], None]] = {
     Kind.OPEN: V3Handshake._open,

@@ -8,6 +8,7 @@ it is, that has a shorter one.
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, Callable
@@ -18,6 +19,7 @@ from ...core.protocols.handshake import Handshake, HandshakeContext, WireProtoco
 from ...core.timeouts import Timeouts
 from ...core.timers import Timer
 from ...core.whereabouts import Wanted
+from ...net.joint import Outer, is_whole, outer_end
 from ...net.peers import is_local
 from ...net.poller import HANGUP, READ, WRITE
 from ...net.reactor import Handler, Reactor
@@ -27,8 +29,10 @@ from ..connection_log import ConnectionLog
 from ..fairness.turns import ENDING, LOUD, UNANSWERED, Turns
 from ..framing import Framing
 from ..lane import Lane
+from ..relay import Relays
 from .doors import Doors
 from .handshake import HandshakeStage
+from .moved import MovedArrival, MovedHandshake
 from .stage import Stage
 
 OnSession = Callable[["Arrival", Handshake, str, Framing, bytes], None]
@@ -42,6 +46,19 @@ HELD_BACK = 1 << 19
 """Bytes of a turn's share that a socket costs which holds something back: it has made much of few."""
 _NOWHERE = Stage()
 """Where a connection is before its first stage."""
+
+
+class _OnItsWay(Stage):
+    """Where one is that has come from another process, until it is known what it wants: nothing was refused to it."""
+
+    __slots__ = ()
+
+    def in_order(self, reason: CloseReason) -> bool:
+        """See Stage."""
+        return False
+
+
+_ON_ITS_WAY = _OnItsWay()
 
 
 class Arrivals:
@@ -66,6 +83,7 @@ class Arrivals:
         self.turns = turns
         self.doors = doors
         self.on_session = on_session
+        self.relays = Relays(reactor, turns)
         self.report = self._on_report  # made once: it is kept by each socket that may call it
         self._all: Timeouts[Arrival] = Timeouts(secs)
         self._unnamed: Timeouts[Arrival] = Timeouts(header_secs)  # of all, those whose proxy has not said who they are
@@ -74,6 +92,10 @@ class Arrivals:
     def __len__(self) -> int:
         """How many there are."""
         return len(self._all)
+
+    def __iter__(self) -> Iterator[Arrival]:
+        """All of them; they may be closed meanwhile."""
+        return iter(self._all.items())
 
     def configure(self, secs: float, header_secs: float) -> None:
         """Each may take so many seconds from now on, also those that have begun."""
@@ -96,6 +118,29 @@ class Arrivals:
             if self._timer is None:
                 self._rearm()
             self.reactor.guard(arrival, arrival.next_stage)
+
+    def take_in(self, moved: MovedArrival, sock: socket.socket, source: Source | None, lane: Lane) -> None:
+        """A connection that another process has accepted, and which waits for something that is to be here: it looks
+        again. What is wrong with it hurts it alone."""
+        if moved.jointed:
+            sock = outer_end(sock)
+        arrival = Arrival(self, sock, moved.peer, source, lane)
+        self._all.join(arrival, moved.since if moved.since <= self.reactor.now else self.reactor.now)
+        self._rearm()
+        self.counters.taken_in += 1
+        self.reactor.guard(arrival, arrival.move_in, moved)
+
+    def let_go(self, arrival: Arrival, sock: socket.socket) -> tuple[socket.socket, float]:
+        """It goes on in another process: a socket for that, and when its time began. Raises OSError, and has changed
+        nothing then."""
+        if is_whole(sock):
+            self.reactor.release(sock)
+        else:
+            sock = self.relays.begin(sock, arrival.unsent, bool(arrival.flags & UNANSWERED))
+            self.counters.relayed += 1
+            arrival.unsent = b""
+        self.counters.passed_on += 1
+        return sock, self.end(arrival)
 
     def on_named(self, arrival: Arrival) -> None:
         """Its proxy has said whose it is."""
@@ -363,6 +408,46 @@ class Arrival(Handler):
             self.unsent = self.unsent[self.sock.send(self.unsent) :]
         if self.unsent:
             self._arrivals.reactor.filled(self.sock)
+
+    # ---- from one process to another
+
+    def move_out(self) -> tuple[MovedArrival, socket.socket]:
+        """While something is sought: what another process needs to go on with it, and its socket for that. It is gone
+        here. Raises OSError, and is as it was then."""
+        sock = self.sock
+        assert sock is not None and self.named and not self._given_back
+        sock, since = self._arrivals.let_go(self, sock)
+        self.sock = None
+        moved = MovedArrival(
+            self.lane.name,
+            self.peer,
+            self.subject,
+            since,
+            b"" if self.source is None else self.source.key,
+            self.hearsay,
+            self.private,
+            bool(self.flags & UNANSWERED),
+            isinstance(sock, Outer),
+            self._passed,
+            self.unsent,
+            self.stage.move_out(),
+        )
+        return moved, sock
+
+    def move_in(self, moved: MovedArrival) -> None:
+        """Go on with what was another process's, and is new here. Raises LookupError for what nobody here speaks,
+        ProtocolError."""
+        self.subject, self.hearsay, self.private = moved.subject, moved.hearsay, moved.private
+        self.unsent, self._passed = moved.unsent, moved.passed
+        self.flags = UNANSWERED if moved.unanswered else 0
+        self.stage = _ON_ITS_WAY
+        if isinstance(moved.stage, MovedHandshake):
+            self.stage = HandshakeStage.moved_in(self._arrivals, moved.stage)
+        else:
+            stage = self.lane.stages[moved.passed - 1]()
+            stage.move_in(self, moved.stage)
+            self.stage = stage
+        self.found()
 
     # ---- the end, or the beginning
 

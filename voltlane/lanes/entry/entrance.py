@@ -63,6 +63,8 @@ class Entrance:
         """Why nobody is accepted; empty while everybody is."""
         self.addresses: list[Address] = []
         """Where clients connect to."""
+        self.on_holds: Callable[[], None] = lambda: None
+        """Called when there is another reason, or one less."""
         self.hold(Hold.MASTER)
 
     # ---- limits
@@ -82,6 +84,11 @@ class Entrance:
         """How many descriptors the process may have; 0: any number."""
         self._limit = limit or sys.maxsize
         self._below = min(int(self._limit * DESCRIPTORS_SHARE), self._limit - RESERVE)
+
+    @property
+    def room(self) -> int:
+        """Descriptors that clients may have from now on."""
+        return max(0, self._below - next_descriptor())
 
     # ---- open and closed
 
@@ -155,6 +162,7 @@ class Entrance:
             for listener in self._listeners:
                 listener.hold(True)
         self.holds.add(reason)
+        self.on_holds()
 
     def release(self, reason: Hold) -> None:
         """This reason is gone. The socket that was first is the last this time: none starves another."""
@@ -165,6 +173,7 @@ class Entrance:
             self._listeners.append(self._listeners.pop(0))
             for listener in self._listeners:
                 listener.hold(False)
+        self.on_holds()
 
     def _let_in(self, lane: Lane, sock: socket.socket, address: object) -> None:
         if sock.fileno() >= self._below or (self._was_full and next_descriptor() >= self._below):

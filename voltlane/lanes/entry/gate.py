@@ -46,11 +46,16 @@ class Gate:
         self.log = log
         self._on_client = on_client
         self._proxies = proxies
+        self.shut: CloseReason | None = None
+        """Why everybody is refused, while that is so."""
         admission.on_ban = self._on_ban
 
     def accept(self, sock: socket.socket, address: object, lane: Lane) -> None:
         """A new connection, with the address that `accept` gave, on a socket of this lane."""
         admission, proxies, packed, first = self.admission, self._proxies, b"", None
+        if self.shut is not None:
+            self._refuse(sock, name_of(address), self.shut)
+            return
         if proxies.required and not (lane.hears and proxies.heard):
             if not proxies.trusts(packed_of(address)):
                 self._refuse(sock, name_of(address), CloseReason.PROXY_UNTRUSTED)
@@ -64,10 +69,17 @@ class Gate:
         if isinstance(answer, CloseReason):
             self._refuse(sock, name, answer)
             return
+        self._let_in(sock, name, answer, lane, first)
+
+    def let_in(self, sock: socket.socket, name: str, source: Source, lane: Lane, has_header: bool) -> None:
+        """One that another process has accepted and let in."""
+        self._let_in(sock, name, source, lane, ProxyHeaderStage(self._on_header) if has_header else None)
+
+    def _let_in(self, sock: socket.socket, name: str, source: Source, lane: Lane, first: Stage | None) -> None:
         try:
-            self._on_client(sock, name, answer, lane, first)
+            self._on_client(sock, name, source, lane, first)
         except Exception:  # whoever gets a connection tells its source of the end of it; now nobody would
-            answer.left(CloseReason.INTERNAL_ERROR, False, 0.0, self.reactor.now)
+            source.left(CloseReason.INTERNAL_ERROR, False, 0.0, self.reactor.now)
             raise
 
     def _on_header(self, newcomer: Newcomer, header: ProxyHeader) -> bool:

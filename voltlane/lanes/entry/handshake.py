@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, Callable, Protocol
 
 from ...core.protocols.handshake import Handshake, HandshakeContext, WireProtocol
-from ...core.protocols.table import LARGEST, protocol_of
+from ...core.protocols.table import BY_NAME, LARGEST, protocol_of
 from ...core.whereabouts import Elsewhere, Wanted
 from ...reasons import REFUSALS, CloseReason
 from ...wire.framing import PREFIX_SIZE, next_frame
 from ..framing import Framing
+from ..table import FRAMINGS
+from .moved import MovedHandshake
 from .stage import Newcomer, Stage
 
 RECEIVED = 448
@@ -85,6 +87,30 @@ class HandshakeStage(Stage):
         """See Stage."""
         self._seeks = False
         self._take(newcomer, self._kept, True)
+
+    # ---- from one process to another
+
+    def move_out(self) -> MovedHandshake:
+        """See Stage."""
+        handshake, framing = self._handshake, self._framing
+        assert handshake is not None
+        return MovedHandshake(self._protocol, handshake.state(), framing.name, framing.state(), self._kept)
+
+    @classmethod
+    def moved_in(cls, host: Host, moved: MovedHandshake) -> HandshakeStage:
+        """One that goes on with what was another process's; `found` is called next. Raises LookupError for what nobody
+        here speaks, ProtocolError."""
+        protocol, framing = BY_NAME[moved.protocol], FRAMINGS[moved.framing]()
+        if protocol.go_on is None:
+            raise LookupError(moved.protocol)
+        framing.restore(moved.framing_state)
+        stage = cls(host, framing)
+        stage._handshake = protocol.go_on(host.context, moved.state)
+        stage._protocol, stage._largest = protocol.name, protocol.largest
+        stage._kept, stage._seeks = moved.received, True
+        return stage
+
+    # ---- what has come
 
     def _take(self, newcomer: Newcomer, data: bytes, again: bool) -> None:
         """Go on with what has come; `again`: first with the last message once more."""

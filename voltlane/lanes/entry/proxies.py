@@ -67,7 +67,7 @@ class Proxies:
     def hearing(self, newcomer: Comer) -> Hearing | None:
         """For a connection on which requests come: what these have to say of it, if it is a proxy's."""
         packed = packed_in(newcomer.peer)
-        return Hearing(self, newcomer.peer) if self.will_say(packed) else None
+        return Hearing(self, newcomer.peer, newcomer.peer) if self.will_say(packed) else None
 
     def client_in(self, headers: Mapping[str, str]) -> Hop | None:
         """Whose request it is. Raises Refusal for headers that are malformed."""
@@ -83,12 +83,11 @@ class Proxies:
         admission, before = self._admission, newcomer.source
         if not admission.wants_addresses:
             return None
-        answer = admission.identify(address, self._reactor.now)
+        now = self._reactor.now
+        answer = admission.identify(address, now) if before is None else before.becomes(address, now)
         if isinstance(answer, CloseReason):
             return answer
         newcomer.source = answer
-        if before is not None:
-            before.passed_on(self._reactor.now)
         return None
 
 
@@ -97,9 +96,15 @@ class Hearing:
 
     __slots__ = ("_client", "_proxies", "_proxy")
 
-    def __init__(self, proxies: Proxies, proxy: str) -> None:
+    def __init__(self, proxies: Proxies, proxy: str, client: str) -> None:
+        """`client`: whom the last request has named; the proxy while none has."""
         self._proxies = proxies
-        self._proxy = self._client = proxy
+        self._proxy, self._client = proxy, client
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The proxy's, and the client's."""
+        return self._proxy, self._client
 
     def on_request(self, newcomer: Comer, headers: Mapping[str, str]) -> CloseReason | None:
         """A request has come: why it may not come in, or None. Raises Refusal for headers that are malformed.

@@ -12,6 +12,7 @@ from ...core.whereabouts import Wanted
 from ...reasons import CloseReason
 from ..framing import Framing
 from .doors import Doors
+from .moved import MovedHandshake, MovedRequests
 
 
 class Newcomer(Protocol):
@@ -129,6 +130,14 @@ class Stage:
 
     def found(self, newcomer: Newcomer) -> None:
         """What was sought is here now, or nowhere. `go_on` is called again behind that. Raises ProtocolError."""
+
+    def move_out(self) -> MovedHandshake | MovedRequests:
+        """While something is sought: what another process needs to go on with it. It is of no more use here then."""
+        raise NotImplementedError
+
+    def move_in(self, newcomer: Newcomer, moved: MovedRequests) -> None:
+        """Go on with what was another process's; `found` is called next."""
+        raise NotImplementedError
 
     def in_order(self, reason: CloseReason) -> bool:
         """Whether a connection that was to be reset ends in order, closed for this reason: it is refused."""

@@ -139,9 +139,9 @@ class EventConnection(CodedConnection):
     def read_out(self) -> None:
         """See ClientConnection: the same."""
 
-    def retire(self) -> None:
+    def retire(self, reason: CloseReason) -> None:
         """See ClientConnection: the same."""
-        self.close(CloseReason.SHUTDOWN)
+        self.close(reason)
 
     def leave_frames(self) -> list[tuple[Chunk, int]]:
         """See ClientConnection: what was sent and is retained as well."""

@@ -15,6 +15,7 @@ from ...wire.http1.answers import Refusal, Response
 from ...wire.http1.conversation import Conversation, Request
 from ...wire.http1.dates import http_date
 from ...wire.http1.opening import asks_for_websocket, read_opening
+from ..entry.moved import MovedRequests
 from ..entry.proxies import Hearing
 from ..entry.stage import Newcomer, Stage
 from ..websocket import WebSocket
@@ -112,6 +113,24 @@ class RequestStage(Stage):
         self._conversation = self._converse(newcomer)
         self._conversation.receive(pending)
         self._conversation.unfinished = True
+
+    # ---- from one process to another
+
+    def move_out(self) -> MovedRequests:
+        """See Stage."""
+        assert self._conversation is not None
+        proxy, client = ("", "") if self._hearing is None else self._hearing.names
+        return MovedRequests(self._conversation.pending, self._answered, proxy, client)
+
+    def move_in(self, newcomer: Newcomer, moved: MovedRequests) -> None:
+        """See Stage."""
+        if moved.proxy:
+            self._hearing = Hearing(newcomer.doors.proxies, moved.proxy, moved.client)
+        self._conversation = self._converse(newcomer)
+        self._conversation.pending = moved.pending
+        self._answered, self._seeks = moved.answered, True
+
+    # ---- requests
 
     def _next(self, newcomer: Newcomer, conversation: Conversation) -> Request | None:
         """The next request that is whole, of a client that may come in. Raises ProtocolError: it was refused."""

@@ -1,0 +1,280 @@
+"""All workers of one server, and the way of connections to them.
+
+A connection goes to the worker that has the fewest. It is passed on at the end of the turn in which it was accepted,
+with all others of that turn; one that its worker has not been sent when it dies goes to another.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from typing import Any, Callable, Protocol
+
+from ...core.admission import Source
+from ...lanes.connection_log import ConnectionLog
+from ...lanes.entry.stage import Stage
+from ...lanes.lane import Lane
+from ...net.reactor import Reactor
+from ...net.sockets import reset_on_close
+from ...ops.log import log
+from ...reasons import CloseReason, Hold
+from ...store.keys import Keys
+from ..handover.notes import Note, note, note_at
+from .arrivals import Lounge, Waiting
+from .channel import Saying
+from .handles import Handles, split_handles
+from .home import home_of
+from .notes import (
+    FORMAT,
+    KINDS,
+    Comer,
+    Hello,
+    Kind,
+    decode_crossing,
+    decode_leave,
+    encode_comer,
+    encode_hello,
+    encode_json,
+)
+from .worker import Step, Worker
+
+Launch = Callable[[int, socket.socket], "subprocess.Popen[bytes]"]
+"""Starts the worker with that index, which gets this socket. Raises OSError."""
+
+
+class Host(Protocol):
+    """Whose workers they are."""
+
+    def on_workers(self) -> None:
+        """Something has changed about whether they take connections, or whether they are there."""
+
+    def on_told(self, worker: Worker, found: Note) -> None:
+        """One has said something for whoever looks at all of them."""
+
+    def on_gone(self, worker: Worker) -> None:
+        """One's process is gone."""
+
+
+class Crew:
+    """The workers. `first_node`: that of the first; `handshake_secs` may be changed."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        host: Host,
+        launch: Launch,
+        connection_log: ConnectionLog,
+        keys: Keys,
+        count: int,
+        first_node: int,
+        watched: bool,
+        handshake_secs: float,
+    ) -> None:
+        self.reactor = reactor
+        self._host = host
+        self.launch = launch
+        self._log = connection_log
+        self._keys = keys
+        self._first_node = first_node
+        self.watched = watched
+        self.handshake_secs = handshake_secs
+        self._numbers = 0  # of connections
+        self._left_over: list[Waiting] = []  # passed on to a worker that died before it had them, and no other is there
+        self.handles = Handles()
+        """Whose the openings of version 3 are."""
+        self.lounge = Lounge(reactor, self._late)
+        self.workers = [Worker(self, index) for index in range(count)]
+
+    def start(self) -> None:
+        """Start all of them."""
+        for worker in self.workers:
+            worker.start()
+
+    def stop(self, at_once: bool) -> None:
+        """Let all of them end; those that wait for one are closed."""
+        left_over, self._left_over = self._left_over, []
+        for waiting in (*left_over, *self.lounge.empty()):
+            self._close(waiting, CloseReason.SHUTDOWN)
+        for worker in self.workers:
+            worker.stop(at_once)
+
+    def tell(self, kind: Kind) -> None:
+        """Tell each that is there something short."""
+        for worker in self.workers:
+            worker.tell(kind)
+
+    def drain(self, rate: float, notice: float) -> None:
+        """Have the clients of all of them leave, so many a second together."""
+        words = encode_json([rate / len(self.workers), notice])
+        for worker in self.workers:
+            if worker.hears:
+                worker.say(note(Kind.DRAIN, 0, words))
+
+    def take_back(self) -> None:
+        """Or not."""
+        self.tell(Kind.TAKE_BACK)
+
+    @property
+    def left(self) -> int:
+        """Connections that are there, or are on their way to a worker."""
+        return len(self.lounge) + sum(len(worker.places) for worker in self.workers)
+
+    # ---- how they are
+
+    @property
+    def serving(self) -> bool:
+        """Whether all of them are there."""
+        return all(worker.step is Step.SERVING for worker in self.workers)
+
+    @property
+    def over(self) -> bool:
+        """Whether all of them have ended."""
+        return all(worker.step is Step.ENDED for worker in self.workers)
+
+    @property
+    def holds(self) -> set[Hold]:
+        """Why none of them takes a connection; empty while one does."""
+        if any(worker.takes for worker in self.workers):
+            return set()
+        return {hold for worker in self.workers for hold in worker.holds}
+
+    def home_of(self, client_id: int) -> Worker:
+        """The worker that a client's session is at, if it is anywhere."""
+        return self.workers[home_of(client_id, self._first_node, len(self.workers))]
+
+    # ---- connections on their way
+
+    def take_in(self, sock: socket.socket, peer: str, source: Source, lane: Lane, first: Stage | None) -> None:
+        """A connection that was let in: see Gate."""
+        self._numbers += 1
+        number = self._numbers
+        comer = Comer(lane.name, peer, first is not None, int(sock.family))
+        words = note(Kind.CONNECTION, number, encode_comer(comer))
+        self._pass_on(Waiting(number, source, -1, 0.0, words, sock))
+
+    def _pass_on(self, waiting: Waiting) -> None:
+        """To the one that has the fewest."""
+        best: Worker | None = None
+        for worker in self.workers:
+            if worker.takes and (best is None or len(worker.places) < len(best.places)):
+                best = worker
+        if best is None:
+            self._left_over.append(waiting)
+            return
+        self._give(best, waiting)
+        if not best.takes:
+            self._host.on_workers()
+
+    def _give(self, worker: Worker, waiting: Waiting) -> None:
+        worker.places.add(waiting.number, waiting.source)
+        worker.say(waiting.words, waiting.sock)
+
+    def _cross(self, worker: Worker, found: Note) -> None:
+        """One worker has a connection whose session is at another one."""
+        assert worker.channel is not None
+        crossing = decode_crossing(found.data)
+        sock = worker.channel.socket(crossing.family)
+        refusal = worker.places.refusal_of(found.number)
+        source = worker.places.take(found.number)
+        if source is None:
+            sock.close()
+            return
+        if crossing.home >= len(self.workers):
+            refusal = CloseReason.INTERNAL_ERROR
+        deadline = min(crossing.deadline, self.reactor.now + self.handshake_secs)
+        words = note(Kind.ARRIVAL, found.number, found.data)
+        waiting = Waiting(found.number, source, crossing.home, deadline, words, sock)
+        if refusal is not None:
+            self._close(waiting, refusal)
+        else:
+            self._bring(self.workers[crossing.home], waiting)
+
+    def _bring(self, home: Worker, waiting: Waiting) -> None:
+        if home.hears:
+            self._give(home, waiting)
+        elif home.step in (Step.STOPPING, Step.ENDED):
+            self._close(waiting, CloseReason.SHUTDOWN)
+        else:
+            self.lounge.add(waiting)
+
+    def _late(self, waiting: Waiting) -> None:
+        self._close(waiting, CloseReason.HANDSHAKE_TIMEOUT, f"waited for worker {waiting.home}")
+
+    def _close(self, waiting: Waiting, reason: CloseReason, detail: str = "") -> None:
+        reset_on_close(waiting.sock)  # an end in order would tell a client that its session is gone
+        waiting.sock.close()
+        waiting.source.left(reason, False, 0.0, self.reactor.now)
+        self._log.closed(reason, 0, "a connection on its way to a worker", detail)
+
+    # ---- what workers say: see worker.Crew
+
+    def hello(self, index: int) -> bytes:
+        """See worker.Crew."""
+        hello = Hello(index, len(self.workers), self.watched, self._keys)
+        return note(Kind.HELLO, FORMAT, encode_hello(hello))
+
+    def heard(self, worker: Worker, found: Note) -> None:
+        """See worker.Crew."""
+        kind, number, places = found.kind, found.number, worker.places
+        if kind is Kind.GREETED:
+            places.greeted(number)
+        elif kind is Kind.LEFT:
+            leave = decode_leave(found.data)
+            full = not worker.takes
+            places.left(number, leave.reason, leave.lifetime, self.reactor.now)
+            if full and worker.takes:
+                self._host.on_workers()
+        elif kind is Kind.CLAIMED:
+            refusal = places.claimed(number, found.data, self.reactor.now)
+            if refusal is not None:
+                worker.say(note(Kind.CLOSE, number, refusal.name.encode()))
+        elif kind is Kind.ARRIVAL:
+            self._cross(worker, found)
+        elif kind is Kind.WHOSE:
+            homes = bytes([self.handles.claim(handle, worker.index) for handle in split_handles(found.data)])
+            worker.say(note(Kind.THEIRS, number, homes))
+        elif kind is Kind.HELD:
+            for handle in split_handles(found.data):
+                self.handles.have(handle, worker.index)
+        elif kind is Kind.DONE:
+            for handle in split_handles(found.data):
+                self.handles.done(handle)
+        else:
+            self._host.on_told(worker, found)
+
+    def changed(self, worker: Worker) -> None:
+        """See worker.Crew."""
+        if worker.hears:
+            for waiting in self.lounge.take(worker.index):
+                self._give(worker, waiting)
+        if worker.takes and self._left_over:
+            left_over, self._left_over = self._left_over, []
+            for waiting in left_over:
+                self._pass_on(waiting)
+        self._host.on_workers()
+
+    def lost(self, worker: Worker, unsent: list[Saying]) -> None:
+        """See worker.Crew."""
+        for words, sock in unsent:
+            if sock is None:
+                continue
+            found, _ = note_at(words, 0, KINDS)
+            source = worker.places.take(found.number)
+            if source is None:
+                sock.close()
+            elif found.kind is Kind.CONNECTION:
+                self._pass_on(Waiting(found.number, source, -1, 0.0, words, sock))
+            else:
+                crossing = decode_crossing(found.data)
+                waiting = Waiting(found.number, source, crossing.home, crossing.deadline, words, sock)
+                self._bring(self.workers[crossing.home], waiting)
+        gone = worker.places.lose(self.reactor.now)
+        if gone and worker.step is not Step.ENDED:
+            log.warning("worker %d had %d connections, which are gone with it", worker.index, gone)
+        self._host.on_gone(worker)
+
+    # ---- what they are asked
+
+    def ask(self, worker: Worker, what: str, then: Callable[[Any], None], **values: Any) -> None:
+        """See Worker."""
+        worker.ask(what, values, then)
