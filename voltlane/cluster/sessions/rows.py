@@ -43,7 +43,7 @@ class Seen(NamedTuple):
 
 
 class RowError(ValueError):
-    """What stands in the store is no session of this version, or sealed with another secret."""
+    """What stands in the store is no session of this version, or sealed with another secret. Says which."""
 
 
 class Rows:
@@ -85,9 +85,9 @@ class Rows:
         try:
             opened = self._sealer.open(PURPOSE, _whose(client_id), credential or b"")
         except BadProof:
-            raise RowError(f"session {client_id} in the store was sealed with another cluster.secret") from None
+            raise RowError("was sealed with another cluster.secret") from None
         if numbers and len(numbers) != DELIVERY_SIZE:
-            raise RowError(f"session {client_id} in the store is of another version")
+            raise RowError("is of another version")
         return Row(opened, numbers or b"", retained or b"")
 
 
