@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Iterator
 
 import pytest
 from kit.cluster import ClusterRig
+from kit.fault_proxy import FaultProxy
 from kit.raw_client import RawClient
+from kit.raw_records import RawRecordClient
 from kit.wait import wait_until
 
 from voltlane.client import Connection
@@ -225,6 +228,13 @@ def test_over_websockets(protocol: int) -> None:
                 assert client.recv(10) == b"down %d" % number
 
 
+def driven(client: Connection) -> bool:
+    """Nothing happens between a client's calls. (It is told of a gap, if there is one.)"""
+    with contextlib.suppress(TimeoutError):
+        client.recv(0.05)
+    return True
+
+
 def come_back_to(client: Connection) -> None:
     deadline = time.monotonic() + 20
     while True:
@@ -233,3 +243,85 @@ def come_back_to(client: Connection) -> None:
             return
         except ConnectionLost:
             assert time.monotonic() < deadline
+
+
+class TestPartition:
+    """A server that cannot reach the store goes on with who is connected to it, and does nobody any harm."""
+
+    @pytest.fixture
+    def cut_off(self) -> Iterator[tuple[ClusterRig, FaultProxy]]:
+        """Two servers; the first reaches the store by way of a proxy."""
+        with ClusterRig(servers=0) as rig, FaultProxy(rig.store.address) as way:
+            rig.add(0, **{"cluster.url": f"redis://{way.address}"})
+            rig.add(1)
+            yield rig, way
+
+    def test_another_one_takes_over_when_its_lease_is_over(self, cut_off: tuple[ClusterRig, FaultProxy]) -> None:
+        """And where its client comes back to it, it does not say that there is no such session."""
+        rig, way = cut_off
+        one, two = rig.servers
+        proxy = rig.proxy()
+        with Connection(proxy.address, reconnect="auto", gaps="return") as client:
+            client.send(b"1")
+            client.flush(10)
+            way.refusing = True
+            way.cut_all()
+            one.wait_for_log("the store at")
+            client.send(b"2")
+            client.flush(10)  # it goes on
+            proxy.point_to(two.address)
+            proxy.cut_all()
+            client.send(b"3")
+            client.flush(20)
+            assert rig.row(client.client_id)["term"] == b"2"
+            proxy.point_to(one.address)
+            proxy.cut_all()
+            client.send(b"4")
+            wait_until(lambda: driven(client) and "its session" in one.log, "it to be told to come back")
+            way.refusing = False
+            client.flush(20)
+            got = rig.backend.got[client.client_id]
+            assert got == [b"1", b"2", b"3", b"4"]
+            row = rig.row(client.client_id)
+            assert row["owner"].startswith(b"0:") and row["term"] == b"3"
+
+
+def test_a_store_that_is_full(rig: ClusterRig) -> None:
+    """It takes nothing more: who is here stays here, and it is written down when there is room."""
+    one, two = rig.servers
+    proxy = rig.proxy()
+    with Connection(proxy.address, reconnect="auto") as client:
+        client.send(b"1")
+        client.flush(10)
+        rig.store.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        rig.store.ask("CONFIG", "SET", "maxmemory", "1")
+        proxy.cut_all()
+        client.send(b"2")
+        client.flush(10)
+        one.wait_for_log("OOM")
+        with Connection(one.address) as other:
+            other.send(b"new")
+            other.flush(10)
+            rig.store.ask("CONFIG", "SET", "maxmemory", "0")
+            wait_until(lambda: rig.row(other.client_id), "the new one to be written")
+        proxy.point_to(two.address)
+        proxy.cut_all()
+        client.send(b"3")
+        client.flush(20)
+        arrived(rig, client.client_id, b"1", b"2", b"3")
+
+
+def test_a_session_is_opened_once_though_its_welcome_was_lost(rig: ClusterRig) -> None:
+    """The same opening at another server is the same session."""
+    one, two = rig.servers
+    first = RawRecordClient(one.address)
+    first.say(first.endpoint.hello())
+    first.step()  # the server's hello; what it wants is said behind that
+    one.wait_for_log(", new")
+    first.close()
+    again = RawRecordClient(two.address, first.session).enter()
+    again.send(b"1")
+    arrived(rig, again.client_id, b"1")
+    row = rig.row(again.client_id)
+    assert row["owner"].startswith(b"1:") and row["term"] == b"2"
+    again.close()
