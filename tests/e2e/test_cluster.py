@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from kit.cluster import ClusterRig
+from kit.event_reader import EventReader, Sender
 from kit.fault_proxy import FaultProxy
 from kit.raw_client import RawClient
 from kit.raw_records import RawRecordClient
@@ -325,3 +326,26 @@ def test_a_session_is_opened_once_though_its_welcome_was_lost(rig: ClusterRig) -
     row = rig.row(again.client_id)
     assert row["owner"].startswith(b"1:") and row["term"] == b"2"
     again.close()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_stream_of_events_goes_on_at_another_server(killed: bool) -> None:
+    """And a packet that is sent beside it may come by any of them."""
+    with ClusterRig(settings={"listener.address": "ws://127.0.0.1:0"}) as rig:
+        one, two = rig.servers
+        with EventReader(one.address).begin() as reader:
+            client_id = reader.client_id
+            with Sender(two.address, reader.token) as sender:
+                assert sender.post(b"beside") == 202
+            arrived(rig, client_id, b"beside")
+            first_link = rig.backend.firehose.links[0]
+            rig.backend.send(client_id, b"1", first_link)
+            reader.read_until(lambda: reader.got == [b"1"], "the first")
+            if killed:
+                one.kill()
+            reader.address = two.address
+            reader.close()
+            reader.read_until(lambda: len(reader.sessions) == 2, "it to be back")
+            rig.backend.send(client_id, b"2")
+            reader.read_until(lambda: reader.got == [b"1", b"2"], "the second")
+            assert {told["client_id"] for told in reader.sessions} == {client_id}
