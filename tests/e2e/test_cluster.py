@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -227,6 +229,25 @@ def test_over_websockets(protocol: int) -> None:
                 arrived(rig, client.client_id, *[b"%d" % one for one in range(number + 1)])
                 rig.backend.send(client.client_id, b"down %d" % number)
                 assert client.recv(10) == b"down %d" % number
+
+
+def test_readiness_says_that_the_store_is_away() -> None:
+    """And the server stays ready: it is of use."""
+    with ClusterRig(servers=0, settings={"admin.address": "127.0.0.1:0"}) as rig:
+        server = rig.add(0)
+        server.wait_for_log("the admin endpoint is at ")
+        admin = re.search(r"the admin endpoint is at (\S+)", server.log)[1]  # type: ignore[index]
+
+        def said(page: str) -> str:
+            with urllib.request.urlopen(f"http://{admin}/{page}", timeout=10) as answer:
+                return str(answer.read().decode())
+
+        assert said("readyz").strip() == "ready" and "voltlane_store_up 1.0" in said("metrics")
+        rig.store.kill()
+        wait_until(lambda: "without the store" in said("readyz"), "it to be said")
+        assert "voltlane_store_up 0.0" in said("metrics")
+        rig.store.start()
+        wait_until(lambda: said("readyz").strip() == "ready", "it to be back")
 
 
 def driven(client: Connection) -> bool:
