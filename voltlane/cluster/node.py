@@ -74,6 +74,7 @@ class Node:
         self._patience = settings.give_up_secs
         self._stale_secs = config.clients.stale_timeout_secs
         self._listened: int | None = None
+        self._was_usable = False
         self.journal: ClusterJournal
         self.finder: Finder
         self.giver: Giver
@@ -111,6 +112,7 @@ class Node:
         registry.journal, registry.whereabouts, registry.ids = journal, finder, LeasedIds(self.keeper)
         hub.moved = self.moved
         self.keeper.watchers.append(self._on_number)
+        self.channels.watchers.append(self._on_channels)
         self._on_number()  # it may have been quick
 
     def start(self) -> None:
@@ -128,8 +130,15 @@ class Node:
         """What this server is called in the store, as an owner: its number, and which process that is."""
         return f"{self.keeper.number or 0}:{self.keeper.token}"
 
+    def _on_channels(self) -> None:
+        if self.channels.ready:
+            self.journal.look_again()  # what was said meanwhile nobody has heard
+
     def _on_number(self) -> None:
-        number = self.keeper.number
+        number, usable = self.keeper.number, self.keeper.usable
+        if usable and not self._was_usable:
+            self.journal.look_again()  # while it was not, others could take what is ours
+        self._was_usable = usable
         if number is None or number == self._listened:
             return
         key, channels = self.link.key, self.channels
