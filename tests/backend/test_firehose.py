@@ -13,7 +13,7 @@ import pytest
 from kit.sockets import end_hard
 from kit.wait import wait_until
 
-from voltlane.backend import LINK_LOST, PACKET_LIMIT, Firehose, Flag, Handler
+from voltlane.backend import CLIENT_MOVED, LINK_LOST, PACKET_LIMIT, Firehose, Flag, Handler
 from voltlane.backend import firehose as firehose_module
 from voltlane.backend import link as serverlink
 from voltlane.errors import ConfigError, StartupError
@@ -879,3 +879,38 @@ def test_a_file_is_not_removed_for_a_unix_socket(tmp_path):
     with pytest.raises(StartupError):
         Firehose(f"unix:{path}")
     assert stat.S_ISREG(path.stat().st_mode) and path.read_text() == "data"
+
+
+class TestMoved:
+    """Of several servers another one has a client: a packet to it was lost by way of the one that it has left."""
+
+    def test_it_is_no_end_of_a_client(self, firehose, connect):
+        (old, old_link), (new, new_link) = connect(), connect()
+        old.send(1, b"here")
+        assert take(firehose, 1) == [(1, Flag.DATA, b"here")]
+        new.send(1, b"", Flag.RECONNECTION)
+        assert take(firehose, 1) == [(1, Flag.RECONNECTION, b"")]
+        old.send(1, b"Client moved", Flag.FAILURE)
+        (packet,) = poll_for(firehose, 1)
+        assert packet.is_undelivered and not packet.is_failure and packet.link is old_link
+        assert firehose.send(1, b"there")
+        firehose.flush()
+        assert new_link.open and new.recv() == (1, Flag.DATA, b"there")
+
+    def test_nor_before_it_was_heard_of_elsewhere(self, firehose, server):
+        server.send(1, b"here")
+        server.send(1, b"Client moved", Flag.FAILURE)
+        assert [packet.is_failure for packet in poll_for(firehose, 2)] == [False, False]
+        assert firehose.send(1, b"still by the old one")
+
+    def test_a_handler_hears_of_it_apart(self, firehose):
+        class Undelivered(Recorder):
+            def on_undelivered(self, packet):
+                self.said.append(("undelivered", packet.client_id))
+
+        handler = Undelivered()
+        server = Server(firehose.address)
+        server.send(4, CLIENT_MOVED.encode(), Flag.FAILURE)
+        server.close()
+        handler.run(firehose)
+        assert handler.said == ["link", ("undelivered", 4), "lost"]

@@ -10,7 +10,7 @@ from kit.recorders import RecorderLink, RecorderTrunk
 
 from voltlane.core.counters import Counters
 from voltlane.core.delivery import Delivery
-from voltlane.core.hub import CLIENT_NOT_FOUND, BacklogLimits, Hub
+from voltlane.core.hub import CLIENT_MOVED, CLIENT_NOT_FOUND, BacklogLimits, Hub
 from voltlane.core.registry import Registry
 from voltlane.core.session import Session, State
 from voltlane.reasons import CloseReason, EndReason
@@ -101,6 +101,31 @@ def test_a_kick_of_an_unknown_client_is_answered():
     home = Home()
     home.hub.control(Tagged(77, Flag.KICK, b""))
     assert home.trunk.pushed == [Tagged(77, Flag.FAILURE, CLIENT_NOT_FOUND)] and home.counters.unknown_client == 1
+
+
+# ---- several servers
+
+
+def test_a_client_that_has_moved_is_told_apart():
+    home = Home()
+    home.hub.moved = {77}
+    home.deliver(77, b"a", b"b")
+    home.hub.control(Tagged(77, Flag.KICK, b""))
+    home.deliver(78, b"c")
+    moved = [Tagged(77, Flag.FAILURE, CLIENT_MOVED)] * 3
+    assert home.trunk.pushed == [*moved, Tagged(78, Flag.FAILURE, CLIENT_NOT_FOUND)]
+    assert home.counters.moved_client == 3 and home.counters.unknown_client == 1
+
+
+def test_what_is_given_away_has_not_ended_for_anybody():
+    """But for what did not arrive."""
+    home = Home()
+    session, _ = home.open()
+    home.hub.moved = {session.id}
+    home.hub.give_away(session, 2)
+    assert home.trunk.pushed == [Tagged(session.id, Flag.FAILURE, CLIENT_MOVED)] * 2
+    assert not home.hub.registry.sessions and not sum(home.counters.ended.values())
+    assert session.id not in home.hub.registry.tombstones
 
 
 # ---- lost and found

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
 from kit.cluster import ClusterRig
+from kit.event_reader import EventReader, Sender
+from kit.fault_proxy import FaultProxy
 from kit.raw_client import RawClient
+from kit.raw_records import RawRecordClient
 from kit.wait import wait_until
 
 from voltlane.client import Connection
@@ -225,6 +231,32 @@ def test_over_websockets(protocol: int) -> None:
                 assert client.recv(10) == b"down %d" % number
 
 
+def test_readiness_says_that_the_store_is_away() -> None:
+    """And the server stays ready: it is of use."""
+    with ClusterRig(servers=0, settings={"admin.address": "127.0.0.1:0"}) as rig:
+        server = rig.add(0)
+        server.wait_for_log("the admin endpoint is at ")
+        admin = re.search(r"the admin endpoint is at (\S+)", server.log)[1]  # type: ignore[index]
+
+        def said(page: str) -> str:
+            with urllib.request.urlopen(f"http://{admin}/{page}", timeout=10) as answer:
+                return str(answer.read().decode())
+
+        assert said("readyz").strip() == "ready" and "voltlane_store_up 1.0" in said("metrics")
+        rig.store.kill()
+        wait_until(lambda: "without the store" in said("readyz"), "it to be said")
+        assert "voltlane_store_up 0.0" in said("metrics")
+        rig.store.start()
+        wait_until(lambda: said("readyz").strip() == "ready", "it to be back")
+
+
+def driven(client: Connection) -> bool:
+    """Nothing happens between a client's calls. (It is told of a gap, if there is one.)"""
+    with contextlib.suppress(TimeoutError):
+        client.recv(0.05)
+    return True
+
+
 def come_back_to(client: Connection) -> None:
     deadline = time.monotonic() + 20
     while True:
@@ -233,3 +265,108 @@ def come_back_to(client: Connection) -> None:
             return
         except ConnectionLost:
             assert time.monotonic() < deadline
+
+
+class TestPartition:
+    """A server that cannot reach the store goes on with who is connected to it, and does nobody any harm."""
+
+    @pytest.fixture
+    def cut_off(self) -> Iterator[tuple[ClusterRig, FaultProxy]]:
+        """Two servers; the first reaches the store by way of a proxy."""
+        with ClusterRig(servers=0) as rig, FaultProxy(rig.store.address) as way:
+            rig.add(0, **{"cluster.url": f"redis://{way.address}"})
+            rig.add(1)
+            yield rig, way
+
+    def test_another_one_takes_over_when_its_lease_is_over(self, cut_off: tuple[ClusterRig, FaultProxy]) -> None:
+        """And where its client comes back to it, it does not say that there is no such session."""
+        rig, way = cut_off
+        one, two = rig.servers
+        proxy = rig.proxy()
+        with Connection(proxy.address, reconnect="auto", gaps="return") as client:
+            client.send(b"1")
+            client.flush(10)
+            way.refusing = True
+            way.cut_all()
+            one.wait_for_log("the store at")
+            client.send(b"2")
+            client.flush(10)  # it goes on
+            proxy.point_to(two.address)
+            proxy.cut_all()
+            client.send(b"3")
+            client.flush(20)
+            assert rig.row(client.client_id)["term"] == b"2"
+            proxy.point_to(one.address)
+            proxy.cut_all()
+            client.send(b"4")
+            wait_until(lambda: driven(client) and "its session" in one.log, "it to be told to come back")
+            way.refusing = False
+            client.flush(20)
+            got = rig.backend.got[client.client_id]
+            assert got == [b"1", b"2", b"3", b"4"]
+            row = rig.row(client.client_id)
+            assert row["owner"].startswith(b"0:") and row["term"] == b"3"
+
+
+def test_a_store_that_is_full(rig: ClusterRig) -> None:
+    """It takes nothing more: who is here stays here, and it is written down when there is room."""
+    one, two = rig.servers
+    proxy = rig.proxy()
+    with Connection(proxy.address, reconnect="auto") as client:
+        client.send(b"1")
+        client.flush(10)
+        rig.store.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        rig.store.ask("CONFIG", "SET", "maxmemory", "1")
+        proxy.cut_all()
+        client.send(b"2")
+        client.flush(10)
+        one.wait_for_log("OOM")
+        with Connection(one.address) as other:
+            other.send(b"new")
+            other.flush(10)
+            rig.store.ask("CONFIG", "SET", "maxmemory", "0")
+            wait_until(lambda: rig.row(other.client_id), "the new one to be written")
+        proxy.point_to(two.address)
+        proxy.cut_all()
+        client.send(b"3")
+        client.flush(20)
+        arrived(rig, client.client_id, b"1", b"2", b"3")
+
+
+def test_a_session_is_opened_once_though_its_welcome_was_lost(rig: ClusterRig) -> None:
+    """The same opening at another server is the same session."""
+    one, two = rig.servers
+    first = RawRecordClient(one.address)
+    first.say(first.endpoint.hello())
+    first.step()  # the server's hello; what it wants is said behind that
+    one.wait_for_log(", new")
+    first.close()
+    again = RawRecordClient(two.address, first.session).enter()
+    again.send(b"1")
+    arrived(rig, again.client_id, b"1")
+    row = rig.row(again.client_id)
+    assert row["owner"].startswith(b"1:") and row["term"] == b"2"
+    again.close()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_stream_of_events_goes_on_at_another_server(killed: bool) -> None:
+    """And a packet that is sent beside it may come by any of them."""
+    with ClusterRig(settings={"listener.address": "ws://127.0.0.1:0"}) as rig:
+        one, two = rig.servers
+        with EventReader(one.address).begin() as reader:
+            client_id = reader.client_id
+            with Sender(two.address, reader.token) as sender:
+                assert sender.post(b"beside") == 202
+            arrived(rig, client_id, b"beside")
+            first_link = rig.backend.firehose.links[0]
+            rig.backend.send(client_id, b"1", first_link)
+            reader.read_until(lambda: reader.got == [b"1"], "the first")
+            if killed:
+                one.kill()
+            reader.address = two.address
+            reader.close()
+            reader.read_until(lambda: len(reader.sessions) == 2, "it to be back")
+            rig.backend.send(client_id, b"2")
+            reader.read_until(lambda: reader.got == [b"1", b"2"], "the second")
+            assert {told["client_id"] for told in reader.sessions} == {client_id}

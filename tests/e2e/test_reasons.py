@@ -284,6 +284,8 @@ ON_THEIR_OWN = {
     CloseReason.TLS_FAILED,  # test_tls.py
     CloseReason.UPGRADE,  # tests/cluster/handover/test_goods.py
     CloseReason.DRAINED,  # tests/server/test_drain.py
+    CloseReason.MOVED,  # test_cluster.py
+    CloseReason.STORE_AWAY,  # test_cluster.py
 }
 OVER_WEBSOCKET = {CloseReason.MALFORMED_FRAME, CloseReason.BAD_TEXT, CloseReason.TEXT_REFUSED}
 """Each closes a connection in tests/lanes/test_websocket_framing.py."""

@@ -10,6 +10,6 @@ It stands on `wire` and on the sockets of `net`, beside the server, and needs no
 from ..wire.tagged import Flag
 from .firehose import PACKET_LIMIT, Firehose
 from .handler import Handler
-from .link import LINK_LOST, Packet, ServerLink
+from .link import CLIENT_MOVED, LINK_LOST, Packet, ServerLink
 
-__all__ = ["LINK_LOST", "PACKET_LIMIT", "Firehose", "Flag", "Handler", "Packet", "ServerLink"]
+__all__ = ["CLIENT_MOVED", "LINK_LOST", "PACKET_LIMIT", "Firehose", "Flag", "Handler", "Packet", "ServerLink"]

@@ -23,6 +23,9 @@ class Handler:
     def on_failure(self, packet: Packet) -> None:
         """A client is gone for good, or never was: `packet.reason`. Or its link is lost, and it may come again."""
 
+    def on_undelivered(self, packet: Packet) -> None:
+        """A packet to a client was lost, since the client has moved to another server of several: it goes on there."""
+
     def on_reconnection(self, packet: Packet) -> None:
         """A client resumed its session, or was there before this link was."""
 
@@ -49,6 +52,8 @@ class Handler:
         """Give a packet to its method: for loops of one's own."""
         if packet.flag is Flag.DATA:
             self.on_data(packet)
+        elif packet.is_undelivered:
+            self.on_undelivered(packet)
         elif packet.flag is Flag.FAILURE:
             self.on_failure(packet)
         elif packet.flag is Flag.RECONNECTION:

@@ -20,6 +20,10 @@ FLUSH_SIZE = 256 * 1024
 LINK_LOST = "connection server lost"
 """The reason of the failures that a lost link brings: of all clients that were last heard of there."""
 
+CLIENT_MOVED = "Client moved"
+"""The reason of a failure that is no end: of several servers another one has the client, and this packet was lost."""
+_MOVED = CLIENT_MOVED.encode()
+
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _log = logging.getLogger("voltlane.backend")
 
@@ -52,7 +56,13 @@ class Packet(NamedTuple):
     def is_failure(self) -> bool:
         """The client is gone for good, or never was; `reason` says why. Nothing sent to it arrives any more. If that is
         LINK_LOST it may come again, as a reconnection."""
-        return self.flag is Flag.FAILURE
+        return self.flag is Flag.FAILURE and self.data != _MOVED
+
+    @property
+    def is_undelivered(self) -> bool:
+        """A packet to the client was lost on its way by this link, since the client has moved to another server. That
+        is not the client's end: `Firehose.send` finds it where it was last heard of."""
+        return self.flag is Flag.FAILURE and self.data == _MOVED
 
     @property
     def is_reconnection(self) -> bool:
@@ -91,6 +101,9 @@ class Shared:
 
     def fail(self, packet: Packet) -> None:
         """A client has failed: not that again of one that has failed with its link, and did not come again."""
+        if packet.is_undelivered:
+            self.batch.append(packet)
+            return
         if packet.client_id in self.seen or packet.client_id not in self.over:
             self.batch.append(packet)
             self.over.pop(packet.client_id, None)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..config import Config
+from ..core.budget import Budget
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.ids import Ids
@@ -14,7 +14,6 @@ from ..errors import StartupError
 from ..lanes.entry.arrival import OnSession
 from ..net.reactor import Reactor
 from ..ops.log import log
-from ..reasons import StoreEnd
 from ..wire.crypto import KeyPair, generate_key
 from ..wire.noise import KeyPair as ChannelKey
 from .keys.secret import read_secret
@@ -59,21 +58,22 @@ class LeasedIds(Ids):
 class Node:
     """One server's. It begins with what has to be there first: the keys of all, and a number."""
 
-    def __init__(self, reactor: Reactor, config: Config) -> None:
+    def __init__(self, reactor: Reactor, config: Config, counters: Counters, budget: Budget) -> None:
         """Connects. Raises StartupError."""
         settings = config.cluster
         self._reactor = reactor
-        self.ends: Counter[StoreEnd] = Counter()
+        self._counters = counters
         options = options_of(settings)
         self._sealer = read_secret(settings)
-        self.link = Link(reactor, options, SCRIPTS, self.ends)
-        self.channels = Channels(reactor, options, self.ends)
+        self.link = Link(reactor, options, SCRIPTS, counters.store, budget)
+        self.channels = Channels(reactor, options, counters.store)
         self.keeper = LeaseKeeper(reactor, self.link, config.general.node, settings.lease_secs, new_token())
         self.rows = Rows(self._sealer, settings.retained_bytes)
         self.moved = MovedClients()
         self._patience = settings.give_up_secs
         self._stale_secs = config.clients.stale_timeout_secs
         self._listened: int | None = None
+        self._was_usable = False
         self.journal: ClusterJournal
         self.finder: Finder
         self.giver: Giver
@@ -86,9 +86,9 @@ class Node:
         own = ServerKeys.of(key or generate_key(), ChannelKey())
         return keys_at_start(self._reactor, self.link, self._sealer, own).load()
 
-    def join(self, hub: Hub, trunk: Trunk, counters: Counters, on_session: OnSession) -> None:
+    def join(self, hub: Hub, trunk: Trunk, on_session: OnSession) -> None:
         """Be a part of the server: its registry asks here for sessions, and tells what becomes of them."""
-        reactor, link, registry = self._reactor, self.link, hub.registry
+        reactor, link, registry, counters = self._reactor, self.link, hub.registry, self._counters
         self._trunk = trunk
         journal = self.journal = ClusterJournal(
             reactor, link, self.rows, self.name, self._stale_secs, lambda session: self.giver.fence(session)
@@ -111,6 +111,7 @@ class Node:
         registry.journal, registry.whereabouts, registry.ids = journal, finder, LeasedIds(self.keeper)
         hub.moved = self.moved
         self.keeper.watchers.append(self._on_number)
+        self.channels.watchers.append(self._on_channels)
         self._on_number()  # it may have been quick
 
     def start(self) -> None:
@@ -128,8 +129,15 @@ class Node:
         """What this server is called in the store, as an owner: its number, and which process that is."""
         return f"{self.keeper.number or 0}:{self.keeper.token}"
 
+    def _on_channels(self) -> None:
+        if self.channels.ready:
+            self.journal.look_again()  # what was said meanwhile nobody has heard
+
     def _on_number(self) -> None:
-        number = self.keeper.number
+        number, usable = self.keeper.number, self.keeper.usable
+        if usable and not self._was_usable:
+            self.journal.look_again()  # while it was not, others could take what is ours
+        self._was_usable = usable
         if number is None or number == self._listened:
             return
         key, channels = self.link.key, self.channels

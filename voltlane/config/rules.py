@@ -129,7 +129,7 @@ def _kept_twice(values: Values, _: object) -> str:
 
 def _workers_of_several(values: Values, _: object) -> str:
     if values["cluster.url"] and values["general.workers"] != 1:
-        return "cluster.url and general.workers are both set: in a cluster each process is a server of its own"
+        return "cluster.url and general.workers are both set: start one more server for each core"
     return ""
 
 

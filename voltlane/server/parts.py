@@ -164,8 +164,9 @@ class Parts:
             self.clients.begin,
         )
         if self.node is not None:
-            self.node.join(self.hub, self.trunk, self.counters, self.clients.begin)
+            self.node.join(self.hub, self.trunk, self.clients.begin)
             self.arrivals.on_session = self.node.entry.begin
+            self.node.link.watchers.append(self._on_store)
         self.sampler = Sampler(self.reactor, self.clients.turns, config.quality.sample_secs)
         self.shedder = Shedder(self.reactor, self.hub, self.budget, self.sampler)
         self.gate = Gate(self.reactor, self.admission, self.connection_log, self.arrivals.accept, self.proxies)
@@ -256,7 +257,11 @@ class Parts:
             return None
         from ..cluster.node import Node  # here, for a server that is alone does without all of that
 
-        return Node(self.reactor, self.config)
+        return Node(self.reactor, self.config, self.counters, self.budget)
+
+    def _on_store(self) -> None:
+        if self.link is not None and not self.readiness.leaving:  # then it has other things to say
+            self.readiness.note("" if self.link.up else f"without the store: it {self.link.text}")
 
     # ---- the master
 

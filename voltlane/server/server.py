@@ -218,6 +218,8 @@ class Server(Parts):
             actions[signal.SIGHUP] = self.reload
         if self.upgrade is not None:
             actions[signal.SIGUSR2] = self.upgrade.begin
+        elif self.node is not None:
+            actions[signal.SIGUSR2] = self._refuse_upgrade
         return actions
 
     def _on_stop(self) -> None:
@@ -238,6 +240,11 @@ class Server(Parts):
         seconds = self.config.general.shutdown_secs
         relays = self.arrivals.relays
         Farewell(self.reactor, self.clients, self.trunk, seconds, self.seal, self.reactor.stop, relays)
+
+    def _refuse_upgrade(self) -> None:
+        log.error(
+            "one of several servers hands nothing over: stop it, its clients go to the others, and start it again"
+        )
 
     def log_state(self) -> None:
         """Write what the server is doing to the log."""

@@ -170,7 +170,7 @@ class Finder(Whereabouts):
             try:
                 seen = self._rows.seen(client_id, reply)
             except RowError as error:
-                log.error("%s", error)
+                log.error("session %d in the store %s", client_id, error)
                 failed = True
             else:
                 here = self._registry.sessions.get(client_id)
@@ -250,7 +250,7 @@ class Finder(Whereabouts):
         try:
             self._restore(getting.candidate, self._rows.taken(getting.candidate.id, reply), forced)
         except RowError as error:
-            log.error("%s", error)
+            log.error("session %d in the store %s", getting.candidate.id, error)
             self._move(getting, Event.TROUBLE)
         else:
             self._move(getting, Event.GOT)

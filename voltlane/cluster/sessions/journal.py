@@ -242,18 +242,27 @@ class ClusterJournal(SessionJournal, Handler):
     def _round_secs(self) -> float:
         return max(self._stale_secs, LEAST_SECS) / 2
 
+    def look_again(self) -> None:
+        """Some of our sessions may be another server's by now, and we have not heard of it: look, before anything else
+        is said of them."""
+        if self._refreshing is not None:
+            self._reactor.cancel(self._refreshing)
+            self._begin_round(self._reactor.now)
+
     def _begin_round(self, now: float) -> None:
-        self._left = [session.id for session in self.registry.live() if session.id in self.terms]
+        self._left = list(self.terms)
         self._refresh(now)
 
     def _refresh(self, now: float) -> None:
         """Renew some; whoever is not ours any more is found by that."""
         some, self._left = self._left[:SLICE], self._left[SLICE:]
-        some = [client_id for client_id in some if client_id in self.terms]
-        if some and self._link.up:
-            keys = [self._link.key("session", client_id) for client_id in some]
-            arguments: list[Argument] = [self._owner(), self.milliseconds(), *[self.terms[one] for one in some]]
-            self._link.run(REFRESH, keys, arguments, partial(self._refreshed, some))
+        sessions = self.registry.sessions
+        for state, milliseconds in ((State.LIVE, self.milliseconds()), (State.STALE, 0)):
+            ids = [one for one in some if one in self.terms and one in sessions and sessions[one].state is state]
+            if ids and self._link.up:
+                keys = [self._link.key("session", client_id) for client_id in ids]
+                arguments: list[Argument] = [self._owner(), milliseconds, *[self.terms[one] for one in ids]]
+                self._link.run(REFRESH, keys, arguments, partial(self._refreshed, ids))
         wait, step = (0.05, self._refresh) if self._left else (self._round_secs, self._begin_round)
         self._refreshing = self._reactor.call_later(wait, step)
 

@@ -12,6 +12,7 @@ from ...wire.framing import count_frames, skip_frames
 from ..keys.secret import Sealer
 
 PURPOSE = "credential"
+RETAINED = "retained"
 NO_NUMBERS = b""
 
 
@@ -22,7 +23,7 @@ class Row(NamedTuple):
     numbers: bytes
     """As `Delivery.encode` gives them; b"" for one without."""
     retained: bytes
-    """Whole frames (SPEC 7) that its client has not taken."""
+    """Whole frames (SPEC 7) that its client has not taken; sealed in the store, as the credential is."""
 
 
 class Taken(NamedTuple):
@@ -43,7 +44,7 @@ class Seen(NamedTuple):
 
 
 class RowError(ValueError):
-    """What stands in the store is no session of this version, or sealed with another secret."""
+    """What stands in the store is no session of this version, or sealed with another secret. Says which."""
 
 
 class Rows:
@@ -58,7 +59,7 @@ class Rows:
         return self._sealer.seal(PURPOSE, _whose(client_id), credential)
 
     def row(self, session: Session) -> tuple[Row, int]:
-        """That of a session, its credential sealed; and how many of the oldest packets had no room in it."""
+        """That of a session, for the store; and how many of the oldest packets had no room in it."""
         delivery = session.delivery
         retained, dropped = b"", 0
         if session.backlog is not None and session.state is State.STALE:
@@ -69,6 +70,8 @@ class Rows:
             left = decode_delivery(numbers)
             left.drop(dropped)
             numbers = left.encode()
+        if retained:
+            retained = self._sealer.seal(RETAINED, _whose(session.id), retained)
         return Row(self.seal(session.id, session.credential), numbers, retained), dropped
 
     def taken(self, client_id: int, reply: list[Any]) -> Taken:
@@ -84,10 +87,12 @@ class Rows:
     def _row(self, client_id: int, credential: bytes, numbers: bytes, retained: bytes) -> Row:
         try:
             opened = self._sealer.open(PURPOSE, _whose(client_id), credential or b"")
+            if retained:
+                retained = self._sealer.open(RETAINED, _whose(client_id), retained)
         except BadProof:
-            raise RowError(f"session {client_id} in the store was sealed with another cluster.secret") from None
+            raise RowError("was sealed with another cluster.secret") from None
         if numbers and len(numbers) != DELIVERY_SIZE:
-            raise RowError(f"session {client_id} in the store is of another version")
+            raise RowError("is of another version")
         return Row(opened, numbers or b"", retained or b"")
 
 

@@ -48,7 +48,7 @@ return 1
 REFRESH = Script(
     _WHO
     + """\
--- KEYS: sessions. ARGV: me, milliseconds, the term of each.
+-- KEYS: sessions. ARGV: me, milliseconds or 0 for what they have, the term of each.
 -- Gives for each 1, 0 where it is not ours, 2 where it is not there.
 local found = {}
 for at, key in ipairs(KEYS) do
@@ -56,7 +56,9 @@ for at, key in ipairs(KEYS) do
   if not there[2] then
     found[at] = 2
   elseif mine(there[1], ARGV[1]) and there[2] == ARGV[2 + at] then
-    redis.call('PEXPIRE', key, ARGV[2])
+    if ARGV[2] ~= '0' then
+      redis.call('PEXPIRE', key, ARGV[2])
+    end
     found[at] = 1
   else
     found[at] = 0
