@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Callable, TypeVar
 
-from ..cluster.handover.giver import Child, Giver, Step
+from ..cluster.handover.giver import Child, Giver, Step, launched
 from ..cluster.handover.goods import Door, Goods, offer
 from ..cluster.handover.heritage import Heritage
 from ..cluster.handover.taker import Taker
@@ -53,9 +53,13 @@ class Upgrade:
             log.error("nothing is handed over by a server that is %s", parts.readiness.text)
         else:
             try:
-                self._giver = Giver(self, self._launch)
+                self.give_to(*launched(self._launch))
             except OSError as error:
                 log.error("the program that is to follow cannot be started: %s", error.strerror or error)
+
+    def give_to(self, ours: socket.socket, child: Child) -> None:
+        """That process has been started to follow, and this is the way to it."""
+        self._giver = Giver(self, ours, child)
 
     @property
     def due(self) -> bool:
@@ -113,7 +117,7 @@ class Upgrade:
     def offer(self) -> Iterator[tuple[bytes, int]]:
         """See Host."""
         parts = self._parts
-        if not parts.entrance.is_open:
+        if parts.readiness.state in (State.DRAINING, State.STOPPING):
             raise RuntimeError("it is draining by now")
         parts.trunk.flush()
         return offer(goods_of(parts), self._admin_door(), parts.reactor.time())

@@ -9,13 +9,16 @@ from collections.abc import Iterable
 from typing import Any, Callable
 
 from ..address import parse_listener
+from ..cluster.handover.giver import Child
 from ..cluster.handover.heritage import Heritage
 from ..cluster.handover.taker import Taker
 from ..cluster.workers.claims import Claims
 from ..cluster.workers.notes import Comer, Crossing, Status
 from ..cluster.workers.parent import Parent
+from ..cluster.workers.sibling import Sibling
 from ..config import Config
 from ..lanes.table import LANES
+from ..net.reactor import Reactor
 from ..net.sockets import raise_descriptor_limit, reset_on_close
 from ..ops.log import log
 from ..reasons import CloseReason
@@ -24,7 +27,7 @@ from .oversight import Oversight
 from .parts import Part
 from .reports import Answers, Reports
 from .server import Server
-from .upgrade import heir_of
+from .upgrade import Upgrade, heir_of
 
 
 class WorkerServer(Server):
@@ -32,10 +35,13 @@ class WorkerServer(Server):
 
     def __init__(self, config: Config, parent: Parent, heritage: Heritage | None = None) -> None:
         self.parent = parent
-        self._claims = Claims(config.limits, parent.say)
-        super().__init__(config, heritage=heritage, part=Part(parent.hello.keys, self._claims))
+        reactor = Reactor()
+        self._claims = Claims(config.limits, reactor, parent.say)
+        super().__init__(config, reactor=reactor, heritage=heritage, part=Part(parent.hello.keys, self._claims))
+        self.upgrade = self.handing_over = _Succeeded(self)
         self._refused: dict[int, CloseReason] = {}
         self._is_open = False
+        self.told = 0
         self.entrance.on_holds = self._tell
         self.readiness.watchers.append(self._tell)
         self._answers: Answers | None = None
@@ -88,9 +94,21 @@ class WorkerServer(Server):
             signal.SIGUSR2: _nothing,
         }
 
+    def run(self) -> int:
+        """See Server."""
+        code = super().run()
+        self._claims.flush()
+        self.parent.flush()
+        return code
+
     def _tell(self) -> None:
         """How this worker is, for the parent."""
-        self.parent.status(Status(self.readiness.state, frozenset(self.entrance.holds)))
+        self.told = self.parent.status(Status(self.readiness.state, frozenset(self.entrance.holds)))
+
+    @property
+    def is_heeded(self) -> bool:
+        """Whether the parent knows how this worker is, and all that it has passed on before that has come."""
+        return self.parent.heeded >= self.told
 
     # ---- what the parent says: see cluster.workers.parent.Host
 
@@ -142,6 +160,24 @@ class WorkerServer(Server):
 
     def hand_over(self, pid: int, descriptor: int) -> None:
         """See Host."""
+        self.handing_over.give_to(socket.socket(fileno=descriptor), Sibling(pid))
+
+
+class _Succeeded(Upgrade):
+    """A worker's: it is the parent that starts the process which is to follow."""
+
+    def __init__(self, server: WorkerServer) -> None:
+        super().__init__(server, _nobody, lambda: None)
+        self._server = server
+
+    @property
+    def settled(self) -> bool:
+        """See Host of the giver: nobody is on the way here any more."""
+        return super().settled and self._server.is_heeded
+
+
+def _nobody(theirs: socket.socket) -> Child:
+    raise OSError("a worker starts nobody")
 
 
 def _nothing() -> None:

@@ -24,10 +24,12 @@ from .arrivals import Lounge, Waiting
 from .channel import Saying
 from .home import home_of
 from .notes import FORMAT, KINDS, Comer, Hello, Kind, decode_crossing, decode_leave, encode_comer, encode_hello
+from .succession import Succession
 from .worker import Step, Worker
 
-Launch = Callable[[int, socket.socket], "subprocess.Popen[bytes]"]
-"""Starts the worker with that index, which gets this socket. Raises OSError."""
+Launch = Callable[[int, socket.socket, "socket.socket | None"], "subprocess.Popen[bytes]"]
+"""Starts the worker with that index, which gets this socket, and the second one if it is to follow another process.
+Raises OSError."""
 
 
 class Host(Protocol):
@@ -67,6 +69,7 @@ class Crew:
         self.watched = watched
         self.handshake_secs = handshake_secs
         self._numbers = 0  # of connections
+        self._succession: Succession | None = None
         self._left_over: list[Waiting] = []  # passed on to a worker that died before it had them, and no other is there
         self.lounge = Lounge(reactor, self._late)
         self.workers = [Worker(self, index) for index in range(count)]
@@ -76,8 +79,21 @@ class Crew:
         for worker in self.workers:
             worker.start()
 
+    def new_worker(self, index: int) -> Worker:
+        """See Succession."""
+        return Worker(self, index)
+
+    def upgrade(self) -> None:
+        """Let each be followed by the program as it is now."""
+        if self._succession is not None and self._succession.under_way:
+            log.warning("the workers are being followed by others already")
+        else:
+            self._succession = Succession(self)
+
     def stop(self, at_once: bool) -> None:
         """Let all of them end; those that wait for one are closed."""
+        if self._succession is not None:
+            self._succession.end()
         left_over, self._left_over = self._left_over, []
         for waiting in (*left_over, *self.lounge.empty()):
             self._close(waiting, CloseReason.SHUTDOWN)
@@ -99,7 +115,8 @@ class Crew:
     @property
     def over(self) -> bool:
         """Whether all of them have ended."""
-        return all(worker.step is Step.ENDED for worker in self.workers)
+        heirs = [worker.successor for worker in self.workers if worker.successor is not None]
+        return all(worker.step is Step.ENDED for worker in (*self.workers, *heirs))
 
     @property
     def holds(self) -> set[Hold]:
@@ -185,7 +202,7 @@ class Crew:
         elif kind is Kind.LEFT:
             leave = decode_leave(found.data)
             full = not worker.takes
-            places.left(number, leave.reason, leave.lifetime, self.reactor.now)
+            places.left(number, leave.reason, leave.greeted, leave.lifetime, self.reactor.now)
             if full and worker.takes:
                 self._host.on_workers()
         elif kind is Kind.CLAIMED:
@@ -199,6 +216,8 @@ class Crew:
 
     def changed(self, worker: Worker) -> None:
         """See worker.Crew."""
+        if self._succession is not None:
+            self._succession.look()
         if worker.hears:
             for waiting in self.lounge.take(worker.index):
                 self._give(worker, waiting)
@@ -223,6 +242,8 @@ class Crew:
                 crossing = decode_crossing(found.data)
                 home = self.home_of(crossing.client_id)
                 self._bring(home, Waiting(found.number, source, home.index, crossing.deadline, words, sock))
+        if worker.successor is not None and worker.successor.places is worker.places:
+            return  # they are there
         gone = worker.places.lose(self.reactor.now)
         if gone and worker.step is not Step.ENDED:
             log.warning("worker %d had %d connections, which are gone with it", worker.index, gone)

@@ -91,6 +91,11 @@ class Parent:
         if self._channel is not None:
             self._channel.say(words, sock)
 
+    def flush(self) -> None:
+        """Tell it now, behind the last turn, what was said."""
+        if self._channel is not None and self._channel.open:
+            self._channel.on_flush()
+
     def ready(self, room: int) -> None:
         """So many connections may come."""
         self.say(note(Kind.READY, min(room, 1 << 40)))
