@@ -190,7 +190,7 @@ class WorkerServer(Server):
         """See Way."""
         self.parent.say_done(handles)
 
-    def told(self, number: int, homes: bytes) -> None:
+    def on_theirs(self, number: int, homes: bytes) -> None:
         """See Host."""
         self._elsewheres.told(number, homes)
 
