@@ -203,12 +203,19 @@ class TestWrittenFile:
             Limits(1, 2, 3, 0.5, 5, 6, 7, 8.0, 9.5, 24, 56, ("10.0.0.0/8", "::/0"), ("10.1.0.0/16",), 4, 1 << 30, 9.0),
             Quality(0.0),
             Web(("https://a.example",), "chat", 7.5, 77, "forwarded"),
-            Cluster("rediss://u:p@a.example:1/2", "other:", "/ca.pem", "s" * 32, "", 4.0, 0.5, 77),
+        )
+        clustered = dataclasses.replace(  # which none with workers, or a state directory, can be
+            config.defaults(),
+            cluster=Cluster("rediss://u:p@a.example:1/2", "other:", "/ca.pem", "s" * 32, "", 4.0, 0.5, 77),
         )
         for row in SETTINGS.values():
+            written_one = clustered if row.section == "cluster" else changed
             # Only one of the two may be set.
-            assert row.name == "cluster.secret_file" or getattr(getattr(changed, row.section), row.key) != row.default
-        assert config.load(written(tmp_path, config.to_toml(changed))) == changed
+            assert row.name == "cluster.secret_file" or (
+                getattr(getattr(written_one, row.section), row.key) != row.default
+            )
+        for one in (changed, clustered):
+            assert config.load(written(tmp_path, config.to_toml(one))) == one
 
     def test_tells_of_every_key_what_it_is_and_how_to_override_it(self) -> None:
         text = config.to_toml(config.defaults())

@@ -20,7 +20,8 @@ _NUMBER = struct.Struct("<QQd")
 SIZES = (24, 40, 100, 300)
 LARGE = 2500
 """Bytes of a packet of those who do not read."""
-HELD_PACKETS = 12
+FIRST, BEHIND = 10, 4
+"""Packets of theirs: as many as their sockets do not take, and then a few."""
 UNDER_WAY = 16
 """Packets that a client has sent and not got back, at most."""
 
@@ -99,10 +100,14 @@ class Client:
         except BlockingIOError:
             pass
 
-    def hold(self) -> None:
-        """Read nothing, though much comes; and leave a packet in the middle."""
-        for _ in range(HELD_PACKETS):
+    def fill(self, packets: int) -> None:
+        """Send so many packets."""
+        for _ in range(packets):
             self.send()
+
+    def hold(self) -> None:
+        """Send some, and leave the last in the middle."""
+        self.fill(BEHIND)
         self.sock.shut = True
         self.send()
 
@@ -183,15 +188,22 @@ class Crowd:
                         if not isinstance(error, BlockingIOError) and "Resource temporarily" not in str(error):
                             raise
 
-    def hold(self, held: bool) -> None:
-        """Those who do not read begin with that, or go on."""
+    def turn_away(self) -> None:
+        """Those who do not read begin with that, though much is to come: more than their sockets take."""
         for client in self.held:
-            if held:
-                self._poll.modify(client.sock.fileno(), 0)
-                client.hold()
-            else:
-                client.let_go()
-                self._poll.modify(client.sock.fileno(), select.EPOLLIN)
+            self._poll.modify(client.sock.fileno(), 0)
+            client.fill(FIRST)
+
+    def hold(self) -> None:
+        """More is to come, which is queued behind that; and half a packet of theirs is on its way."""
+        for client in self.held:
+            client.hold()
+
+    def let_go(self) -> None:
+        """They go on."""
+        for client in self.held:
+            client.let_go()
+            self._poll.modify(client.sock.fileno(), select.EPOLLIN)
 
     def drive(self, until: Callable[[], bool], seconds: float = 60.0, sending: bool = True) -> None:
         """Go on until that holds."""

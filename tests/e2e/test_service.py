@@ -16,24 +16,45 @@ from kit.raw_master import RawMaster
 from kit.rig import running
 from kit.wait import wait_until
 
+from voltlane.net.activation import name_of
+
 
 class Manager:
-    """The manager's end of the notification socket."""
+    """The manager's end of the notification socket, and its store of descriptors."""
 
     def __init__(self, path: Path) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.sock.bind(str(path))
         self.sock.setblocking(False)
         self._messages: list[str] = []
+        self.kept: dict[str, socket.socket] = {}
 
     @property
     def messages(self) -> list[str]:
-        """All so far, their lines joined by blanks."""
+        """All so far, their lines joined by blanks; but for those about what it is to keep, which it does."""
         try:
             while True:
-                self._messages.append(self.sock.recv(4096).decode().replace("\n", " "))
+                data, descriptors, _, _ = socket.recv_fds(self.sock, 4096, 10)
+                lines = dict(line.split("=", 1) for line in data.decode().splitlines())
+                if "FDSTOREREMOVE" in lines:
+                    self.forget(lines["FDNAME"])
+                elif "FDSTORE" in lines:
+                    (descriptor,) = descriptors
+                    assert lines["FDNAME"] not in self.kept, "names are for one each"
+                    self.kept[lines["FDNAME"]] = socket.socket(fileno=descriptor)
+                else:
+                    self._messages.append(data.decode().replace("\n", " "))
         except BlockingIOError:
             return self._messages
+
+    def forget(self, name: str) -> None:
+        if name in self.kept:
+            self.kept.pop(name).close()
+
+    def close(self) -> None:
+        for name in list(self.kept):
+            self.forget(name)
+        self.sock.close()
 
     def wait_for(self, pattern: str, times: int = 1) -> list[str]:
         """The messages that match, once there are so many."""
@@ -50,7 +71,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager
     made = Manager(tmp_path / "notify")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     yield made
-    made.sock.close()
+    made.close()
 
 
 def test_ready_once_it_listens_even_without_a_master(manager: Manager) -> None:
@@ -143,16 +164,81 @@ descriptors = [os.dup(int(text)) for text in sys.argv[1].split(",")]
 for number, descriptor in enumerate(descriptors, 3):
     os.dup2(descriptor, number)
     os.set_inheritable(number, True)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(number - 2), LISTEN_FDNAMES="a:b")
+os.closerange(number + 1, 1000)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(number - 2), LISTEN_FDNAMES=sys.argv[2])
 os.execv(sys.executable, [sys.executable, "-m", "voltlane", "serve"])
 """
 
 
-def activated(master: str, socks: list[socket.socket]) -> Process:
-    """A server that gets its listening sockets, as from a service manager."""
+def activated(master: str, socks: list[socket.socket], names: str = "a:b", address: str = "127.0.0.1:1") -> Process:
+    """A server that gets its listening sockets, as from a service manager. It has no use for this address, unless the
+    sockets are for that."""
     descriptors = [sock.fileno() for sock in socks]
-    environ = environment(usual(master, {"listener.address": "127.0.0.1:1"}))  # which it has no use for
-    return Process(["-c", LAUNCHER, ",".join(map(str, descriptors))], environ, descriptors)
+    environ = environment(usual(master, {"listener.address": address}))
+    return Process(["-c", LAUNCHER, ",".join(map(str, descriptors)), names], environ, descriptors)
+
+
+def restarted(manager: Manager, master: str, address: str) -> Process:
+    """The next process of a service, with what its manager has kept."""
+    assert manager.messages is not None
+    return activated(master, list(manager.kept.values()), ":".join(manager.kept), address)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def test_who_connects_after_a_crash_waits_for_the_next_process(manager: Manager, tmp_path: Path) -> None:
+    addresses = [f"127.0.0.1:{free_port()}", f"unix:{tmp_path}/clients"]
+    with RawMaster() as master:
+        with ServerProcess(master.address, {"listener.address": ", ".join(addresses)}) as server:
+            master.accept()
+            manager.wait_for("STATUS=ready.*")
+            assert list(manager.kept) == [name_of(address) for address in addresses]
+            server.kill()
+        master.drop()
+        waiting = [RawClient(address) for address in addresses]
+        with restarted(manager, master.address, ", ".join(addresses)) as server:
+            master.accept()
+            for client in waiting:
+                client.greet()
+                client.finish_new()
+                client.send(b"I have waited")
+                assert master.recv_data(client.client_id, 1) == [b"I have waited"]
+                client.close()
+            manager.wait_for("STATUS=ready.*", 2)
+            assert list(manager.kept) == [name_of(address) for address in addresses]
+            assert server.stop() == 0
+
+
+def test_what_is_kept_and_not_asked_for_any_more_is_closed(manager: Manager, tmp_path: Path) -> None:
+    first, second = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    gone = f"unix:{tmp_path}/clients"
+    with RawMaster() as master:
+        with ServerProcess(master.address, {"listener.address": f"{first}, {gone}"}) as server:
+            manager.wait_for("READY=1.*")
+            server.kill()
+        os.unlink(f"{tmp_path}/clients")
+        with restarted(manager, master.address, f"{second}, {gone}") as server:
+            manager.wait_for("READY=1.*", 2)
+            assert sorted(manager.kept) == sorted([name_of(second), name_of(gone)])
+            for address in (second, gone):
+                RawClient(address).close()
+            with pytest.raises(ConnectionRefusedError):
+                RawClient(first)
+            assert server.stop() == 0
+
+
+def test_nobody_waits_where_nobody_is_accepted_any_more(manager: Manager, tmp_path: Path) -> None:
+    with running({"admin.address": f"unix:{tmp_path}/admin"}):
+        manager.wait_for("STATUS=ready.*")
+        assert len(manager.kept) == 1
+        with socket.socket(socket.AF_UNIX) as operator:
+            operator.connect(f"{tmp_path}/admin")
+            operator.sendall(b"POST /drain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+            assert operator.recv(4096).startswith(b"HTTP/1.1 200 ")
+        wait_until(lambda: manager.messages and not manager.kept, "it to be forgotten")
 
 
 def test_sockets_that_were_passed_are_listened_on_and_not_removed(tmp_path: Path) -> None:

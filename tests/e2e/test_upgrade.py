@@ -268,6 +268,41 @@ def test_settings_that_cannot_change_so_are_refused(tmp_path: Path) -> None:
             client.close()
 
 
+def listed(*addresses: str) -> str:
+    return f"[listener]\naddress = {list(addresses)}\n"
+
+
+def test_addresses_come_and_go_with_the_settings(tmp_path: Path) -> None:
+    config = tmp_path / "connserver.toml"
+    stays, goes, comes = (f"unix:{tmp_path}/{name}" for name in ("stays", "goes", "comes"))
+    config.write_text(listed(goes, stays, "127.0.0.1:0"))
+    with RawMaster() as master, UpgradingServer(master.address, {"listener.address": None}, config=config) as server:
+        master.accept()
+        server.wait_for_log("clients connect to ", 3)
+        addresses = re.findall(r"clients connect to (\S+)", server.log)
+        port, clients = addresses[2], [RawClient.new(address) for address in addresses]
+        config.write_text(listed(comes, stays, goes, port))  # which the other process has under another name
+        server.ask()
+        server.wait_for_log("handing over has failed")
+        assert f"cannot listen on {port}: Address already in use" in server.log
+        assert not (tmp_path / "comes").exists()
+        config.write_text(listed(comes, stays))
+        server.upgrade(failures=1)
+        server.wait_for_log(f"clients connect to {goes} no more: it is not in listener.address")
+        for address in (stays, comes):
+            clients.append(RawClient.new(address))
+        assert not (tmp_path / "goes").exists()
+        with pytest.raises(ConnectionRefusedError):
+            RawClient(port)
+        config.write_text(listed(comes, stays, goes))
+        server.upgrade(failures=1)
+        clients.append(RawClient.new(goes))
+        for client in clients:
+            client.send(b"still here")
+            assert master.recv_data(client.client_id, 1) == [b"still here"]
+            client.close()
+
+
 # ---- where clients and operators come in
 
 

@@ -365,12 +365,12 @@ PARSERS += _with_proxy()
 
 def _handing_over() -> list[Target]:
     """What one process says to the one that follows it: read, or refused as damaged, and nothing else."""
-    from kit.handovers import AROUND, CONNECTIONS, HERITAGE, SESSIONS, STONE, STORE, TRUNKS
+    from kit.handovers import AROUND, ARRIVALS, HERITAGE, ORIGINS, SESSIONS, STATES, STONE, STORE, TRUNKS
 
-    from voltlane.cluster.handover import heritage, notes, sessions, states, stores
+    from voltlane.cluster.handover import arrivals, heritage, notes, sessions, states, stores
 
     readers = [
-        states.decode_connection,
+        states.decode_state,
         states.decode_trunk,
         lambda data: sessions.decode_session(7, data, AROUND),
         sessions.decode_tombstone,
@@ -381,6 +381,8 @@ def _handing_over() -> list[Target]:
         heritage.decode_heritage,
         lambda data: notes.note_at(data, 0),
         notes.greeting_in,
+        lambda data: states.decode_origin(7, data),
+        arrivals.decode_arrival,
     ]
 
     def handover(data: bytes) -> None:
@@ -390,11 +392,13 @@ def _handing_over() -> list[Target]:
             except records.Damaged:
                 pass
 
-    seeds = [b"\0" + states.encode_connection(moved) for moved in CONNECTIONS]
+    seeds = [b"\0" + states.encode_state(moved) for moved in STATES]
+    seeds += [b"\x0b" + states.encode_origin(origin) for origin in ORIGINS]
     seeds += [b"\1" + states.encode_trunk(moved) for moved in TRUNKS]
     seeds += [b"\2" + sessions.encode_session(session, 5.0) for session in SESSIONS]
     seeds += [b"\3" + sessions.encode_tombstone(STONE), b"\7" + stores.encode_store(STORE), b"\x08" + HERITAGE.encode()]
     seeds += [b"\x09" + notes.note(notes.Kind.SESSION, 7, b"x"), b"\x0a" + notes.Greeting(1, "1.0").encode()]
+    seeds += [b"\x0c" + arrivals.encode_arrival(moved) for moved in ARRIVALS]
     return [Target("handover", handover, seeds)]
 
 

@@ -17,7 +17,7 @@ from voltlane.core.retention import Kept
 from voltlane.core.session import Session, State
 from voltlane.core.tombstones import Tombstone
 from voltlane.lanes.entry.moved import MovedArrival, MovedHandshake, MovedRequests
-from voltlane.lanes.moved import Moved, Recorded, Unconfirmed
+from voltlane.lanes.moved import Moved, Origin, Recorded, Unconfirmed
 from voltlane.reasons import EndReason
 from voltlane.store.journal import MovedJournal
 from voltlane.store.no_store import MovedStore
@@ -27,34 +27,36 @@ from voltlane.wire.v3 import Retained, Uncertain
 
 _CHUNK = join([b"one", b"", b"three"])
 _QUEUED = Queued([(_CHUNK, 3), (join([b"four"]), 1)], 5, -2)
-_PLAIN = Moved(7, 1.5, "v2", "tcp", "[::1]:5", "", "length prefix", b"", b"", b"", None, None, None)
+_ORIGIN = Origin(7, 1.5, "v2", "tcp", "[::1]:5", "", "length prefix", b"", 10)
+ORIGINS = [
+    _ORIGIN,
+    _ORIGIN._replace(lane="ws", framing="websocket", subject="CN=a,\nO=ä\udcff", source=b"\x7f\0\0\1", family=2),
+]
+_PLAIN = Moved(b"", b"", None, None, None)
 _FLOW = Flowing(
     bytes(range(64)), 3, 2**40, shares_of(Retained(4, 2**32 - 1), 5, 6), 7, 8, 9, 10, 11, 12, 13, b"single", 1, None
 )
-_RECORDED = Recorded(_FLOW, b"", None, None, b"")
+_RECORDED = Recorded(_FLOW, b"", None, None, b"", Delivery(5, 6, 7).encode())
 _KEPT = Kept([(_CHUNK, 3)], 2, _QUEUED)
-CONNECTIONS = [
+STATES = [
     _PLAIN,
-    _PLAIN._replace(received=b"\5\0\0\0ha", queued=_QUEUED, levels=Levels(1.5, None, 2.5), source=b"\x7f\0\0\1"),
+    _PLAIN._replace(received=b"\5\0\0\0ha", queued=_QUEUED, levels=Levels(1.5, None, 2.5)),
     _PLAIN._replace(
-        lane="ws",
-        framing="websocket",
         framing_state=b"\2\1\1part",
-        subject="CN=a,\nO=ä\udcff",
         queued=Coded(_QUEUED, b"encoded", 3, 12, b"between"),
     ),
-    _PLAIN._replace(protocol="v3", recorded=_RECORDED),
+    _PLAIN._replace(recorded=_RECORDED),
     _PLAIN._replace(
-        protocol="v3",
         recorded=Recorded(
             _FLOW._replace(keys=b"", single=None, single_packets=0, kept=_KEPT),
             b"unsent",
             b"",
             Unconfirmed(2**64 - 1, Uncertain(3, 4)),
             b"\7\0\0\0pack",
+            Delivery(1).encode(),
         ),
     ),
-    _PLAIN._replace(protocol="v3", recorded=_RECORDED._replace(unconfirmed=Unconfirmed(5, None), pong=b"pong")),
+    _PLAIN._replace(recorded=_RECORDED._replace(unconfirmed=Unconfirmed(5, None), pong=b"pong")),
 ]
 _HANDSHAKE = MovedHandshake("v2", b"state", "length prefix", b"", b"behind")
 _ARRIVAL = MovedArrival("tcp", "[::1]:5", "", 1.5, b"", False, False, True, False, 0, b"", _HANDSHAKE)

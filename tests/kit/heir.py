@@ -74,7 +74,13 @@ def _refuses_a_note() -> None:
     def damaged(data: bytes) -> None:
         raise goods.Damaged("a note that it does not like")
 
-    goods.decode_connection = damaged  # type: ignore[assignment]
+    goods.decode_state = damaged  # type: ignore[assignment]
+
+
+def _dies_in_the_pause() -> None:
+    from voltlane.cluster.handover.goods import Intake
+
+    Intake._settle = _end  # type: ignore[method-assign]
 
 
 def _dies_before_it_has_taken() -> None:
@@ -95,6 +101,7 @@ FAULTS = {
         _dies_in_the_middle,
         _raises_in_the_middle,
         _refuses_a_note,
+        _dies_in_the_pause,
         _dies_before_it_has_taken,
     )
 }

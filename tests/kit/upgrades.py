@@ -29,7 +29,8 @@ class UpgradingServer(ServerProcess):
     def __init__(
         self, master: str, settings: dict[str, object] | None = None, fault: str = "", config: Path | None = None
     ) -> None:
-        environ = environment(usual(master, settings or {}))
+        given = usual(master, settings or {})  # None: it stands in the file
+        environ = environment({name: value for name, value in given.items() if value is not None})
         flags = [] if config is None else ["--config", str(config)]
         Process.__init__(self, [str(KIT / "heir.py"), "serve", *flags], {**environ, "HEIR_FAULT": fault})
         self._address = ""

@@ -28,9 +28,10 @@ from kit.vectors import CERTIFICATES
 
 from voltlane import config
 from voltlane.address import ENCRYPTED, parse_address
-from voltlane.cluster.handover.goods import Intake, offer
+from voltlane.cluster.handover.goods import Intake
 from voltlane.cluster.handover.heritage import Heritage
 from voltlane.cluster.handover.notes import Note, note_at
+from voltlane.cluster.handover.offer import Offer
 from voltlane.core.budget import CHUNK_COST, QUEUE_COST, Holding
 from voltlane.core.coded import CodedOutbox
 from voltlane.core.ids import Ids
@@ -316,15 +317,20 @@ class _Dialer:
 class Parcel:
     """What is offered, for whoever takes it in this process."""
 
-    def __init__(self, offered: Iterator[tuple[bytes, int]]) -> None:
+    def __init__(self) -> None:
         self._notes: deque[Note] = deque()
         self._descriptors: deque[int] = deque()
+
+    def add(self, offered: Iterator[tuple[bytes, int]]) -> bool:
+        """Take this too. Whether it was anything."""
+        before = len(self._notes)
         for words, descriptor in offered:
             found = note_at(words, 0)
             assert found is not None and found[1] == len(words)
             self._notes.append(found[0])
             if descriptor >= 0:
                 self._descriptors.append(os.dup(descriptor))
+        return len(self._notes) > before
 
     def note(self) -> Note:
         return self._notes.popleft()
@@ -356,16 +362,24 @@ class World:
         self.dialer = self.server.firehose.dialer = _Dialer()  # type: ignore[assignment]
         self._plain = (self.loop.watched, self.loop.timers)
 
-    def follow(self) -> None:
-        """Another server takes the place of this one, with all that it has."""
+    def follow(self, meanwhile: Callable[[], object] | None = None) -> None:
+        """Another server takes the place of this one, with all that it has; `meanwhile` is called when a part of that
+        was said ahead."""
         before, loop = self.server, self.loop
         upgrade = Upgrade(before, lambda sock: pytest.fail("nothing is started"), lambda: None)
+        parcel, offer = Parcel(), Offer(goods_of(before))
+        while meanwhile is not None and parcel.add(offer.ahead(3, before.reactor.now)):
+            pass
+        if meanwhile is not None:
+            meanwhile()
+            parcel.add(offer.ahead(1, before.reactor.now))
         upgrade.cut()
-        parcel = Parcel(offer(goods_of(before), None, before.reactor.now))
+        parcel.add(offer.rest(None, before.reactor.now))
         certificates = before.certificates
         self._begin(upgrade.heritage)
         intake = Intake(goods_of(self.server), self.clock.now)
-        intake.take(parcel)  # type: ignore[arg-type]
+        while intake.take(parcel):  # type: ignore[arg-type]
+            pass
         before.arrivals.close()
         for handler in loop.handlers:
             if (sock := getattr(handler, "sock", None)) is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from voltlane.errors import StartupError
-from voltlane.net.activation import inherited_sockets
+from voltlane.net.activation import inherited_sockets, name_of
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def environment(count: int, pid: int | None = None) -> dict[str, str]:
 def test_a_listening_socket_is_taken(passed: tuple[socket.socket, int]) -> None:
     listening, number = passed
     environ = environment(1)
-    ((scheme, sock),) = inherited_sockets(environ, number)
+    ((scheme, sock),), _ = inherited_sockets(environ, number)
     assert scheme == "tcp"
     assert environ == {"OTHER": "y"}
     assert sock.fileno() == number and sock.getsockname() == listening.getsockname()
@@ -43,13 +43,13 @@ def test_a_listening_socket_is_taken(passed: tuple[socket.socket, int]) -> None:
 @pytest.mark.parametrize("environ", [{}, environment(0), environment(1, pid=1), {"LISTEN_PID": "x", "LISTEN_FDS": "1"}])
 def test_nothing_for_us(environ: dict[str, str]) -> None:
     environ = dict(environ)
-    assert inherited_sockets(environ) == []
+    assert inherited_sockets(environ) == ([], {})
     assert set(environ) <= {"OTHER"}
 
 
 @pytest.mark.parametrize("count", ["many", "\u0661", "\u00b2", "1_0", "+1", " 1", "-1", "9" * 5000])
 def test_a_number_that_is_none(passed: tuple[socket.socket, int], count: str) -> None:
-    assert inherited_sockets({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count}, passed[1]) == []
+    assert inherited_sockets({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count}, passed[1]) == ([], {})
 
 
 def test_more_than_there_are(passed: tuple[socket.socket, int]) -> None:
@@ -62,7 +62,7 @@ def test_a_name_may_say_the_lane(
     passed: tuple[socket.socket, int], monkeypatch: pytest.MonkeyPatch, names: str, scheme: str
 ) -> None:
     monkeypatch.setattr("voltlane.net.activation.SCHEMES", ["tcp", "toy"])
-    ((found, sock),) = inherited_sockets({**environment(1), "LISTEN_FDNAMES": names}, passed[1])
+    ((found, sock),), _ = inherited_sockets({**environment(1), "LISTEN_FDNAMES": names}, passed[1])
     assert found == scheme
     sock.close()
 
@@ -70,6 +70,29 @@ def test_a_name_may_say_the_lane(
 def test_a_lane_that_is_not_built_yet_is_refused(passed: tuple[socket.socket, int]) -> None:
     with pytest.raises(StartupError, match="it is named udp, a lane that is not built yet"):
         inherited_sockets({**environment(1), "LISTEN_FDNAMES": "udp"}, passed[1])
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:42000", "wss://[::1]:443", "*:1", "unix:/run/a b%3A\u00e4/clients", "host.name:5"]
+)
+def test_one_that_an_earlier_process_has_had_kept(passed: tuple[socket.socket, int], address: str) -> None:
+    name = name_of(address)
+    assert name.isascii() and name.isprintable() and ":" not in name
+    opened, kept = inherited_sockets({**environment(1), "LISTEN_FDNAMES": name}, passed[1])
+    assert opened == [] and list(kept) == [address]
+    kept[address].close()
+
+
+def test_a_path_that_is_too_long_for_a_name_has_none() -> None:
+    assert name_of(f"unix:/{'a' * 100}") and not name_of("unix:/" + "\u00e4" * 50)
+
+
+def test_what_was_kept_and_is_no_socket_that_listens_is_closed() -> None:
+    with socket.socket() as sock:
+        number = os.dup(sock.fileno())
+        assert inherited_sockets({**environment(1), "LISTEN_FDNAMES": name_of("*:1")}, number) == ([], {})
+        with pytest.raises(OSError):
+            os.fstat(number)
 
 
 @pytest.mark.parametrize("kind", ["datagrams", "not listening", "file", "closed"])

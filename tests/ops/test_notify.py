@@ -44,6 +44,20 @@ def test_a_message_is_a_datagram_of_lines(manager: tuple[socket.socket, str]) ->
         sock.recv(4096)
 
 
+def test_a_descriptor_to_be_kept(manager: tuple[socket.socket, str]) -> None:
+    sock, address = manager
+    told = Notifier(address)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        told.keep("name", listening.fileno())
+        told.forget("name")
+        data, (descriptor,), _, _ = socket.recv_fds(sock, 4096, 2)
+        with socket.socket(fileno=descriptor) as kept:
+            assert data == b"FDSTORE=1\nFDNAME=name" and kept.getsockname() == listening.getsockname()
+    assert sock.recv(4096) == b"FDSTOREREMOVE=1\nFDNAME=name"
+    told.close()
+    told.keep("name", 0)
+
+
 def test_without_a_manager_nothing_is_sent() -> None:
     told = notifier({})
     assert not told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..config import Config, General
+from ..config import Config
 from ..core.budget import Budget
 from ..core.counters import Counters
 from ..core.hub import Hub
@@ -21,7 +21,7 @@ from .keys.server_keys import EXIT_NO_STORE, START_SECS, ServerKeys, keys_at_sta
 from .lease.keeper import LeaseKeeper, new_token
 from .redis.channels import Channels
 from .redis.link import Link
-from .redis.options import EXIT_CONFIG, options_of
+from .redis.options import options_of
 from .sessions.entry import Entry
 from .sessions.finder import Finder
 from .sessions.giver import Giver
@@ -61,7 +61,6 @@ class Node:
     def __init__(self, reactor: Reactor, config: Config, counters: Counters, budget: Budget) -> None:
         """Connects. Raises StartupError."""
         settings = config.cluster
-        _check(config.general)
         self._reactor = reactor
         self._counters = counters
         options = options_of(settings)
@@ -184,14 +183,3 @@ class Node:
         """Have nothing more to do with the store."""
         self.channels.stop()
         self.link.stop()
-
-
-def _check(general: General) -> None:
-    """Raises StartupError for what does not go together."""
-    if general.state_dir:
-        why = "general.state_dir: with several servers the store has the sessions"
-    elif general.workers != 1:
-        why = "general.workers: each server of a cluster is one process; start one more for each core"
-    else:
-        return
-    raise StartupError(f"cluster.url cannot be used with {why}", EXIT_CONFIG)

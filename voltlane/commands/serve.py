@@ -96,7 +96,7 @@ def start(settings: Config) -> Server:
     Unwritten(handler, server.reactor, server.on_unwritten)
     server.on_apply.append(lambda config: setup(config.general))
     if taker is None:
-        server.start(inherited_sockets(os.environ))
+        server.start(*inherited_sockets(os.environ))
         _settle_memory()
     else:
         _settle_memory()  # now: while it takes over nobody is served

@@ -37,7 +37,7 @@ def supervise(load: Callable[[], Config], settings: Config, count: int, settle: 
     supervisor.source = load
     supervisor.on_apply.append(lambda config: setup(config.general))
     Unwritten(handler, supervisor.reactor, supervisor.on_unwritten)
-    supervisor.start(inherited_sockets(os.environ))
+    supervisor.start(*inherited_sockets(os.environ))
     settle()
     watchdog = watchdog_secs(os.environ)
     manager = notifier(os.environ)

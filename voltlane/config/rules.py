@@ -121,6 +121,18 @@ def _no_secret(values: Values, _: object) -> str:
     )
 
 
+def _kept_twice(values: Values, _: object) -> str:
+    if values["cluster.url"] and values["general.state_dir"]:
+        return "cluster.url and general.state_dir are both set: with several servers the store has the sessions"
+    return ""
+
+
+def _workers_of_several(values: Values, _: object) -> str:
+    if values["cluster.url"] and values["general.workers"] != 1:
+        return "cluster.url and general.workers are both set: start one more server for each core"
+    return ""
+
+
 def _nobody_shows_a_certificate(values: Values, _: object) -> str:
     if not values["cluster.ca_file"] or parse_redis_url(values["cluster.url"] or "unix:/none").encrypted:
         return ""
@@ -170,6 +182,8 @@ RULES = (
     Rule(("listener.address", "tls.certificate"), _no_certificate),
     Rule(("tls.certificate", "tls.key"), _keys_of_others),
     Rule(("cluster.url", "cluster.secret", "cluster.secret_file"), _no_secret),
+    Rule(("cluster.url", "general.state_dir"), _kept_twice),
+    Rule(("cluster.url", "general.workers"), _workers_of_several),
     Rule(("cluster.url", "cluster.ca_file"), _nobody_shows_a_certificate),
     Rule(("tls.certificate", "tls.client_certificates", "tls.client_ca"), _nobody_signs),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import cast
 
-from ..core.admission import Source
 from ..core.meter import MeterLimits
 from ..core.protocols.handshake import Handshake
 from ..core.session import Session, State
@@ -15,7 +14,7 @@ from .entry.arrival import Arrival
 from .fairness.pressure import PressureLimits
 from .fairness.turns import ENDING, LOUD, UNANSWERED
 from .framing import Framing
-from .moved import Moved
+from .moved import Origin
 from .receipts import ReceiptLimits
 from .shared import Shared
 from .table import CODED, DATA_PATHS, FRAMINGS
@@ -63,16 +62,24 @@ class Clients(Shared):
         connection.flags |= arrival.flags & (LOUD | ENDING | UNANSWERED)
         self.reactor.guard(connection, connection.begin, handshake, arrival.unsent, rest)
 
-    def move_in(self, moved: Moved, sock: socket.socket, source: Source, session: Session) -> ClientConnection:
-        """Go on with a connection that was another process's, once it is to `wake`. Raises LookupError for one that
-        nobody here could go on with."""
-        framing = FRAMINGS[moved.framing]()
-        kind = DATA_PATHS.get((framing.name, moved.protocol)) or CODED[moved.protocol]
-        connection = kind(self, sock, moved.peer, source, moved.since, framing)
-        connection.move_in(moved, session)
-        if connection.pinged:
-            self.heartbeat.begin()
+    def expect(self, origin: Origin, sock: socket.socket) -> ClientConnection:
+        """A connection that is still another process's: it is to `move_in` (and to `move_out`, if that was too early),
+        to `join` and to `wake`, or to be dismissed. Raises LookupError for one that nobody here could go on with."""
+        framing = FRAMINGS[origin.framing]()
+        kind = DATA_PATHS.get((framing.name, origin.protocol)) or CODED[origin.protocol]
+        connection = kind(self, sock, origin.peer, None, origin.since, framing)
+        connection.client_id, connection.lane, connection.subject = origin.client_id, origin.lane, origin.subject
         return connection
+
+    def dismiss(self, connection: ClientConnection) -> None:
+        """It was expected, and is gone."""
+        if connection.session is not None:
+            connection.move_out()
+        sock, connection.sock = connection.sock, None
+        self.meters.forget(connection)
+        if sock is not None:
+            self.reactor.release(sock)
+            sock.close()  # at once: nobody hears of its end before
 
     def wake(self) -> None:
         """All connections that have moved in are this process's from now on."""

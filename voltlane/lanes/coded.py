@@ -45,9 +45,14 @@ class CodedConnection(ClientConnection):
     # ---- from one process to another
 
     @property
-    def framing_state(self) -> tuple[str, bytes]:
+    def framing_name(self) -> str:
         """See ClientConnection."""
-        return self.framing.name, self.framing.state()
+        return self.framing.name
+
+    @property
+    def framing_state(self) -> bytes:
+        """See ClientConnection."""
+        return self.framing.state()
 
     @property
     def queued(self) -> Queued | Coded | None:

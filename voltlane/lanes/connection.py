@@ -43,7 +43,7 @@ from .fairness.turns import (
     UNANSWERED,
 )
 from .framing import Framing
-from .moved import Moved, Recorded
+from .moved import Moved, Origin, Recorded
 from .partial import Partial, keep
 from .shared import Shared
 
@@ -150,23 +150,27 @@ class ClientConnection(Stream):
         return type(self.sock) is socket.socket
 
     @property
-    def moved(self) -> Moved | None:
-        """What another process needs to go on with it; None where none can. Nothing is changed by that."""
-        session, meter, source = self.session, self.meter, self.source
-        if session is None or not self.moves:
-            return None
-        framing, framing_state = self.framing_state
-        return Moved(
-            session.id,
+    def origin(self) -> Origin:
+        """What another process needs to know of it first."""
+        return Origin(
+            self.client_id,
             self.since,
             self.protocol,
             self.lane,
             self.peer,
             self.subject,
-            framing,
-            framing_state,
-            b"" if source is None else source.key,
-            b"" if self.partial is None else self.partial.received,
+            self.framing_name,
+            b"" if self.source is None else self.source.key,
+            0 if self.sock is None else int(self.sock.family),
+        )
+
+    @property
+    def moved(self) -> Moved:
+        """What another process needs to go on with it, if it moves. Nothing is changed by that."""
+        partial, meter = self.partial, self.meter
+        return Moved(
+            self.framing_state,
+            b"" if partial is None else partial.received,
             None if meter is None else meter.levels(self.reactor.now),
             self.queued,
             self.recorded,
@@ -174,12 +178,23 @@ class ClientConnection(Stream):
 
     def move_in(self, moved: Moved, session: Session) -> None:
         """Go on with what was another process's. Nothing is read and nothing sent before `wake`."""
-        self.session, self.client_id = session, session.id
-        self.lane, self.subject = moved.lane, moved.subject
+        self.session = session
         if moved.received:
             self.keep(keep(memoryview(moved.received), self.shared.budget, self))
         if self.meter is not None and moved.levels is not None:
             self.meter.set(moved.levels, self.reactor.now)
+
+    def move_out(self) -> None:
+        """What it has moved in with is not so any more."""
+        self.keep(None)
+        self.leave_frames()
+
+    def join(self, session: Session, source: Source) -> None:
+        """It has moved in, and counts from now on."""
+        self.session, session.link = session, self
+        self.source = source
+        if self.pinged:
+            self.shared.heartbeat.begin()
 
     def wake(self) -> None:
         """From now on it is this process's: what its timers were for is looked at anew."""
@@ -189,9 +204,14 @@ class ClientConnection(Stream):
             self.shared.meters.look_again(self)
 
     @property
-    def framing_state(self) -> tuple[str, bytes]:
-        """The name of its framing, and what that is at."""
+    def framing_name(self) -> str:
+        """That of its framing."""
         raise NotImplementedError
+
+    @property
+    def framing_state(self) -> bytes:
+        """What its framing is at."""
+        return b""
 
     @property
     def queued(self) -> Queued | Coded | None:

@@ -1,6 +1,8 @@
 """A client's connection as it goes from one process to another: all but its socket.
 
 Timers and turns do not go along: what is due, and who has something to say, is found out anew.
+
+What never changes stands by itself: it goes ahead, with the socket, while everything goes on.
 """
 
 from __future__ import annotations
@@ -35,10 +37,12 @@ class Recorded(NamedTuple):
     """While its welcome is not."""
     packet: bytes
     """The part of a packet that has come, in records that have come whole."""
+    delivery: bytes
+    """What is known of its session's packets, as `Delivery.encode` has it."""
 
 
-class Moved(NamedTuple):
-    """One connection."""
+class Origin(NamedTuple):
+    """How one connection came: what does not change any more."""
 
     client_id: int
     since: float
@@ -48,9 +52,16 @@ class Moved(NamedTuple):
     peer: str
     subject: str
     framing: str
-    framing_state: bytes
     source: bytes
     """The key of its address among those that are counted; b"" for one that is not."""
+    family: int
+    """Of its socket's address."""
+
+
+class Moved(NamedTuple):
+    """What it is at."""
+
+    framing_state: bytes
     received: bytes
     """The part of a message that has come."""
     levels: Levels | None

@@ -75,9 +75,9 @@ class PrefixConnection(ClientConnection):
         self._take_rest(TAG_SIZE, stop, self.client_id)
 
     @property
-    def framing_state(self) -> tuple[str, bytes]:
+    def framing_name(self) -> str:
         """See ClientConnection."""
-        return LengthPrefix.name, b""
+        return LengthPrefix.name
 
     def move_in(self, moved: Moved, session: Session) -> None:
         """See ClientConnection."""

@@ -11,7 +11,7 @@ from typing import Callable, cast
 
 from ..core.admission import Source
 from ..core.budget import Holding
-from ..core.delivery import MOST, Agreement, Claims, Delivery, agree
+from ..core.delivery import MOST, Agreement, Claims, agree, decode_delivery
 from ..core.outbox import Chunk
 from ..core.protocols.flow import Flow
 from ..core.protocols.handshake import Handshake
@@ -185,18 +185,16 @@ class RecordConnection(SealedConnection):
             self._pong,
             self._unconfirmed,
             b"" if self.packet is None else self.packet.received,
+            self.flow.delivery.encode(),
         )
 
     def move_in(self, moved: Moved, session: Session) -> None:
         """See ClientConnection."""
         shared, recorded = self.shared, cast(Recorded, moved.recorded)
         shares = recorded.flow.shares
-        if not shared.windows.count:
-            shared.on_records(True)
-        shared.windows.take_over(shares.window)
         flow = self.flow = Flow(Channel(b"", b"", b""), shares.retained, shares.credit, shares.window)
         flow.go_on_from(recorded.flow, shared.budget, self)
-        flow.delivery = cast(Delivery, session.delivery)
+        flow.delivery = session.delivery = decode_delivery(recorded.delivery)
         if recorded.unconfirmed is not None:
             self._await_confirmation(recorded.unconfirmed)
         if self.framing is not None:
@@ -211,6 +209,11 @@ class RecordConnection(SealedConnection):
             self.unsent = Unsent(shared.budget, self, recorded.unsent, self.reactor.now)
         if flow.retention is not None and flow.retention.size:
             self._show_outbox(flow.retention)
+
+    def move_out(self) -> None:
+        """See ClientConnection."""
+        self._keep_packet(None)
+        super().move_out()
 
     def wake(self) -> None:
         """See ClientConnection."""

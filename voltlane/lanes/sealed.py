@@ -19,6 +19,7 @@ from ..core.outbox import Chunk, Queued
 from ..core.protocols.ends import close_for
 from ..core.protocols.flow import Flow
 from ..core.retention import Retention
+from ..core.session import Session
 from ..net.sockets import half_close
 from ..net.stall import Waiting
 from ..net.stream import WRITE_QUANTUM
@@ -85,14 +86,35 @@ class SealedConnection(ClientConnection):
         return self.framing is not None and self.framing.pinged
 
     @property
-    def framing_state(self) -> tuple[str, bytes]:
+    def framing_name(self) -> str:
         """See ClientConnection."""
-        return (PLAIN, b"") if self.framing is None else (self.framing.name, self.framing.state())
+        return PLAIN if self.framing is None else self.framing.name
+
+    @property
+    def framing_state(self) -> bytes:
+        """See ClientConnection."""
+        return b"" if self.framing is None else self.framing.state()
 
     @property
     def queued(self) -> Queued | Coded | None:
         """See ClientConnection: that is a part of what is retained."""
         return None
+
+    def move_out(self) -> None:
+        """See ClientConnection."""
+        if self.unsent is not None:
+            self.unsent.put(b"")
+            self.unsent = None
+        super().move_out()
+
+    def join(self, session: Session, source: Source) -> None:
+        """See ClientConnection."""
+        shared = self.shared
+        session.delivery = self.flow.delivery
+        if not shared.windows.count:
+            shared.on_records(True)
+        shared.windows.take_over(self.flow.shares.window)
+        super().join(session, source)
 
     @property
     def delivery(self) -> Delivery:

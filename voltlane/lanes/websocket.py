@@ -125,6 +125,7 @@ class WebSocket(Framing):
         if len(state) < _STATE_SIZE or state[2] > 2:
             raise MalformedFrame("that is no state of a WebSocket")
         self._flags, self.heard, kind = state[0], bool(state[1]), state[2]
+        self._parts = None
         if kind:
             self._parts = Parts(kind == 2)
             self._parts.add(state[_STATE_SIZE:], False)

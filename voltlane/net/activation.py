@@ -1,8 +1,9 @@
-"""Listening sockets that were opened for us, by a service manager or by the process that we replace (systemd's socket
-activation, man 3 sd_listen_fds).
+"""Listening sockets that come from a service manager (man 3 sd_listen_fds): some were opened by it for us (socket
+activation), some by an earlier process of this service, which has given them to it to keep (its descriptor store).
 
-LISTEN_FDS says how many there are, from descriptor 3 on; LISTEN_PID says whom they are meant for; LISTEN_FDNAMES may
-name the lane of each, as the schemes of addresses do, with colons between them. Any other name says nothing.
+LISTEN_FDS says how many there are, from descriptor 3 on; LISTEN_PID says whom they are meant for; LISTEN_FDNAMES has
+the name of each, with colons between them. A name that an earlier process has given says which address was asked for;
+any other may be the lane, as the schemes of addresses are, and says nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import MutableMapping
+from contextlib import suppress
 from itertools import chain, repeat
+from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from ..address import PLANNED, SCHEMES
 from ..errors import StartupError
@@ -20,19 +24,52 @@ from .sockets import EXIT_CANNOT_LISTEN
 FIRST = 3
 """Behind standard input, output and error."""
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+_OURS = "listener-"
+_MOST_NAME = 255
+"""Characters of a descriptor's name, which has none of ":" and of control (man 3 sd_pid_notify_with_fds)."""
 
 
-def inherited_sockets(environ: MutableMapping[str, str], first: int = FIRST) -> list[tuple[str, socket.socket]]:
-    """(scheme, socket) pairs: non-blocking sockets of which child processes do not know. The variables are taken away.
+class Inherited(NamedTuple):
+    """Non-blocking sockets that listen, of which child processes do not know."""
 
-    Raises StartupError when a descriptor is no stream socket that listens, or is for a lane that is not built yet.
+    opened: list[tuple[str, socket.socket]]
+    """(scheme, socket) pairs: what the manager has opened for us."""
+    kept: dict[str, socket.socket]
+    """By the address that an earlier process was asked to listen on: what it has given to the manager to keep."""
+
+
+def inherited_sockets(environ: MutableMapping[str, str], first: int = FIRST) -> Inherited:
+    """All that came. The variables are taken away.
+
+    Raises StartupError when a descriptor that the manager has opened is no stream socket that listens, or is for a lane
+    that is not built yet. One that it has kept, and that is no such thing, is closed.
     """
     pid, count, names = [environ.pop(name, "") for name in _VARIABLES]
+    found = Inherited([], {})
     if pid != str(os.getpid()):
-        return []
+        return found
     descriptors = range(first, first + (parse_count(count) or 0))
-    schemes = chain(names.split(":"), repeat(""))
-    return [(_scheme(descriptor, name), _adopt(descriptor)) for descriptor, name in zip(descriptors, schemes)]
+    for descriptor, name in zip(descriptors, chain(names.split(":"), repeat(""))):
+        if not name.startswith(_OURS):
+            found.opened.append((_scheme(descriptor, name), _adopt(descriptor)))
+            continue
+        address = unquote(name[len(_OURS) :])
+        try:
+            sock = _adopt(descriptor)
+        except StartupError:
+            with suppress(OSError):
+                os.close(descriptor)
+            continue
+        found.kept.setdefault(address, sock)
+        if found.kept[address] is not sock:
+            sock.close()
+    return found
+
+
+def name_of(address: str) -> str:
+    """By what name the manager is to keep the socket for this address; "" for one that has none: it is too long."""
+    name = _OURS + quote(address, safe="/*[].-_")
+    return name if len(name) <= _MOST_NAME else ""
 
 
 def _scheme(descriptor: int, name: str) -> str:

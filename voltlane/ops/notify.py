@@ -6,6 +6,7 @@ that does not listen must not disturb the service: what cannot be sent is droppe
 
 from __future__ import annotations
 
+import array
 import os
 import socket
 import time
@@ -38,6 +39,20 @@ class Notifier:
                 self._sock.sendto("\n".join(lines).encode(), self._address)
             except OSError as error:
                 log.debug("the service manager was not told: %s", error.strerror)
+
+    def keep(self, name: str, descriptor: int) -> None:
+        """Have it keep this descriptor by that name, and pass it to the next process, whatever becomes of this one. It
+        does so where the service's settings allow for it (FileDescriptorStoreMax=)."""
+        if self._sock is not None:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+            try:
+                self._sock.sendmsg([f"FDSTORE=1\nFDNAME={name}".encode()], rights, 0, self._address)
+            except OSError as error:
+                log.debug("the service manager was not told: %s", error.strerror)
+
+    def forget(self, name: str) -> None:
+        """It need not keep what it keeps by that name."""
+        self.send("FDSTOREREMOVE=1", f"FDNAME={name}")
 
     def reloading(self) -> None:
         """The settings are being read again; the manager waits for READY=1. It tells reloads apart by the time."""

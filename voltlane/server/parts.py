@@ -94,15 +94,14 @@ class Parts:
         self.reactor.on_callback_error = self._on_bug
         self.reactor.on_slow = self._on_slow
         self.budget = Budget(memory_for_queues(config))
-        self.link: Link | None = None
-        """To the store that several servers have in common, if this is one of several."""
         self.node = self._open_node()
-        if self.node is not None:
-            self.store: NoStore = NoStore(*self.node.keys(key))
-            self.link = self.node.link
-        else:
+        self.link: Link | None = None if self.node is None else self.node.link
+        """To the store that several servers have in common, if this is one of several."""
+        if self.node is None:
             keys = None if part is None else part.keys
             self.store = open_store(config.general, self.reactor, self.counters, key, heritage, keys)
+        else:
+            self.store = NoStore(*self.node.keys(key))
         self.trunk = Trunk(
             self.reactor,
             self.counters,

@@ -22,7 +22,7 @@ from ..statistics import ClientRow, ClientsPage, Statistics
 from ..wire.crypto import KeyPair
 from .farewell import Farewell
 from .introduction import page_url, say_admin, say_keys, say_listening, say_program
-from .listening import encrypts, listen
+from .listening import Kept, encrypts, listen, listen_at
 from .minute import MinuteLog
 from .observer import Observer
 from .oversight import Oversight
@@ -64,6 +64,9 @@ class Server(Parts):
         """How it is followed by another program in place, if it can be."""
         self.is_followed = False
         """Whether another process has everything by now."""
+        self.unlisted: list[str] = []
+        """Addresses on which a process before this one has listened, and that are not asked for any more."""
+        self._listening_before = () if heritage is None else heritage.listening
 
     @staticmethod
     def heir(config: Config, taker: Taker) -> Server:
@@ -72,16 +75,21 @@ class Server(Parts):
 
     # ---- life
 
-    def start(self, listening: Iterable[tuple[str, socket.socket]] = ()) -> None:
+    def start(
+        self,
+        listening: Iterable[tuple[str, socket.socket]] = (),
+        kept: Kept | None = None,
+    ) -> None:
         """Bind the listening addresses, or take over sockets that listen already, each for the lane of a scheme
-        ("tcp"). Raises StartupError.
+        ("tcp"). `kept`: sockets that an earlier process has bound, by the addresses that it was asked for; those that
+        are asked for go on, and the others are closed. Raises StartupError.
 
         Clients may connect from now on, but wait in the kernel's queue until there is a master.
         """
         if self.node is not None:
             self.node.start()
         try:
-            self._open(list(listening))
+            self._open(list(listening), kept or {})
             self.store.begin()
         except StartupError:
             self.entrance.close()  # and remove the files of unix sockets
@@ -99,7 +107,11 @@ class Server(Parts):
         """In place of `start`: go on with all that another process has, once that says the word. Raises
         StartupError, and has changed nothing then."""
         self.entrance.limit_descriptors(raise_descriptor_limit())
+        listed = [parse_listener(text) for text in self.config.listener.address]
+        before = self._listening_before or tuple(map(str, listed))  # what others have opened is not asked for here
+        more = [address for address in listed if str(address) not in before]
         try:
+            listen_at(self.entrance, self.config, more, {})
             if encrypts(map(parse_listener, self.config.listener.address)):
                 self.certificates.load()  # now, while everybody is served
             intake = taker.take(goods_of(self), self.reactor.refresh)
@@ -107,10 +119,16 @@ class Server(Parts):
                 self.certificates.load()
             if self.config.admin.address:
                 self.admin = self._open_admin(intake.admin)
+            taker.go()
         except StartupError as error:
             taker.refuse(str(error))
+            for address in more:
+                self.entrance.drop(str(address))
             raise
-        taker.go()
+        self.unlisted = [text for text in before if text not in map(str, listed)]
+        for text in self.unlisted:
+            log.info("clients connect to %s no more: it is not in listener.address", text)
+            self.entrance.drop(text)
         self.reactor.refresh()
         self.store.begin()
         self.reactor.call_soon(self.wake)
@@ -124,8 +142,8 @@ class Server(Parts):
         self.clients.wake()
         self._on_stale()
 
-    def _open(self, inherited: list[tuple[str, socket.socket]]) -> None:
-        listen(self.entrance, self.config, inherited)
+    def _open(self, inherited: list[tuple[str, socket.socket]], kept: Kept) -> None:
+        self.unlisted = listen(self.entrance, self.config, inherited, kept)
         if encrypts(self.listen_addresses):
             self.certificates.load()
         if self.config.admin.address:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import Callable, Protocol
 
 from ..core.readiness import Readiness, State
+from ..lanes.entry.entrance import Entrance
+from ..net.activation import name_of
 from ..net.reactor import Reactor
 from ..ops.notify import Notifier
 
@@ -15,6 +17,9 @@ class Served(Protocol):
 
     reactor: Reactor
     readiness: Readiness
+    entrance: Entrance
+    unlisted: list[str]
+    """Addresses on which a process before this one has listened, and that are not asked for any more."""
     on_reload: list[Callable[[bool], None]]
 
     @property
@@ -36,8 +41,10 @@ class Service:
         self._server = server
         self._manager = manager
         self._told = State.STARTING
+        self._kept: list[str] = []
         if not manager:
             return
+        self._keep()
         server.readiness.watchers.append(self._on_readiness)
         server.on_reload.append(self._on_reload)
         server.announce_to(self._on_followed)
@@ -49,10 +56,27 @@ class Service:
         state, lines = self._server.readiness.state, []
         if self._told is State.STARTING:
             lines.append("READY=1")
+        if state is State.DRAINING:
+            self._forget(self._kept)  # where nobody accepts any more, nobody is to wait
         if state is State.STOPPING:  # who only drains stays for as long as somebody is here: that is told as a status
             lines.append("STOPPING=1")
         self._told = state
         self._manager.send(*lines, self._status())
+
+    def _keep(self) -> None:
+        """Have it keep the sockets that listen and that it has not opened itself, so that who connects between this
+        process and the next one waits for that."""
+        self._forget([name for text in self._server.unlisted if (name := name_of(text))])
+        for _, sock, _, asked in self._server.entrance.listening:
+            name = name_of(asked) if asked else ""
+            if name:
+                self._manager.forget(name)  # one of an earlier process, whose file is gone, had the same
+                self._manager.keep(name, sock.fileno())
+                self._kept.append(name)
+
+    def _forget(self, names: list[str]) -> None:
+        for name in names:
+            self._manager.forget(name)
 
     def _ping(self, now: float) -> None:
         # In the loop, so that one that is stuck is restarted.

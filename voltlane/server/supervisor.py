@@ -34,7 +34,7 @@ from ..store.directory import StateDirectory
 from ..store.keys import kept_keys, new_keys
 from .drain_all import DrainOfAll
 from .introduction import page_url, say_admin, say_keys, say_listening, say_program
-from .listening import listen
+from .listening import Kept, listen
 from .parts import EXIT_NO_MASTER
 from .reload import reload
 
@@ -88,6 +88,8 @@ class Supervisor:
         self.drain = DrainOfAll(self.reactor, self.readiness, self.gate, self.crew)
         self.entrance = Entrance(self.reactor, self.counters, self.gate.accept)
         self.entrance.limit_rate(limits.accept_rate)
+        self.unlisted: list[str] = []
+        """See Server."""
         self.wakeup = Wakeup(self.reactor, self._on_stop)
         self.admin: Endpoint | None = None
         """Once `start` has opened it, if `admin.address` is set."""
@@ -95,10 +97,10 @@ class Supervisor:
 
     # ---- life
 
-    def start(self, listening: Iterable[tuple[str, socket.socket]] = ()) -> None:
+    def start(self, listening: Iterable[tuple[str, socket.socket]] = (), kept: Kept | None = None) -> None:
         """See Server."""
         try:
-            listen(self.entrance, self.config, list(listening))
+            self.unlisted = listen(self.entrance, self.config, list(listening), kept or {})
             if self.config.admin.address:
                 self._open_admin()
         except StartupError:

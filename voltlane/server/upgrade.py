@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import Callable, TypeVar
 
 from ..cluster.handover.giver import Child, Giver, Step
-from ..cluster.handover.goods import Door, Goods, offer
+from ..cluster.handover.goods import Door, Goods
 from ..cluster.handover.heritage import Heritage
+from ..cluster.handover.offer import Offer
 from ..cluster.handover.taker import Taker
 from ..config import Config
 from ..core.meter import MeterLimits
@@ -38,6 +39,7 @@ class Upgrade:
         self._parts = parts
         self._launch = launch
         self._giver: Giver | None = None
+        self._offer = Offer(goods_of(parts))
         self.announce: Callable[[int], None] = lambda pid: None
         """Called with the process that serves from then on, before it does."""
 
@@ -51,6 +53,7 @@ class Upgrade:
         elif parts.readiness.leaving:
             log.error("nothing is handed over by a server that is %s", parts.readiness.text)
         else:
+            self._offer = Offer(goods_of(parts))
             try:
                 self._giver = Giver(self, self._launch)
             except OSError as error:
@@ -91,7 +94,8 @@ class Upgrade:
         store, general = parts.store, parts.config.general
         state_dir = os.path.abspath(general.state_dir) if general.state_dir else ""
         keys = store.key.secret, store.channel_key.secret
-        return Heritage(os.getpid(), general.node, parts.registry.epoch, state_dir, *keys, store.lock)
+        asked = tuple(parts.entrance.asked)
+        return Heritage(os.getpid(), general.node, parts.registry.epoch, state_dir, *keys, asked, store.lock)
 
     @property
     def settled(self) -> bool:
@@ -110,13 +114,17 @@ class Upgrade:
                 connection.close(CloseReason.UPGRADE)
         self._parts.arrivals.relays.close()
 
+    def ahead(self, most: int) -> Iterator[tuple[bytes, int]]:
+        """See Host."""
+        return self._offer.ahead(most, self.reactor.now)
+
     def offer(self) -> Iterator[tuple[bytes, int]]:
         """See Host."""
         parts = self._parts
         if parts.readiness.leaving:
             raise RuntimeError(f"it is {parts.readiness.text} by now")
         parts.trunk.flush()
-        return offer(goods_of(parts), self._admin_door(), parts.reactor.time())
+        return self._offer.rest(self._admin_door(), parts.reactor.time())
 
     def hand_on(self, pid: int) -> None:
         """See Host."""
@@ -124,6 +132,7 @@ class Upgrade:
 
     def go_on(self) -> None:
         """See Host."""
+        self._offer = Offer(goods_of(self._parts))  # for that one nobody takes any more
         self._parts.entrance.release(Hold.UPGRADE)
 
 

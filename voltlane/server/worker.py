@@ -26,7 +26,7 @@ from ..net.sockets import raise_descriptor_limit, reset_on_close
 from ..ops.log import log
 from ..reasons import CloseReason
 from ..store.records import Damaged
-from .listening import encrypts
+from .listening import Kept, encrypts
 from .oversight import Oversight
 from .parts import Part
 from .reports import Answers, Reports
@@ -68,7 +68,7 @@ class WorkerServer(Server):
 
     # ---- life
 
-    def start(self, listening: Iterable[tuple[str, socket.socket]] = ()) -> None:
+    def start(self, listening: Iterable[tuple[str, socket.socket]] = (), kept: Kept | None = None) -> None:
         """See Server: the parent listens."""
         self.entrance.limit_descriptors(raise_descriptor_limit())
         if encrypts(map(parse_listener, self.config.listener.address)):
@@ -90,10 +90,7 @@ class WorkerServer(Server):
         """See Server: the parent has said the most of it."""
         log.info("here as process %d, node %d", os.getpid(), self.config.general.node)
         self.parent.attach(self.reactor, self)
-        openings = self.registry.openings
-        done = openings.confirmed()
-        self.parent.say_held(join_handles([*done, *openings.unconfirmed()]))
-        self.parent.say_done(join_handles(done))
+        self.tell_openings()
         self._room = self._room_at_first = self.entrance.room
         self.parent.ready(self._room)
         self._tell()
@@ -186,6 +183,13 @@ class WorkerServer(Server):
         """See Host."""
 
     # ---- sessions that are elsewhere: see cluster.workers.elsewhere.Way
+
+    def tell_openings(self) -> None:
+        """To a parent that knows of none: which there are here."""
+        openings = self.registry.openings
+        done = openings.confirmed()
+        self.parent.say_held(join_handles([*done, *openings.unconfirmed()]))
+        self.parent.say_done(join_handles(done))
 
     def _home_of(self, client_id: int) -> int:
         hello = self.parent.hello

@@ -14,7 +14,8 @@ from kit.record_world import RecordClient
 from kit.speaker import lanes
 from kit.world import Parcel, numbered, world
 
-from voltlane.cluster.handover.goods import offer
+from voltlane.cluster.handover.notes import Kind, note_at
+from voltlane.cluster.handover.offer import Offer
 from voltlane.core.session import State
 from voltlane.reasons import CloseReason
 from voltlane.server.upgrade import goods_of
@@ -73,6 +74,118 @@ def test_what_waits_for_who_does_not_read(lane: ModuleType, kind: type[Party], s
         client.send(b"and on")
         home.settle()
         assert home.master.data[client.id] == [b"and on"] and not client.ended
+
+
+@pytest.mark.parametrize(("lane", "kind"), CASES)
+def test_parts_of_messages_that_change_when_they_were_told_of(lane: ModuleType, kind: type[Party]) -> None:
+    pieces = random.Random(4)
+    with world() as home:
+        client, idle = kind(home, lane), kind(home, lane)
+        packets = [bytes([size % 251]) * size for size in SIZES]
+        wire, position = client.wire_of(*packets), 0
+
+        def some() -> None:
+            nonlocal position
+            size = pieces.choice((1, 3, 100, 4096, 40_000))
+            client.uplink.write_plain(wire[position : position + size])
+            position += size
+            home.settle()
+
+        while position < len(wire):
+            some()
+            home.follow(some)
+            home.settle()
+        idle.send(b"still here")
+        home.settle()
+        assert home.master.data[client.id] == packets and home.master.data[idle.id] == [b"still here"]
+        assert not client.ended and not idle.ended
+
+
+@pytest.mark.parametrize(("lane", "kind"), CASES)
+@pytest.mark.parametrize("size", [20, 2000])
+def test_what_waits_and_changes_when_it_was_told_of(lane: ModuleType, kind: type[Party], size: int) -> None:
+    """It becomes more, less, and nothing."""
+    pieces = random.Random(5)
+    with world() as home:
+        client, sent = kind(home, lane), list[bytes]()
+
+        def some() -> None:
+            client.read(False)
+            if pieces.random() < 0.7:
+                more = numbered(100, size, len(sent))
+                sent.extend(more)
+                home.master.send(client.id, *more)
+                home.settle()
+            client.connection.read_some(pieces.choice((1, 500, 30_000)))
+            client.read(pieces.random() < 0.3)
+            home.settle()
+
+        for _ in range(12):
+            some()
+            home.follow(some)
+            home.settle()
+        client.read(True)
+        home.settle()
+        assert client.got == sent and not client.ended
+        client.send(b"up")
+        home.settle()
+        assert home.master.data[client.id] == [b"up"]
+
+
+@pytest.mark.parametrize(("lane", "kind"), CASES)
+def test_who_comes_and_goes_when_that_was_said_already(lane: ModuleType, kind: type[Party]) -> None:
+    if kind.protocol == "open":
+        pytest.skip("it cannot come back")
+    with world() as home:
+        stays, cut, again, away, back = (kind(home, lane) for _ in range(5))
+        came: list[Party] = []
+        for client in (away, back):
+            client.cut()
+        home.settle()
+
+        def meanwhile() -> None:
+            cut.cut()
+            again.cut()
+            home.settle()
+            home.master.send(cut.id, b"missed")
+            home.master.send(away.id, b"missed")
+            again.come_back(lane)
+            back.come_back(lane)
+            came.append(kind(home, lane))
+            home.settle()
+
+        order = [client.id for client in (stays, cut, again, away, back)]
+        home.follow(meanwhile)
+        home.settle()
+        registry = home.server.registry
+        assert list(registry.sessions) == [*order, came[0].id] and [one.id for one in registry.stale()] == [
+            away.id,
+            cut.id,
+        ]
+        for client in (cut, away):
+            client.come_back(lane)
+        home.settle()
+        assert cut.got == [b"missed"] == away.got
+        everybody = (stays, cut, again, away, back, came[0])
+        for client in everybody:
+            client.send(b"up")
+        home.settle()
+        assert [home.master.data[client.id] for client in everybody] == [[b"up"]] * 6
+
+
+def test_a_client_that_is_gone_hears_of_it_before_the_upgrade_is_done() -> None:
+    with world() as home:
+        client = PARTIES["v2"](home, LANES["tcp"])
+        parcel, made = Parcel(), Offer(goods_of(home.server))
+        assert parcel.add(made.ahead(5, home.clock.now))
+        home.server.expel(client.id)
+        home.settle()
+        assert [words[:4] for words, _ in made.ahead(5, home.clock.now)] == [], "it is not looked for all the time"
+        home.clock.now += 1.0
+        (said, descriptor), *more = made.ahead(5, home.clock.now)
+        assert note_at(said, 0)[0] == (Kind.GONE, client.id, b"") and descriptor == -1 and not more
+        while parcel._descriptors:
+            os.close(parcel.descriptor())
 
 
 @pytest.mark.parametrize(("lane", "kind"), CASES)
@@ -179,7 +292,10 @@ def test_nothing_is_changed_by_an_offer() -> None:
             home.master.send(client.id, *numbered(300, 500))
         home.settle()
         for _ in range(2):
-            parcel = Parcel(offer(goods_of(home.server), None, home.clock.now))
+            parcel, made = Parcel(), Offer(goods_of(home.server))
+            while parcel.add(made.ahead(2, home.clock.now)):
+                pass
+            parcel.add(made.rest(None, home.clock.now))
             while parcel._descriptors:
                 os.close(parcel.descriptor())
             home.audit()

@@ -12,7 +12,7 @@ from kit.handlers import Loop
 from kit.handovers import HERITAGE
 
 from voltlane.cluster.handover import giver, taker
-from voltlane.cluster.handover.giver import LAST_SECS, PREPARE_SECS, SETTLE_SECS, Giver, Step
+from voltlane.cluster.handover.giver import LAST_SECS, PREPARE_SECS, SETTLE_SECS, TELL_SECS, Giver, Step
 from voltlane.cluster.handover.heritage import Heritage
 from voltlane.cluster.handover.notes import FORMAT, GO, Greeting, Kind, note
 from voltlane.cluster.handover.taker import VARIABLE, Taker, handed_over
@@ -49,6 +49,7 @@ class Host:
     def __init__(self) -> None:
         self.reactor = Loop()
         self.settled = False
+        self.said: list[bytes] = []
         self.calls: list[object] = []
         self.child = Child()
 
@@ -65,6 +66,11 @@ class Host:
 
     def pause(self) -> None:
         self.calls.append("pause")
+
+    def ahead(self, most: int) -> Iterator[tuple[bytes, int]]:
+        said = self.said[:most]
+        del self.said[:most]
+        return iter([(words, -1) for words in said])
 
     def offer(self) -> Iterator[tuple[bytes, int]]:
         self.calls.append("offer")
@@ -122,6 +128,40 @@ def test_everything_in_its_order(host: Host) -> None:
     assert not host.child.killed, "it goes on"
     host.reactor.remove(made._wire.sock)
     host.reactor.spin()
+
+
+def test_what_can_be_said_ahead_is_said_while_everything_goes_on(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(giver, "TOLD_AT_ONCE", 3)
+    host.said = [note(Kind.SESSION, number, bytes(40_000)) for number in range(20)]
+    made = Giver(host, host.launch)
+    host.wire.greet(Greeting(FORMAT, "1.2.3"))
+    host.reactor.spin()
+    assert host.wire.greeting().format == FORMAT and host.wire.note().kind is Kind.SERVER
+    host.wire.say(note(Kind.READY))
+    host.wire.flush()
+    host.reactor.spin()
+    assert made.step is Step.TELLING and host.calls == [], "nobody reads it"
+    for number in range(20):
+        while (found := host.wire.note_now()) is None:
+            host.wire.receive_now()
+            host.reactor.spin()
+        assert found.number == number
+    host.reactor.spin()
+    assert made.step is Step.SETTLING and host.calls == ["hold"]
+    made.fail("the test ends")
+    failed(host, made)
+
+
+def test_who_takes_nothing_of_what_is_said_ahead(host: Host) -> None:
+    host.said = [note(Kind.SESSION, number, bytes(1 << 20)) for number in range(3)]
+    made = Giver(host, host.launch)
+    host.wire.greet(Greeting(FORMAT, "1.2.3"))
+    host.wire.say(note(Kind.READY))
+    host.wire.flush()
+    host.reactor.spin()
+    assert made.step is Step.TELLING
+    host.reactor.pass_(TELL_SECS + 1)
+    failed(host, made)
 
 
 def test_handshakes_have_a_moment(host: Host) -> None:

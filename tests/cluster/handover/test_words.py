@@ -6,7 +6,7 @@ import random
 from typing import Any, Callable
 
 import pytest
-from kit.handovers import AROUND, ARRIVALS, CONNECTIONS, HERITAGE, SESSIONS, STONE, STORE, TRUNKS
+from kit.handovers import AROUND, ARRIVALS, HERITAGE, ORIGINS, SESSIONS, STATES, STONE, STORE, TRUNKS
 
 from voltlane.cluster.handover import arrivals, sessions, states, stores
 from voltlane.cluster.handover.heritage import decode_heritage
@@ -16,7 +16,8 @@ from voltlane.core.session import Session
 from voltlane.store.records import Damaged
 
 WORDS: list[tuple[Callable[[bytes], Any], bytes]] = [
-    *((states.decode_connection, states.encode_connection(moved)) for moved in CONNECTIONS),
+    *((lambda data: states.decode_origin(7, data), states.encode_origin(origin)) for origin in ORIGINS),
+    *((states.decode_state, states.encode_state(moved)) for moved in STATES),
     *((states.decode_trunk, states.encode_trunk(moved)) for moved in TRUNKS),
     *((lambda data: sessions.decode_session(7, data, AROUND), sessions.encode_session(one, 5.0)) for one in SESSIONS),
     (sessions.decode_tombstone, sessions.encode_tombstone(STONE)),
@@ -30,8 +31,10 @@ WORDS: list[tuple[Callable[[bytes], Any], bytes]] = [
 
 
 def test_everything_comes_back_as_it_was() -> None:
-    for moved in CONNECTIONS:
-        assert states.decode_connection(states.encode_connection(moved)) == moved
+    for moved in STATES:
+        assert states.decode_state(states.encode_state(moved)) == moved
+    for origin in ORIGINS:
+        assert states.decode_origin(7, states.encode_origin(origin)) == origin
     for arrival in ARRIVALS:
         assert arrivals.decode_arrival(arrivals.encode_arrival(arrival)) == arrival
     for trunk in TRUNKS:

@@ -393,6 +393,19 @@ class TestEvents:
             assert neighbours.worlds[home].master.data[client.id] == sent
         assert relayed(neighbours) == (lane is wss), "a joint goes on as it is"
 
+    def test_whose_a_proxy_says_that_they_are(self, make: MakeNeighbours):
+        """That goes along: the name by which the next request is judged, and the one that logs show."""
+        neighbours = make(settings={"web.forwarded": "x-forwarded-for"})
+        near, far = neighbours.worlds
+        client = stream(far)
+        back = EventClient(near, client.source.last_id, "X-Forwarded-For: 192.0.2.9")
+        caller = Caller(near, post(client.token, b"x", "X-Forwarded-For: 192.0.2.8"))
+        neighbours.settle()
+        assert caller.statuses == [202] and back.id == client.id
+        (connection,) = far.server.clients.connections
+        assert connection.peer.startswith("192.0.2.9")
+        assert [arrival.peer.startswith("192.0.2.8") for arrival in far.server.arrivals] == [True]
+
     def test_one_that_nobody_knows(self, make: MakeNeighbours):
         neighbours = make()
         near, far = neighbours.worlds

@@ -8,7 +8,9 @@ states      what is said of a connection
 sessions    what is said of a session
 arrivals    what is said of a connection in its handshake, which goes alone
 stores      what is said of the state directory
-goods       all that there is, as notes, and taken in again
+goods       all that there is, taken in from notes
+offer       all that there is, as notes: a part of it ahead, the rest in the pause
+ahead       of that, the sessions and their connections, and which of them have changed since
 giver       the side that has it
 taker       the side that gets it
 """

@@ -85,6 +85,18 @@ class Reader:
             raise Damaged("a note that is cut")
         return self._data[start:end]
 
+    def split(self, *sizes: int) -> list[bytes]:
+        """Bytes of these sizes, one behind the other."""
+        data, start, pieces = self._data, self._position, []
+        for size in sizes:
+            end = start + size
+            pieces.append(data[start:end])
+            start = end
+        if start > len(data):
+            raise Damaged("a note that is cut")
+        self._position = start
+        return pieces
+
     def text(self) -> str:
         """A text."""
         return decode_text(self.blob())

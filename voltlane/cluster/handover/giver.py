@@ -1,11 +1,13 @@
 """The side that has everything, until the other one has it.
 
-    STARTING ──greeting──▶ PREPARING ──ready──▶ SETTLING ──settled──▶ DUE ──taken──▶ GIVEN
-        └──────────────────────┴───── anything else, or too late ──────┴──▶ FAILED: it goes on as if nothing had been
+    STARTING ──greeting──▶ PREPARING ──ready──▶ TELLING ──all told──▶ SETTLING ──settled──▶ DUE ──taken──▶ GIVEN
+        └──────────────────────┴────────── anything else, or too late ─────────┴─────────────┴──▶ FAILED: it goes on
+                                                                                               as if nothing had been
 
-It serves while the other process starts and prepares itself. Then it accepts nobody, lets handshakes end, for a moment,
-and stops between two turns of its loop: everything is said then, at once, and that is the pause. Nothing is changed by
-saying it. From the last word on, `go`, none of what was handed over is touched here any more.
+It serves while the other process starts and prepares itself, and while that is told ahead of what there is, with the
+sockets, a few in each turn. Then it accepts nobody, lets handshakes end, for a moment, and stops between two turns of
+its loop: what has changed is said then, and all else, and that is the pause. Nothing is changed by saying it. From the
+last word on, `go`, none of what was handed over is touched here any more.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from enum import IntEnum
 from typing import Callable, Protocol
 
 from ...core.timers import Timer
+from ...net.poller import WRITE
 from ...net.reactor import Handler, Reactor
 from ...ops.log import log
 from ...reasons import CloseReason, Symbol
@@ -30,6 +33,10 @@ from .wire import Ended, Wire
 
 PREPARE_SECS = 60.0
 """For the other process to start, and to say that it is ready."""
+TELL_SECS = 60.0
+"""For being told ahead."""
+TOLD_AT_ONCE = 50
+"""Sessions that are told of in one turn: a millisecond, about."""
 SETTLE_SECS = 1.0
 """For handshakes that are under way."""
 LOOK_SECS = 0.05
@@ -44,6 +51,7 @@ class Step(Symbol):
 
     STARTING = "starting"
     PREPARING = "preparing itself"
+    TELLING = "being told ahead"
     SETTLING = "waiting for handshakes"
     DUE = "about to take over"
     GIVEN = "going on"
@@ -91,8 +99,13 @@ class Host(Protocol):
     def pause(self) -> None:
         """End the loop after this turn, so that `give` can be called."""
 
+    def ahead(self, most: int) -> Iterator[tuple[bytes, int]]:
+        """What can be said while everything goes on, of so many sessions: notes, each with a descriptor or -1; none
+        when there is no more of that."""
+        ...
+
     def offer(self) -> Iterator[tuple[bytes, int]]:
-        """Everything, as notes, each with a descriptor or -1."""
+        """All that was not said ahead, the same way."""
         ...
 
     def hand_on(self, pid: int) -> None:
@@ -143,6 +156,8 @@ class Giver(Handler):
             if not goes_on:
                 raise Ended
             self._reactor.drained(self._wire.sock)
+            if mask & WRITE and self.step is Step.TELLING:
+                self._tell()
         except Ended:
             self.fail(self._how_it_ended())
         except Damaged as error:
@@ -170,15 +185,46 @@ class Giver(Handler):
         if kind is Kind.REFUSED:
             self.fail(data.decode(errors="replace"))
         elif kind is Kind.READY and self.step is Step.PREPARING:
-            self.step = Step.SETTLING
-            self._host.hold()
-            self._settle_until(self._reactor.now + SETTLE_SECS)
+            self.step = Step.TELLING
+            self._stop_timer()
+            self._timer = self._reactor.call_later(TELL_SECS, self._late)
+            self._reactor.call_soon(self._tell, self)
         else:
             self.fail(f"a note {kind.name} while it was {self.step.value}")
+
+    def _tell(self) -> None:
+        """A turn's part of what can be said ahead, unless the last one is not all out: then when there is room."""
+        if self.step is not Step.TELLING:
+            return
+        try:
+            if not self._wire.push():
+                self._reactor.filled(self._wire.sock)
+            elif self._tell_some():
+                self._reactor.call_soon(self._tell, self)
+            else:
+                self.step = Step.SETTLING
+                self._host.hold()
+                self._settle_until(self._reactor.now + SETTLE_SECS)
+        except Ended:
+            self.fail(self._how_it_ended())
+
+    def _tell_some(self) -> bool:
+        """Whether there was anything to tell."""
+        any_ = False
+        for words, descriptor in self._host.ahead(TOLD_AT_ONCE):
+            self._wire.add(words, descriptor)
+            any_ = True
+        self._wire.push()
+        return any_
 
     def _settle_until(self, deadline: float) -> None:
         """Until no handshake is under way, or until then."""
         self._stop_timer()
+        try:
+            self._tell_some()
+        except Ended:
+            self.fail(self._how_it_ended())
+            return
         if self._host.settled or self._reactor.now >= deadline:
             self.step = Step.DUE
             self._host.pause()
@@ -187,7 +233,7 @@ class Giver(Handler):
 
     def _late(self, now: float) -> None:
         self._timer = None
-        self.fail(f"it was {self.step.value} for {PREPARE_SECS:g} s")
+        self.fail(f"it was {self.step.value} for {TELL_SECS if self.step is Step.TELLING else PREPARE_SECS:g} s")
 
     # ---- the pause
 

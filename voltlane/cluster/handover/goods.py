@@ -1,13 +1,11 @@
-"""All that is handed over, as notes, and taken in again. Neither reads from a socket, writes to one, or ends anything.
-
-Each note that has a descriptor is behind the one before it, and so is its descriptor.
+"""All that is handed over, taken in from notes. That reads from no socket but the one between the two processes, and
+writes to none. Each note that has a descriptor is behind the one before it, and so is its descriptor.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
 from struct import error as StructError
 from typing import NamedTuple
 
@@ -19,6 +17,7 @@ from ...core.openings import MOST as MOST_OPENINGS
 from ...core.registry import Registry
 from ...core.session import Session, State
 from ...lanes.clients import Clients
+from ...lanes.connection import ClientConnection
 from ...lanes.entry.entrance import Entrance
 from ...lanes.table import LANES
 from ...net.sockets import socket_file
@@ -26,23 +25,11 @@ from ...store.no_store import NoStore
 from ...store.records import Damaged
 from ...trunk.trunk import Trunk
 from ...wire.v3 import HANDLE_SIZE
-from .fields import FLAG, Reader, Writer
-from .notes import Kind, Note, note
-from .sessions import (
-    Surroundings,
-    decode_ban,
-    decode_ids,
-    decode_numbers,
-    decode_session,
-    decode_tombstone,
-    encode_ban,
-    encode_ids,
-    encode_numbers,
-    encode_session,
-    encode_tombstone,
-)
-from .states import decode_connection, decode_trunk, encode_connection, encode_trunk
-from .stores import decode_store, encode_store
+from .fields import Reader
+from .notes import Kind, Note
+from .sessions import Surroundings, decode_ban, decode_ids, decode_numbers, decode_session, decode_tombstone
+from .states import decode_origin, decode_state, decode_trunk
+from .stores import decode_store
 from .wire import Wire
 
 
@@ -59,6 +46,10 @@ class Goods(NamedTuple):
     meter: MeterLimits
 
 
+_AT_ONCE = 100
+"""Notes, for which there is one deadline."""
+
+
 class Door(NamedTuple):
     """A socket that listens."""
 
@@ -66,6 +57,8 @@ class Door(NamedTuple):
     sock: socket.socket
     own_file: bool
     """Whether it has a file that is to be removed with it."""
+    asked: str = ""
+    """The address that it was opened for, if that was in this process or in one before it."""
 
     def close(self) -> None:
         """Nobody is to come in by it any more."""
@@ -75,88 +68,53 @@ class Door(NamedTuple):
         self.sock.close()
 
 
-def offer(goods: Goods, admin: Door | None, now: float) -> Iterator[tuple[bytes, int]]:
-    """All of it, as notes, each with a descriptor or -1. Nothing is changed by that."""
-    count = 0
-    for kind, number, data, descriptor in _all(goods, admin, now):
-        count += 1
-        yield note(kind, number, data), descriptor
-    yield note(Kind.END, count), -1
-
-
-def _all(goods: Goods, admin: Door | None, now: float) -> Iterator[tuple[Kind, int, bytes, int]]:
-    registry, trunk = goods.registry, goods.trunk
-    yield Kind.IDS, 0, encode_ids(registry.ids.counting()), -1
-    for door in map(Door._make, goods.entrance.listening):
-        yield Kind.LISTENER, 0, _encode_door(door), door.sock.fileno()
-    if admin is not None:
-        yield Kind.ADMIN, 0, _encode_door(admin), admin.sock.fileno()
-    store = goods.store.moved
-    if store is not None:
-        file = store.journal.descriptor
-        yield Kind.STORE, int(file >= 0), encode_store(store), file
-    master = None if trunk.connection is None else trunk.connection.sock
-    yield Kind.TRUNK, int(master is not None), encode_trunk(trunk.moved), -1 if master is None else master.fileno()
-    for session in registry.sessions.values():
-        connection = goods.clients.connection_of(session)
-        yield Kind.SESSION, session.id, encode_session(session, now), -1
-        if connection is not None:
-            moved = connection.moved
-            if moved is None or connection.sock is None:
-                raise ImmovableError(f"the connection of client {session.id} cannot move")
-            yield Kind.CONNECTION, int(connection.sock.family), encode_connection(moved), connection.sock.fileno()
-    stale = [session.id for session in registry.stale()]
-    yield Kind.STALE, len(stale), encode_numbers(stale), -1
-    for client_id, stone in registry.tombstones.items():
-        yield Kind.TOMBSTONE, client_id, encode_tombstone(stone), -1
-    handles = registry.openings.confirmed()
-    yield Kind.OPENINGS, len(handles), b"".join(handles), -1
-    for source in goods.admission.sources.values():
-        if source.banned_until > now:
-            yield Kind.BAN, 0, encode_ban(source.key, source.banned_until), -1
-
-
-class ImmovableError(RuntimeError):
-    """A connection that cannot be handed over is still there."""
-
-
 class Intake:
     """What is offered, taken into a server that has nothing yet."""
 
     def __init__(self, goods: Goods, now: float) -> None:
         self._goods = goods
         self._around = Surroundings(goods.budget, goods.meter, now)
-        self._session: Session | None = None  # the last one
+        self._sessions: dict[int, Session] = {}
+        self._expected: dict[int, tuple[ClientConnection, bytes]] = {}  # and the keys of where they come from
         self._count = 0
         self.admin: Door | None = None
         """The admin endpoint's socket, if one came."""
-        self.connections = 0
-        """How many came."""
 
-    def take(self, wire: Wire) -> None:
-        """All of it. Raises Ended, Damaged."""
-        while (found := wire.note()).kind is not Kind.END:
+    def take(self, wire: Wire) -> bool:
+        """What has come, or comes next. Whether more is to come. Raises Ended, Damaged."""
+        for _ in range(_AT_ONCE):
+            found = wire.note()
+            if found.kind is Kind.END:
+                break
             self._count += 1
             self._take(found, wire)
+        else:
+            return True
         if found.number != self._count:
             raise Damaged(f"{self._count} notes where {found.number} were said")
-        lost = sum([1 for session in self._goods.registry.live() if session.link is None])
-        if lost:
-            raise Damaged(f"{lost} live sessions came without a connection")
+        if self._sessions:
+            raise Damaged(f"{len(self._sessions)} sessions are in no order")
+        return False
+
+    @property
+    def connections(self) -> int:
+        """How many came."""
+        return len(self._expected)
 
     def _take(self, found: Note, wire: Wire) -> None:
         goods, kind = self._goods, found.kind
         registry = goods.registry
-        if kind is Kind.CONNECTION:
+        if kind is Kind.STATE:
+            self._state(found)
+        elif kind is Kind.CONNECTION:
             self._connection(found, wire)
         elif kind is Kind.SESSION:
-            session = self._session = decode_session(found.number, found.data, self._around)
-            if session.id in registry.sessions:
-                raise Damaged(f"session {session.id} came twice")
-            try:
-                registry.take_over(session)
-            except (LookupError, StructError):
-                raise Damaged(f"session {session.id} has a credential that is none") from None
+            self._forget(found.number)
+            self._sessions[found.number] = decode_session(found.number, found.data, self._around)
+        elif kind is Kind.GONE:
+            self._gone(found.number)
+        elif kind is Kind.ORDER:
+            self._settle(decode_numbers(found.number, found.data))
         elif kind is Kind.TRUNK:
             sock = _socket(wire.descriptor()) if found.number else None
             goods.trunk.move_in(decode_trunk(found.data), sock)
@@ -165,7 +123,7 @@ class Intake:
             if door.scheme not in ("", *LANES):
                 raise Damaged(f"nothing here listens for {door.scheme}")
             LANES[door.scheme or "tcp"].check()
-            goods.entrance.adopt([(door.scheme, door.sock)])
+            goods.entrance.adopt([(door.scheme, door.sock)], [door.asked])
             if door.own_file:
                 goods.entrance.own_files([door.sock])
         elif kind is Kind.ADMIN:
@@ -189,18 +147,62 @@ class Intake:
             raise Damaged(f"a note {kind.name} in the middle of an offer")
 
     def _connection(self, found: Note, wire: Wire) -> None:
-        moved, session = decode_connection(found.data), self._session
-        if session is None or moved.client_id != session.id or session.link is not None:
-            raise Damaged(f"a connection of client {moved.client_id}, whose session did not come before it")
-        if (moved.recorded is not None) != (moved.protocol == "v3") or (moved.recorded and session.delivery is None):
-            raise Damaged(f"the connection of client {moved.client_id} is of no protocol")
-        sock = _socket(wire.descriptor(), found.number)
+        origin = decode_origin(found.number, found.data)
+        if found.number not in self._sessions or found.number in self._expected:
+            raise Damaged(f"a connection of client {found.number}, whose session did not come before it")
+        sock = _socket(wire.descriptor(), origin.family)
         try:
-            source = self._goods.admission.readmit(moved.source)
-            session.link = self._goods.clients.move_in(moved, sock, source, session)
+            self._expected[found.number] = self._goods.clients.expect(origin, sock), origin.source
         except LookupError as error:
+            sock.close()
             raise Damaged(f"nothing here speaks {error}") from None
-        self.connections += 1
+
+    def _state(self, found: Note) -> None:
+        moved = decode_state(found.data)
+        if found.number not in self._expected:
+            raise Damaged(f"what client {found.number} is at, whose connection did not come before it")
+        connection, session = self._expected[found.number][0], self._sessions[found.number]
+        if (moved.recorded is not None) != (connection.protocol == "v3"):
+            raise Damaged(f"the connection of client {found.number} is of no protocol")
+        if connection.session is not None:
+            connection.move_out()
+        connection.move_in(moved, session)
+
+    def _forget(self, client_id: int) -> None:
+        """What was said of that session is not so any more."""
+        session = self._sessions.pop(client_id, None)
+        if session is not None and session.backlog is not None:
+            session.backlog.clear()
+
+    def _gone(self, client_id: int) -> None:
+        self._forget(client_id)
+        expected = self._expected.pop(client_id, None)
+        if expected is not None:
+            self._goods.clients.dismiss(expected[0])
+
+    def _settle(self, ids: tuple[int, ...]) -> None:
+        """These are all sessions, in order."""
+        registry, admission, sessions, expected = (
+            self._goods.registry,
+            self._goods.admission,
+            self._sessions,
+            self._expected,
+        )
+        for client_id in ids:
+            session = sessions.pop(client_id, None)
+            if session is None:
+                raise Damaged(f"session {client_id} did not come, or came twice")
+            try:
+                registry.take_over(session)
+            except (LookupError, StructError):
+                raise Damaged(f"session {client_id} has a credential that is none") from None
+            if (client_id in expected) != (session.state is State.LIVE):
+                raise Damaged(f"session {client_id} is {session.state.value}, and its connection says otherwise")
+            if client_id in expected:
+                connection, key = expected[client_id]
+                if connection.protocol == "v3" and connection.session is None:
+                    raise Damaged(f"nobody has said what the connection of client {client_id} is at")
+                connection.join(session, admission.readmit(key))
 
     def _stale(self, ids: tuple[int, ...]) -> None:
         sessions = self._goods.registry.sessions
@@ -222,15 +224,8 @@ def _socket(descriptor: int, family: int = -1) -> socket.socket:
     return sock
 
 
-def _encode_door(door: Door) -> bytes:
-    writer = Writer()
-    writer.text(door.scheme)
-    writer.put(FLAG, door.own_file)
-    return writer.done()
-
-
 def _decode_door(data: bytes, wire: Wire) -> Door:
     reader = Reader(data)
-    scheme, own_file = reader.text(), reader.flag(1)
+    scheme, own_file, asked = reader.text(), reader.flag(1), reader.text()
     reader.end()
-    return Door(scheme, _socket(wire.descriptor()), bool(own_file))
+    return Door(scheme, _socket(wire.descriptor()), bool(own_file), asked)

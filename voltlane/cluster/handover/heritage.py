@@ -25,6 +25,8 @@ class Heritage(NamedTuple):
     """The secret of version 2's key, ..."""
     channel_key: bytes
     """... and of version 3's."""
+    listening: tuple[str, ...] = ()
+    """The addresses that it was asked to listen on, and does; not those of sockets that others have opened for it."""
     lock: int = -1
     """The descriptor of the state directory's lock, if there is one."""
 
@@ -35,6 +37,7 @@ class Heritage(NamedTuple):
         writer.text(self.state_dir)
         writer.blob(self.key)
         writer.blob(self.channel_key)
+        writer.text("\n".join(self.listening))
         return writer.done()
 
     def lock_file(self) -> IO[bytes]:
@@ -49,8 +52,9 @@ def decode_heritage(data: bytes) -> tuple[Heritage, bool]:
     """What `encode` gave, and whether a descriptor came with it. Raises Damaged."""
     reader = Reader(data)
     pid, node, epoch, locked = reader.take(_NUMBERS)
-    state_dir, key, channel_key = reader.text(), reader.blob(), reader.blob()
+    state_dir, key, channel_key, listening = reader.text(), reader.blob(), reader.blob(), reader.text()
     reader.end()
     if len(key) != _KEY_SIZE or len(channel_key) != _KEY_SIZE:
         raise Damaged("a key that is none")
-    return Heritage(pid, node, epoch, state_dir, key, channel_key), bool(locked)
+    addresses = tuple(listening.split("\n")) if listening else ()
+    return Heritage(pid, node, epoch, state_dir, key, channel_key, addresses), bool(locked)

@@ -4,7 +4,8 @@
       greeting ─────────────────────────────▶
       ◀───────────────────────────── greeting, SERVER
       READY ────────────────────────────────▶
-      ◀──────── TRUNK, LISTENER …, SESSION, CONNECTION …, END
+      ◀──── SESSION, CONNECTION, STATE, GONE …       while everything goes on there, and then behind its last turn:
+      ◀──── the same of what has changed, all else, ORDER, END
       TAKEN ────────────────────────────────▶
       ◀──────────────────────────── one byte: go
 
@@ -26,7 +27,7 @@ from zlib import crc32
 from ...store.records import FRAME, FRAME_SIZE, Damaged
 from ...wire.framing import Buffer
 
-FORMAT = 1
+FORMAT = 2
 """Of all that is said. Whatever changes in a note, or in what its fields mean, makes it another one."""
 GO = b"\x01"
 """The last word."""
@@ -50,8 +51,11 @@ class Kind(enum.IntEnum):
     TRUNK = 4  # u64 1: with a descriptor; 0: there is no master
     LISTENER = 5  # with a descriptor: a socket that clients connect to
     ADMIN = 6  # the same, of the admin endpoint
-    SESSION = 7  # u64 id
-    CONNECTION = 8  # u64 its address family; with a descriptor; behind its session
+    SESSION = 7  # u64 id; in place of what was said of it before
+    CONNECTION = 8  # u64 id of its session, which was said before; with a descriptor: how it came
+    STATE = 17  # the same: what it is at, in place of what was said of that; without it, it is at nothing
+    GONE = 18  # u64 id: nothing of what was said of it is so any more
+    ORDER = 19  # u64 how many: the ids of all sessions, in order
     STALE = 9  # u64 how many: the ids of those that are stale, in order
     TOMBSTONE = 10  # u64 id
     OPENINGS = 11  # u64 how many: the handles of openings that were confirmed

@@ -35,9 +35,9 @@ class Surroundings(NamedTuple):
 
 
 def encode_session(session: Session, now: float) -> bytes:
-    """A session's fields, but for its id."""
-    secret, delivery, backlog, allowance = session.secret, session.delivery, session.backlog, session.allowance
-    credential = session.credential
+    """A session's fields, but for its id. What is known of its packets is said with its connection, if it has one."""
+    secret, backlog, allowance = session.secret, session.backlog, session.allowance
+    credential, delivery = session.credential, session.delivery if session.state is State.STALE else None
     flags = (
         (_IS_STALE if session.state is State.STALE else 0)
         | (_HAS_DELIVERY if delivery is not None else 0)

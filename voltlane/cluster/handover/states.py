@@ -5,19 +5,22 @@ from __future__ import annotations
 from struct import Struct
 
 from ...core.coded import Coded
+from ...core.delivery import DELIVERY_SIZE
 from ...core.meter import Levels
 from ...core.outbox import Queued
 from ...core.protocols.flow import Flowing, shares_of
 from ...core.retention import Kept
-from ...lanes.moved import Moved, Recorded, Unconfirmed
+from ...lanes.moved import Moved, Origin, Recorded, Unconfirmed
 from ...store.records import Damaged
 from ...trunk.trunk import MovedTrunk
 from ...wire.framing import PREFIX
 from ...wire.v3 import Retained, Uncertain
-from .fields import FLAG, Reader, Writer, decode_text, encode_text
+from .fields import FLAG, Reader, Writer
 
-_HEAD = Struct("<QdBHIBI")
-"""Id, since, flags, and the sizes of: texts, the framing's state, source, received."""
+_ORIGIN = Struct("<dH")
+"""Since, and the address family."""
+_STATE = Struct("<BII")
+"""Flags, and the sizes of: the framing's state, received."""
 _HAS_LEVELS, _HAS_QUEUED, _HAS_CODED, _HAS_RECORDED = 1, 2, 4, 8
 _LEVELS = Struct("<BBddd")
 _QUEUED = Struct("<Qq")
@@ -27,21 +30,44 @@ _RECORD = Struct("<BQQIIQQQQQQQQQIIIHI")
 _SEALED, _HAS_SINGLE, _HAS_KEPT, _HAS_PONG, _IS_UNCONFIRMED, _IS_UNCERTAIN = 1, 2, 4, 8, 16, 32
 _BRANCH, _UNCERTAIN = Struct("<Q"), Struct("<QQ")
 _KEYS = 64
+NOTHING = _STATE.pack(0, 0, 0)
+"""What a connection is at until something else is said."""
 
 
-def encode_connection(moved: Moved) -> bytes:
-    """A connection's fields."""
-    levels, queued, recorded = moved.levels, moved.queued, moved.recorded
-    texts = encode_text("\n".join((moved.protocol, moved.lane, moved.framing, moved.peer, moved.subject)))
-    state, source, received = moved.framing_state, moved.source, moved.received
+def encode_origin(origin: Origin) -> bytes:
+    """The fields of how a connection came, but for its id."""
+    writer = Writer()
+    writer.put(_ORIGIN, origin.since, origin.family)
+    writer.blob(origin.source)
+    writer.text("\n".join((origin.protocol, origin.lane, origin.framing, origin.peer, origin.subject)))
+    return writer.done()
+
+
+def decode_origin(client_id: int, data: bytes) -> Origin:
+    """What `encode_origin` gave. Raises Damaged."""
+    reader = Reader(data)
+    since, family = reader.take(_ORIGIN)
+    source, texts = reader.blob(), reader.text().split("\n", 4)
+    reader.end()
+    if len(texts) != 5:
+        raise Damaged("a connection of which something is not said")
+    protocol, lane, framing, peer, subject = texts
+    return Origin(client_id, since, protocol, lane, peer, subject, framing, source, family)
+
+
+def encode_state(moved: Moved) -> bytes:
+    """The fields of what a connection is at; `NOTHING` for one of which there is nothing to be said."""
+    state, received, levels, queued, recorded = moved
     flags = (
         (_HAS_LEVELS if levels is not None else 0)
         | (_HAS_CODED if isinstance(queued, Coded) else _HAS_QUEUED if queued is not None else 0)
         | (_HAS_RECORDED if recorded is not None else 0)
     )
-    head = _HEAD.pack(moved.client_id, moved.since, flags, len(texts), len(state), len(source), len(received))
+    if not (flags or state or received):
+        return NOTHING
+    head = _STATE.pack(flags, len(state), len(received))
     writer = Writer()
-    writer.raw(head, texts, state, source, received)
+    writer.raw(head, state, received)
     if levels is not None:
         _put_levels(writer, levels)
     if isinstance(queued, Coded):
@@ -53,22 +79,16 @@ def encode_connection(moved: Moved) -> bytes:
     return writer.done()
 
 
-def decode_connection(data: bytes) -> Moved:
-    """What `encode_connection` gave. Raises Damaged."""
+def decode_state(data: bytes) -> Moved:
+    """What `encode_state` gave. Raises Damaged."""
     # By hand: it is what a pause is made of.
-    if len(data) < _HEAD.size:
+    if len(data) < _STATE.size:
         raise Damaged("a note that is cut")
-    client_id, since, flags, texts_size, state_size, source_size, received_size = _HEAD.unpack_from(data)
-    state_at = _HEAD.size + texts_size
-    source_at = state_at + state_size
-    received_at = source_at + source_size
+    flags, state_size, received_size = _STATE.unpack_from(data)
+    received_at = _STATE.size + state_size
     end = received_at + received_size
     if end > len(data):
         raise Damaged("a note that is cut")
-    texts = decode_text(data[_HEAD.size : state_at]).split("\n", 4)
-    if len(texts) != 5:
-        raise Damaged("a connection of which something is not said")
-    protocol, lane, framing, peer, subject = texts
     levels, recorded = None, None
     queued: Queued | Coded | None = None
     if flags or end != len(data):
@@ -80,21 +100,7 @@ def decode_connection(data: bytes) -> Moved:
             queued = _take_coded(reader)
         recorded = _take_recorded(reader) if flags & _HAS_RECORDED else None
         reader.end()
-    return Moved(
-        client_id,
-        since,
-        protocol,
-        lane,
-        peer,
-        subject,
-        framing,
-        data[state_at:source_at],
-        data[source_at:received_at],
-        data[received_at:end],
-        levels,
-        queued,
-        recorded,
-    )
+    return Moved(data[_STATE.size : received_at], data[received_at:end], levels, queued, recorded)
 
 
 def encode_trunk(moved: MovedTrunk) -> bytes:
@@ -197,7 +203,7 @@ def _put_recorded(writer: Writer, recorded: Recorded) -> None:
         0 if pong is None else len(pong),
         len(recorded.packet),
     )
-    writer.raw(head, flow.keys, single or b"", recorded.unsent, pong or b"", recorded.packet)
+    writer.raw(head, recorded.delivery, flow.keys, single or b"", recorded.unsent, pong or b"", recorded.packet)
     if kept is not None:
         writer.chunks(kept.sent)
         writer.put(PREFIX, kept.acked)
@@ -211,8 +217,8 @@ def _put_recorded(writer: Writer, recorded: Recorded) -> None:
 def _take_recorded(reader: Reader) -> Recorded:
     flags, sealed, opened, packets, size, credit, window, *numbers = reader.take(_RECORD)
     received, granted, sent, credit_now, acked, told, told_received, single_packets, *sizes = numbers
-    keys = reader.raw(_KEYS) if flags & _SEALED else b""
-    single, unsent, pong, packet = [reader.raw(size) for size in sizes]
+    keys_size = _KEYS if flags & _SEALED else 0
+    delivery, keys, single, unsent, pong, packet = reader.split(DELIVERY_SIZE, keys_size, *sizes)
     kept = None
     if flags & _HAS_KEPT:
         kept = Kept(reader.chunks(), reader.take(PREFIX)[0], _take_queued(reader))
@@ -236,4 +242,4 @@ def _take_recorded(reader: Reader) -> Recorded:
     if flags & _IS_UNCONFIRMED:
         (branch,) = reader.take(_BRANCH)
         unconfirmed = Unconfirmed(branch, Uncertain(*reader.take(_UNCERTAIN)) if flags & _IS_UNCERTAIN else None)
-    return Recorded(flow, unsent, pong if flags & _HAS_PONG else None, unconfirmed, packet)
+    return Recorded(flow, unsent, pong if flags & _HAS_PONG else None, unconfirmed, packet, delivery)

@@ -70,7 +70,8 @@ class Taker:
             wire.flush()
             wire.wait()
             intake = Intake(goods, now())
-            intake.take(wire)
+            while intake.take(wire):
+                wire.allow(ANSWER_SECS)
             return intake
         except (Ended, Damaged) as error:
             self._end(error)

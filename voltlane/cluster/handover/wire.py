@@ -10,15 +10,15 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
 
 from ...store.records import Damaged
 from .notes import Greeting, Kinds, Note, greeting_in, head_of, note_at, piece_in
 
 MOST_DESCRIPTORS = 200
 """With one message; the kernel allows for 253."""
-PIECE = 1 << 18
-"""Bytes of notes that are sent at once, about."""
+PIECE = 1 << 15
+"""Bytes of notes that are sent at once, about: the other side begins with them while more are being made."""
+_MOST_READ = 1 << 18
 _SIZE = array.array("i").itemsize
 _ROOM = socket.CMSG_SPACE(253 * _SIZE)
 _CLOSED = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -39,6 +39,8 @@ class Wire:
         self._parts: list[bytes] = []  # what is to be sent
         self._size = 0
         self._passed: list[int] = []
+        self._pending: list[memoryview] = []  # of that, what is being sent, ...
+        self._rights: list[tuple[int, int, array.array[int]]] = []  # ... and what goes with its first byte
         self._data = bytearray()  # what was received
         self._position = 0
         self._piece = b""  # what of that is looked at, ...
@@ -53,42 +55,76 @@ class Wire:
 
     def say(self, words: bytes, descriptor: int = -1) -> None:
         """Say this, with a descriptor if there is one, which stays open here. Raises Ended."""
+        self.add(words, descriptor)
+        if self.is_full:
+            self.flush()
+
+    def add(self, words: bytes, descriptor: int = -1) -> None:
+        """The same, to be sent by `push`."""
         self._parts.append(words)
         self._size += len(words)
         if descriptor >= 0:
             self._passed.append(descriptor)
-        if self._size >= PIECE or len(self._passed) >= MOST_DESCRIPTORS:
-            self.flush()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough was said for it to be sent."""
+        return self._size >= PIECE or len(self._passed) >= MOST_DESCRIPTORS
+
+    def push(self) -> bool:
+        """Send all that was said, as far as it goes without waiting. Whether that was all. Raises Ended."""
+        try:
+            self.sock.setblocking(False)
+            self._begin()
+            while self._pending:
+                self._send_once()
+                self._begin()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise _ended(error) from None
+        return True
 
     def greet(self, greeting: Greeting) -> None:
         """Say this first. Raises Ended."""
-        self._send([memoryview(greeting.encode())])
+        self.word(greeting.encode())
 
     def word(self, word: bytes) -> None:
-        """Say this, which is no note. Raises Ended."""
-        self._send([memoryview(word)])
+        """Say this, which is no note, behind all that was flushed. Raises Ended."""
+        self._pending.append(memoryview(word))
+        self._send()
 
     def flush(self) -> None:
         """Send all that was said. Raises Ended."""
-        if not self._parts:
-            return
-        piece, passed = b"".join(self._parts), self._passed
-        self._parts, self._passed, self._size = [], [], 0
-        self._send([memoryview(head_of(piece)), memoryview(piece)], passed)
+        self._send()
+        self._begin()
+        self._send()
 
-    def _send(self, views: list[memoryview], passed: Sequence[int] = ()) -> None:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", passed))] if passed else []
+    def _begin(self) -> None:
+        """The next piece, once there is nothing in front of it."""
+        if self._parts and not self._pending:
+            piece = b"".join(self._parts)
+            self._pending = [memoryview(head_of(piece)), memoryview(piece)]
+            if self._passed:
+                self._rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", self._passed))]
+            self._parts, self._passed, self._size = [], [], 0
+
+    def _send(self) -> None:
         try:
-            while views:
+            while self._pending:
                 self.sock.settimeout(self._left())
-                sent = self.sock.sendmsg(views, rights)
-                rights = []
-                while views and sent >= len(views[0]):
-                    sent -= len(views.pop(0))
-                if sent:
-                    views[0] = views[0][sent:]
+                self._send_once()
         except OSError as error:
             raise _ended(error) from None
+
+    def _send_once(self) -> None:
+        views = self._pending
+        sent = self.sock.sendmsg(views, self._rights)
+        self._rights = []
+        while views and sent >= len(views[0]):
+            sent -= len(views.pop(0))
+        if sent:
+            views[0] = views[0][sent:]
 
     # ---- and back
 
@@ -167,7 +203,7 @@ class Wire:
         if self._position:
             del self._data[: self._position]
             self._position = 0
-        data, messages, flags, _ = self.sock.recvmsg(PIECE, _ROOM, _CLOSED)
+        data, messages, flags, _ = self.sock.recvmsg(_MOST_READ, _ROOM, _CLOSED)
         for level, kind, rights in messages:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 numbers = array.array("i")

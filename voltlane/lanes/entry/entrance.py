@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from functools import partial
-from typing import Callable
+from itertools import chain, repeat
+from typing import Callable, NamedTuple
 
 from ...address import Address
 from ...core.bucket import TokenBucket
@@ -36,6 +37,16 @@ RELIEF_SECS = 5.0
 LOOK_SECS = 0.25
 
 
+class _Opened(NamedTuple):
+    """A socket that listens."""
+
+    scheme: str
+    sock: socket.socket
+    asked: str
+    listener: Listener
+    address: Address
+
+
 class Entrance:
     """The listening sockets. `on_accept(sock, address, lane)` as for Listener, and the lane of the socket.
 
@@ -49,7 +60,7 @@ class Entrance:
         self._counters = counters
         self._on_accept = on_accept
         self._listeners: list[Listener] = []
-        self._socks: list[tuple[str, socket.socket]] = []  # those of the listeners, each with the scheme of its lane
+        self._opened: list[_Opened] = []
         self._files: list[SocketFile] = []  # of unix sockets, that are ours to remove
         self._timers: dict[Hold, Timer] = {}  # when to look again at reasons that nobody else takes back
         self._bucket: TokenBucket | None = None
@@ -92,21 +103,30 @@ class Entrance:
 
     # ---- open and closed
 
-    def open(self, addresses: Sequence[Address], mode: int | None = None) -> list[socket.socket]:
-        """Listen on all of these, unix sockets' files with this mode. Raises StartupError, and then listens on none."""
+    def open(
+        self,
+        addresses: Sequence[Address],
+        mode: int | None = None,
+        kept: MutableMapping[str, socket.socket] | None = None,
+    ) -> list[socket.socket]:
+        """Listen on all of these, unix sockets' files with this mode. What of it listens already, by the text of its
+        address, is taken out of `kept`. Raises StartupError, and then listens on none of those."""
         socks: list[socket.socket] = []
         try:
             for address in addresses:
                 lane_of(address).check()
-                sock = listening_socket(address, mode)
+                sock = _still_there(None if kept is None else kept.pop(str(address), None))
+                sock = listening_socket(address, mode) if sock is None else sock
                 socks.append(sock)
-                self.own_files([sock])
         except StartupError:
-            self._remove_files()
             for sock in socks:
+                file = socket_file(sock)
+                if file is not None:
+                    file.remove()
                 sock.close()
             raise
-        self.adopt(zip([address.scheme for address in addresses], socks))
+        self.own_files(socks)
+        self.adopt(zip([address.scheme for address in addresses], socks), map(str, addresses))
         return socks
 
     def own_files(self, socks: Iterable[socket.socket]) -> None:
@@ -115,31 +135,50 @@ class Entrance:
         self._files += [file for sock in socks if (file := socket_file(sock)) is not None]
 
     @property
-    def listening(self) -> list[tuple[str, socket.socket, bool]]:
-        """The sockets, each with the scheme of its lane, and whether its file is to be removed with it."""
-        return [(scheme, sock, socket_file(sock) in self._files) for scheme, sock in self._socks]
+    def listening(self) -> list[tuple[str, socket.socket, bool, str]]:
+        """The sockets, each with the scheme of its lane, whether its file is to be removed with it, and the address
+        that was asked for, or "" for one that others have opened."""
+        return [(one.scheme, one.sock, socket_file(one.sock) in self._files, one.asked) for one in self._opened]
 
-    def adopt(self, socks: Iterable[tuple[str, socket.socket]]) -> None:
+    @property
+    def asked(self) -> list[str]:
+        """The addresses that were asked for, of those that are open."""
+        return [one.asked for one in self._opened if one.asked]
+
+    def adopt(self, socks: Iterable[tuple[str, socket.socket]], asked: Iterable[str] = ()) -> None:
         """Accept from sockets that listen already, and are non-blocking, each for the lane of a scheme; they belong to
-        the entrance from now on."""
-        for scheme, sock in socks:
+        the entrance from now on. `asked`: the address that each was opened for, where that was here or in the process
+        that this one follows."""
+        for (scheme, sock), text in zip(socks, chain(asked, repeat(""))):
             address = local_address(sock)._replace(scheme="" if scheme == TCP.name else scheme)
             self.addresses.append(address)
             pauses = partial(self._on_pause, PauseLog(str(address)))
             listener = Listener(self._reactor, sock, partial(self._let_in, lane_of(address)), pauses)
             listener.hold(bool(self.holds))
             self._listeners.append(listener)
-            self._socks.append((scheme, sock))
+            self._opened.append(_Opened(scheme, sock, text, listener, address))
 
     @property
     def is_open(self) -> bool:
         """Whether there is a socket that listens."""
         return bool(self._listeners)
 
+    def drop(self, asked: str) -> None:
+        """Listen no more where that was asked for, and everywhere else as before."""
+        for one in [one for one in self._opened if one.asked == asked]:
+            file = socket_file(one.sock)
+            if file in self._files:
+                self._files.remove(file)
+                file.remove()
+            self._opened.remove(one)
+            self._listeners.remove(one.listener)
+            self.addresses.remove(one.address)
+            one.listener.close(CloseReason.SHUTDOWN)
+
     def close(self) -> None:
         """Listen no more."""
         self._remove_files()
-        listeners, self._listeners, self._socks = self._listeners, [], []
+        listeners, self._listeners, self._opened = self._listeners, [], []
         for listener in listeners:
             listener.close(CloseReason.SHUTDOWN)
         for timer in self._timers.values():
@@ -222,3 +261,11 @@ class Entrance:
         """A listening socket has paused by itself."""
         self._counters.held[Hold.EXHAUSTED if error.errno in NO_ROOM else Hold.FAILING] += 1
         pauses.note(error, wait)
+
+
+def _still_there(sock: socket.socket | None) -> socket.socket | None:
+    """A socket that was kept; none, and it is closed, where nobody can connect to it any more: its file is gone."""
+    if sock is not None and sock.family == socket.AF_UNIX and socket_file(sock) is None:
+        sock.close()
+        return None
+    return sock
