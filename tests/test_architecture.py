@@ -21,7 +21,18 @@ PACKAGE = Path(__file__).parent.parent / "voltlane"
 LONGEST_MODULE = 500
 
 LAYERS = {
-    "lobby": {"errors", "reasons", "version", "address", "numerals", "statistics", "quality", "signals", "colour"},
+    "lobby": {
+        "errors",
+        "reasons",
+        "version",
+        "address",
+        "numerals",
+        "percent",
+        "statistics",
+        "quality",
+        "signals",
+        "colour",
+    },
     "config": {"config"},
     "wire": {"wire"},
     "core": {"core"},

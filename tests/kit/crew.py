@@ -108,7 +108,7 @@ class CrewWorld:
             sock.close()
         self.reactor.close()
 
-    def launch(self, index: int, theirs: socket.socket) -> Any:
+    def launch(self, index: int, theirs: socket.socket, heir: socket.socket | None) -> Any:
         self.processes.append(FakeProcess(100 + index, theirs))
         return self.processes[-1]
 

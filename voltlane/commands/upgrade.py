@@ -18,6 +18,8 @@ from .successor import STAYS
 
 WAIT_SECS = 90.0
 """More than a server gives the program that is to follow it."""
+IDLE_SECS = 3.0
+"""So long nothing is between one worker's handing over and the next one's."""
 _LOOK_SECS = 0.05
 _PROC = "/proc"
 
@@ -25,7 +27,7 @@ _PROC = "/proc"
 def upgrade(flags: Mapping[str, str], file: str | None, pid: str | None, pid_file: str | None) -> int:
     """Ask, and wait until another process serves. The exit code. Raises ConfigError, ConnectionLost."""
     process = _serving(_process(flags, file, pid, pid_file))
-    before = _program(process)
+    before, workers = _program(process), _workers(process)
     try:
         os.kill(process, signal.SIGUSR2)
     except ProcessLookupError:
@@ -34,9 +36,30 @@ def upgrade(flags: Mapping[str, str], file: str | None, pid: str | None, pid_fil
         raise ConnectionLost(
             f"process {process} is another user's: this has to be run as that one, or as root"
         ) from None
-    _wait(process, before)
-    show(f"process {process} has handed over")
+    if workers:
+        _wait_for_workers(process, workers)
+        show(f"the {len(workers)} workers of process {process} have handed over")
+    else:
+        _wait(process, before)
+        show(f"process {process} has handed over")
     return 0
+
+
+def _workers(process: int) -> set[int]:
+    """Its workers, where it has some: they run the same program."""
+    program = _program(process)
+    return {child for child in children(process) if _program(child) == program}
+
+
+def _wait_for_workers(process: int, before: set[int]) -> None:
+    """Until all of them are others. Raises ConnectionLost where some go on."""
+    deadline, alone_since = time.monotonic() + WAIT_SECS * len(before), time.monotonic()
+    while before & (now := {child for child in children(process) if _is_there(child)}):
+        if len(now) > len(before):  # one is starting
+            alone_since = time.monotonic()
+        if time.monotonic() > min(deadline, alone_since + IDLE_SECS) or not _is_there(process):
+            raise ConnectionLost(f"workers of process {process} go on: its log says why")
+        time.sleep(_LOOK_SECS)
 
 
 def _wait(process: int, before: bytes) -> None:

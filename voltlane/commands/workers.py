@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Callable
 
+from ..cluster.handover.taker import VARIABLE as HANDOVER
 from ..cluster.handover.taker import handed_over
 from ..cluster.workers.parent import VARIABLE, parent_of
 from ..cluster.workers.share import share_of
@@ -55,14 +56,16 @@ class _Launcher:
         self._environ = {name: value for name, value in environ.items() if name not in _NOT_THEIRS}
         self._command = command_line()
 
-    def launch(self, index: int, theirs: socket.socket) -> subprocess.Popen[bytes]:
+    def launch(self, index: int, theirs: socket.socket, heir: socket.socket | None) -> subprocess.Popen[bytes]:
         """See crew.Launch. Signals for it wait until it has handlers."""
+        environ = {**self._environ, VARIABLE: str(theirs.fileno())}
         block()
         theirs.set_inheritable(True)
+        if heir is not None:
+            heir.set_inheritable(True)
+            environ[HANDOVER] = str(heir.fileno())
         try:
-            return subprocess.Popen(
-                self._command, env={**self._environ, VARIABLE: str(theirs.fileno())}, close_fds=False
-            )
+            return subprocess.Popen(self._command, env=environ, close_fds=False)
         finally:
             unblock()
 
@@ -91,4 +94,7 @@ def work(load: Callable[[], Config], settle: Callable[[], None]) -> int:
     else:
         settle()
         server.take_over(taker)
-    return server.run()
+    code = server.run()
+    if server.is_followed:
+        os._exit(code)  # see serve
+    return code

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from urllib.parse import quote, unquote
 
 from ..address import Address, parse_address
 from ..errors import ConfigError
+from ..percent import decoded, encoded
 
 PORT = 6379
 """Where none is named."""
@@ -37,7 +37,7 @@ class RedisUrl(NamedTuple):
 
     def __str__(self) -> str:
         if self.address.kind == "unix":
-            return f"unix:{quote(self.address.path)}?db={self.database}"
+            return f"unix:{encoded(self.address.path, b'/')}?db={self.database}"
         return f"redis{'s' if self.encrypted else ''}://{self.address}/{self.database}"
 
     def __repr__(self) -> str:
@@ -104,7 +104,7 @@ def _address(host: str, port: str) -> Address:
 
 def _plain(text: str) -> str:
     try:
-        return unquote(text, errors="strict")
+        return decoded(text, "strict")
     except UnicodeError:
         raise ValueError("what is escaped with % is not UTF-8") from None
 

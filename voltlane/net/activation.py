@@ -14,11 +14,11 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from itertools import chain, repeat
 from typing import NamedTuple
-from urllib.parse import quote, unquote
 
 from ..address import PLANNED, SCHEMES
 from ..errors import StartupError
 from ..numerals import parse_count
+from ..percent import decoded, encoded
 from .sockets import EXIT_CANNOT_LISTEN
 
 FIRST = 3
@@ -53,7 +53,7 @@ def inherited_sockets(environ: MutableMapping[str, str], first: int = FIRST) -> 
         if not name.startswith(_OURS):
             found.opened.append((_scheme(descriptor, name), _adopt(descriptor)))
             continue
-        address = unquote(name[len(_OURS) :])
+        address = decoded(name[len(_OURS) :], "surrogateescape")
         try:
             sock = _adopt(descriptor)
         except StartupError:
@@ -68,7 +68,7 @@ def inherited_sockets(environ: MutableMapping[str, str], first: int = FIRST) -> 
 
 def name_of(address: str) -> str:
     """By what name the manager is to keep the socket for this address; "" for one that has none: it is too long."""
-    name = _OURS + quote(address, safe="/*[].-_")
+    name = _OURS + encoded(address, b"/*[]")
     return name if len(name) <= _MOST_NAME else ""
 
 

@@ -162,6 +162,7 @@ class Supervisor:
         }
         if self.source is not None:
             actions[signal.SIGHUP] = self.reload
+            actions[signal.SIGUSR2] = self.upgrade
         return actions
 
     def _on_stop(self) -> None:
@@ -253,6 +254,13 @@ class Supervisor:
                 f"worker {worker.index}: {worker.step.value}, process={pid} connections={len(worker.places)} "
                 f"starts={worker.starts}"
             )
+
+    def upgrade(self) -> None:
+        """Let each worker be followed by the program as it is now. This process stays."""
+        if self.readiness.state in (State.STARTING, State.DRAINING, State.STOPPING):
+            log.error("nothing is handed over by a server that is %s", self.readiness.text)
+        else:
+            self.crew.upgrade()
 
     def reload(self) -> None:
         """Take the settings from their source again, those that a running server can change: here, and then each

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Callable, TypeVar
 
-from ..cluster.handover.giver import Child, Giver, Step
+from ..cluster.handover.giver import Child, Giver, Step, launched
 from ..cluster.handover.goods import Door, Goods
 from ..cluster.handover.heritage import Heritage
 from ..cluster.handover.offer import Offer
@@ -55,9 +55,13 @@ class Upgrade:
         else:
             self._offer = Offer(goods_of(parts))
             try:
-                self._giver = Giver(self, self._launch)
+                self.give_to(*launched(self._launch))
             except OSError as error:
                 log.error("the program that is to follow cannot be started: %s", error.strerror or error)
+
+    def give_to(self, ours: socket.socket, child: Child) -> None:
+        """That process has been started to follow, and this is the way to it."""
+        self._giver = Giver(self, ours, child)
 
     @property
     def due(self) -> bool:

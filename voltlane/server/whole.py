@@ -62,8 +62,8 @@ class Whole:
         self._host = host
         self._since = host.reactor.now
         self._questions = Questions(host.reactor)
-        self._totals: dict[int, Totals] = {}  # as each worker has told them last
-        self._counts: dict[int, bytes] = {}
+        self._totals: dict[Worker, Totals] = {}  # as each worker has told them last
+        self._counts: dict[Worker, bytes] = {}
         self._past: Statistics | None = None  # of all processes that are gone
         self._past_totals: Totals | None = None
         self.recorder: Recorder | None = None
@@ -77,9 +77,9 @@ class Whole:
     def told(self, worker: Worker, found: Note) -> None:
         """One has said something for this."""
         if found.kind is Kind.TOTALS:
-            self._totals[worker.index] = totals_from(decode_json(found.data))
+            self._totals[worker] = totals_from(decode_json(found.data))
         elif found.kind is Kind.COUNTS:
-            self._counts[worker.index] = found.data
+            self._counts[worker] = found.data
         elif found.kind is Kind.HAPPENED and self.recorder is not None:
             what, *values = decode_json(found.data)
             if what == "here":
@@ -90,7 +90,7 @@ class Whole:
 
     def gone(self, worker: Worker) -> None:
         """One's process is gone: what it has counted stays."""
-        totals, counts = self._totals.pop(worker.index, None), self._counts.pop(worker.index, None)
+        totals, counts = self._totals.pop(worker, None), self._counts.pop(worker, None)
         if totals is not None:
             past = past_totals(totals)
             self._past_totals = past if self._past_totals is None else add_totals(past, [self._past_totals])
@@ -123,8 +123,8 @@ class Whole:
         figures: list[WorkerFigures] = []
         for worker in workers:
             known = answers[worker]
-            if known is None and worker.index in self._counts:
-                known = plain(counted(from_plain(decode_json(self._counts[worker.index]))))
+            if known is None and worker in self._counts:
+                known = plain(counted(from_plain(decode_json(self._counts[worker]))))
             found = None if known is None else from_plain(known)
             figures.append(_figures(worker, found))
             if found is not None:

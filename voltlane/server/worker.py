@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 from ..address import parse_listener
 from ..cluster.handover.arrivals import decode_arrival, encode_arrival
+from ..cluster.handover.giver import Child
 from ..cluster.handover.heritage import Heritage
 from ..cluster.handover.taker import Taker
 from ..cluster.workers.claims import Claim, Claims
@@ -19,9 +20,11 @@ from ..cluster.workers.handles import join_handles
 from ..cluster.workers.home import home_of
 from ..cluster.workers.notes import Comer, Crossing, Status
 from ..cluster.workers.parent import Parent
+from ..cluster.workers.sibling import Sibling
 from ..config import Config
 from ..lanes.entry.moved import MovedArrival
 from ..lanes.table import LANES
+from ..net.reactor import Reactor
 from ..net.sockets import raise_descriptor_limit, reset_on_close
 from ..ops.log import log
 from ..reasons import CloseReason
@@ -31,7 +34,7 @@ from .oversight import Oversight
 from .parts import Part
 from .reports import Answers, Reports
 from .server import Server
-from .upgrade import heir_of
+from .upgrade import Upgrade, heir_of
 
 DESCRIPTORS_OF_RELAY = 2
 ROOM_STEP = 32
@@ -43,15 +46,18 @@ class WorkerServer(Server):
 
     def __init__(self, config: Config, parent: Parent, heritage: Heritage | None = None) -> None:
         self.parent = parent
-        self._claims = Claims(config.limits, parent.say)
-        super().__init__(config, heritage=heritage, part=Part(parent.hello.keys, self._claims))
+        reactor = Reactor()
+        self._claims = Claims(config.limits, reactor, parent.say)
+        super().__init__(config, reactor=reactor, heritage=heritage, part=Part(parent.hello.keys, self._claims))
         openings = self.registry.openings
         self._elsewheres = Elsewheres(self.reactor, parent.hello.which, self._home_of, self, openings)
         self.registry.whereabouts = self._elsewheres
         self._room = self._room_at_first = 0  # connections that may come, as the parent knows it
         self.arrivals.relays.on_count = self._look_at_room
+        self.upgrade = self.handing_over = _Succeeded(self)
         self._refused: dict[int, CloseReason] = {}
         self._is_open = False
+        self.told = 0
         self.entrance.on_holds = self._tell
         self.readiness.watchers.append(self._tell)
         self._answers: Answers | None = None
@@ -106,9 +112,21 @@ class WorkerServer(Server):
             signal.SIGUSR2: _nothing,
         }
 
+    def run(self) -> int:
+        """See Server."""
+        code = super().run()
+        self._claims.flush()
+        self.parent.flush()
+        return code
+
     def _tell(self) -> None:
         """How this worker is, for the parent."""
-        self.parent.status(Status(self.readiness.state, frozenset(self.entrance.holds)))
+        self.told = self.parent.status(Status(self.readiness.state, frozenset(self.entrance.holds)))
+
+    @property
+    def is_heeded(self) -> bool:
+        """Whether the parent knows how this worker is, and all that it has passed on before that has come."""
+        return self.parent.heeded >= self.told
 
     # ---- what the parent says: see cluster.workers.parent.Host
 
@@ -181,6 +199,7 @@ class WorkerServer(Server):
 
     def hand_over(self, pid: int, descriptor: int) -> None:
         """See Host."""
+        self.handing_over.give_to(socket.socket(fileno=descriptor), Sibling(pid))
 
     # ---- sessions that are elsewhere: see cluster.workers.elsewhere.Way
 
@@ -209,7 +228,7 @@ class WorkerServer(Server):
         """See Way."""
         self.parent.say_done(handles)
 
-    def told(self, number: int, homes: bytes) -> None:
+    def on_theirs(self, number: int, homes: bytes) -> None:
         """See Host."""
         self._elsewheres.told(number, homes)
 
@@ -219,6 +238,23 @@ class WorkerServer(Server):
         if abs(room - self._room) >= ROOM_STEP:
             self._room = room
             self.parent.ready(room)
+
+
+class _Succeeded(Upgrade):
+    """A worker's: it is the parent that starts the process which is to follow."""
+
+    def __init__(self, server: WorkerServer) -> None:
+        super().__init__(server, _nobody, lambda: None)
+        self._server = server
+
+    @property
+    def settled(self) -> bool:
+        """See Host of the giver: nobody is on the way here any more."""
+        return super().settled and self._server.is_heeded
+
+
+def _nobody(theirs: socket.socket) -> Child:
+    raise OSError("a worker starts nobody")
 
 
 def _nothing() -> None:

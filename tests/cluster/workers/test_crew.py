@@ -76,7 +76,7 @@ class TestPassingOn:
             world.serve()
             world.come(), world.come()
             assert world.crew.holds == {Hold.DESCRIPTORS}
-            world.processes[0].say(Kind.LEFT, 1, encode_leave(Leave(CloseReason.PEER_CLOSED, 1.0)))
+            world.processes[0].say(Kind.LEFT, 1, encode_leave(Leave(CloseReason.PEER_CLOSED, True, 1.0)))
             looks = world.looks
             world.turn()
             assert world.crew.holds == set() and world.looks > looks
@@ -113,7 +113,7 @@ class TestWhatWorkersSay:
             world.turn()
             assert (world.admission.connections, world.admission.handshakes) == (2, 1)
             for number in (1, 2, 2, 7):
-                world.processes[0].say(Kind.LEFT, number, encode_leave(Leave(CloseReason.PEER_CLOSED, 1.0)))
+                world.processes[0].say(Kind.LEFT, number, encode_leave(Leave(CloseReason.PEER_CLOSED, True, 1.0)))
             world.turn()
             assert (world.admission.connections, world.admission.handshakes) == (0, 0)
 

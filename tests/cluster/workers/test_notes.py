@@ -20,7 +20,7 @@ SAID: list[tuple[Callable[[Any], bytes], Callable[[bytes], Any], Any]] = [
     (notes.encode_comer, notes.decode_comer, Comer("wss", "[2001:db8::1]:99", True, 10)),
     (notes.encode_comer, notes.decode_comer, Comer("tcp", "", False, 2)),
     (notes.encode_status, notes.decode_status, Status(State.NO_MASTER, frozenset([Hold.MASTER, Hold.CROWD]))),
-    (notes.encode_leave, notes.decode_leave, Leave(CloseReason.TAKEN_OVER, math.inf)),
+    (notes.encode_leave, notes.decode_leave, Leave(CloseReason.TAKEN_OVER, True, math.inf)),
     (notes.encode_crossing, notes.decode_crossing, Crossing(63, 2, 17.5, b"bytes")),
 ]
 

@@ -115,21 +115,26 @@ class Host(Protocol):
         """It is not to be: go on as before."""
 
 
-class Giver(Handler):
-    """One attempt. `launch(theirs)` starts the other process, which gets that socket."""
+def launched(launch: Callable[[socket.socket], Child]) -> tuple[socket.socket, Child]:
+    """`launch(theirs)` starts the other process, which gets that socket: our end, and the process. Raises OSError."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            return ours, launch(theirs)
+        except OSError:
+            ours.close()
+            raise
 
-    def __init__(self, host: Host, launch: Callable[[socket.socket], Child]) -> None:
+
+class Giver(Handler):
+    """One attempt. `ours`: the way to the other process, `child`, which is starting."""
+
+    def __init__(self, host: Host, ours: socket.socket, child: Child) -> None:
         self._host = host
         self._reactor = host.reactor
         self.step = Step.STARTING
         self._timer: Timer | None = None
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self.child = launch(theirs)
-            except OSError:
-                ours.close()
-                raise
+        self.child = child
         self._wire = Wire(ours)
         ours.setblocking(False)
         self._reactor.add(ours.fileno(), self)

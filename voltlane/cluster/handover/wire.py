@@ -156,7 +156,8 @@ class Wire:
 
     def receive_now(self) -> bool:
         """Receive what is there. Whether more may come. Raises Damaged."""
-        self.sock.setblocking(False)
+        if self.sock.gettimeout() != 0.0:
+            self.sock.setblocking(False)
         try:
             while True:
                 self._receive_once()

@@ -7,10 +7,12 @@ places      the connections of one worker, as the parent counts them
 spread      who gets the next connection
 worker      one of them, as the parent sees it: started, and started again
 crew        all of them
+succession  others in their places, for an upgrade
 arrivals    connections that wait for the worker that has their session
 questions   asking several at once
 accounts    figures of all of them, added up
 parent      the parent, as a worker sees it
+sibling     a process that is to follow a worker
 claims      what a worker knows of where its connections come from
 handles     whose openings of version 3 are, as the parent knows it
 elsewhere   sessions at other workers, as a worker looks for them

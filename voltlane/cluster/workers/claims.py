@@ -1,5 +1,7 @@
 """What a worker knows of where its connections come from: their numbers. Who may come in is for the parent to say,
 which has the addresses of all workers' connections in one place; so each source here tells it how it goes on.
+
+Where no limit depends on it the parent is told at leisure: of many that have left at once.
 """
 
 from __future__ import annotations
@@ -8,20 +10,36 @@ from typing import Callable
 
 from ...config.limits import Limits
 from ...core.admission import Admission, Answer, Source
+from ...core.timers import Timer
+from ...net.reactor import Reactor
 from ...reasons import CloseReason
 from ..handover.notes import note
 from .notes import Kind, Leave, encode_leave
 
 _SIZE = 8
 """Bytes of a number, as it goes from one process to another in place of a source's key."""
+LEISURE_SECS = 0.05
+MOST = 256
+"""Notes that wait for so long."""
 
 
 class Claims(Admission):
     """In place of an admission. `say(words)` tells the parent something."""
 
-    def __init__(self, limits: Limits, say: Callable[[bytes], None]) -> None:
-        super().__init__(limits)
+    def __init__(self, limits: Limits, reactor: Reactor, say: Callable[[bytes], None]) -> None:
+        self._reactor = reactor
+        self._waiting: list[bytes] = []
+        self._timer: Timer | None = None
         self.say = say
+        super().__init__(limits)
+
+    def configure(self, limits: Limits) -> None:
+        """See Admission."""
+        super().configure(limits)
+        self.tells_of_handshakes = bool(limits.handshakes)
+        """Whether anything depends on when a handshake is done, ..."""
+        self._is_urgent = bool(limits.connections or limits.handshakes) or self.wants_addresses
+        """... or a connection ends."""
 
     def claim(self, number: int) -> Claim:
         """That of a connection with this number."""
@@ -30,6 +48,27 @@ class Claims(Admission):
     def readmit(self, key: bytes) -> Source:
         """See Admission: the connection keeps its number."""
         return Claim(self, key)
+
+    def say_left(self, words: bytes) -> None:
+        """Tell the parent that one has left."""
+        if self._is_urgent:
+            self.say(words)
+            return
+        self._waiting.append(words)
+        if len(self._waiting) >= MOST:
+            self.flush()
+        elif self._timer is None:
+            self._timer = self._reactor.call_later(LEISURE_SECS, self._on_leisure)
+
+    def _on_leisure(self, now: float) -> None:
+        self._timer = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Tell what has waited."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            self.say(b"".join(waiting))
 
 
 class Claim(Source):
@@ -47,11 +86,12 @@ class Claim(Source):
 
     def greeted(self) -> None:
         """See Source."""
-        self.admission.say(note(Kind.GREETED, self.number))
+        if self.admission.tells_of_handshakes:
+            self.admission.say(note(Kind.GREETED, self.number))
 
     def left(self, reason: CloseReason, greeted: bool, lifetime: float, now: float) -> None:
         """See Source."""
-        self.admission.say(note(Kind.LEFT, self.number, encode_leave(Leave(reason, lifetime))))
+        self.admission.say_left(note(Kind.LEFT, self.number, encode_leave(Leave(reason, greeted, lifetime))))
 
     def becomes(self, packed: bytes, now: float) -> Answer:
         """See Source."""

@@ -36,10 +36,12 @@ from .notes import (
     encode_hello,
     encode_json,
 )
+from .succession import Succession
 from .worker import Step, Worker
 
-Launch = Callable[[int, socket.socket], "subprocess.Popen[bytes]"]
-"""Starts the worker with that index, which gets this socket. Raises OSError."""
+Launch = Callable[[int, socket.socket, "socket.socket | None"], "subprocess.Popen[bytes]"]
+"""Starts the worker with that index, which gets this socket, and the second one if it is to follow another process.
+Raises OSError."""
 
 
 class Host(Protocol):
@@ -79,6 +81,7 @@ class Crew:
         self.watched = watched
         self.handshake_secs = handshake_secs
         self._numbers = 0  # of connections
+        self._succession: Succession | None = None
         self._left_over: list[Waiting] = []  # passed on to a worker that died before it had them, and no other is there
         self.handles = Handles()
         """Whose the openings of version 3 are."""
@@ -90,8 +93,21 @@ class Crew:
         for worker in self.workers:
             worker.start()
 
+    def new_worker(self, index: int) -> Worker:
+        """See Succession."""
+        return Worker(self, index)
+
+    def upgrade(self) -> None:
+        """Let each be followed by the program as it is now."""
+        if self._succession is not None and self._succession.under_way:
+            log.warning("the workers are being followed by others already")
+        else:
+            self._succession = Succession(self)
+
     def stop(self, at_once: bool) -> None:
         """Let all of them end; those that wait for one are closed."""
+        if self._succession is not None:
+            self._succession.end()
         left_over, self._left_over = self._left_over, []
         for waiting in (*left_over, *self.lounge.empty()):
             self._close(waiting, CloseReason.SHUTDOWN)
@@ -129,7 +145,8 @@ class Crew:
     @property
     def over(self) -> bool:
         """Whether all of them have ended."""
-        return all(worker.step is Step.ENDED for worker in self.workers)
+        heirs = [worker.successor for worker in self.workers if worker.successor is not None]
+        return all(worker.step is Step.ENDED for worker in (*self.workers, *heirs))
 
     @property
     def holds(self) -> set[Hold]:
@@ -221,7 +238,7 @@ class Crew:
         elif kind is Kind.LEFT:
             leave = decode_leave(found.data)
             full = not worker.takes
-            places.left(number, leave.reason, leave.lifetime, self.reactor.now)
+            places.left(number, leave.reason, leave.greeted, leave.lifetime, self.reactor.now)
             if full and worker.takes:
                 self._host.on_workers()
         elif kind is Kind.CLAIMED:
@@ -244,6 +261,8 @@ class Crew:
 
     def changed(self, worker: Worker) -> None:
         """See worker.Crew."""
+        if self._succession is not None:
+            self._succession.look()
         if worker.hears:
             for waiting in self.lounge.take(worker.index):
                 self._give(worker, waiting)
@@ -268,6 +287,8 @@ class Crew:
                 crossing = decode_crossing(found.data)
                 waiting = Waiting(found.number, source, crossing.home, crossing.deadline, words, sock)
                 self._bring(self.workers[crossing.home], waiting)
+        if worker.successor is not None and worker.successor.places is worker.places:
+            return  # they are there
         gone = worker.places.lose(self.reactor.now)
         if gone and worker.step is not Step.ENDED:
             log.warning("worker %d had %d connections, which are gone with it", worker.index, gone)

@@ -68,7 +68,7 @@ KINDS = {int(kind): kind for kind in Kind}
 
 _HELLO = Struct("<HHBB")
 _CONNECTION = Struct("<BH")
-_LEFT = Struct("<d")
+_LEFT = Struct("<Bd")
 _ARRIVAL = Struct("<BHd")
 
 
@@ -165,19 +165,21 @@ class Leave(NamedTuple):
     """How a connection has ended."""
 
     reason: CloseReason
+    greeted: bool
     lifetime: float
 
 
 def encode_leave(leave: Leave) -> bytes:
     """Its fields."""
-    return _LEFT.pack(leave.lifetime) + leave.reason.name.encode()
+    return _LEFT.pack(leave.greeted, leave.lifetime) + leave.reason.name.encode()
 
 
 def decode_leave(data: bytes) -> Leave:
     """What `encode_leave` gave. Raises Damaged."""
     if len(data) < _LEFT.size:
         raise Damaged("a note that is cut")
-    return Leave(decode_reason(data[_LEFT.size :]), _LEFT.unpack_from(data)[0])
+    greeted, lifetime = _LEFT.unpack_from(data)
+    return Leave(decode_reason(data[_LEFT.size :]), bool(greeted), lifetime)
 
 
 def decode_reason(data: bytes) -> CloseReason:

@@ -73,7 +73,7 @@ class Host(Protocol):
     def hand_over(self, pid: int, descriptor: int) -> None:
         """Hand over to that process, to which this is the way."""
 
-    def told(self, number: int, homes: bytes) -> None:
+    def on_theirs(self, number: int, homes: bytes) -> None:
         """Whose the openings of a question are: see Elsewheres."""
 
 
@@ -99,6 +99,11 @@ class Parent:
         """Tell it something at the end of the turn."""
         if self._channel is not None:
             self._channel.say(words, sock)
+
+    def flush(self) -> None:
+        """Tell it now, behind the last turn, what was said."""
+        if self._channel is not None and self._channel.open:
+            self._channel.on_flush()
 
     def ready(self, room: int) -> None:
         """So many connections may come."""
@@ -128,7 +133,7 @@ class Parent:
         self.say(note(Kind.ARRIVAL, number, encode_crossing(crossing)), sock)
 
     def ask_whose(self, number: int, handles: bytes) -> None:
-        """Ask whose these openings are: see Host.told."""
+        """Ask whose these openings are: see Host.on_theirs."""
         self.say(note(Kind.WHOSE, number, handles))
 
     def say_held(self, handles: bytes) -> None:
@@ -170,7 +175,7 @@ class Parent:
         elif kind is Kind.PING:
             self.say(note(Kind.PONG, found.number))
         elif kind is Kind.THEIRS:
-            host.told(found.number, found.data)
+            host.on_theirs(found.number, found.data)
         elif kind is Kind.HAND_OVER:
             host.hand_over(found.number, self._wire.descriptor())
         else:

@@ -36,8 +36,10 @@ class Places:
             self._handshaking.discard(number)
             self._sources[number].greeted()
 
-    def left(self, number: int, reason: CloseReason, lifetime: float, now: float) -> None:
-        """It is closed."""
+    def left(self, number: int, reason: CloseReason, greeted: bool, lifetime: float, now: float) -> None:
+        """It is closed; `greeted`: its handshake was done, which nobody need have said before."""
+        if greeted:
+            self.greeted(number)
         source = self._sources.pop(number, None)
         self._refused.pop(number, None)
         if source is not None:
@@ -65,7 +67,7 @@ class Places:
         """All of them are gone, by no fault of theirs. How many there were."""
         count = len(self._sources)
         for number in list(self._sources):
-            self.left(number, CloseReason.INTERNAL_ERROR, math.inf, now)
+            self.left(number, CloseReason.INTERNAL_ERROR, False, math.inf, now)
         return count
 
     def numbered(self) -> list[tuple[int, Source, bool]]:

@@ -51,8 +51,9 @@ class Crew(Protocol):
 
     reactor: Reactor
 
-    def launch(self, index: int, theirs: socket.socket) -> subprocess.Popen[bytes]:
-        """Start the process, which gets that socket. Raises OSError."""
+    def launch(self, index: int, theirs: socket.socket, heir: socket.socket | None) -> subprocess.Popen[bytes]:
+        """Start the process, which gets that socket; and another one, where it is to follow another process. Raises
+        OSError."""
         ...
 
     def hello(self, index: int) -> bytes:
@@ -85,6 +86,10 @@ class Worker:
         self.room = 0
         """Connections that it can have."""
         self.starts = 0
+        self.successor: Worker | None = None
+        """That has taken over all that it had, or is to."""
+        self.is_heir = False
+        """Whether its process is to follow another one, and of no use where it cannot."""
         self.code = 0
         """The exit code of its last process; 128 and the number of the signal that has killed it."""
         self._pause = 0.0
@@ -128,10 +133,11 @@ class Worker:
 
     # ---- its life
 
-    def start(self, now: float = 0.0) -> None:
-        """Start the process."""
+    def start(self, now: float = 0.0, heir: socket.socket | None = None) -> None:
+        """Start the process; `heir`: its way to the process that it is to follow."""
         self._starting = None
         self._is_known = False
+        self.is_heir = heir is not None
         self.step = Step.STARTING
         self.status = Status(State.STARTING, frozenset())
         self._began = self._reactor.now
@@ -139,7 +145,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                self.process = self._crew.launch(self.index, theirs)
+                self.process = self._crew.launch(self.index, theirs, heir)
             except OSError as error:
                 ours.close()
                 log.error("worker %d cannot be started: %s", self.index, error.strerror or error)
@@ -235,7 +241,7 @@ class Worker:
         self._crew.changed(self)
 
     def _over(self) -> None:
-        if self.step is Step.STOPPING:
+        if self.step is Step.STOPPING or (self.step is Step.STARTING and self.is_heir):
             self.step = Step.ENDED
             return
         if self._reactor.now - self._began >= LONG_ENOUGH:

@@ -2,7 +2,6 @@
 
 conversation  bytes in, requests out; answers in, bytes out
 target        what a request is for
-percent       characters written as bytes in hexadecimal: in paths, and in the fields of a query
 answers       what it is answered with
 dates         when that was
 opening       a request that asks for a WebSocket instead

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Callable, NamedTuple
 
+from ...percent import fields_of
 from .answers import Refusal, Response
-from .percent import fields_of
 from .target import check_authority, parse_target
 
 try:

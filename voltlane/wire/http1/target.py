@@ -6,8 +6,8 @@ import re
 from http import HTTPStatus
 from typing import NamedTuple
 
+from ...percent import decoded
 from .answers import Refusal
-from .percent import decoded
 
 _ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0-9]*)?")

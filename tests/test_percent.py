@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltlane.wire.http1.percent import decoded, fields_of
+from voltlane.percent import decoded, encoded, fields_of
 
 PIECES = st.sampled_from([*"%=&+a2Ff/;é ", "%C3%A9", "%C3", "%A9", "%f0%9f%98%80", "%2B", "%26", "%00", "%zz"])
 TEXTS = st.lists(PIECES, max_size=12).map("".join)
@@ -45,3 +45,19 @@ def test_there_may_be_only_so_many() -> None:
     assert len(fields_of("a&b&c", 3)) == 3
     with pytest.raises(ValueError, match="more than 2 fields"):
         fields_of("a&b&c", 2)
+
+
+@given(st.text(max_size=30))
+def test_what_is_encoded_comes_back(text: str) -> None:
+    try:
+        assert encoded(text, b"/") == quote(text, safe="/")
+    except UnicodeEncodeError:
+        return  # half of a pair, which is no character
+    assert decoded(encoded(text), "strict") == text
+
+
+def test_a_name_that_is_no_utf8_comes_back() -> None:
+    name = "/run/a\udcff:é"
+    assert encoded(name, b"/") == "/run/a%FF%3A%C3%A9" and decoded(encoded(name), "surrogateescape") == name
+    with pytest.raises(UnicodeError):
+        decoded("%FF", "strict")
