@@ -218,6 +218,8 @@ class Parts:
             now=self.reactor.now,
         )
         self._rearm_reaping()
+        if self.node is not None:
+            self.node.configure(config)
         self.admission.configure(config.limits)
         self.proxies.configure(config.listener, config.web)
         self.doors.site.configure(config.web)

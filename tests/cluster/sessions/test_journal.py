@@ -122,6 +122,29 @@ def test_the_last_state_of_each_is_written_when_the_store_is_back(home: Home, se
     assert [found.get(session.id) for session in sessions[2500:]] == ["live"] * 500
 
 
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize("away", [False, True])
+def test_an_end_is_news_if_it_was_ours_to_the_end(home: Home, server: RedisServer, ours: bool, away: bool):
+    """Another server may have had it since: then nobody hears of an end. Without the store that waits for it."""
+    session = home.open()
+    home.settle()
+    told: list[str] = []
+    if not ours:
+        home.world.ask("HSET", f"voltlane:session:{session.id}", "owner", "4:another", "term", "2")
+    if away:
+        server.pause()
+        home.world.until(lambda: home.world.ask("PING") != b"PONG", "the link to notice")
+    home.registry.end(session)
+    home.journal.when_ended(session.id, lambda: told.append("ended"))
+    assert not told
+    if away:
+        server.go_on()
+        home.world.until_up()
+    home.settle()
+    home.world.until(lambda: not home.journal._ended and home.world.ask("PING") == b"PONG", "an answer")
+    assert told == (["ended"] if ours else [])
+
+
 def test_a_session_that_is_anothers_is_told(home: Home):
     session, other = home.open(), home.open()
     home.settle()
