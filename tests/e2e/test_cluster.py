@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ import pytest
 from kit.cluster import ClusterRig
 from kit.event_reader import EventReader, Sender
 from kit.fault_proxy import FaultProxy
+from kit.process import environment
 from kit.raw_client import RawClient
 from kit.raw_records import RawRecordClient
 from kit.wait import wait_until
@@ -370,3 +373,46 @@ def test_a_stream_of_events_goes_on_at_another_server(killed: bool) -> None:
             rig.backend.send(client_id, b"2")
             reader.read_until(lambda: reader.got == [b"1", b"2"], "the second")
             assert {told["client_id"] for told in reader.sessions} == {client_id}
+
+
+class TestWhileTheStoreIsAsked:
+    def test_a_client_that_leaves_meanwhile_leaves_nothing(self, rig: ClusterRig) -> None:
+        one, _ = rig.servers
+        rig.store.pause()
+        client = RawRecordClient(one.address)
+        client.say(client.endpoint.hello())
+        client.step()  # what it wants is said; that is looked up first
+        client.close()
+        rig.store.go_on()
+        with Connection(one.address) as other:  # which comes behind it
+            other.send(b"1")
+            other.flush(10)
+            keys = rig.store.ask("KEYS", "voltlane:session:*")
+            assert isinstance(keys, list)
+            live = [key for key in keys if rig.store.ask("HGET", key, "state") == b"live"]
+            assert live == [b"voltlane:session:%d" % other.client_id]
+
+    def test_a_store_that_does_not_answer_holds_nobody_up_for_long(self, rig: ClusterRig) -> None:
+        """It goes on without it."""
+        one, _ = rig.servers
+        rig.store.pause()
+        try:
+            with Connection(one.address) as client:
+                client.send(b"1")
+                client.flush(10)
+                arrived(rig, client.client_id, b"1")
+        finally:
+            rig.store.go_on()
+
+
+def test_a_server_that_is_alone_has_nothing_of_it() -> None:
+    """Not even its code."""
+    code = (
+        "import sys; from voltlane import config; from voltlane.server import Server; "
+        "Server(config.defaults()); "
+        "print([name for name in sys.modules if name.startswith('voltlane.cluster.sessions') or name == 'hiredis'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment({}), stdout=subprocess.PIPE, check=True, timeout=30
+    )
+    assert done.stdout.strip() == b"[]"

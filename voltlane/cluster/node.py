@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..config import Config
@@ -9,11 +10,12 @@ from ..core.budget import Budget
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.ids import Ids
-from ..core.session import State
+from ..core.session import Session, State
 from ..errors import StartupError
 from ..lanes.entry.arrival import OnSession
 from ..net.reactor import Reactor
 from ..ops.log import log
+from ..reasons import EndReason
 from ..wire.crypto import KeyPair, generate_key
 from ..wire.noise import KeyPair as ChannelKey
 from .keys.secret import read_secret
@@ -89,7 +91,7 @@ class Node:
     def join(self, hub: Hub, trunk: Trunk, on_session: OnSession) -> None:
         """Be a part of the server: its registry asks here for sessions, and tells what becomes of them."""
         reactor, link, registry, counters = self._reactor, self.link, hub.registry, self._counters
-        self._trunk = trunk
+        self._hub, self._trunk = hub, trunk
         journal = self.journal = ClusterJournal(
             reactor, link, self.rows, self.name, self._stale_secs, lambda session: self.giver.fence(session)
         )
@@ -108,6 +110,7 @@ class Node:
         )
         self.giver = Giver(reactor, link, self.rows, journal, finder, hub, trunk, counters)
         self.entry = Entry(reactor, link, registry, journal, finder, on_session, self.giver.fence)
+        registry.on_end = self._on_end
         registry.journal, registry.whereabouts, registry.ids = journal, finder, LeasedIds(self.keeper)
         hub.moved = self.moved
         self.keeper.watchers.append(self._on_number)
@@ -152,6 +155,15 @@ class Node:
     def _told(self, message: bytes) -> None:
         if message.isdigit():
             self.finder.told(int(message))
+
+    def configure(self, config: Config) -> None:
+        """Go by these settings from now on."""
+        self.journal.configure(config.clients.stale_timeout_secs)
+
+    def _on_end(self, session: Session, reason: EndReason) -> None:
+        """One of ours has been stale for too long. Another server may have it: the master is told when it has not."""
+        self._hub.note_end(session, reason)
+        self.journal.when_ended(session.id, partial(self._hub.tell_end, session.id, reason))
 
     # ---- the end
 

@@ -141,14 +141,22 @@ class Hub:
 
     def ended(self, session: Session, reason: EndReason) -> None:
         """Count a session's end, tell the master, if it does not know, and remember it for its client."""
+        self.note_end(session, reason)
+        self.tell_end(session.id, reason)
+
+    def note_end(self, session: Session, reason: EndReason) -> None:
+        """The same without the master."""
         self._counters.ended[reason] += 1
         delivery = session.delivery
         if delivery is not None:
             stone = Tombstone(session.credential, reason, delivery.safe, delivery.taken)
             self.registry.tombstones.add(session.id, stone)
+
+    def tell_end(self, client_id: int, reason: EndReason) -> None:
+        """Tell the master, if it does not know."""
         notice = _END_NOTICE[reason]
         if notice is not None:
-            self._trunk.push(frame_tagged(session.id, Flag.FAILURE, notice), 1)
+            self._trunk.push(frame_tagged(client_id, Flag.FAILURE, notice), 1)
 
     # ---- from the master
 

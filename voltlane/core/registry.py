@@ -89,7 +89,7 @@ class Registry:
         self._max_stale = max_stale
         self._max_lowered = False
         self._is_left = False
-        self._on_end = on_end
+        self.on_end = on_end
         self._on_stale = on_stale
 
     def configure(self, *, stale_timeout: float, reap_interval: float, max_stale: int, now: float) -> None:
@@ -250,7 +250,7 @@ class Registry:
 
     def _end(self, session: Session, reason: EndReason) -> None:
         self.end(session)
-        self._on_end(session, reason)
+        self.on_end(session, reason)
 
     def _evict(self) -> None:
         self._end(self.sessions[next(iter(self._stale))], EndReason.EVICTED)

@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..cluster.handover.heritage import Heritage
-from ..cluster.redis.link import Link
 from ..config import Config
 from ..core.admission import Admission
 from ..core.budget import Budget
@@ -59,6 +58,7 @@ from .drain import Drain
 
 if TYPE_CHECKING:
     from ..cluster.node import Node
+    from ..cluster.redis.link import Link
 
 EXIT_NO_MASTER = 4
 EXIT_NOT_KEPT = 5
@@ -218,6 +218,8 @@ class Parts:
             now=self.reactor.now,
         )
         self._rearm_reaping()
+        if self.node is not None:
+            self.node.configure(config)
         self.admission.configure(config.limits)
         self.proxies.configure(config.listener, config.web)
         self.doors.site.configure(config.web)

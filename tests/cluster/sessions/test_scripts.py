@@ -122,9 +122,15 @@ def test_one_that_its_owner_knows_nothing_of(store: Store):
 def test_the_end(store: Store):
     store.write(ONE, 1)
     assert store.end(TWO, 1) == 0 and store.end(ONE, 1) == 1
+    assert store.end(ONE, 1) == 1, "the answer may have been lost"
+    assert store.end(ONE, 2) == 0
     assert store.run(LOOK, [KEY]) is None and store.take(TWO) is None
     assert store.write(ONE, 1) == 0, "it does not come back"
     assert store.take(TWO, force=1) is None
+
+
+def test_the_end_of_one_that_the_store_has_forgotten(store: Store):
+    assert store.end(ONE, 1) == 1 and store.write(ONE, 1) == 0
 
 
 def test_there_is_none(store: Store):

@@ -75,6 +75,7 @@ class ClusterJournal(SessionJournal, Handler):
         """Those that are about to be opened or resumed, as the store knows already."""
         self._dirty: dict[int, None] = {}
         self._ended: dict[int, int] = {}  # and under which term
+        self._whenever_ended: dict[int, Callable[[], None]] = {}
         self._under_way = 0
         self._refreshing: Timer | None = None
         self._left: list[int] = []  # whose time is to be renewed in this round
@@ -137,8 +138,20 @@ class ClusterJournal(SessionJournal, Handler):
         if term is not None:
             self._ended[session.id] = term
             if len(self._ended) > MOST_ENDED:
-                del self._ended[next(iter(self._ended))]
+                oldest = next(iter(self._ended))
+                del self._ended[oldest]
+                self._is_ended(oldest)
             self._reactor.mark_dirty(self)
+
+    def when_ended(self, client_id: int, then: Callable[[], None]) -> None:
+        """Call this when the store has agreed that a session was ours to the end; never, if it was another's."""
+        if client_id in self._ended:
+            self._whenever_ended[client_id] = then
+        else:
+            then()
+
+    def _is_ended(self, client_id: int) -> None:
+        self._whenever_ended.pop(client_id, lambda: None)()
 
     def forget(self, client_id: int) -> None:
         """It is not ours any more."""
@@ -208,6 +221,10 @@ class ClusterJournal(SessionJournal, Handler):
         if isinstance(reply, Trouble) and reply.kind is not Kind.REFUSED and len(self._ended) < MOST_ENDED:
             self._ended[client_id] = term
             self._retry_later()
+        elif reply == 0:
+            self._whenever_ended.pop(client_id, None)
+        else:
+            self._is_ended(client_id)
 
     def _is_ours(self, session: Session) -> bool:
         return self.registry.sessions.get(session.id) is session and session.id in self.terms

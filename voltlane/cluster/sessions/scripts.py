@@ -71,9 +71,12 @@ return found
 END = Script(
     _WHO
     + """\
--- KEYS: the session. ARGV: me, term, milliseconds. Gives 1, or 0 where it is not ours.
-local there = redis.call('HMGET', KEYS[1], 'owner', 'term')
-if not (mine(there[1], ARGV[1]) and there[2] == ARGV[2]) then
+-- KEYS: the session. ARGV: me, term, milliseconds. Gives 1, or 0 where it is another's.
+local there = redis.call('HMGET', KEYS[1], 'owner', 'term', 'state')
+if there[3] == 'ended' and there[2] == ARGV[2] then
+  return 1
+end
+if there[2] and not (mine(there[1], ARGV[1]) and there[2] == ARGV[2]) then
   return 0
 end
 redis.call('DEL', KEYS[1])
