@@ -21,7 +21,7 @@ pytest := $(bin)/python -m pytest -q -n $(JOBS) --dist loadfile
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-js test-quick test-all check check-native fast bench bench-scaling bench-upgrade siege starve fuzz soak clean model cert
+.PHONY: help run test test-js test-quick test-all check check-native fast bench bench-scaling bench-upgrade bench-workers siege starve fuzz soak clean model cert
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ bench-scaling: $(installed-bench) ## how the cost of a packet grows with clients
 
 bench-upgrade: $(installed) ## ten thousand clients under traffic, and the server upgraded ten times (ARGS='--clients 1000 --times 3 --most 500')
 	@$(bin)/python -m bench.upgrade $(ARGS)
+
+bench-workers: $(installed) ## workers beside one process alone: work per second of CPU time (ARGS='--workers 4 --clients 1000')
+	@$(bin)/python -m bench.workers $(ARGS)
 
 fuzz: $(installed-dev) ## every parser and the whole handshake with inputs that go wrong (SECONDS=60; ARGS='handshake': one target)
 	@$(bin)/python tests/fuzz --seconds $(SECONDS) $(ARGS)

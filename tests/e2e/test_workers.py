@@ -364,6 +364,6 @@ def test_all_that_may_be_there_at_once() -> None:
         server.wait_for_workers()
         clients = [RawClient.new(server.address) for _ in range(3)]
         assert refused(server.address)
-        assert "too many connections" in server.log
+        server.wait_for_log("too many connections")
         for client in clients:
             client.close()

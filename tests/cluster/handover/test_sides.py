@@ -12,7 +12,7 @@ from kit.handlers import Loop
 from kit.handovers import HERITAGE
 
 from voltlane.cluster.handover import giver, taker
-from voltlane.cluster.handover.giver import LAST_SECS, PREPARE_SECS, SETTLE_SECS, Giver, Step
+from voltlane.cluster.handover.giver import LAST_SECS, PREPARE_SECS, SETTLE_SECS, Giver, Step, launched
 from voltlane.cluster.handover.heritage import Heritage
 from voltlane.cluster.handover.notes import FORMAT, GO, Greeting, Kind, note
 from voltlane.cluster.handover.taker import VARIABLE, Taker, handed_over
@@ -88,7 +88,7 @@ def host() -> Iterator[Host]:
 
 def prepared(host: Host) -> Giver:
     """Up to where the other process is ready."""
-    made = Giver(host, host.launch)
+    made = Giver(host, *launched(host.launch))
     host.wire.greet(Greeting(FORMAT, "1.2.3"))
     host.reactor.spin()
     assert host.wire.greeting().format == FORMAT and host.wire.note().kind is Kind.SERVER
@@ -135,7 +135,7 @@ def test_handshakes_have_a_moment(host: Host) -> None:
 
 
 def test_who_says_nothing_has_so_long(host: Host) -> None:
-    made = Giver(host, host.launch)
+    made = Giver(host, *launched(host.launch))
     host.reactor.pass_(PREPARE_SECS - 1)
     assert made.under_way
     host.reactor.pass_(2)
@@ -153,7 +153,7 @@ def test_who_ends_has_said_why(host: Host, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_a_refusal_that_comes_with_the_end(host: Host, caplog: pytest.LogCaptureFixture) -> None:
-    made = Giver(host, host.launch)
+    made = Giver(host, *launched(host.launch))
     host.wire.greet(Greeting(FORMAT, "1.2.3"))
     host.wire.say(note(Kind.REFUSED, 0, b"because"))
     host.wire.flush()
@@ -165,7 +165,7 @@ def test_a_refusal_that_comes_with_the_end(host: Host, caplog: pytest.LogCapture
 
 @pytest.mark.parametrize("word", [Kind.TAKEN, Kind.END, Kind.IDS])
 def test_a_word_out_of_place(host: Host, word: Kind) -> None:
-    made = Giver(host, host.launch)
+    made = Giver(host, *launched(host.launch))
     host.wire.greet(Greeting(FORMAT, "1.2.3"))
     host.wire.say(note(word))
     host.wire.flush()

@@ -86,6 +86,11 @@ class Parent:
         self._channel = Channel(reactor, self._wire, self._on_note, self._on_end)
         reactor.call_soon(self._channel.deliver)  # what came behind the first word
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether it is listened to, and can be told something."""
+        return self._channel is not None
+
     def say(self, words: bytes, sock: socket.socket | None = None) -> None:
         """Tell it something at the end of the turn."""
         if self._channel is not None:
