@@ -13,10 +13,12 @@ from ..cluster.handover.giver import Child
 from ..cluster.handover.heritage import Heritage
 from ..cluster.handover.taker import Taker
 from ..cluster.workers.claims import Claims
+from ..cluster.workers.home import node_of
 from ..cluster.workers.notes import Comer, Crossing, Status
 from ..cluster.workers.parent import Parent
 from ..cluster.workers.sibling import Sibling
 from ..config import Config
+from ..core.admission import Source
 from ..core.readiness import State
 from ..core.timers import Timer
 from ..lanes.table import LANES
@@ -146,6 +148,18 @@ class WorkerServer(Server):
             claim.left(CloseReason.SHUTDOWN, False, 0.0, self.reactor.now)
             return
         self.gate.let_in(sock, comer.peer, claim, lane, comer.has_header)
+
+    def is_elsewhere(self, client_id: int) -> bool:
+        """Whether a session, if there is one, is another worker's."""
+        hello = self.parent.hello
+        place = node_of(client_id) - (self.config.general.node - hello.which)
+        return 0 <= place < hello.workers and place != hello.which
+
+    def pass_on(self, source: Source, sock: socket.socket, client_id: int, deadline: float, data: bytes) -> None:
+        """Let the worker that has this client's session go on with a connection in its handshake, of which nobody here
+        knows any more: with these bytes, until then. The socket is not this worker's from then on."""
+        number = int.from_bytes(source.key, "big")
+        self.parent.pass_on(number, Crossing(client_id, int(sock.family), deadline, data), sock)
 
     def receive(self, number: int, crossing: Crossing, sock: socket.socket) -> None:
         """See Host."""

@@ -101,6 +101,16 @@ class Crew:
         for worker in self.workers:
             worker.stop(at_once)
 
+    def watch(self, patience: float) -> None:
+        """Ask all again and again whether their loops turn, and end one that has not said so for so many seconds."""
+
+        def look(now: float) -> None:
+            for worker in self.workers:
+                worker.ping(patience)
+            self.reactor.call_later(patience / 3, look)
+
+        look(self.reactor.now)
+
     def tell(self, kind: Kind) -> None:
         """Tell each that is there something short."""
         for worker in self.workers:
