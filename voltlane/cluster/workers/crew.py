@@ -254,8 +254,10 @@ class Crew:
                 crossing = decode_crossing(found.data)
                 home = self.home_of(crossing.client_id)
                 self._bring(home, Waiting(found.number, source, home.index, crossing.deadline, words, sock))
-        if worker.successor is not None and worker.successor.places is worker.places:
-            return  # they are there
+        heir = worker.successor
+        if heir is not None and (heir.places is worker.places or worker.step is Step.ENDED):
+            self._host.on_gone(worker)
+            return  # they are there, or about to be
         gone = worker.places.lose(self.reactor.now)
         if gone and worker.step is not Step.ENDED:
             log.warning("worker %d had %d connections, which are gone with it", worker.index, gone)
