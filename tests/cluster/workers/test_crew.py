@@ -249,6 +249,66 @@ class TestEnds:
             assert answers == [None, [1], None]
 
 
+class TestSuccession:
+    """Of two workers: the third process is to follow the first one."""
+
+    def begun(self, world: CrewWorld) -> None:
+        world.serve()
+        world.come(), world.come()
+        world.turn()
+        world.crew.upgrade()
+        world.turn()
+        (order,) = world.processes[0].told(Kind.HAND_OVER)
+        socket.socket(fileno=world.processes[0].wire.descriptor()).close()  # the connection's
+        socket.socket(fileno=world.processes[0].wire.descriptor()).close()
+        assert order.number == world.processes[2].pid and len(world.processes) == 3
+
+    @pytest.mark.parametrize("ends_first", [True, False])
+    def test_it_goes_on_with_the_connections_whoever_is_heard_first(self, ends_first: bool):
+        with CrewWorld() as world:
+            self.begun(world)
+            if ends_first:
+                world.processes[0].end(0)
+                world.turn()
+                world.turn(0.1)
+                assert len(world.processes) == 3, "nobody else is started in its place"
+            world.serve(2)
+            world.processes[0].end(0)
+            world.turn()
+            world.turn(0.1)
+            assert world.counts == [1, 1] and world.admission.connections == 2
+            assert [worker.step for worker in world.crew.workers] == [Step.SERVING] * 2
+            assert len(world.processes) == 4, "the next one's turn"
+
+    def test_one_that_fails_changes_nothing(self):
+        with CrewWorld() as world:
+            self.begun(world)
+            world.processes[2].end(1)
+            world.turn()
+            world.turn(0.1)
+            assert world.counts == [1, 1] and len(world.processes) == 3
+            assert [worker.step for worker in world.crew.workers] == [Step.SERVING] * 2
+
+    def test_one_that_dies_is_started_again_and_the_next_is_followed(self):
+        with CrewWorld() as world:
+            self.begun(world)
+            world.processes[0].end(9)
+            world.turn()
+            world.turn(0.1)
+            assert world.counts == [0, 1] and len(world.processes) == 5
+            assert world.processes[1].told(Kind.HAND_OVER)
+
+    def test_if_both_are_gone_it_is_started_anew(self):
+        with CrewWorld() as world:
+            self.begun(world)
+            world.processes[0].end(0)
+            world.turn()
+            world.processes[2].end(1)
+            world.turn()
+            world.turn(0.1)
+            assert len(world.processes) == 4 and world.counts == [0, 1] and world.admission.connections == 1
+
+
 class TestCrossings:
     def test_it_goes_to_the_worker_that_is_named(self):
         with CrewWorld(3) as world:

@@ -299,8 +299,10 @@ class Crew:
                 crossing = decode_crossing(found.data)
                 waiting = Waiting(found.number, source, crossing.home, crossing.deadline, words, sock)
                 self._bring(self.workers[crossing.home], waiting)
-        if worker.successor is not None and worker.successor.places is worker.places:
-            return  # they are there
+        heir = worker.successor
+        if heir is not None and (heir.places is worker.places or worker.step is Step.ENDED):
+            self._host.on_gone(worker)
+            return  # they are there, or about to be
         gone = worker.places.lose(self.reactor.now)
         if gone and worker.step is not Step.ENDED:
             log.warning("worker %d had %d connections, which are gone with it", worker.index, gone)

@@ -54,10 +54,14 @@ class Succession:
         elif new.step in (Step.RESTING, Step.ENDED):
             new.stop(False)
             old.successor, self._old = None, None
-            if old.step is Step.SERVING:
-                self._fail(old.index)
-            else:  # it has died meanwhile, and is started again with the program as it is now
-                self._next()
+            if old.step is Step.ENDED:  # it had handed over by then
+                old.places.lose(self._crew.reactor.now)
+                old.start()
+            self._fail(old.index)
+        elif old.step not in (Step.SERVING, Step.ENDED):  # it has died, and is started again as the program is now
+            old.successor, self._old = None, None
+            new.stop(True)
+            self._next()
 
     def end(self) -> None:
         """The server ends: no others are started."""

@@ -258,6 +258,9 @@ class Worker:
         if self.step is Step.STOPPING or (self.step is Step.STARTING and self.is_heir):
             self.step = Step.ENDED
             return
+        if self.successor is not None and not self.code:  # it has handed over, which the other one says next
+            self.step = Step.ENDED
+            return
         if self._reactor.now - self._began >= LONG_ENOUGH:
             self._pause = 0.0
         how = f"was killed by signal {self.code - 128}" if self.code > 128 else f"has ended with exit code {self.code}"
