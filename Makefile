@@ -21,7 +21,7 @@ pytest := $(bin)/python -m pytest -q -n $(JOBS) --dist loadfile
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-js test-quick test-all check check-native fast bench bench-scaling bench-upgrade cluster siege starve fuzz soak clean model cert
+.PHONY: help run test test-js test-quick test-all check check-native fast bench bench-scaling bench-upgrade bench-workers cluster siege starve fuzz soak clean model cert
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ bench-upgrade: $(installed) ## ten thousand clients under traffic, and the serve
 cluster: $(installed) ## three nodes, a redis, a HAProxy, and clients of nodes that are killed (ARGS='--seconds 30'; needs both programs)
 	@.ci/install $(VENV) '$(PYTHON)' '.[cluster]'
 	@$(bin)/python -m bench.cluster $(ARGS)
+
+bench-workers: $(installed) ## workers beside one process alone: work per second of CPU time (ARGS='--workers 4 --clients 1000')
+	@$(bin)/python -m bench.workers $(ARGS)
 
 fuzz: $(installed-dev) ## every parser and the whole handshake with inputs that go wrong (SECONDS=60; ARGS='handshake': one target)
 	@$(bin)/python tests/fuzz --seconds $(SECONDS) $(ARGS)

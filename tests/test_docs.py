@@ -25,7 +25,7 @@ from voltlane.client import Connection
 from voltlane.config import SETTINGS, Setting, load
 from voltlane.core.protocols.ends import CODES
 from voltlane.reasons import AdminEnd, CloseReason, EndReason, Hold, StoreEnd, Symbol
-from voltlane.statistics import ClientRow, StoreFigures
+from voltlane.statistics import ClientRow, StoreFigures, WorkerFigures
 from voltlane.wire.v3 import Code
 
 ROOT = Path(__file__).parent.parent
@@ -301,7 +301,9 @@ def test_metrics_that_are_mentioned_exist(tmp_path: Path):
     parser = pytest.importorskip("prometheus_client.parser", reason="the extra `web` is not installed")
     with watched_world({"admin.address": f"unix:{tmp_path}/admin"}) as made:
         made.new(lane=tls)
-        statistics = made.server.statistics()._replace(store=StoreFigures(True, "", 0, 0, 0, 0.0, 0))
+        worker = WorkerFigures(0, "ready", 1, 1, 0, 0, 0, 0, 0, 0, 0, 0.0, 0)
+        store = StoreFigures(True, "", 0, 0, 0, 0.0, 0)
+        statistics = made.server.statistics()._replace(workers=(worker,), store=store)
         body, _ = exposition.expose(statistics, True, "text/plain")
     families = list(parser.text_string_to_metric_families(body.decode()))
     there_are = {sample.name for family in families for sample in family.samples} | {family.name for family in families}

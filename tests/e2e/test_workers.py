@@ -95,6 +95,26 @@ def test_a_worker_that_is_killed_is_started_again() -> None:
             client.close()
 
 
+def test_sessions_of_one_that_was_killed_are_in_its_state_directory(tmp_path: Path) -> None:
+    with EchoBackend() as backend, WorkersProcess(backend.address, {"general.state_dir": tmp_path / "state"}) as server:
+        server.wait_for_workers()
+        clients = [RawClient.new(server.address) for _ in range(4)]
+        for client in clients:
+            echoed(client)
+        os.kill(server.pid_of(1), signal.SIGKILL)
+        server.wait_for(1, 2)
+        for client in clients:
+            if node_of(client.client_id) == 1:
+                client.close()
+                again = client.come_back()  # to the one that has the fewest
+                assert again.client_id == client.client_id
+                echoed(again)
+                again.close()
+            else:
+                echoed(client)
+                client.close()
+
+
 def test_while_one_is_away_the_others_serve() -> None:
     """And nobody is passed on to it."""
     with EchoBackend() as backend, WorkersProcess(backend.address) as server:
@@ -301,11 +321,10 @@ def test_an_address_that_flaps_is_banned_whoever_had_it() -> None:
     settings = {"limits.flap_count": 4, "limits.ban_secs": 60}
     with EchoBackend() as backend, WorkersProcess(backend.address, settings) as server:
         server.wait_for_workers()
-        for _ in range(2):
-            pair = [RawClient.new(server.address) for _ in range(2)]
-            assert {node_of(client.client_id) for client in pair} == {0, 1}
-            for client in pair:
-                client.close()
+        clients = [RawClient.new(server.address) for _ in range(4)]
+        assert {node_of(client.client_id) for client in clients} == {0, 1}
+        for client in clients:
+            client.close()
         server.wait_for_log("is banned for 60 s")
         assert refused(server.address)
 

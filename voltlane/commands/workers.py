@@ -44,6 +44,8 @@ def supervise(load: Callable[[], Config], settings: Config, count: int, settle: 
     manager = notifier(os.environ)
     try:
         Service(supervisor, manager, watchdog)
+        if manager and watchdog:
+            supervisor.crew.watch(watchdog)
         return supervisor.run()
     finally:
         manager.close()

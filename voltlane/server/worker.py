@@ -22,12 +22,14 @@ from ..cluster.workers.notes import Comer, Crossing, Status
 from ..cluster.workers.parent import Parent
 from ..cluster.workers.sibling import Sibling
 from ..config import Config
+from ..core.readiness import State
+from ..core.timers import Timer
 from ..lanes.entry.moved import MovedArrival
 from ..lanes.table import LANES
 from ..net.reactor import Reactor
 from ..net.sockets import raise_descriptor_limit, reset_on_close
 from ..ops.log import log
-from ..reasons import CloseReason
+from ..reasons import CloseReason, Hold
 from ..store.records import Damaged
 from .listening import Kept, encrypts
 from .oversight import Oversight
@@ -39,6 +41,10 @@ from .upgrade import Upgrade, heir_of
 DESCRIPTORS_OF_RELAY = 2
 ROOM_STEP = 32
 """Connections that there is more room for, or less, before the parent is told."""
+
+LEISURE_SECS = 0.05
+_PASSING = frozenset([Hold.CROWD])
+"""Reasons to take nobody that are over in a moment, mostly."""
 
 
 class WorkerServer(Server):
@@ -57,7 +63,10 @@ class WorkerServer(Server):
         self.upgrade = self.handing_over = _Succeeded(self)
         self._refused: dict[int, CloseReason] = {}
         self._is_open = False
+        self._status = Status(State.STARTING, frozenset())  # as the parent has been told
+        self._telling: Timer | None = None
         self.told = 0
+        """Which status that was."""
         self.entrance.on_holds = self._tell
         self.readiness.watchers.append(self._tell)
         self._answers: Answers | None = None
@@ -99,7 +108,7 @@ class WorkerServer(Server):
         self.tell_openings()
         self._room = self._room_at_first = self.entrance.room
         self.parent.ready(self._room)
-        self._tell()
+        self._tell_now(self.reactor.now)
 
     def _signals(self) -> dict[int, Callable[[], None]]:
         """See Server. What a terminal or a service manager sends to all processes at once the parent passes on in its
@@ -120,8 +129,23 @@ class WorkerServer(Server):
         return code
 
     def _tell(self) -> None:
-        """How this worker is, for the parent."""
-        self.told = self.parent.status(Status(self.readiness.state, frozenset(self.entrance.holds)))
+        """How this worker is, for the parent: at leisure, where it is only that too many handshakes are in line, which
+        comes and goes many times a second."""
+        others = frozenset(self.entrance.holds) ^ self._status.holds
+        if others <= _PASSING and self.readiness.state is self._status.state:
+            if self._telling is None:
+                self._telling = self.reactor.call_later(LEISURE_SECS, self._tell_now)
+        else:
+            self._tell_now(self.reactor.now)
+
+    def _tell_now(self, now: float) -> None:
+        if self._telling is not None:
+            self.reactor.cancel(self._telling)
+            self._telling = None
+        status = Status(self.readiness.state, frozenset(self.entrance.holds))
+        if status != self._status and self.parent.is_attached:
+            self._status = status
+            self.told = self.parent.status(status)
 
     @property
     def is_heeded(self) -> bool:

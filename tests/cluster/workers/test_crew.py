@@ -205,6 +205,16 @@ class TestEnds:
             world.turn(0.1)
             assert world.processes[0].returncode == -9 and world.gone == [0]
 
+    def test_one_that_is_stuck_is_ended(self):
+        with CrewWorld() as world:
+            world.serve()
+            world.crew.watch(3.0)
+            for _ in range(5):
+                world.processes[0].say(Kind.PONG)
+                world.turn(1.0)
+            assert world.processes[0].returncode is None and world.processes[0].told(Kind.PING)
+            assert world.processes[1].returncode == -9
+
     def test_all_stop(self):
         with CrewWorld() as world:
             world.serve()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 from typing import Any, Callable, Protocol
 
 from ...core.admission import Source
@@ -114,6 +115,16 @@ class Crew:
         for worker in self.workers:
             worker.stop(at_once)
 
+    def watch(self, patience: float) -> None:
+        """Ask all again and again whether their loops turn, and end one that has not said so for so many seconds."""
+
+        def look(now: float) -> None:
+            for worker in self.workers:
+                worker.ping(patience)
+            self.reactor.call_later(patience / 3, look)
+
+        look(self.reactor.now)
+
     def tell(self, kind: Kind) -> None:
         """Tell each that is there something short."""
         for worker in self.workers:
@@ -171,15 +182,16 @@ class Crew:
 
     def _pass_on(self, waiting: Waiting) -> None:
         """To the one that has the fewest."""
-        best: Worker | None = None
+        best, fewest = None, sys.maxsize
         for worker in self.workers:
-            if worker.takes and (best is None or len(worker.places) < len(best.places)):
-                best = worker
+            count = len(worker.places)
+            if count < fewest and worker.takes:
+                best, fewest = worker, count
         if best is None:
             self._left_over.append(waiting)
             return
         self._give(best, waiting)
-        if not best.takes:
+        if fewest + 1 >= best.room:
             self._host.on_workers()
 
     def _give(self, worker: Worker, waiting: Waiting) -> None:
@@ -237,9 +249,9 @@ class Crew:
             places.greeted(number)
         elif kind is Kind.LEFT:
             leave = decode_leave(found.data)
-            full = not worker.takes
+            was_full = len(places) == worker.room
             places.left(number, leave.reason, leave.greeted, leave.lifetime, self.reactor.now)
-            if full and worker.takes:
+            if was_full and len(places) < worker.room:
                 self._host.on_workers()
         elif kind is Kind.CLAIMED:
             refusal = places.claimed(number, found.data, self.reactor.now)

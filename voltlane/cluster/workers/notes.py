@@ -184,10 +184,13 @@ def decode_leave(data: bytes) -> Leave:
 
 def decode_reason(data: bytes) -> CloseReason:
     """A close reason by its name. Raises Damaged."""
-    name = data.decode("ascii", "replace")
-    if name not in CloseReason.__members__:
+    reason = _REASONS.get(data)
+    if reason is None:
         raise Damaged("a reason that is none")
-    return CloseReason[name]
+    return reason
+
+
+_REASONS = {reason.name.encode(): reason for reason in CloseReason}
 
 
 class Crossing(NamedTuple):

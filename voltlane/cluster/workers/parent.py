@@ -15,7 +15,6 @@ from ...store.records import Damaged
 from ..handover.notes import Note, note
 from ..handover.wire import Ended, Wire
 from .channel import Channel
-from .home import home_of
 from .notes import (
     FORMAT,
     KINDS,
@@ -95,6 +94,11 @@ class Parent:
         self._channel = Channel(reactor, self._wire, self._on_note, self._on_end)
         reactor.call_soon(self._channel.deliver)  # what came behind the first word
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether it is listened to, and can be told something."""
+        return self._channel is not None
+
     def say(self, words: bytes, sock: socket.socket | None = None) -> None:
         """Tell it something at the end of the turn."""
         if self._channel is not None:
@@ -123,10 +127,6 @@ class Parent:
             self._wire.close()
 
     # ---- sessions that are elsewhere
-
-    def home_of(self, client_id: int, first_node: int) -> int:
-        """The index of the worker that a session is at."""
-        return home_of(client_id, first_node, self.hello.workers)
 
     def pass_on(self, number: int, crossing: Crossing, sock: socket.socket) -> None:
         """Hand a connection in its handshake to the worker that has its session. The socket is the parent's then."""

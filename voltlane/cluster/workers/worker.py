@@ -97,6 +97,7 @@ class Worker:
         self._starting: Timer | None = None  # it again, behind a pause
         self._questions: dict[int, Callable[[Any], None]] = {}
         self._asked = 0
+        self._heard = 0.0  # when it has last answered a ping
         self._is_known = False  # to take connections, of which the log has a line
 
     def __repr__(self) -> str:
@@ -182,6 +183,17 @@ class Worker:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
 
+    def ping(self, patience: float) -> None:
+        """Ask whether its loop turns; end it, where it has not said so for that many seconds."""
+        now = self._reactor.now
+        if self.step is not Step.SERVING:
+            self._heard = now
+        elif now - self._heard > patience:
+            log.error("worker %d does not answer for %.0f s, and is ended", self.index, now - self._heard)
+            self.kill()
+        else:
+            self.tell(Kind.PING)
+
     def ask(self, what: str, values: dict[str, Any], then: Callable[[Any], None]) -> None:
         """Ask it something. `then` is called with the answer, and with None where it ends before that."""
         if self.channel is None or not self.channel.open or self.step is Step.STARTING:
@@ -200,8 +212,10 @@ class Worker:
         elif kind is Kind.READY:
             self.room = found.number
             if self.step is Step.STARTING:
-                self.step = Step.SERVING
+                self.step, self._heard = Step.SERVING, self._reactor.now
             self._look()
+        elif kind is Kind.PONG:
+            self._heard = self._reactor.now
         elif kind is Kind.ANSWER:
             then = self._questions.pop(found.number, None)
             if then is not None:
