@@ -16,7 +16,7 @@ from kit.cluster import ClusterRig
 from kit.event_reader import EventReader, Sender
 from kit.fault_proxy import FaultProxy
 from kit.process import environment
-from kit.raw_client import RawClient
+from kit.raw_client import PING, Keys, RawClient, response
 from kit.raw_records import RawRecordClient
 from kit.wait import wait_until
 
@@ -375,6 +375,21 @@ def test_a_stream_of_events_goes_on_at_another_server(killed: bool) -> None:
             rig.backend.send(client_id, b"2")
             reader.read_until(lambda: reader.got == [b"1", b"2"], "the second")
             assert {told["client_id"] for told in reader.sessions} == {client_id}
+
+
+def test_who_has_not_proven_anything_moves_nothing(rig: ClusterRig) -> None:
+    """Whoever knows an id may claim it at another server: its owner does not even hear of that."""
+    one, two = rig.servers
+    client = RawClient.new(one.address)
+    stranger = RawClient(two.address, keys=Keys())
+    blob = stranger.begin_resume(client.client_id)
+    stranger.send_raw(response(bytes(len(blob))) + PING)
+    assert list(stranger.rest()) == []
+    row = rig.row(client.client_id)
+    assert row["term"] == b"1" and row["owner"].startswith(b"0:")
+    client.send(b"1")
+    arrived(rig, client.client_id, b"1")
+    client.close()
 
 
 class TestWhileTheStoreIsAsked:

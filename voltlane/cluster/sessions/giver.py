@@ -116,7 +116,8 @@ class Giver:
             self._journal.silent.discard(session.id)
             return
         self._giving[session.id] = _Giving(session, term, asker, self._trunk.pushed, deadline)
-        self._reactor.call_later(0, partial(self._look, session.id))
+        self._trunk.flush()
+        self._look(session.id, now)
 
     def _look(self, client_id: int, now: float) -> None:
         giving = self._giving[client_id]
