@@ -8,7 +8,7 @@ import pytest
 
 from voltlane.cluster.keys.secret import Sealer
 from voltlane.cluster.sessions.moved import MovedClients
-from voltlane.cluster.sessions.rows import Row, RowError, Rows, delivery_of, latest
+from voltlane.cluster.sessions.rows import Row, RowError, Rows, delivery_of, joined, latest
 from voltlane.core.backlog import Backlog
 from voltlane.core.delivery import EPOCH_SPAN, Delivery, decode_delivery
 from voltlane.core.protocols.secrets import first_secrets
@@ -71,6 +71,19 @@ def test_what_has_no_room_is_told_by_the_numbers():
     taken = rows().taken(5, [1, b"4", b"1", row.credential, row.numbers, row.retained])
     assert dropped == 1 and taken.row.retained == framed(b"b") + framed(b"c")
     assert decode_delivery(row.numbers).floor == 11
+
+
+def test_what_was_proven_and_what_its_owner_has_renewed_since():
+    """The present secret is the same, or the proof is good no more; what was told of the next one stays."""
+    base = first_secrets(1, bytes(16), bytes(32), os.urandom)
+    proven = base.offered(1, 7, os.urandom)  # by the branch that a welcome told
+    confirmed = base.confirmed(7)  # by what its old connection brought meanwhile
+    offered = confirmed.offered(1, 7, os.urandom)
+    assert joined(proven.encode(), confirmed.encode()) == proven.encode()
+    assert joined(proven.encode(), offered.encode()) == offered.encode()
+    assert joined(base.encode(), confirmed.encode()) is None
+    assert joined(base.confirmed(8).encode(), confirmed.encode()) is None
+    assert joined(POINT, POINT) == POINT and joined(POINT, b"\x03" * 33) is None
 
 
 def test_latest():

@@ -23,6 +23,7 @@ from ..redis.link import Link
 from ..redis.resp import Reply, Trouble
 from .finder import CLOSES, Candidate, Finder
 from .journal import ClusterJournal
+from .rows import joined
 from .search import OVER, State
 
 
@@ -185,11 +186,13 @@ class Entry:
         if state not in OVER or waiting.gone:
             return not waiting.gone
         session = self._registry.sessions.get(candidate.id)
+        credential = None if session is None else joined(candidate.credential, session.credential)
         if state is not State.GOT or session is None:
             waiting.close(CLOSES.get(state, CloseReason.SESSION_ENDED))
-        elif session.credential != candidate.credential:
+        elif credential is None:
             waiting.close(CloseReason.MOVED)  # its owner has renewed it since it was looked up
         else:
+            session.credential = credential
             waiting.handshake.session = session
             self._resume(waiting, session)
         return True

@@ -23,7 +23,7 @@ from ..redis.link import Link
 from ..redis.resp import Argument, Reply, Trouble
 from .journal import ClusterJournal
 from .moved import MovedClients
-from .rows import RowError, Rows, Taken, delivery_of
+from .rows import RowError, Rows, Taken, delivery_of, joined
 from .scripts import LOOK, TAKE
 from .search import OVER, Event, Search, State
 
@@ -302,7 +302,8 @@ class Finder(Whereabouts):
         if client_id in self._registry.sessions:
             return
         known = delivery_of(row, taken.term, taken.exact)
-        credential = candidate.credential if row.credential == candidate.base else row.credential
+        renewed = candidate.credential if row.credential == candidate.base else None
+        credential = renewed or joined(candidate.credential, row.credential) or row.credential
         self._journal.terms[client_id] = taken.term
         self._journal.silent.discard(client_id)
         self.moved.discard(client_id)

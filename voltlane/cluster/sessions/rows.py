@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ...core.delivery import DELIVERY_SIZE, Delivery, decode_delivery
+from ...core.protocols.credentials import Kind, kind_of
+from ...core.protocols.secrets import decode_secrets
 from ...core.protocols.table import revive
 from ...core.session import Session, State
 from ...errors import BadProof
@@ -107,6 +109,22 @@ def delivery_of(row: Row, term: int, exact: bool) -> Delivery | None:
     if not exact:
         known.forget(term)
     return known
+
+
+def joined(proven: bytes, known: bytes) -> bytes | None:
+    """The credential of a session that was proven by what it was when it was looked up, where its owner may have
+    renewed it since; None where the proof is good no more.
+
+    Of version 3 the present secret has to be the same. What was told of the next one by its owner stays good.
+    """
+    if proven == known:
+        return known
+    if kind_of(proven) is not Kind.SECRETS or kind_of(known) is not Kind.SECRETS:
+        return None
+    ours, theirs = decode_secrets(proven), decode_secrets(known)
+    if ours[:4] != theirs[:4]:  # suite, generation, branch and secret
+        return None
+    return known if theirs.root else proven
 
 
 def latest(frames: bytes, most: int) -> tuple[bytes, int]:
