@@ -299,7 +299,7 @@ def test_clients_killed_without_warning_become_stale_and_others_go_on() -> None:
 
 
 def test_a_clock_that_was_never_set_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voltlane.server.server.RELEASED", "2999-01-01")
+    monkeypatch.setattr("voltlane.server.introduction.RELEASED", "2999-01-01")
     with running(embedded=True) as rig:
         wait_until(lambda: "this version is of 2999-01-01" in rig.server.log, "the warning")
     monkeypatch.undo()

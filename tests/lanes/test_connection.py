@@ -12,6 +12,8 @@ from voltlane.lanes.fairness.turns import QUANTUM
 from voltlane.reasons import CloseReason
 from voltlane.wire.tagged import Flag
 
+EACH_POLLER = True
+
 
 def test_up_and_down(make: MakeWorld):
     home = make()

@@ -19,6 +19,8 @@ from voltlane.reasons import BY_PEER, CloseReason, EndReason
 from voltlane.wire.tagged import Flag
 from voltlane.wire.v2 import ProtocolVersion, PubKey, encode
 
+EACH_POLLER = True
+
 LANES = {module.LANE.name: module for module in lanes()}
 
 

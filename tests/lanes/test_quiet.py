@@ -17,6 +17,8 @@ from voltlane.lanes.quiet import QuietReads
 from voltlane.lanes.shared import QUIET
 from voltlane.reasons import CloseReason
 
+EACH_POLLER = True
+
 
 class Batches:
     """What was left to the handlers, by client id."""

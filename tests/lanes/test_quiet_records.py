@@ -17,6 +17,8 @@ from voltlane.reasons import CloseReason
 from voltlane.wire.framing import frame
 from voltlane.wire.v3 import Code, Kind
 
+EACH_POLLER = True
+
 SUITES = pytest.mark.parametrize("suite", [1, 0], ids=["sealed", "clear"])
 
 

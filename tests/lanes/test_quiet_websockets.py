@@ -17,6 +17,8 @@ from voltlane.lanes.shared import QUIET
 from voltlane.lanes.websocket_path import READER, WebSocketConnection
 from voltlane.reasons import CloseReason
 
+EACH_POLLER = True
+
 KEY = b"\x9d\x5c\x00\xe1"
 
 

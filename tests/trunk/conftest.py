@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from kit.worlds import make
+from kit.worlds import make, pytest_generate_tests
 
-__all__ = ["make"]
+__all__ = ["make", "pytest_generate_tests"]

@@ -11,6 +11,8 @@ from voltlane.trunk import connection as master
 from voltlane.wire.batch import plain
 from voltlane.wire.tagged import Flag
 
+EACH_POLLER = True
+
 FULL = {"master.channel_capacity": 100, "master.outbox_bytes": 50_000}
 
 

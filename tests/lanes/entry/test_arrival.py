@@ -22,6 +22,8 @@ from voltlane.reasons import BY_PEER, CloseReason
 from voltlane.wire.framing import frame
 from voltlane.wire.v2 import ProtocolVersion, PubKey, encode
 
+EACH_POLLER = True
+
 HELLO = b"".join(frame(encode(packet)) for packet in (ProtocolVersion(2), PubKey(CLIENT_KEY.public)))
 PROXY = ("10.0.0.1", 7000)
 PROXIED = {"listener.proxy_protocol": "required", "listener.proxy_networks": "10.0.0.0/8"}

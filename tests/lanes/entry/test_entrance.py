@@ -23,6 +23,8 @@ from voltlane.net.sockets import listening_socket, next_descriptor
 from voltlane.ops.log import log
 from voltlane.reasons import Hold
 
+EACH_POLLER = True
+
 ANY = parse_address("127.0.0.1:0")
 
 
