@@ -10,11 +10,13 @@ from kit.redis_server import RedisServer
 from kit.store_world import SECRET, StoreWorld
 
 from voltlane.cluster.keys.secret import Sealer
+from voltlane.cluster.moved import MovedEnd
 from voltlane.cluster.sessions.journal import ClusterJournal
 from voltlane.cluster.sessions.rows import Rows
 from voltlane.cluster.sessions.scripts import SCRIPTS
 from voltlane.core.registry import Registry
 from voltlane.core.session import Session
+from voltlane.reasons import EndReason
 
 ME = "3:token"
 POINT = b"\x02" * 33
@@ -128,21 +130,22 @@ def test_an_end_is_news_if_it_was_ours_to_the_end(home: Home, server: RedisServe
     """Another server may have had it since: then nobody hears of an end. Without the store that waits for it."""
     session = home.open()
     home.settle()
-    told: list[str] = []
+    told: list[tuple[int, EndReason]] = []
+    home.journal.on_agreed = lambda *end: told.append(end)
     if not ours:
         home.world.ask("HSET", f"voltlane:session:{session.id}", "owner", "4:another", "term", "2")
     if away:
         server.pause()
         home.world.until(lambda: home.world.ask("PING") != b"PONG", "the link to notice")
     home.registry.end(session)
-    home.journal.when_ended(session.id, lambda: told.append("ended"))
-    assert not told
+    home.journal.tell_when_ended(session.id, EndReason.EXPIRED)
+    assert not told and home.journal.unsaid == [MovedEnd(session.id, 1, EndReason.EXPIRED)]
     if away:
         server.go_on()
         home.world.until_up()
     home.settle()
     home.world.until(lambda: not home.journal._ended and home.world.ask("PING") == b"PONG", "an answer")
-    assert told == (["ended"] if ours else [])
+    assert told == ([(session.id, EndReason.EXPIRED)] if ours else [])
 
 
 def test_a_session_that_is_anothers_is_told(home: Home):
