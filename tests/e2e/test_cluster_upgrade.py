@@ -171,9 +171,9 @@ def test_what_the_store_was_not_told_of_goes_along(stack: ExitStack) -> None:
     pair.rig.store.pause()
     try:
         gone = leaving.client_id
-        leaving.close()
         losing.close()
         pair.one.wait_for_log("trying again until it is of use")
+        leaving.close()  # so nobody has said that to it
         pair.upgrade()
         pair.go_on()
     finally:
@@ -182,6 +182,17 @@ def test_what_the_store_was_not_told_of_goes_along(stack: ExitStack) -> None:
     wait_until(lambda: pair.rig.row(losing.client_id).get("state") == b"stale", "the loss to be told of", 20.0)
     pair.go_on()
     pair.check(gone)
+
+
+def test_who_has_moved_is_remembered(stack: ExitStack) -> None:
+    pair = Pair(stack)
+    pair.speak()
+    link = pair.rig.backend.heard_on[pair.traveller.client_id]
+    pair.lead_to(pair.two)
+    pair.one.upgrade()
+    pair.rig.backend.send(pair.traveller.client_id, b"by the old way", link)
+    moved = (pair.traveller.client_id, "Client moved")
+    wait_until(lambda: moved in pair.rig.backend.failures, "the backend to be told")
 
 
 def test_the_cluster_has_to_be_the_same(stack: ExitStack, tmp_path: Path) -> None:
