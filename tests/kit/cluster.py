@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import defaultdict
+from pathlib import Path
+from typing import TypeVar
 
 from kit.fault_proxy import FaultProxy
 from kit.process import ServerProcess
 from kit.redis_server import RedisServer
+from kit.upgrades import UpgradingServer
 from kit.wait import wait_until
 
 from voltlane.backend import Firehose, Packet
 
+S = TypeVar("S", bound=ServerProcess)
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
@@ -90,7 +94,19 @@ class ClusterRig:
             raise
 
     def add(self, number: int, **settings: object) -> ServerProcess:
-        server = ServerProcess(self.backend.address, {**self.settings, "general.node": number, **settings})
+        return self._meet(ServerProcess(self.backend.address, self._settings(number, settings)))
+
+    def add_upgrading(
+        self, number: int, fault: str = "", config: Path | None = None, **settings: object
+    ) -> UpgradingServer:
+        """One that can be followed by another process in place; `fault`: see `kit.heir`. A setting that is None stands
+        in the file."""
+        return self._meet(UpgradingServer(self.backend.address, self._settings(number, settings), fault, config))
+
+    def _settings(self, number: int, settings: dict[str, object]) -> dict[str, object]:
+        return {**self.settings, "general.node": number, **settings}
+
+    def _meet(self, server: S) -> S:
         self._stack.callback(server.close)
         self.servers.append(server)
         wanted = self.backend.links + 1

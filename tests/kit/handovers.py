@@ -6,10 +6,12 @@ from kit.frames import join
 
 from voltlane.cluster.handover.heritage import Heritage
 from voltlane.cluster.handover.sessions import Surroundings
+from voltlane.cluster.moved import MovedEnd, MovedLease, MovedNode, MovedRelease
 from voltlane.core.backlog import Backlog
 from voltlane.core.budget import Budget
 from voltlane.core.coded import Coded
 from voltlane.core.delivery import Delivery
+from voltlane.core.ids import Counting
 from voltlane.core.meter import Levels, Meter, MeterLimits
 from voltlane.core.outbox import Queued
 from voltlane.core.protocols.flow import Flowing, shares_of
@@ -68,7 +70,21 @@ ARRIVALS = [
 ]
 TRUNKS = [MovedTrunk("", b"", None), MovedTrunk("127.0.0.1:1", b"part", _QUEUED)]
 STORE = MovedStore(MovedJournal(-1, 100, 90, 80), MovedSpool(2**64 - 1, True, False, [1, 2], [0, 3]))
-HERITAGE = Heritage(123, 4, 5, "/var/lib/voltlane", b"k" * 32, b"c" * 32)
+HERITAGE = Heritage(
+    123, 4, 5, "/var/lib/voltlane", b"k" * 32, b"c" * 32, ("*:42000",), "redis://store:6379/0 voltlane:"
+)
+NODES = [
+    MovedNode(b"sealed", None, -1.0, {}, [], [], []),
+    MovedNode(
+        b"sealed",
+        MovedLease(7, 2**40, 5, 12.5, Counting(1, 2, 3, 4, 5.0)),
+        6.5,
+        {7: 1, 2**53: 9},
+        [MovedEnd(8, 1, None), MovedEnd(9, 2, EndReason.EXPIRED)],
+        [MovedRelease(10, ("session:10", "told:3"), (b"7:a", b"2", b""))],
+        [11, 12],
+    ),
+]
 STONE = Tombstone(b"V" * 40, EndReason.EXPELLED, 5, 6)
 AROUND = Surroundings(Budget(), MeterLimits(10.0, 1000.0, 2.0, False, 0.0), 5.0)
 

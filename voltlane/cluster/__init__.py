@@ -7,4 +7,5 @@ lease/      which number a server has, and until when
 redis/      the store that several machines have in common
 sessions/   whose a session is, and how it gets from one to another
 node        this server as one of several: all of that together
+moved       the same as it goes from one process to another
 """

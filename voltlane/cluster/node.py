@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from ..config import Config
 from ..core.budget import Budget
@@ -11,16 +10,18 @@ from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.ids import Ids
 from ..core.session import Session, State
-from ..errors import StartupError
+from ..errors import BadProof, StartupError
 from ..lanes.entry.arrival import OnSession
 from ..net.reactor import Reactor
 from ..ops.log import log
 from ..reasons import EndReason
-from ..wire.crypto import KeyPair, generate_key
+from ..wire.crypto import KeyPair, generate_key, load_key
 from ..wire.noise import KeyPair as ChannelKey
+from .handover.heritage import Heritage
 from .keys.secret import read_secret
 from .keys.server_keys import EXIT_NO_STORE, START_SECS, ServerKeys, keys_at_start
 from .lease.keeper import LeaseKeeper, new_token
+from .moved import MovedNode
 from .redis.channels import Channels
 from .redis.link import Link
 from .redis.options import options_of
@@ -35,6 +36,9 @@ from .sessions.scripts import SCRIPTS
 if TYPE_CHECKING:
     from ..core.trunk import Trunk
 
+PURPOSE = "handover"
+AWAY = -1.0
+"""In place of a time: see MovedNode."""
 LEAVE_SECS = 3.0
 """How long the end of a server may wait for the store."""
 
@@ -71,18 +75,22 @@ class Node:
         self.channels = Channels(reactor, options, counters.store)
         self.keeper = LeaseKeeper(reactor, self.link, config.general.node, settings.lease_secs, new_token())
         self.rows = Rows(self._sealer, settings.retained_bytes)
-        self.moved = MovedClients()
+        self.moved_clients = MovedClients()
         self._patience = settings.give_up_secs
         self._stale_secs = config.clients.stale_timeout_secs
         self._listened: int | None = None
         self._was_usable = False
+        self._trusted_at = AWAY  # of the process before this one
         self.journal: ClusterJournal
         self.finder: Finder
         self.giver: Giver
         self.entry: Entry
 
-    def keys(self, key: KeyPair | None) -> tuple[KeyPair, ChannelKey]:
-        """The keys of all servers; `key` is that of version 2 if there are none yet. Waits. Raises StartupError."""
+    def keys(self, key: KeyPair | None, heritage: Heritage | None = None) -> tuple[KeyPair, ChannelKey]:
+        """The keys of all servers; `key` is that of version 2 if there are none yet. Waits. Who follows another process
+        has that one's, and does nothing yet. Raises StartupError."""
+        if heritage is not None:
+            return load_key(heritage.key), ChannelKey(heritage.channel_key)
         self.link.start()
         self.channels.start()
         own = ServerKeys.of(key or generate_key(), ChannelKey())
@@ -95,7 +103,7 @@ class Node:
         journal = self.journal = ClusterJournal(
             reactor, link, self.rows, self.name, self._stale_secs, lambda session: self.giver.fence(session)
         )
-        journal.registry = registry
+        journal.registry, journal.on_agreed = registry, hub.tell_end
         finder = self.finder = Finder(
             reactor,
             link,
@@ -103,7 +111,7 @@ class Node:
             journal,
             hub,
             counters,
-            self.moved,
+            self.moved_clients,
             self.name,
             self._patience,
             lambda session: self.giver.fence(session),
@@ -112,7 +120,7 @@ class Node:
         self.entry = Entry(reactor, link, registry, journal, finder, on_session, self.giver.fence)
         registry.on_end = self._on_end
         registry.journal, registry.whereabouts, registry.ids = journal, finder, LeasedIds(self.keeper)
-        hub.moved = self.moved
+        hub.moved = self.moved_clients
         self.keeper.watchers.append(self._on_number)
         self.channels.watchers.append(self._on_channels)
         self._on_number()  # it may have been quick
@@ -163,7 +171,55 @@ class Node:
     def _on_end(self, session: Session, reason: EndReason) -> None:
         """One of ours has been stale for too long. Another server may have it: the master is told when it has not."""
         self._hub.note_end(session, reason)
-        self.journal.when_ended(session.id, partial(self._hub.tell_end, session.id, reason))
+        self.journal.tell_when_ended(session.id, reason)
+
+    # ---- from one process to another: in between it is as if the store were away
+
+    def rest(self, then: Callable[[], None]) -> None:
+        """Say nothing more to the store; `then` is called when all that was under way is answered, or lost."""
+        self.link.rest(then)
+
+    def go_on(self) -> None:
+        """This process goes on after all, with the store."""
+        if self.link.kept:
+            self.finder.go_on(self.finder.trusted_at)
+        self.link.go_on()
+
+    @property
+    def moved(self) -> MovedNode:
+        """What another process needs to be this server to all others, while it rests. Nothing is changed by that."""
+        return MovedNode(
+            self._sealer.seal(PURPOSE, b"", self.keeper.token.encode()),
+            self.keeper.moved,
+            self.finder.trusted_at if self.link.kept else AWAY,
+            dict(self.journal.terms),
+            self.journal.unsaid,
+            self.giver.moved,
+            self.moved_clients.ids,
+        )
+
+    def move_in(self, moved: MovedNode) -> None:
+        """Be that one, from `follow` on. Raises StartupError."""
+        try:
+            token = self._sealer.open(PURPOSE, b"", moved.token).decode("ascii", "replace")
+        except BadProof:
+            raise StartupError("cluster.secret is another one: to change it, stop all servers") from None
+        self.keeper.go_on(token, moved.lease)
+        self._trusted_at = moved.trusted_at
+        self.journal.move_in(moved.terms, moved.ends)
+        self.giver.move_in(moved.releases)
+        for client_id in moved.clients:
+            self.moved_clients.add(client_id)
+
+    def follow(self) -> None:
+        """In place of `start`: the other process has said its last word to the store."""
+        if self._trusted_at != AWAY:
+            self.finder.go_on(self._trusted_at)
+        self._on_number()
+        self.link.start()
+        self.channels.start()
+        self.keeper.start()
+        self.journal.start()
 
     # ---- the end
 

@@ -101,7 +101,7 @@ class Parts:
             keys = None if part is None else part.keys
             self.store = open_store(config.general, self.reactor, self.counters, key, heritage, keys)
         else:
-            self.store = NoStore(*self.node.keys(key))
+            self.store = NoStore(*self.node.keys(key, heritage))
         self.trunk = Trunk(
             self.reactor,
             self.counters,

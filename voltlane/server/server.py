@@ -98,9 +98,7 @@ class Server(Parts):
             raise
 
     def allow_upgrades(self, launch: Launch) -> None:
-        """Hand over to the program that this starts, when SIGUSR2 asks for it; not where several are one."""
-        if self.node is not None:
-            return
+        """Hand over to the program that this starts, when SIGUSR2 asks for it."""
         self.upgrade = Upgrade(self, launch, self._admin_door)
 
     def take_over(self, taker: Taker) -> None:
@@ -131,6 +129,8 @@ class Server(Parts):
             self.entrance.drop(text)
         self.reactor.refresh()
         self.store.begin()
+        if self.node is not None:
+            self.node.follow()
         self.reactor.call_soon(self.wake)
         if self.admin is None and intake.admin is not None:
             intake.admin.close()
@@ -218,8 +218,6 @@ class Server(Parts):
             actions[signal.SIGHUP] = self.reload
         if self.upgrade is not None:
             actions[signal.SIGUSR2] = self.upgrade.begin
-        elif self.node is not None:
-            actions[signal.SIGUSR2] = self._refuse_upgrade
         return actions
 
     def _on_stop(self) -> None:
@@ -240,11 +238,6 @@ class Server(Parts):
         seconds = self.config.general.shutdown_secs
         relays = self.arrivals.relays
         Farewell(self.reactor, self.clients, self.trunk, seconds, self.seal, self.reactor.stop, relays)
-
-    def _refuse_upgrade(self) -> None:
-        log.error(
-            "one of several servers hands nothing over: stop it, its clients go to the others, and start it again"
-        )
 
     def log_state(self) -> None:
         """Write what the server is doing to the log."""

@@ -14,7 +14,7 @@ from ..cluster.handover.goods import Door, Goods
 from ..cluster.handover.heritage import Heritage
 from ..cluster.handover.offer import Offer
 from ..cluster.handover.taker import Taker
-from ..config import Config
+from ..config import Config, parse_redis_url
 from ..core.meter import MeterLimits
 from ..core.registry import SessionJournal
 from ..errors import StartupError
@@ -33,8 +33,6 @@ class Upgrade:
 
     def __init__(self, parts: Parts, launch: Launch, admin_door: Callable[[], Door | None]) -> None:
         self.reactor = parts.reactor
-        self.pause = parts.reactor.stop
-        """See Host."""
         self._admin_door = admin_door
         self._parts = parts
         self._launch = launch
@@ -99,16 +97,25 @@ class Upgrade:
         state_dir = os.path.abspath(general.state_dir) if general.state_dir else ""
         keys = store.key.secret, store.channel_key.secret
         asked = tuple(parts.entrance.asked)
-        return Heritage(os.getpid(), general.node, parts.registry.epoch, state_dir, *keys, asked, store.lock)
+        epoch, cluster = parts.registry.epoch, cluster_of(parts.config)
+        return Heritage(os.getpid(), general.node, epoch, state_dir, *keys, asked, cluster, store.lock)
 
     @property
     def settled(self) -> bool:
-        """See Host."""
-        return not len(self._parts.arrivals)
+        """See Host. Nor is a session being given up, which its client waits for."""
+        node = self._parts.node
+        return not len(self._parts.arrivals) and (node is None or not node.giver.is_at_it)
 
     def hold(self) -> None:
         """See Host."""
         self._parts.entrance.hold(Hold.UPGRADE)
+
+    def pause(self) -> None:
+        """See Host. The store's answers come before that."""
+        if self._parts.node is None:
+            self.reactor.stop()
+        else:
+            self._parts.node.rest(self.reactor.stop)
 
     def cut(self) -> None:
         """See Host. Their sessions wait for them, and go along."""
@@ -138,6 +145,8 @@ class Upgrade:
         """See Host."""
         self._offer = Offer(goods_of(self._parts))  # for that one nobody takes any more
         self._parts.entrance.release(Hold.UPGRADE)
+        if self._parts.node is not None:
+            self._parts.node.go_on()
 
 
 def goods_of(parts: Parts) -> Goods:
@@ -151,7 +160,14 @@ def goods_of(parts: Parts) -> Goods:
         parts.store,
         parts.budget,
         MeterLimits.of(parts.config.clients),
+        parts.node,
     )
+
+
+def cluster_of(config: Config) -> str:
+    """Which servers this is one of, by the store that they have in common; "" where it is alone."""
+    cluster = config.cluster
+    return f"{parse_redis_url(cluster.url)} {cluster.prefix}" if cluster.url else ""
 
 
 def check_heritage(heritage: Heritage, config: Config) -> None:
@@ -161,6 +177,7 @@ def check_heritage(heritage: Heritage, config: Config) -> None:
     for name, now, before in (
         ("general.state_dir", state_dir, heritage.state_dir),
         ("general.node", general.node, heritage.node),
+        ("the store of cluster.url and cluster.prefix", cluster_of(config), heritage.cluster),
     ):
         if now != before:
             raise StartupError(

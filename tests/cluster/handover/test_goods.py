@@ -9,16 +9,20 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from kit.handovers import NODES
 from kit.parties import PARTIES, Party
 from kit.record_world import RecordClient
 from kit.speaker import lanes
 from kit.world import Parcel, numbered, world
 
-from voltlane.cluster.handover.notes import Kind, note_at
+from voltlane.cluster.handover.goods import Intake
+from voltlane.cluster.handover.nodes import encode_node
+from voltlane.cluster.handover.notes import Kind, note, note_at
 from voltlane.cluster.handover.offer import Offer
 from voltlane.core.session import State
 from voltlane.reasons import CloseReason
 from voltlane.server.upgrade import goods_of
+from voltlane.store.records import Damaged
 from voltlane.wire.websocket import FIN, MASKED, Opcode, write_head
 
 LANES = {module.__name__.rpartition(".")[2]: module for module in lanes()}
@@ -331,3 +335,11 @@ def test_a_welcome_that_is_not_confirmed_yet() -> None:
         home.settle()
         assert client.ready and len(home.server.registry.openings) == 0
         assert home.server.registry.openings.confirmed()
+
+
+def test_one_of_several_servers_is_not_followed_by_one_that_is_alone() -> None:
+    with world() as home:
+        parcel = Parcel()
+        parcel.add([(note(Kind.NODE, 0, encode_node(NODES[1])), -1)])
+        with pytest.raises(Damaged, match="one of several servers"):
+            Intake(goods_of(home.server), 0.0).take(parcel)  # type: ignore[arg-type]

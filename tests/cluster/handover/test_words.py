@@ -6,9 +6,9 @@ import random
 from typing import Any, Callable
 
 import pytest
-from kit.handovers import AROUND, ARRIVALS, HERITAGE, ORIGINS, SESSIONS, STATES, STONE, STORE, TRUNKS
+from kit.handovers import AROUND, ARRIVALS, HERITAGE, NODES, ORIGINS, SESSIONS, STATES, STONE, STORE, TRUNKS
 
-from voltlane.cluster.handover import arrivals, sessions, states, stores
+from voltlane.cluster.handover import arrivals, nodes, sessions, states, stores
 from voltlane.cluster.handover.heritage import decode_heritage
 from voltlane.cluster.handover.notes import Greeting, Kind, Note, greeting_in, head_of, note, note_at, piece_in
 from voltlane.core.ids import Counting
@@ -26,6 +26,7 @@ WORDS: list[tuple[Callable[[bytes], Any], bytes]] = [
     (sessions.decode_ids, sessions.encode_ids(Counting(1, 2, 3, 4, 5.0))),
     (lambda data: sessions.decode_numbers(3, data), sessions.encode_numbers([1, 2, 3])),
     *((arrivals.decode_arrival, arrivals.encode_arrival(moved)) for moved in ARRIVALS),
+    *((nodes.decode_node, nodes.encode_node(moved)) for moved in NODES),
     (sessions.decode_ban, sessions.encode_ban(b"\x7f\0\0\1", 5.0)),
 ]
 
@@ -39,6 +40,8 @@ def test_everything_comes_back_as_it_was() -> None:
         assert arrivals.decode_arrival(arrivals.encode_arrival(arrival)) == arrival
     for trunk in TRUNKS:
         assert states.decode_trunk(states.encode_trunk(trunk)) == trunk
+    for node in NODES:
+        assert nodes.decode_node(nodes.encode_node(node)) == node
     for session in SESSIONS:
         again = sessions.decode_session(session.id, sessions.encode_session(session, 5.0), AROUND)
         assert look(again) == look(session)

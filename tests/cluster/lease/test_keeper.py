@@ -12,7 +12,7 @@ from kit.store_world import StoreWorld
 
 from voltlane.cluster.lease.keeper import LeaseKeeper
 from voltlane.cluster.lease.states import State
-from voltlane.core.ids import CLOCK_BITS, EPOCH, TICKS, ids_from
+from voltlane.core.ids import CLOCK_BITS, EPOCH, TICKS
 
 NOW = EPOCH + 1e6
 SECS = 15.0
@@ -226,13 +226,14 @@ def test_a_server_that_is_cut_off_and_one_that_gets_its_number(server: RedisServ
 def test_another_process_goes_on_with_it(server: RedisServer):
     with Node(server.url, 3, "a") as first:
         first.until_it_has_one()
-        taken, until = first.keeper.lease.taken, first.keeper.lease.until
-        assert taken is not None
+        moved, until = first.keeper.moved, first.keeper.lease.until
+        assert moved is not None and first.keeper.ids is not None
+        given = first.keeper.ids.take()
         with StoreWorld(server.url) as world:
-            heir = LeaseKeeper(world.loop, world.until_up().link, 0, SECS, "a", lambda: NOW)
-            heir.go_on(taken, until, ids_from(3, taken.used + 1, until - SECS))
+            heir = LeaseKeeper(world.loop, world.until_up().link, 0, SECS, "another", lambda: NOW)
+            heir.go_on("a", moved._replace(ids=first.keeper.ids.counting()))
             heir.start()
-            assert heir.usable and heir.number == 3
+            assert heir.usable and heir.number == 3 and heir.ids is not None and heir.ids.next == given + 1
             world.until(lambda: heir.lease.until != until, "it to be renewed")
             heir.leave()
             world.loop.spin(3)

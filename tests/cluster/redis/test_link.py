@@ -130,6 +130,44 @@ def test_what_waits_for_the_store_is_in_the_budget(world: StoreWorld, server: Re
     link.stop()
 
 
+class TestRest:
+    """While one process follows another, the store is as good as away."""
+
+    def test_what_is_under_way_is_answered_first(self, world: StoreWorld):
+        rested: list[object] = []
+        got = world.later("SET", "a", "1")
+        world.link.rest(lambda: rested.append(list(got)))
+        late = world.later("SET", "a", "2")
+        world.until(lambda: rested, "it to rest")
+        assert rested[0] == [b"OK"] and world.changes[-1] is False and world.link.kept
+        assert world.answer_of(late).kind is Kind.UNSENT  # type: ignore[union-attr]
+        world.link.go_on()
+        world.until_up()
+        assert world.ask("GET", "a") == b"1" and not world.link.kept
+
+    def test_at_once_where_nothing_is(self, world: StoreWorld):
+        rested: list[bool] = []
+        world.link.rest(lambda: rested.append(True))
+        world.until(lambda: rested, "it to rest")
+
+    def test_a_store_that_does_not_answer_holds_it_up_for_no_longer_than_that(
+        self, world: StoreWorld, server: RedisServer
+    ):
+        rested: list[bool] = []
+        server.pause()
+        try:
+            got = world.later("PING")
+            world.link.rest(lambda: rested.append(True))
+            world.until(lambda: rested, "it to rest")
+            assert not world.link.kept and world.answer_of(got).kind is Kind.UNKNOWN  # type: ignore[union-attr]
+        finally:
+            server.go_on()
+        world.loop.spin(3)
+        assert not world.link.up
+        world.link.go_on()
+        world.until_up()
+
+
 def test_an_idle_link_does_nothing(world: StoreWorld):
     world.ask("PING")
     assert world.loop.timers == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from kit.recorders import RecorderLink
@@ -10,11 +12,16 @@ from kit.redis_server import RedisServer
 from kit.store_world import SECRET, StoreWorld
 
 from voltlane.cluster.keys.secret import Sealer
+from voltlane.cluster.moved import MovedEnd
+from voltlane.cluster.sessions.giver import Giver
 from voltlane.cluster.sessions.journal import ClusterJournal
+from voltlane.cluster.sessions.moved import MovedClients
 from voltlane.cluster.sessions.rows import Rows
 from voltlane.cluster.sessions.scripts import SCRIPTS
+from voltlane.core.counters import Counters
 from voltlane.core.registry import Registry
 from voltlane.core.session import Session
+from voltlane.reasons import EndReason
 
 ME = "3:token"
 POINT = b"\x02" * 33
@@ -23,7 +30,7 @@ POINT = b"\x02" * 33
 class Home:
     """A registry whose journal is in a store."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, up: bool = True) -> None:
         self.world = StoreWorld(url, *SCRIPTS)
         loop = self.world.loop
         self.fenced: list[Session] = []
@@ -39,7 +46,19 @@ class Home:
             now=loop.now,
         )
         self.journal.registry, self.registry.journal = self.registry, self.journal
-        self.world.until_up()
+        if up:
+            self.world.until_up()
+
+    def giver(self) -> Giver:
+        """What gives sessions up, with a hub that hears of it and does nothing."""
+        finder: Any = SimpleNamespace(me=lambda: ME, forget=lambda _: None, told=lambda _: None, moved=MovedClients())
+        hub: Any = SimpleNamespace(registry=self.registry, give_away=lambda *_: None)
+        world, rows = self.world, Rows(Sealer(SECRET), 1 << 20)
+        return Giver(world.loop, world.link, rows, self.journal, finder, hub, hub, Counters())
+
+    def close(self) -> None:
+        self.world.link.stop()
+        self.world.loop.close()
 
     def open(self, credential: bytes = POINT) -> Session:
         return self.registry.open(credential, RecorderLink())
@@ -67,8 +86,7 @@ def server() -> Iterator[RedisServer]:
 def home(server: RedisServer) -> Iterator[Home]:
     home = Home(server.url)
     yield home
-    home.world.link.stop()
-    home.world.loop.close()
+    home.close()
 
 
 def states(home: Home) -> dict[int, str]:
@@ -128,21 +146,22 @@ def test_an_end_is_news_if_it_was_ours_to_the_end(home: Home, server: RedisServe
     """Another server may have had it since: then nobody hears of an end. Without the store that waits for it."""
     session = home.open()
     home.settle()
-    told: list[str] = []
+    told: list[tuple[int, EndReason]] = []
+    home.journal.on_agreed = lambda *end: told.append(end)
     if not ours:
         home.world.ask("HSET", f"voltlane:session:{session.id}", "owner", "4:another", "term", "2")
     if away:
         server.pause()
         home.world.until(lambda: home.world.ask("PING") != b"PONG", "the link to notice")
     home.registry.end(session)
-    home.journal.when_ended(session.id, lambda: told.append("ended"))
-    assert not told
+    home.journal.tell_when_ended(session.id, EndReason.EXPIRED)
+    assert not told and home.journal.unsaid == [MovedEnd(session.id, 1, EndReason.EXPIRED)]
     if away:
         server.go_on()
         home.world.until_up()
     home.settle()
     home.world.until(lambda: not home.journal._ended and home.world.ask("PING") == b"PONG", "an answer")
-    assert told == (["ended"] if ours else [])
+    assert told == ([(session.id, EndReason.EXPIRED)] if ours else [])
 
 
 def test_a_session_that_is_anothers_is_told(home: Home):
@@ -177,3 +196,51 @@ def test_a_round_writes_what_the_store_has_lost(home: Home):
     home.world.until(lambda: home.rows(), "it to be there again")
     assert states(home) == {session.id: "live"}
     home.journal.stop()
+
+
+class TestAnotherProcess:
+    """It follows in place: what this one has not said to the store, that one says."""
+
+    def test_ends_and_whose_sessions_are(self, home: Home, server: RedisServer):
+        kept, ended, silent = [home.open() for _ in range(3)]
+        home.settle()
+        home.world.link.rest(lambda: None)
+        for session in (ended, silent):
+            home.registry.end(session)
+        home.journal.tell_when_ended(ended.id, EndReason.EXPIRED)
+        told: list[tuple[int, EndReason]] = []
+        heir = Home(server.url)
+        try:
+            heir.world.ask("HSET", f"voltlane:session:{kept.id}", "state", "out of date")
+            heir.journal.on_agreed = lambda *end: told.append(end)
+            heir.registry.take_over(kept)
+            heir.journal.move_in(dict(home.journal.terms), home.journal.unsaid)
+            heir.journal.write_all()  # as when it has the store
+            heir.settle()
+            heir.world.until(lambda: told, "it to be told")
+            assert told == [(ended.id, EndReason.EXPIRED)] and not heir.fenced
+            assert states(heir) == {kept.id: "live", ended.id: "ended", silent.id: "ended"}
+        finally:
+            heir.close()
+
+    def test_what_is_given_up(self, home: Home, server: RedisServer):
+        session = home.open()
+        home.registry.lose(session, home.world.loop.now)
+        home.settle()
+        home.world.link.rest(lambda: None)
+        giver = home.giver()
+        giver.release(session, 5)
+        home.world.loop.spin(3)
+        assert giver.unreleased == 1 and states_of(server, session) == b"stale"
+        heir = Home(server.url, up=False)
+        try:
+            following = heir.giver()
+            following.move_in(giver.moved)
+            heir.world.until(lambda: not following.unreleased, "the store to be told")
+            assert states_of(server, session) == b"free"
+        finally:
+            heir.close()
+
+
+def states_of(server: RedisServer, session: Session) -> object:
+    return server.ask("HGET", f"voltlane:session:{session.id}", "state")

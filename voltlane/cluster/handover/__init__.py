@@ -7,6 +7,7 @@ heritage    what the other process has to be
 states      what is said of a connection
 sessions    what is said of a session
 arrivals    what is said of a connection in its handshake, which goes alone
+nodes       what is said of a server as one of several
 stores      what is said of the state directory
 goods       all that there is, taken in from notes
 offer       all that there is, as notes: a part of it ahead, the rest in the pause

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import socket
 from struct import error as StructError
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...core.admission import Admission
 from ...core.budget import Budget
@@ -26,11 +26,15 @@ from ...store.records import Damaged
 from ...trunk.trunk import Trunk
 from ...wire.v3 import HANDLE_SIZE
 from .fields import Reader
+from .nodes import decode_node
 from .notes import Kind, Note
 from .sessions import Surroundings, decode_ban, decode_ids, decode_numbers, decode_session, decode_tombstone
 from .states import decode_origin, decode_state, decode_trunk
 from .stores import decode_store
 from .wire import Wire
+
+if TYPE_CHECKING:
+    from ..node import Node
 
 
 class Goods(NamedTuple):
@@ -44,6 +48,7 @@ class Goods(NamedTuple):
     store: NoStore
     budget: Budget
     meter: MeterLimits
+    node: Node | None = None
 
 
 _AT_ONCE = 100
@@ -130,6 +135,10 @@ class Intake:
             self.admin = _decode_door(found.data, wire)
         elif kind is Kind.STORE:
             goods.store.move_in(decode_store(found.data, wire.descriptor() if found.number else -1))
+        elif kind is Kind.NODE:
+            if goods.node is None:
+                raise Damaged("one of several servers, which this is not")
+            goods.node.move_in(decode_node(found.data))
         elif kind is Kind.IDS:
             registry.ids = go_on_from(decode_ids(found.data))
         elif kind is Kind.STALE:

@@ -27,6 +27,8 @@ class Heritage(NamedTuple):
     """... and of version 3's."""
     listening: tuple[str, ...] = ()
     """The addresses that it was asked to listen on, and does; not those of sockets that others have opened for it."""
+    cluster: str = ""
+    """Which store it has in common with other servers, and the prefix there; "" where it is alone."""
     lock: int = -1
     """The descriptor of the state directory's lock, if there is one."""
 
@@ -38,6 +40,7 @@ class Heritage(NamedTuple):
         writer.blob(self.key)
         writer.blob(self.channel_key)
         writer.text("\n".join(self.listening))
+        writer.text(self.cluster)
         return writer.done()
 
     def lock_file(self) -> IO[bytes]:
@@ -53,8 +56,9 @@ def decode_heritage(data: bytes) -> tuple[Heritage, bool]:
     reader = Reader(data)
     pid, node, epoch, locked = reader.take(_NUMBERS)
     state_dir, key, channel_key, listening = reader.text(), reader.blob(), reader.blob(), reader.text()
+    cluster = reader.text()
     reader.end()
     if len(key) != _KEY_SIZE or len(channel_key) != _KEY_SIZE:
         raise Damaged("a key that is none")
     addresses = tuple(listening.split("\n")) if listening else ()
-    return Heritage(pid, node, epoch, state_dir, key, channel_key, addresses), bool(locked)
+    return Heritage(pid, node, epoch, state_dir, key, channel_key, addresses, cluster), bool(locked)

@@ -27,7 +27,7 @@ from zlib import crc32
 from ...store.records import FRAME, FRAME_SIZE, Damaged
 from ...wire.framing import Buffer
 
-FORMAT = 2
+FORMAT = 3
 """Of all that is said. Whatever changes in a note, or in what its fields mean, makes it another one."""
 GO = b"\x01"
 """The last word."""
@@ -61,6 +61,7 @@ class Kind(enum.IntEnum):
     OPENINGS = 11  # u64 how many: the handles of openings that were confirmed
     BAN = 12  # u64 0: an address that is banned
     STORE = 16  # u64 1: with a descriptor, the journal; 0: there is none
+    NODE = 20  # this server as one of several, in place of IDS: see `nodes`
     END = 13  # u64 how many notes there were
     TAKEN = 14
     REFUSED = 15  # why, as text

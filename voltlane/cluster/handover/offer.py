@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from .ahead import Ahead, Words
 from .fields import FLAG, Writer
 from .goods import Door, Goods
+from .nodes import encode_node
 from .notes import Kind, note
 from .sessions import encode_ban, encode_ids, encode_numbers, encode_tombstone
 from .states import encode_trunk
@@ -40,7 +41,11 @@ class Offer:
 
     def _all(self, admin: Door | None, now: float) -> Iterator[Words]:
         registry, trunk, store = self._goods.registry, self._goods.trunk, self._goods.store.moved
-        yield Words(Kind.IDS, 0, encode_ids(registry.ids.counting()))
+        node = self._goods.node
+        if node is None:
+            yield Words(Kind.IDS, 0, encode_ids(registry.ids.counting()))
+        else:
+            yield Words(Kind.NODE, 0, encode_node(node.moved))
         for door in map(Door._make, self._goods.entrance.listening):
             yield Words(Kind.LISTENER, 0, _encode_door(door), door.sock.fileno())
         if admin is not None:

@@ -21,7 +21,7 @@ _SESSION = Struct("<BddHH")
 """Flags, lost, expiry, and the sizes of credential and secret."""
 _IS_STALE, _HAS_DELIVERY, _HAS_MORE = 1, 2, 4
 _STONE = Struct("<QQ")
-_IDS = Struct("<QQQQd")
+IDS = Struct("<QQQQd")
 _BAN = Struct("<d")
 _NO_LIMIT = 1 << 62
 
@@ -114,13 +114,13 @@ def decode_tombstone(data: bytes) -> Tombstone:
 
 def encode_ids(counting: Counting) -> bytes:
     """Where ids have got to."""
-    return _IDS.pack(*counting)
+    return IDS.pack(*counting)
 
 
 def decode_ids(data: bytes) -> Counting:
     """What `encode_ids` gave. Raises Damaged."""
     reader = Reader(data)
-    counting = Counting(*reader.take(_IDS))
+    counting = Counting(*reader.take(IDS))
     reader.end()
     return counting
 

@@ -6,10 +6,11 @@ import os
 import time
 from typing import Callable
 
-from ...core.ids import CLOCK_BITS, NODES, TICKS, Ids, ids_from, ticks_of
+from ...core.ids import CLOCK_BITS, NODES, TICKS, Ids, go_on_from, ids_from, ticks_of
 from ...core.timers import Timer
 from ...net.reactor import Reactor
 from ...ops.log import log
+from ..moved import MovedLease
 from ..redis.link import Link
 from ..redis.resp import Argument, Reply, Trouble
 from .scripts import RELEASE, RENEW, SCRIPTS, TAKE
@@ -75,10 +76,20 @@ class LeaseKeeper:
         else:
             self._reactor.call_soon(then)
 
-    def go_on(self, taken: Taken, until: float, ids: Ids) -> None:
-        """Have what another process on this machine had, with its token; before `start`."""
-        self.lease.go_on(taken, until)
-        self.ids = ids
+    @property
+    def moved(self) -> MovedLease | None:
+        """What another process on this machine needs to go on with the number; None where it never had one."""
+        taken, ids = self.lease.taken, self.ids
+        if taken is None or ids is None:
+            return None
+        return MovedLease(*taken, self.lease.until, ids.counting())
+
+    def go_on(self, token: str, moved: MovedLease | None) -> None:
+        """Have what another process on this machine had, by its token; before `start`."""
+        self.token = token
+        if moved is not None:
+            self.lease.go_on(Taken(moved.number, moved.term, moved.used), moved.until)
+            self.ids = go_on_from(moved.ids)
 
     # ---- step by step
 

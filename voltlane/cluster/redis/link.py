@@ -81,6 +81,9 @@ class Link(Handler):
         self._deadline: Timer | None = None
         self._probing: Timer | None = None
         self._probes = 0  # in vain, in a row
+        self._rested: Callable[[], None] | None = None  # who is told when nothing is under way; None: it does not rest
+        self.kept = False
+        """Whether it was up when it began to rest, and the connection is still there."""
         self._commands = self._errors = 0
         self._took = 0.0
 
@@ -94,15 +97,28 @@ class Link(Handler):
         """Be connected no more. What is under way has its Trouble."""
         self._line.stop()
 
+    def rest(self, then: Callable[[], None]) -> None:
+        """Say nothing more, as if there were no connection. `then` is called when all that was under way is answered
+        or lost."""
+        self._rested, self.kept = then, self.up
+        self._set(False, "is left to the program that follows")
+        self.reactor.call_soon(self._look_for_rest)
+
+    def go_on(self) -> None:
+        """Rest no more: to everybody the store is there again, once it says so."""
+        rested, self._rested, self.kept = self._rested, None, False
+        if rested is not None and self.open:
+            self.opened()
+
     @property
     def open(self) -> bool:
         """Whether commands are sent."""
-        return self._line.connection is not None
+        return self._line.connection is not None and self._rested is None
 
     def call(self, arguments: Sequence[Argument], then: Then) -> None:
         """Ask the store for something: ("GET", "key"). Texts are sent in UTF-8, numbers in digits."""
         connection = self._line.connection
-        if connection is None:
+        if connection is None or self._rested is not None:
             self._refuse(then, f"the store {self.text}")
         elif len(self._awaited) + len(self._unsent) >= MOST_AWAITED:
             self._refuse(then, f"{MOST_AWAITED} commands are under way")
@@ -187,6 +203,11 @@ class Link(Handler):
         if not batches and self._deadline is not None:
             self.reactor.cancel(self._deadline)
             self._deadline = None
+        self._look_for_rest()
+
+    def _look_for_rest(self) -> None:
+        if self._rested is not None and not (self._awaited or self._unsent):
+            self._rested()
 
     def _look(self, now: float) -> None:
         """Has the oldest batch been answered in time?"""
@@ -240,6 +261,8 @@ class Link(Handler):
             self._probing = self.reactor.call_later(BACKOFF.wait(self._probes), self._probe)
 
     def _set(self, up: bool, text: str) -> None:
+        if up and self._rested is not None:
+            return
         changed, self.up, self.text = up != self.up, up, text
         if changed:
             for watcher in list(self.watchers):
@@ -249,6 +272,7 @@ class Link(Handler):
 
     def lost(self, text: str) -> None:
         """See User."""
+        self.kept = False
         self._set(False, text)
         self._staged.clear()
         self._staged_bytes = 0
@@ -263,6 +287,7 @@ class Link(Handler):
         for kind, waiting in ((Kind.UNKNOWN, unknown), (Kind.UNSENT, unsent)):
             for then in waiting:
                 self.reactor.guard(None, then, Trouble(kind, f"the store {text}"))
+        self._look_for_rest()
 
     def close(self, reason: CloseReason, detail: str = "") -> None:
         """See Handler: never called for what it does itself."""

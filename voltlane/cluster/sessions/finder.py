@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
+from math import inf
 from typing import Any, Callable
 
 from ...core.counters import Counters
@@ -32,6 +33,8 @@ ANSWER_SECS = 2.0
 FORGETFUL_SECS = 15.0
 """A store that was away may have forgotten sessions, and for so long it takes the other servers to tell it of them
 again: that it knows none says nothing."""
+FOLLOW_SECS = 2.0
+"""For so long it may take a process that follows another one to have the store."""
 MOST_ANSWERS = 4096
 ASK_AGAIN_SECS = 0.5
 """The owner may not have heard that it is wanted, nor we that it is free."""
@@ -106,19 +109,26 @@ class Finder(Whereabouts):
         self._fence = fence
         self.giving: Callable[[int], bool] = lambda client_id: False
         """Whether a session is just being given up by this server."""
-        self._trusted_at = reactor.now
+        self.trusted_at = reactor.now
+        """From when on that the store knows no session says that there is none."""
+        self._follows_until = -inf  # see `go_on`
         link.watchers.append(self._on_link)
         self._answers: OrderedDict[Wanted, _Answer] = OrderedDict()
         self._sought: dict[Wanted, list[Seeker]] = {}
         self._getting: dict[int, _Getting] = {}
 
     def _on_link(self) -> None:
-        if self._link.up:
-            self._trusted_at = self._reactor.now + FORGETFUL_SECS
+        if self._link.up and self._reactor.now >= self._follows_until:
+            self.trusted_at = self._reactor.now + FORGETFUL_SECS
+
+    def go_on(self, trusted_at: float) -> None:
+        """The store was trusted from then on, and is about to be there again: it was not away, but left alone, while
+        one process was to follow another."""
+        self.trusted_at, self._follows_until = trusted_at, self._reactor.now + FOLLOW_SECS
 
     @property
     def _is_trusted(self) -> bool:
-        return self._reactor.now >= self._trusted_at
+        return self._reactor.now >= self.trusted_at
 
     # ---- looking one up: see Whereabouts
 

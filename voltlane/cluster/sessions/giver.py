@@ -16,6 +16,7 @@ from ...core.hub import Hub
 from ...core.session import Session, State
 from ...core.trunk import Trunk
 from ...net.reactor import Reactor
+from ..moved import MovedRelease
 from ..redis.link import Link
 from ..redis.resp import Argument, Kind, Reply, Trouble
 from .finder import Finder
@@ -76,6 +77,11 @@ class Giver:
     def is_giving(self, client_id: int) -> bool:
         """Whether it is, or may be, not ours in a moment."""
         return client_id in self._giving or client_id in self._releases
+
+    @property
+    def is_at_it(self) -> bool:
+        """Whether a session is being given up of which the master has not got everything yet."""
+        return bool(self._giving)
 
     @property
     def unreleased(self) -> int:
@@ -175,6 +181,22 @@ class Giver:
             for client_id in list(self._releases):
                 self._send(client_id)
 
+    # ---- from one process to another
+
+    @property
+    def moved(self) -> list[MovedRelease]:
+        """What is given up of which the store does not know yet. Who is being given up is still ours, and is asked for
+        again there."""
+        return [
+            MovedRelease(client_id, tuple(keys), tuple(map(_in_bytes, arguments)))
+            for client_id, (keys, arguments) in self._releases.items()
+        ]
+
+    def move_in(self, moved: list[MovedRelease]) -> None:
+        """Go on with another process's: the store is told when it is there."""
+        for client_id, keys, arguments in moved:
+            self._releases[client_id] = _Release(list(keys), list(arguments))
+
     def _disown(self, client_id: int, term: int, asker: int) -> None:
         arguments: list[Argument] = [self._finder.me(), term, "", "", "", 0, client_id, 0]
         keys = [self._link.key("session", client_id), self._link.key("told", asker)]
@@ -202,3 +224,8 @@ class Giver:
         self._finder.forget(session.id)
         self._finder.moved.add(session.id)
         self._hub.give_away(session, undelivered)
+
+
+def _in_bytes(argument: Argument) -> bytes:
+    """As the store gets it."""
+    return bytes(argument) if isinstance(argument, (bytes, bytearray)) else str(argument).encode()

@@ -16,7 +16,8 @@ from ...core.session import Session, State
 from ...core.timers import Timer
 from ...net.reactor import Handler, Reactor
 from ...ops.log import log
-from ...reasons import CloseReason
+from ...reasons import CloseReason, EndReason
+from ..moved import MovedEnd
 from ..redis.link import Link
 from ..redis.resp import Argument, Kind, Reply, Trouble
 from .rows import Rows
@@ -75,7 +76,9 @@ class ClusterJournal(SessionJournal, Handler):
         """Those that are about to be opened or resumed, as the store knows already."""
         self._dirty: dict[int, None] = {}
         self._ended: dict[int, int] = {}  # and under which term
-        self._whenever_ended: dict[int, Callable[[], None]] = {}
+        self._reasons: dict[int, EndReason] = {}  # of those of whom somebody is told when the store has agreed
+        self.on_agreed: Callable[[int, EndReason], None] = lambda client_id, reason: None
+        """Told of them then."""
         self._under_way = 0
         self._refreshing: Timer | None = None
         self._left: list[int] = []  # whose time is to be renewed in this round
@@ -143,15 +146,30 @@ class ClusterJournal(SessionJournal, Handler):
                 self._is_ended(oldest)
             self._reactor.mark_dirty(self)
 
-    def when_ended(self, client_id: int, then: Callable[[], None]) -> None:
-        """Call this when the store has agreed that a session was ours to the end; never, if it was another's."""
+    def tell_when_ended(self, client_id: int, reason: EndReason) -> None:
+        """Call `on_agreed` when the store has agreed that a session was ours to the end; never, if it was another's."""
         if client_id in self._ended:
-            self._whenever_ended[client_id] = then
+            self._reasons[client_id] = reason
         else:
-            then()
+            self.on_agreed(client_id, reason)
 
     def _is_ended(self, client_id: int) -> None:
-        self._whenever_ended.pop(client_id, lambda: None)()
+        reason = self._reasons.pop(client_id, None)
+        if reason is not None:
+            self.on_agreed(client_id, reason)
+
+    # ---- from one process to another
+
+    @property
+    def unsaid(self) -> list[MovedEnd]:
+        """Sessions that have ended, of which the store does not know yet, while nothing is under way."""
+        return [MovedEnd(client_id, term, self._reasons.get(client_id)) for client_id, term in self._ended.items()]
+
+    def move_in(self, terms: dict[int, int], unsaid: list[MovedEnd]) -> None:
+        """Go on with another process's, before `start`. What each session is, is written when the store is there."""
+        self.terms.update(terms)
+        self._ended.update((end.client_id, end.term) for end in unsaid)
+        self._reasons.update((end.client_id, end.reason) for end in unsaid if end.reason is not None)
 
     def forget(self, client_id: int) -> None:
         """It is not ours any more."""
@@ -222,7 +240,7 @@ class ClusterJournal(SessionJournal, Handler):
             self._ended[client_id] = term
             self._retry_later()
         elif reply == 0:
-            self._whenever_ended.pop(client_id, None)
+            self._reasons.pop(client_id, None)
         else:
             self._is_ended(client_id)
 

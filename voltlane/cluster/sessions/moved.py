@@ -27,6 +27,11 @@ class MovedClients:
         if len(self._ids) > self._most:
             self._ids.popitem(last=False)
 
+    @property
+    def ids(self) -> list[int]:
+        """All that are remembered, the latest last."""
+        return list(self._ids)
+
     def discard(self, client_id: int) -> None:
         """It is here again."""
         self._ids.pop(client_id, None)
