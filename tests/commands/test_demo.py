@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from kit.process import HAS_PROC
 from kit.program import ROOT, Program
 from kit.proxies import make_certificate
 from kit.wait import wait_until
@@ -68,6 +69,21 @@ def test_ctrl_c_ends_both_quietly(tmp_path: Path) -> None:
         assert program.finish() == 0
     assert "Traceback" not in program.err
     assert not is_listening(backend)
+
+
+@pytest.mark.skipif(not HAS_PROC, reason="the system has no /proc")
+def test_an_upgrade_is_refused_and_does_no_harm(tmp_path: Path) -> None:
+    with Program("demo", "--listen", "127.0.0.1:0", cwd=tmp_path) as program:
+        clients, _ = addresses(program)
+        pid = program.process.pid
+        with Program("upgrade", "--pid", str(pid), cwd=tmp_path) as command:
+            assert command.finish() == 1 and f"process {pid} hands nothing over" in command.err
+        program.signal(signal.SIGUSR2)  # and nor does the signal alone
+        with Connection(clients) as connection:
+            connection.send(b"x")
+            assert connection.recv(10.0) == b"x"
+        program.signal(signal.SIGTERM)
+        assert program.finish() == 0
 
 
 def test_the_backend_dies_with_a_server_that_is_killed(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from kit.rig import Rig, running
 
 from voltlane.address import parse_address
 from voltlane.commands.inquiry import Inquiry
-from voltlane.commands.report import span, summary, volume
+from voltlane.commands.report import _ways, span, summary, volume
 
 TOKEN = "a-token-of-16-or-more"
 
@@ -170,6 +170,11 @@ def answering(body: bytes) -> Iterator[str]:
         thread.start()
         yield f"127.0.0.1:{listening.getsockname()[1]}"
         thread.join(20)
+
+
+def test_who_came_before_an_upgrade_is_here() -> None:
+    ways = {"tcp": {"live": 2, "accepted": 0}, "tls": {"live": 0, "accepted": 0}}
+    assert _ways(ways, "by", "accepted") == ["2 by tcp (0 came)"]
 
 
 def test_numbers_for_people() -> None:

@@ -472,7 +472,7 @@ def test_a_handshake_that_is_not_through_is_cut_and_begun_again() -> None:
         stranger.close(), resuming.close()
 
 
-def test_a_request_to_drain_meanwhile_is_heeded() -> None:
+def test_a_request_to_drain_meanwhile_is_heeded(tmp_path: Path) -> None:
     with RawMaster() as master:
         settings = {"admin.address": "127.0.0.1:0"}
         with UpgradingServer(master.address, settings, "dies_before_it_has_taken") as server:
@@ -485,6 +485,9 @@ def test_a_request_to_drain_meanwhile_is_heeded() -> None:
             connection.close()
             server.ask()
             server.wait_for_log("nothing is handed over by a server that is draining")
+            with Program("upgrade", "--pid", str(server.current), cwd=tmp_path) as command:
+                assert command.finish(30) == 1, "it does not wait for what does not begin"
+                assert f"process {server.current} goes on: its log says why" in command.err
 
 
 def test_an_admin_endpoint_may_go_and_come(tmp_path: Path) -> None:

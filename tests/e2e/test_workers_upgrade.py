@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import pytest
-from kit.process import HAS_PROC, KIT, environment, usual
+from kit.process import HAS_PROC, KIT, Process, environment, usual
 from kit.program import Program
 from kit.raw_client import RawClient
 from kit.upgrades import OfVersion2, OfVersion3, Streamer, drive, finish
@@ -22,8 +23,6 @@ class Upgraded(WorkersProcess):
     """`voltlane serve` by way of `kit/heir.py`, for the faults of a successor."""
 
     def __init__(self, master: str, settings: dict[str, object] | None = None, fault: str = "") -> None:
-        from kit.process import Process
-
         self.workers, self._address = 2, ""
         everything = usual(master, {"general.workers": 2, **(settings or {})})
         environ = {**environment(everything), "HEIR_FAULT": fault}
@@ -119,8 +118,46 @@ def test_the_command_waits_until_all_are_new(tmp_path: Path) -> None:
             assert command.finish(40) == 0
             assert command.out == b"the 2 workers of process %d have handed over\n" % server.pid
         assert server.log.count("all workers are new") == 1
+        worker = server.pids[0]
+        with Program("upgrade", "--pid", str(worker), cwd=tmp_path) as command:
+            assert command.finish() == 1
+            assert f"process {worker} is a worker: ask its parent, which is process {server.pid}" in command.err
     with EchoBackend() as backend, Upgraded(backend.address, fault="cannot_be_built") as server:
         server.wait_for_workers()
         with Program("upgrade", "--pid", str(server.pid), cwd=tmp_path) as command:
             assert command.finish(40) == 1
             assert "its log says why" in command.err
+
+
+class Relative(WorkersProcess):
+    """`voltlane serve`, its interpreter by a path from where it is."""
+
+    def __init__(self, master: str) -> None:
+        self.workers, self._address = 2, ""
+        again = "os.execv(sys.executable, [os.path.relpath(sys.executable), '-m', 'voltlane', 'serve'])"
+        environ = environment(usual(master, {"general.workers": 2}))
+        Process.__init__(self, ["-c", f"import os, sys; {again}"], environ)
+
+
+def test_the_command_knows_workers_whatever_their_parent_is_called(tmp_path: Path) -> None:
+    """Theirs has the whole name of the interpreter."""
+    with EchoBackend() as backend, Relative(backend.address) as server:
+        server.wait_for_workers()
+        with Program("upgrade", "--pid", str(server.pid), cwd=tmp_path) as command:
+            assert command.finish(40) == 0
+            assert command.out == b"the 2 workers of process %d have handed over\n" % server.pid
+
+
+def test_one_that_is_drained_does_not_begin(tmp_path: Path) -> None:
+    pytest.importorskip("h11"), pytest.importorskip("prometheus_client")
+    settings = {"admin.address": "127.0.0.1:0"}
+    with EchoBackend() as backend, WorkersProcess(backend.address, settings) as server:
+        server.wait_for_workers()
+        server.wait_for_log("the admin endpoint is at ")
+        address = re.search(r"the admin endpoint is at (\S+)", server.log)[1]  # type: ignore[index]
+        with Program("drain", "--notice", "0", address, cwd=tmp_path) as command:
+            assert command.finish() == 0
+        with Program("upgrade", "--pid", str(server.pid), cwd=tmp_path) as command:
+            assert command.finish() == 1 and "its log says why" in command.err
+        assert "nothing is handed over by a server that is drained" in server.log
+        assert "worker 0: handing over" not in server.log

@@ -47,6 +47,7 @@ def demo(flags: Mapping[str, str], file: str | None) -> int:
         _invite(settings, server.listen_addresses)
         if server.page_url:
             note(f"the live page, for operators, is at  {server.page_url}")
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # an upgrade: there is none here, and it need not end for that
         unblock([signal.SIGHUP, signal.SIGUSR2])  # which nobody here acts on
         _end_with(server, line)
         return server.run()

@@ -105,8 +105,8 @@ def span(seconds: float) -> str:
 
 
 def _ways(ways: Figures, by: str, came: str) -> list[str]:
-    """How many are here, and have come, by each way that anybody has come by."""
-    used = {name: figures for name, figures in ways.items() if figures[came]}
+    """How many are here, and have come, by each way that anybody has come by, to this process or one before it."""
+    used = {name: figures for name, figures in ways.items() if figures[came] or figures["live"]}
     return [f"{each['live']} {by} {name} ({each[came]} came)" for name, each in used.items()] or ["nobody has come yet"]
 
 

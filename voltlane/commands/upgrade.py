@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 
 from .. import config
+from ..cluster.workers.parent import VARIABLE
 from ..errors import ConfigError, ConnectionLost
 from ..numerals import parse_count
 from ..store.directory import LOCK
@@ -20,6 +21,8 @@ WAIT_SECS = 90.0
 """More than a server gives the program that is to follow it."""
 IDLE_SECS = 3.0
 """So long nothing is between one worker's handing over and the next one's."""
+STARTS_SECS = 5.0
+"""By then a server that hands over has started the program that is to follow it."""
 _LOOK_SECS = 0.05
 _PROC = "/proc"
 
@@ -27,6 +30,7 @@ _PROC = "/proc"
 def upgrade(flags: Mapping[str, str], file: str | None, pid: str | None, pid_file: str | None) -> int:
     """Ask, and wait until another process serves. The exit code. Raises ConfigError, ConnectionLost."""
     process = _serving(_process(flags, file, pid, pid_file))
+    _require_server(process)
     before, workers = _program(process), _workers(process)
     try:
         os.kill(process, signal.SIGUSR2)
@@ -45,10 +49,17 @@ def upgrade(flags: Mapping[str, str], file: str | None, pid: str | None, pid_fil
     return 0
 
 
+def _require_server(process: int) -> None:
+    """Raises ConnectionLost where that cannot hand over: the signal would end it, or nobody would act on it."""
+    if _is_worker(process):
+        raise ConnectionLost(f"process {process} is a worker: ask its parent, which is process {_parent(process)}")
+    if not _awaits(process, signal.SIGUSR2):
+        raise ConnectionLost(f"process {process} hands nothing over: it is no server, or one that cannot (`demo`)")
+
+
 def _workers(process: int) -> set[int]:
-    """Its workers, where it has some: they run the same program."""
-    program = _program(process)
-    return {child for child in children(process) if _program(child) == program}
+    """Its workers, where it has some."""
+    return {child for child in children(process) if _is_worker(child)}
 
 
 def _wait_for_workers(process: int, before: set[int]) -> None:
@@ -60,14 +71,17 @@ def _wait_for_workers(process: int, before: set[int]) -> None:
         if time.monotonic() > min(deadline, alone_since + IDLE_SECS) or not _is_there(process):
             raise ConnectionLost(f"workers of process {process} go on: its log says why")
         time.sleep(_LOOK_SECS)
+    if not _is_there(process):
+        raise ConnectionLost(f"process {process} has ended meanwhile: its log says why")
 
 
 def _wait(process: int, before: bytes) -> None:
     """Until it is another program's, or none. Raises ConnectionLost where it goes on."""
-    deadline, had_child = time.monotonic() + WAIT_SECS, False
+    began, had_child = time.monotonic(), False
     while _goes_on(process, before):
         has_child = bool(children(process))
-        given_up = (had_child and not has_child) or time.monotonic() > deadline
+        patience = WAIT_SECS if had_child or has_child or not before else STARTS_SECS
+        given_up = (had_child and not has_child) or time.monotonic() > began + patience
         if given_up and _goes_on(process, before):  # it has not just ended, and left its child
             raise ConnectionLost(f"process {process} goes on: its log says why")
         had_child = had_child or has_child
@@ -125,6 +139,28 @@ def _is_there(process: int) -> bool:
         return _said_of(process, "stat").rpartition(b")")[2].split()[0] != b"Z"
     except (OSError, IndexError):
         return True
+
+
+def _is_worker(process: int) -> bool:
+    """Whether a parent has started it as one of its workers."""
+    try:
+        return any(each.startswith(f"{VARIABLE}=".encode()) for each in _said_of(process, "environ").split(b"\0"))
+    except OSError:
+        return False
+
+
+def _parent(process: int) -> int:
+    return int(_said_of(process, "stat").rpartition(b")")[2].split()[1])
+
+
+def _awaits(process: int, number: int) -> bool:
+    """Whether it has a handler for that signal, or is about to have one; True where nobody tells."""
+    try:
+        lines = _said_of(process, "status").splitlines()
+    except OSError:
+        return True
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith((b"SigCgt:", b"SigBlk:"))]
+    return not masks or any(mask >> (number - 1) & 1 for mask in masks)
 
 
 def _program(process: int) -> bytes:

@@ -19,7 +19,10 @@ class Workers(Protocol):
     """Those of a server."""
 
     def drain(self, rate: float, notice: float) -> None:
-        """Tell those that do not drain, or not like this; so many clients a second of all together."""
+        """Tell all; so many clients a second of all together."""
+
+    def drain_too(self, rate: float, notice: float) -> None:
+        """Tell those that have not been told."""
 
     def take_back(self) -> None:
         """Tell all that it is over."""
@@ -71,7 +74,7 @@ class DrainOfAll:
     def remind(self) -> None:
         """A worker may have started since."""
         if self._shut_at is not None:
-            self._workers.drain(self._rate, max(0.0, self._shut_at - self._reactor.now))
+            self._workers.drain_too(self._rate, max(0.0, self._shut_at - self._reactor.now))
 
     def take_back(self) -> None:
         """See Subject."""

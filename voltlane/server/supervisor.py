@@ -257,7 +257,7 @@ class Supervisor:
 
     def upgrade(self) -> None:
         """Let each worker be followed by the program as it is now. This process stays."""
-        if self.readiness.state in (State.STARTING, State.DRAINING, State.STOPPING):
+        if self.readiness.state in (State.STARTING, State.DRAINING, State.DRAINED, State.STOPPING):
             log.error("nothing is handed over by a server that is %s", self.readiness.text)
         else:
             self.crew.upgrade()

@@ -15,6 +15,7 @@ from voltlane.cluster.workers.notes import (
     decode_comer,
     decode_crossing,
     decode_hello,
+    decode_json,
     encode_crossing,
     encode_leave,
 )
@@ -427,3 +428,36 @@ class TestOpenings:
             world.turn()
             (said,) = world.processes[0].told(Kind.THEIRS)
             assert said.data == b"\1\1" and len(world.crew.handles) == 2
+
+
+class TestDraining:
+    def test_each_is_told_once_for_each_time_that_it_is_asked(self):
+        with CrewWorld(2) as world:
+            world.serve(0)
+            world.crew.drain(10.0, 5.0)
+            world.serve(1)
+            for _ in range(3):
+                world.crew.drain_too(10.0, 4.0)
+            world.turn()
+            said = [process.told(Kind.DRAIN) for process in world.processes]
+            assert [[decode_json(note.data) for note in notes] for notes in said] == [[[5.0, 5.0]], [[5.0, 4.0]]]
+            world.crew.drain(10.0, 3.0)
+            world.crew.take_back()
+            world.crew.drain_too(10.0, 2.0)
+            world.turn()
+            assert [len(process.told(Kind.DRAIN)) for process in world.processes] == [3, 3]
+
+    def test_one_that_is_started_again_is_told_again(self):
+        with CrewWorld(1) as world:
+            world.serve()
+            world.crew.drain(0.0, 0.0)
+            world.processes[0].end(1)
+            world.turn(1.0)
+            world.turn()
+            again = world.processes[-1]
+            again.say(Kind.READY, world.room)
+            again.status()
+            world.turn()
+            world.crew.drain_too(0.0, 0.0)
+            world.turn()
+            assert len(world.processes) == 2 and len(again.told(Kind.DRAIN)) == 1

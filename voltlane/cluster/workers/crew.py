@@ -132,13 +132,22 @@ class Crew:
 
     def drain(self, rate: float, notice: float) -> None:
         """Have the clients of all of them leave, so many a second together."""
+        for worker in self.workers:
+            worker.drains = False
+        self.drain_too(rate, notice)
+
+    def drain_too(self, rate: float, notice: float) -> None:
+        """The same of those that have not been told: they were not there yet."""
         words = encode_json([rate / len(self.workers), notice])
         for worker in self.workers:
-            if worker.hears:
+            if worker.hears and not worker.drains:
+                worker.drains = True
                 worker.say(note(Kind.DRAIN, 0, words))
 
     def take_back(self) -> None:
         """Or not."""
+        for worker in self.workers:
+            worker.drains = False
         self.tell(Kind.TAKE_BACK)
 
     @property

@@ -90,6 +90,8 @@ class Worker:
         """That has taken over all that it had, or is to."""
         self.is_heir = False
         """Whether its process is to follow another one, and of no use where it cannot."""
+        self.drains = False
+        """Whether its process was told to have its clients leave."""
         self.code = 0
         """The exit code of its last process; 128 and the number of the signal that has killed it."""
         self._pause = 0.0
@@ -137,7 +139,7 @@ class Worker:
     def start(self, now: float = 0.0, heir: socket.socket | None = None) -> None:
         """Start the process; `heir`: its way to the process that it is to follow."""
         self._starting = None
-        self._is_known = False
+        self._is_known = self.drains = False
         self.is_heir = heir is not None
         self.step = Step.STARTING
         self.status = Status(State.STARTING, frozenset())
@@ -264,7 +266,8 @@ class Worker:
         if self._reactor.now - self._began >= LONG_ENOUGH:
             self._pause = 0.0
         how = f"was killed by signal {self.code - 128}" if self.code > 128 else f"has ended with exit code {self.code}"
-        log.error("worker %d %s; starting it again in %g s", self.index, how, self._pause)
+        when = f"in {self._pause:g} s" if self._pause else "at once"
+        log.error("worker %d %s; starting it again %s", self.index, how, when)
         self._rest()
 
     def _rest(self) -> None:
