@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import enum
 import json
+from array import array
+from collections.abc import Iterable
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -60,6 +62,7 @@ class Kind(enum.IntEnum):
     HELD = 26  # u64 0: handles that it has
     DONE = 27  # u64 0: handles that need not be known much longer
     COUNTS = 28  # what it has counted
+    KEPT = 29  # u64 0: the numbers of all connections that it has from the process that it follows
     # of both
     ARRIVAL = 32  # u64 number; with a descriptor: a connection whose session is elsewhere
 
@@ -216,6 +219,21 @@ def decode_crossing(data: bytes) -> Crossing:
         raise Damaged("a note that is cut")
     home, family, deadline = _ARRIVAL.unpack_from(data)
     return Crossing(home, family, deadline, data[_ARRIVAL.size :])
+
+
+def encode_numbers(numbers: Iterable[int]) -> bytes:
+    """Of connections."""
+    return array("Q", numbers).tobytes()
+
+
+def decode_numbers(data: bytes) -> list[int]:
+    """What `encode_numbers` gave, on the same machine. Raises Damaged."""
+    numbers = array("Q")
+    try:
+        numbers.frombytes(data)
+    except ValueError:
+        raise Damaged("a number that is cut") from None
+    return list(numbers)
 
 
 def encode_json(value: Any) -> bytes:

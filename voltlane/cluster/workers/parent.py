@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any, Callable, Protocol
 
 from ...errors import StartupError
@@ -30,6 +30,7 @@ from .notes import (
     decode_reason,
     encode_crossing,
     encode_json,
+    encode_numbers,
     encode_status,
 )
 
@@ -135,6 +136,10 @@ class Parent:
     def ask_whose(self, number: int, handles: bytes) -> None:
         """Ask whose these openings are: see Host.on_theirs."""
         self.say(note(Kind.WHOSE, number, handles))
+
+    def say_kept(self, numbers: Iterable[int]) -> None:
+        """Connections that this worker has from the one that it follows."""
+        self.say(note(Kind.KEPT, 0, encode_numbers(numbers)))
 
     def say_held(self, handles: bytes) -> None:
         """Openings that this worker has."""

@@ -27,6 +27,12 @@ class Crew(Protocol):
     def changed(self, worker: Worker) -> None:
         """Another one is in its place."""
 
+    def follow(self, old: Worker, new: Worker) -> None:
+        """The new one has what the old one had."""
+
+    def give_up(self, worker: Worker) -> None:
+        """Its process has ended meanwhile, and the one that was to follow has nothing of it."""
+
 
 class Succession:
     """One upgrade."""
@@ -45,10 +51,8 @@ class Succession:
             return
         new = old.successor
         if new.step is Step.SERVING:
-            self._crew.workers[old.index] = new
-            new.places = old.places
-            old.step = Step.STOPPING  # by itself: it has nothing left
             self._old = None
+            self._crew.follow(old, new)
             self._crew.changed(new)
             self._next()
         elif new.step in (Step.RESTING, Step.ENDED):
@@ -57,6 +61,8 @@ class Succession:
             if old.step is Step.SERVING:
                 self._fail(old.index)
             else:  # it has died meanwhile, and is started again with the program as it is now
+                if old.process is None:
+                    self._crew.give_up(old)
                 self._next()
 
     def end(self) -> None:
