@@ -83,6 +83,7 @@ class Supervisor:
             general.node,
             bool(config.admin.address),
             config.clients.handshake_secs,
+            general.state_dir,
         )
         self.gate = Gate(self.reactor, self.admission, self.connection_log, self.crew.take_in, self.proxies)
         self.drain = DrainOfAll(self.reactor, self.readiness, self.gate, self.crew)

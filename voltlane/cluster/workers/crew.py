@@ -75,6 +75,7 @@ class Crew:
         first_node: int,
         watched: bool,
         handshake_secs: float,
+        state_dir: str = "",
     ) -> None:
         self.reactor = reactor
         self._host = host
@@ -82,6 +83,7 @@ class Crew:
         self._log = connection_log
         self._keys = keys
         self._first_node = first_node
+        self._state_dir = state_dir
         self.watched = watched
         self.handshake_secs = handshake_secs
         self._numbers = 0  # of connections
@@ -243,7 +245,7 @@ class Crew:
 
     def hello(self, index: int) -> bytes:
         """See worker.Crew."""
-        hello = Hello(index, len(self.workers), self.watched, self._keys)
+        hello = Hello(index, len(self.workers), self.watched, self._keys, self._first_node, self._state_dir)
         return note(Kind.HELLO, FORMAT, encode_hello(hello))
 
     def heard(self, worker: Worker, found: Note) -> None:

@@ -69,7 +69,7 @@ class Kind(enum.IntEnum):
 
 KINDS = {int(kind): kind for kind in Kind}
 
-_HELLO = Struct("<HHBB")
+_HELLO = Struct("<HHBBH")
 _CONNECTION = Struct("<BH")
 _LEFT = Struct("<Bd")
 _ARRIVAL = Struct("<BHd")
@@ -84,12 +84,16 @@ class Hello(NamedTuple):
     watched: bool
     """Whether somebody wants to hear of clients that come and go."""
     keys: Keys
+    first_node: int
+    state_dir: str
+    """As they are for the parent, whatever the settings say by the time that a worker is started again."""
 
 
 def encode_hello(hello: Hello) -> bytes:
     """Its fields."""
     writer, keys = Writer(), hello.keys
-    writer.put(_HELLO, hello.which, hello.workers, hello.watched, len(keys.next_keys))
+    writer.put(_HELLO, hello.which, hello.workers, hello.watched, len(keys.next_keys), hello.first_node)
+    writer.text(hello.state_dir)
     for data in (keys.key.secret, keys.channel_key.secret, *keys.next_keys):
         writer.blob(data)
     return writer.done()
@@ -98,14 +102,15 @@ def encode_hello(hello: Hello) -> bytes:
 def decode_hello(data: bytes) -> Hello:
     """What `encode_hello` gave. Raises Damaged."""
     reader = Reader(data)
-    index, workers, watched, count = reader.take(_HELLO)
+    index, workers, watched, count, first_node = reader.take(_HELLO)
+    state_dir = reader.text()
     key, channel_key, *next_keys = [reader.blob() for _ in range(2 + count)]
     reader.end()
     try:
         keys = Keys(load_key(key), ChannelKey(channel_key), tuple(next_keys))
     except ValueError:
         raise Damaged("a key that is none") from None
-    return Hello(index, workers, bool(watched), keys)
+    return Hello(index, workers, bool(watched), keys, first_node, state_dir)
 
 
 class Comer(NamedTuple):
