@@ -74,7 +74,7 @@ class WorkerServer(Server):
         self._answers: Answers | None = None
         self._reports: Reports | None = None
         if parent.hello.watched:
-            self._reports = reports = Reports(self, self.observer, parent.say)
+            self._reports = reports = Reports(self, self.observer, parent.mention)
             oversight = Oversight(self.readiness, self.observer, reports.timeline, self.expel, self.drain)
             self._answers = Answers(self.reactor, oversight)
             self.connection_log.watcher = reports

@@ -368,6 +368,17 @@ class TestCrossings:
             world.turn(1.1)
             assert len(world.crew.lounge) == 1
 
+    def test_no_more_of_them_wait_than_there_are_descriptors_for(self):
+        with CrewWorld(1) as world:
+            world.serve()
+            world.processes[0].status(Hold.MASTER)
+            world.turn()
+            world.crew.most_waiting = 2
+            for _ in range(3):
+                world.come()
+            assert len(world.crew.lounge) == 2 and world.closed(CloseReason.SERVER_FULL) == 1
+            assert world.admission.connections == 2
+
     @pytest.mark.parametrize("comes_back", [True, False])
     def test_one_that_is_away_is_waited_for(self, comes_back: bool):
         with CrewWorld() as world:

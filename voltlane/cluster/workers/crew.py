@@ -48,6 +48,9 @@ Launch = Callable[[int, socket.socket, "socket.socket | None"], "subprocess.Pope
 Raises OSError."""
 
 
+MOST_WAITING = 1 << 14
+
+
 class Host(Protocol):
     """Whose workers they are."""
 
@@ -91,6 +94,8 @@ class Crew:
         self.handles = Handles()
         """Whose the openings of version 3 are."""
         self.lounge = Lounge(reactor, self._late)
+        self.most_waiting = MOST_WAITING
+        """Connections that may wait in this process, each with a descriptor."""
         self.workers = [Worker(self, index) for index in range(count)]
 
     def start(self) -> None:
@@ -191,7 +196,7 @@ class Crew:
             if count < fewest and worker.takes:
                 best, fewest = worker, count
         if best is None:
-            self.lounge.add(waiting)
+            self._let_wait(waiting)
             self._host.on_workers()
             return
         self._give(best, waiting)
@@ -228,7 +233,13 @@ class Crew:
         elif home.step in (Step.STOPPING, Step.ENDED):
             self._close(waiting, CloseReason.SHUTDOWN)
         else:
+            self._let_wait(waiting)
+
+    def _let_wait(self, waiting: Waiting) -> None:
+        if len(self.lounge) < self.most_waiting:
             self.lounge.add(waiting)
+        else:
+            self._close(waiting, CloseReason.SERVER_FULL)
 
     def _late(self, waiting: Waiting) -> None:
         whom = "a worker" if waiting.home == ANY else f"worker {waiting.home}"

@@ -105,6 +105,12 @@ class Parent:
         if self._channel is not None:
             self._channel.say(words, sock)
 
+    def mention(self, words: bytes) -> None:
+        """Tell it something that it can do without, unless it is behind with what it was told: it may stand still, and
+        what is kept for it is not to grow for as long as that."""
+        if self._channel is not None and not self._channel.crowded:
+            self._channel.say(words)
+
     def flush(self) -> None:
         """Tell it now, behind the last turn, what was said."""
         if self._channel is not None and self._channel.open:
