@@ -16,7 +16,7 @@ import pytest
 from kit.process import HAS_PROC
 from kit.raw_client import RawClient
 from kit.wait import wait_until
-from kit.workers import EchoBackend, WorkersProcess, node_of
+from kit.workers import EchoBackend, WorkersProcess, node_of, wait_for_end
 
 pytest.importorskip("h11")
 pytest.importorskip("prometheus_client")
@@ -138,6 +138,51 @@ def test_what_a_dead_worker_has_counted_stays(party: Party) -> None:
     assert old and metrics["voltlane_packets_up_total"] >= old, "but for the last second's, none is lost"
     assert metrics[f'voltlane_worker_starts_total{{worker="{node}"}}'] == 2
     assert metrics['voltlane_clients{state="live"}'] == 3
+
+
+def counters(metrics: dict[str, float]) -> dict[str, float]:
+    """Those of all processes together."""
+    return {
+        name: value
+        for name, value in metrics.items()
+        if name.partition("{")[0].endswith("_total") and not name.startswith("voltlane_worker_")
+    }
+
+
+@pytest.mark.parametrize("what", ["killed", "frozen", "followed"])
+def test_no_counter_falls(party: Party, what: str) -> None:
+    """What was shown last is newer than what workers tell each second."""
+    for client in party.clients:
+        for _ in range(50):
+            client.send(b"more")
+            client.recv()
+    before, pid = party.admin.metrics(), party.server.pid_of(0)
+    if what == "killed":
+        os.kill(pid, signal.SIGKILL)
+        party.server.wait_for(0, 2)
+    elif what == "frozen":
+        os.kill(pid, signal.SIGSTOP)
+    else:
+        party.server.process.send_signal(signal.SIGUSR2)
+    seen, shown = [before], before
+    try:
+        for _ in range(2 if what == "frozen" else 1):
+            seen.append(party.admin.metrics())
+        while what == "followed" and party.server.log.count("all workers are new") == 0:
+            seen.append(party.admin.metrics())
+        if what == "followed":
+            for pid in (party.server.pid_of(index) for index in range(2)):
+                wait_for_end(pid)
+            seen.append(party.admin.metrics())
+    finally:
+        if what == "frozen":
+            os.kill(pid, signal.SIGCONT)
+    for metrics in seen[1:]:
+        fallen = {name: (value, metrics.get(name)) for name, value in counters(shown).items()}
+        assert not {name: pair for name, pair in fallen.items() if pair[1] is None or pair[1] < pair[0]}
+        shown = metrics
+    if what == "followed":
+        assert shown['voltlane_clients{state="live"}'] == len(party.clients)
 
 
 def test_one_that_does_not_answer_is_left_out(party: Party) -> None:

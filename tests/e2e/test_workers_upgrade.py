@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 from contextlib import ExitStack
 from functools import partial
@@ -54,6 +55,21 @@ def test_clients_under_load_do_not_notice() -> None:
         finish(clients)
         assert "failed" not in server.log and "is gone" not in backend.log.replace("voltlane", "")
         for client in others:
+            client.close()
+
+
+def test_those_who_went_along_are_not_counted_twice_against_the_descriptors() -> None:
+    with EchoBackend() as backend, WorkersProcess(backend.address) as server:
+        server.wait_for_workers()
+        clients = [RawClient.new(server.address) for _ in range(120)]
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (128, 128))  # and so for those that it starts
+        server.process.send_signal(signal.SIGUSR2)
+        server.wait_for_log("all workers are new")
+        server.wait_for_workers(2)
+        clients.append(RawClient.new(server.address))
+        clients[-1].send(b"hello")
+        assert clients[-1].recv() == b"hello"
+        for client in clients:
             client.close()
 
 

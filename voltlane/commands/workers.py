@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Callable
 
 from ..cluster.handover.taker import VARIABLE as HANDOVER
@@ -77,10 +78,15 @@ def work(load: Callable[[], Config], settle: Callable[[], None]) -> int:
     parent = parent_of(os.environ)
     if parent is None:
         raise StateError(f"{VARIABLE} is set, and is no number")
-    index, workers = parent.hello.which, parent.hello.workers
+    hello = parent.hello
+    index, workers = hello.which, hello.workers
 
     def load_share() -> Config:
         settings = load()
+        settings = replace(
+            settings,
+            general=replace(settings.general, node=hello.first_node, state_dir=hello.state_dir, workers=workers),
+        )
         return share_of(settings, index, workers, memory_for_queues(settings))
 
     settings = load_share()

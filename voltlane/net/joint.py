@@ -44,12 +44,12 @@ class Inner(socket.socket):
         received = b""
         while True:
             try:
-                data, messages, _, _ = self.recvmsg(size - len(received), _ROOM, flags | _CLOSED)
+                data, messages, said, _ = self.recvmsg(size - len(received), _ROOM, flags | _CLOSED)
             except BlockingIOError:
                 if received:
                     return received
                 raise
-            if not messages:
+            if not messages and not said & socket.MSG_CTRUNC:  # no descriptor may be left for the word's
                 return received + data
             # The system reads to the end of what descriptors come with, and no further: the word is what stands last.
             self.resets = data[-1:] == _RESET

@@ -18,11 +18,8 @@ from .drain import LOOK_SECS, plan
 class Workers(Protocol):
     """Those of a server."""
 
-    def drain(self, rate: float, notice: float) -> None:
-        """Tell all; so many clients a second of all together."""
-
-    def drain_too(self, rate: float, notice: float) -> None:
-        """Tell those that have not been told."""
+    def drain(self, rate: float, notice: float, again: bool = True) -> None:
+        """Tell all, or those that do not drain yet; so many clients a second of all together."""
 
     def take_back(self) -> None:
         """Tell all that it is over."""
@@ -74,7 +71,7 @@ class DrainOfAll:
     def remind(self) -> None:
         """A worker may have started since."""
         if self._shut_at is not None:
-            self._workers.drain_too(self._rate, max(0.0, self._shut_at - self._reactor.now))
+            self._workers.drain(self._rate, max(0.0, self._shut_at - self._reactor.now), again=False)
 
     def take_back(self) -> None:
         """See Subject."""

@@ -34,6 +34,10 @@ class Reports(Beat):
     def _take(self, now: float) -> None:
         super()._take(now)
         self._sampler.glance()
+        self.say_counts()
+
+    def say_counts(self) -> None:
+        """Tell what has been counted until now."""
         self._say(note(Kind.TOTALS, 0, encode_json(self._totals())))
         self._say(note(Kind.COUNTS, 0, encode_json(plain(self._observer.counted()))))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Callable
 
 from ..address import Address, parse_address
 from ..cluster.handover.notes import Note
-from ..cluster.workers.crew import Crew, Launch
+from ..cluster.workers.crew import MOST_WAITING, Crew, Launch
 from ..cluster.workers.directories import divide
 from ..cluster.workers.notes import Kind
 from ..cluster.workers.worker import Step, Worker
@@ -26,6 +26,7 @@ from ..lanes.entry.entrance import Entrance
 from ..lanes.entry.gate import Gate
 from ..lanes.entry.proxies import Proxies
 from ..net.reactor import Reactor
+from ..net.sockets import raise_descriptor_limit
 from ..net.wakeup import Wakeup
 from ..ops.log import log
 from ..ops.slow_log import SlowLog
@@ -83,6 +84,7 @@ class Supervisor:
             general.node,
             bool(config.admin.address),
             config.clients.handshake_secs,
+            general.state_dir,
         )
         self.gate = Gate(self.reactor, self.admission, self.connection_log, self.crew.take_in, self.proxies)
         self.drain = DrainOfAll(self.reactor, self.readiness, self.gate, self.crew)
@@ -101,6 +103,7 @@ class Supervisor:
         """See Server."""
         try:
             self.unlisted = listen(self.entrance, self.config, list(listening), kept or {})
+            self.crew.most_waiting = min(MOST_WAITING, raise_descriptor_limit() // 4 or MOST_WAITING)
             if self.config.admin.address:
                 self._open_admin()
         except StartupError:

@@ -1,7 +1,8 @@
 """All processes of a server as its operator sees them, in the one that has the admin endpoint (`admin.subject`): what
 is counted is added up, clients of all are one list, and whoever is meant by an order is told.
 
-What a worker had counted when it died stays in the sums: it tells it each second.
+What a worker had counted when it died stays in the sums: it tells it each second, and whenever it is asked. So no sum
+is ever less than it was said to be.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from ..cluster.workers.accounts import (
     counted,
     from_plain,
     past_totals,
-    plain,
     together,
     totals_from,
 )
@@ -63,7 +63,7 @@ class Whole:
         self._since = host.reactor.now
         self._questions = Questions(host.reactor)
         self._totals: dict[Worker, Totals] = {}  # as each worker has told them last
-        self._counts: dict[Worker, bytes] = {}
+        self._counts: dict[Worker, dict[str, Any] | bytes] = {}  # the same, of the rest: plain, or as JSON
         self._past: Statistics | None = None  # of all processes that are gone
         self._past_totals: Totals | None = None
         self.recorder: Recorder | None = None
@@ -95,7 +95,7 @@ class Whole:
             past = past_totals(totals)
             self._past_totals = past if self._past_totals is None else add_totals(past, [self._past_totals])
         if counts is not None:
-            figures = counted(from_plain(decode_json(counts)))
+            figures = _counted(counts)
             self._past = figures if self._past is None else _both(self._past, figures)
 
     # ---- see Subject
@@ -117,21 +117,27 @@ class Whole:
 
     def observing(self) -> Steps[Statistics]:
         """See Subject."""
-        workers = self._host.crew.workers
-        answers = yield from self._questions.asking("statistics", {worker: {} for worker in workers})
+        workers = list(self._host.crew.workers)
+        asked = [(worker, worker.process) for worker in workers]
+        answers = yield from self._questions.asking("statistics", {worker: {} for worker in workers}, self._learn)
         parts: list[Statistics] = [] if self._past is None else [self._past]
+        parts += [_counted(counts) for worker, counts in self._counts.items() if worker not in answers]
         figures: list[WorkerFigures] = []
-        for worker in workers:
-            known = answers[worker]
-            if known is None and worker in self._counts:
-                known = plain(counted(from_plain(decode_json(self._counts[worker]))))
-            found = None if known is None else from_plain(known)
+        for worker, process in asked:
+            known, found = answers[worker], None
+            if known is not None and worker.process is process:  # else it is in the past by now
+                found = from_plain(known)
+            elif worker in self._counts:
+                found = _counted(self._counts[worker])
             figures.append(_figures(worker, found))
             if found is not None:
                 parts.append(found)
         drain = self._host.drain
         drain.told = sum(part.draining.told for part in parts if part.draining is not None)
         return together(self._own(), parts)._replace(workers=tuple(figures), draining=drain.progress)
+
+    def _learn(self, worker: Worker, answer: dict[str, Any]) -> None:
+        self._counts[worker] = answer
 
     def choosing(self, choice: Choice) -> Steps[Chosen]:
         """See Subject."""
@@ -198,6 +204,11 @@ class Whole:
         )
         past = [] if self._past_totals is None else [self._past_totals]
         return add_totals(own, [*self._totals.values(), *past])
+
+
+def _counted(known: dict[str, Any] | bytes) -> Statistics:
+    """What a worker had counted."""
+    return counted(from_plain(decode_json(known) if isinstance(known, bytes) else known))
 
 
 def _both(one: Statistics, other: Statistics) -> Statistics:

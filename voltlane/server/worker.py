@@ -24,6 +24,8 @@ from ..cluster.workers.sibling import Sibling
 from ..config import Config
 from ..core.readiness import State
 from ..core.timers import Timer
+from ..lanes.connection import ClientConnection
+from ..lanes.entry.arrival import Arrival
 from ..lanes.entry.moved import MovedArrival
 from ..lanes.table import LANES
 from ..net.reactor import Reactor
@@ -70,8 +72,9 @@ class WorkerServer(Server):
         self.entrance.on_holds = self._tell
         self.readiness.watchers.append(self._tell)
         self._answers: Answers | None = None
+        self._reports: Reports | None = None
         if parent.hello.watched:
-            reports = Reports(self, self.observer, parent.say)
+            self._reports = reports = Reports(self, self.observer, parent.mention)
             oversight = Oversight(self.readiness, self.observer, reports.timeline, self.expel, self.drain)
             self._answers = Answers(self.reactor, oversight)
             self.connection_log.watcher = reports
@@ -106,6 +109,7 @@ class WorkerServer(Server):
         log.info("here as process %d, node %d", os.getpid(), self.config.general.node)
         self.parent.attach(self.reactor, self)
         self.tell_openings()
+        self.parent.say_kept(self._claims.kept)
         self._room = self._room_at_first = self.entrance.room
         self.parent.ready(self._room)
         self._tell_now(self.reactor.now)
@@ -124,6 +128,8 @@ class WorkerServer(Server):
     def run(self) -> int:
         """See Server."""
         code = super().run()
+        if self._reports is not None:
+            self._reports.say_counts()
         self._claims.flush()
         self.parent.flush()
         return code
@@ -193,11 +199,9 @@ class WorkerServer(Server):
 
     def _close_refused(self) -> None:
         refused, self._refused = self._refused, {}
-        for one in (*self.arrivals, *self.clients.connections):
-            if one.source is not None:
-                reason = refused.get(int.from_bytes(one.source.key, "big"))
-                if reason is not None:
-                    one.close(reason)
+        _close_those(refused, self.arrivals)
+        if refused:  # most had no session yet, and of those there are few
+            _close_those(refused, self.clients.connections)
 
     def stop_as_told(self, at_once: bool) -> None:
         """See Host."""
@@ -262,6 +266,14 @@ class WorkerServer(Server):
         if abs(room - self._room) >= ROOM_STEP:
             self._room = room
             self.parent.ready(room)
+
+
+def _close_those(refused: dict[int, CloseReason], ones: Iterable[Arrival | ClientConnection]) -> None:
+    """Close those that are refused, and take them out of that."""
+    for one in ones:
+        reason = None if one.source is None else refused.pop(int.from_bytes(one.source.key, "big"), None)
+        if reason is not None:
+            one.close(reason)
 
 
 class _Succeeded(Upgrade):

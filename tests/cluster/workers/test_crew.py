@@ -7,20 +7,24 @@ import socket
 import pytest
 from kit.crew import CrewWorld
 
+from voltlane.cluster.handover.notes import note
 from voltlane.cluster.workers.notes import (
     FORMAT,
     Crossing,
     Kind,
     Leave,
+    Status,
     decode_comer,
     decode_crossing,
     decode_hello,
-    decode_json,
     encode_crossing,
     encode_leave,
+    encode_numbers,
+    encode_status,
 )
 from voltlane.cluster.workers.worker import LONG_ENOUGH, Step
 from voltlane.config import Limits
+from voltlane.core.readiness import State
 from voltlane.reasons import CloseReason, Hold
 
 
@@ -101,6 +105,46 @@ class TestPassingOn:
                 channel.say(b"\x00\x00\x04\x00\x0a" + bytes(8) + bytes(1 << 18), None)
                 world.turn()
             assert not world.crew.workers[0].takes and world.crew.workers[1].takes
+
+    def test_who_came_while_all_were_behind_is_passed_on_when_one_is_not(self):
+        with CrewWorld(1) as world:
+            world.serve()
+            channel = world.crew.workers[0].channel
+            assert channel is not None
+            while not channel.crowded:
+                channel.say(note(Kind.PING, 0, bytes(1 << 18)))
+                world.turn()
+            looks = world.looks
+            world.come()
+            assert world.counts == [0] and len(world.crew.lounge) == 1
+            assert world.looks > looks and world.crew.holds == {Hold.WORKERS}
+            while world.processes[0].listen():
+                world.turn()
+            assert world.counts == [1] and world.crew.holds == set()
+
+    def test_or_is_closed_when_no_handshake_may_take_so_long(self):
+        with CrewWorld(1, Limits(address_failures=1, flap_count=1)) as world:
+            world.serve()
+            world.processes[0].status(Hold.MASTER)
+            world.turn()
+            world.come()
+            world.turn(5.1)
+            assert world.closed(CloseReason.HANDSHAKE_TIMEOUT) == 1 and world.admission.connections == 0
+            world.come()  # which no failure and no ban keeps out
+
+    def test_one_whose_end_is_closed_gets_none_while_its_process_is_there(self):
+        with CrewWorld() as world:
+            world.serve()
+            world.processes[0].wire.close()
+            world.turn()
+            assert world.processes[0].returncode is None
+            clients = [world.come() for _ in range(4)]
+            world.turn()
+            assert world.counts == [0, 4] and not world.crew.workers[0].hears
+            for client in clients:
+                client.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    client.recv(1)
 
 
 class TestWhatWorkersSay:
@@ -216,6 +260,24 @@ class TestEnds:
             assert world.processes[0].returncode is None and world.processes[0].told(Kind.PING)
             assert world.processes[1].returncode == -9
 
+    def test_none_is_ended_for_a_time_in_which_the_parent_stood_still(self):
+        with CrewWorld() as world:
+            world.serve()
+            world.crew.watch(3.0)
+            world.turn(1.0)
+            world.turn(60.0)  # with their answers unread
+            for process in world.processes:
+                process.say(Kind.PONG)
+            world.turn(1.0)
+            assert [process.returncode for process in world.processes] == [None, None]
+
+    def test_one_that_does_not_end_at_once_is_killed(self):
+        with CrewWorld() as world:
+            world.serve()
+            world.crew.stop(True)
+            world.turn(3.1)
+            assert [process.returncode for process in world.processes] == [-9, -9]
+
     def test_all_stop(self):
         with CrewWorld() as world:
             world.serve()
@@ -273,6 +335,7 @@ class TestSuccession:
                 world.turn()
                 world.turn(0.1)
                 assert len(world.processes) == 3, "nobody else is started in its place"
+            world.processes[2].say(Kind.KEPT, 0, encode_numbers([1]))
             world.serve(2)
             world.processes[0].end(0)
             world.turn()
@@ -295,19 +358,12 @@ class TestSuccession:
             self.begun(world)
             world.processes[0].end(9)
             world.turn()
-            world.turn(0.1)
-            assert world.counts == [0, 1] and len(world.processes) == 5
-            assert world.processes[1].told(Kind.HAND_OVER)
-
-    def test_if_both_are_gone_it_is_started_anew(self):
-        with CrewWorld() as world:
-            self.begun(world)
-            world.processes[0].end(0)
-            world.turn()
+            assert len(world.processes) == 3, "the one that was to follow may have got everything"
             world.processes[2].end(1)
             world.turn()
             world.turn(0.1)
-            assert len(world.processes) == 4 and world.counts == [0, 1] and world.admission.connections == 1
+            assert world.counts == [0, 1] and len(world.processes) == 5
+            assert world.processes[1].told(Kind.HAND_OVER)
 
 
 class TestCrossings:
@@ -328,6 +384,54 @@ class TestCrossings:
             with socket.socket(fileno=world.processes[2].wire.descriptor()) as there:
                 there.send(b"hello")
                 assert client.recv(10) == b"hello"
+
+    def test_one_that_has_no_room_is_not_given_more_than_it_can_have(self):
+        with CrewWorld(2, room=2) as world:
+            world.serve()
+            for _ in range(4):
+                world.come()
+            world.turn()
+            process = world.processes[0]
+            found = process.told(Kind.CONNECTION)[0]
+            descriptor = process.wire.descriptor()
+            process.say(Kind.ARRIVAL, found.number, crossing(1), descriptor)
+            socket.socket(fileno=descriptor).close()
+            world.turn()
+            assert world.counts == [1, 2] and len(world.crew.lounge) == 1
+            number = world.processes[1].told(Kind.CONNECTION)[0].number
+            world.processes[1].say(Kind.LEFT, number, encode_leave(Leave(CloseReason.PEER_CLOSED, True, 1.0)))
+            world.turn()
+            assert world.counts == [1, 2] and not len(world.crew.lounge)
+            assert len(world.processes[1].told(Kind.ARRIVAL)) == 1
+
+    def test_each_waits_for_as_long_as_it_may(self):
+        with CrewWorld() as world:
+            world.serve()
+            world.processes[1].end(1)
+            world.turn()
+            process = world.processes[0]
+            for secs in (4.0, 1.0):
+                world.come()
+                world.turn()
+                found = process.told(Kind.CONNECTION)[-1]
+                descriptor = process.wire.descriptor()
+                process.say(Kind.ARRIVAL, found.number, crossing(1, world.now + secs), descriptor)
+                socket.socket(fileno=descriptor).close()
+                world.turn()
+            assert len(world.crew.lounge) == 2
+            world.turn(1.1)
+            assert len(world.crew.lounge) == 1
+
+    def test_no_more_of_them_wait_than_there_are_descriptors_for(self):
+        with CrewWorld(1) as world:
+            world.serve()
+            world.processes[0].status(Hold.MASTER)
+            world.turn()
+            world.crew.most_waiting = 2
+            for _ in range(3):
+                world.come()
+            assert len(world.crew.lounge) == 2 and world.closed(CloseReason.SERVER_FULL) == 1
+            assert world.admission.connections == 2
 
     @pytest.mark.parametrize("comes_back", [True, False])
     def test_one_that_is_away_is_waited_for(self, comes_back: bool):
@@ -405,6 +509,46 @@ class TestCrossings:
             assert world.closed(CloseReason.INTERNAL_ERROR) == 1 and client.recv(10) == b""
 
 
+class TestWhatAnHeirHas:
+    def test_what_the_heir_has_not_is_not_counted_any_more(self):
+        with CrewWorld() as world:
+            world.serve()
+            for _ in range(6):
+                world.come()
+            world.crew.upgrade()
+            world.turn()
+            kept = [world.processes[0].told(Kind.CONNECTION)[0].number]
+            world.processes[2].say(Kind.KEPT, 0, encode_numbers(kept))
+            world.serve(2)
+            assert world.counts == [1, 3] and world.admission.connections == 4
+            world.processes[0].end(0)
+            world.turn()
+            assert world.gone == [0] and world.counts == [1, 3]
+
+    @pytest.mark.parametrize("follows", [True, False])
+    def test_the_old_one_is_gone_before_the_heir_says_that_it_is_there(self, follows: bool):
+        with CrewWorld(1) as world:
+            world.serve()
+            world.come(), world.come()
+            world.crew.upgrade()
+            world.turn()
+            world.processes[0].end(0)
+            world.turn()
+            world.turn(0.1)
+            world.turn(60.0)
+            assert len(world.processes) == 2 and world.counts == [2], "nobody else is started beside it"
+            if follows:
+                world.processes[1].say(Kind.KEPT, 0, encode_numbers([1, 2]))
+                world.serve(1)
+                assert world.counts == [2] and world.crew.workers[0].takes
+            else:
+                world.processes[1].end(1)
+                world.turn()
+                world.turn(0.1)
+                assert world.counts == [0] and world.admission.connections == 0 and len(world.processes) == 3
+            assert 0 in world.gone
+
+
 class TestOpenings:
     def test_whose_they_are(self):
         one, two, three = (bytes([number]) * 16 for number in (1, 2, 3))
@@ -430,34 +574,15 @@ class TestOpenings:
             assert said.data == b"\1\1" and len(world.crew.handles) == 2
 
 
-class TestDraining:
-    def test_each_is_told_once_for_each_time_that_it_is_asked(self):
-        with CrewWorld(2) as world:
-            world.serve(0)
-            world.crew.drain(10.0, 5.0)
-            world.serve(1)
-            for _ in range(3):
-                world.crew.drain_too(10.0, 4.0)
-            world.turn()
-            said = [process.told(Kind.DRAIN) for process in world.processes]
-            assert [[decode_json(note.data) for note in notes] for notes in said] == [[[5.0, 5.0]], [[5.0, 4.0]]]
-            world.crew.drain(10.0, 3.0)
-            world.crew.take_back()
-            world.crew.drain_too(10.0, 2.0)
-            world.turn()
-            assert [len(process.told(Kind.DRAIN)) for process in world.processes] == [3, 3]
-
-    def test_one_that_is_started_again_is_told_again(self):
-        with CrewWorld(1) as world:
-            world.serve()
-            world.crew.drain(0.0, 0.0)
-            world.processes[0].end(1)
-            world.turn(1.0)
-            world.turn()
-            again = world.processes[-1]
-            again.say(Kind.READY, world.room)
-            again.status()
-            world.turn()
-            world.crew.drain_too(0.0, 0.0)
-            world.turn()
-            assert len(world.processes) == 2 and len(again.told(Kind.DRAIN)) == 1
+def test_only_those_are_reminded_of_a_drain_that_do_not_drain_yet():
+    """Each order begins the rate anew, and says so in the log."""
+    with CrewWorld() as world:
+        world.serve()
+        world.crew.drain(10, 0)
+        world.turn()
+        draining = encode_status(Status(State.DRAINING, frozenset()))
+        world.processes[0].say(Kind.STATUS, 2, draining)
+        world.turn()
+        world.crew.drain(10, 0, again=False)
+        world.turn()
+        assert [len(process.told(Kind.DRAIN)) for process in world.processes] == [1, 2]

@@ -38,7 +38,7 @@ def test_there_and_back(encode: Callable[[Any], bytes], decode: Callable[[bytes]
 
 def test_a_hello() -> None:
     keys = Keys(*new_keys()[:2], (bytes(range(32)), bytes(32)))
-    data = notes.encode_hello(Hello(3, 4, True, keys))
+    data = notes.encode_hello(Hello(3, 4, True, keys, 9, "state"))
     found = notes.decode_hello(data)
     assert (found.which, found.workers, found.watched) == (3, 4, True)
     assert found.keys.key.public == keys.key.public and found.keys.channel_key.public == keys.channel_key.public

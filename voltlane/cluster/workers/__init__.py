@@ -4,11 +4,10 @@ notes       what a parent and a worker say to each other
 channel     the socket between them, which neither waits for
 home        whose worker a client is
 places      the connections of one worker, as the parent counts them
-spread      who gets the next connection
 worker      one of them, as the parent sees it: started, and started again
 crew        all of them
 succession  others in their places, for an upgrade
-arrivals    connections that wait for the worker that has their session
+arrivals    connections that wait for the worker that has their session, or for any
 questions   asking several at once
 accounts    figures of all of them, added up
 parent      the parent, as a worker sees it

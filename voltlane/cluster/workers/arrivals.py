@@ -1,5 +1,5 @@
-"""Connections in their handshake that wait for the worker that has their session, which is not there for the moment:
-until it is, but no longer than a handshake may take.
+"""Connections that wait for the worker that has their session, which is not there for the moment, or for any that takes
+one: until there is one, but no longer than a handshake may take.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from ...core.admission import Source
 from ...core.timers import Timer
 from ...net.reactor import Reactor
 
+ANY = -1
+"""In place of a worker's index: whichever takes it."""
+
 
 class Waiting(NamedTuple):
     """One of them."""
@@ -18,7 +21,7 @@ class Waiting(NamedTuple):
     number: int
     source: Source
     home: int
-    """The worker's index."""
+    """The worker's index; or ANY."""
     deadline: float
     words: bytes
     """The note that it is passed on with."""
@@ -33,6 +36,7 @@ class Lounge:
         self._on_late = on_late
         self._waiting: dict[int, Waiting] = {}
         self._timer: Timer | None = None
+        self._look_at = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -40,8 +44,8 @@ class Lounge:
     def add(self, waiting: Waiting) -> None:
         """Let it wait."""
         self._waiting[waiting.number] = waiting
-        if self._timer is None:
-            self._timer = self._reactor.call_at(waiting.deadline, self._look)
+        if self._timer is None or waiting.deadline < self._look_at:
+            self._look_again(waiting.deadline)
 
     def take(self, home: int) -> list[Waiting]:
         """Those that have waited for this worker, the first first."""
@@ -66,7 +70,13 @@ class Lounge:
                 self._late(waiting)
         if self._waiting:
             deadline = min(waiting.deadline for waiting in self._waiting.values())
-            self._timer = self._reactor.call_at(deadline, self._look)
+            self._look_again(deadline)
+
+    def _look_again(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._reactor.cancel(self._timer)
+        self._look_at = deadline
+        self._timer = self._reactor.call_at(deadline, self._look)
 
     def _late(self, waiting: Waiting) -> None:
         del self._waiting[waiting.number]

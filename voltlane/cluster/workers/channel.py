@@ -51,6 +51,8 @@ class Channel(Handler):
         self._sent = 0  # bytes of the first of them
         self._again: Timer | None = None
         self.open = True
+        self.on_room: Callable[[], None] = lambda: None
+        """Called when the other side was behind with what it was told, and is no more."""
         wire.sock.setblocking(False)
         reactor.add(wire.sock.fileno(), self)
 
@@ -89,6 +91,12 @@ class Channel(Handler):
             self._said, self._size, self._sockets = [], 0, 0
 
     def _send(self) -> None:
+        was_crowded = self.crowded
+        self._send_on()
+        if was_crowded and self.open and not self.crowded:
+            self.on_room()
+
+    def _send_on(self) -> None:
         pieces, sock = self._pieces, self._wire.sock
         try:
             while pieces:

@@ -31,12 +31,14 @@ class Claims(Admission):
         self._waiting: list[bytes] = []
         self._timer: Timer | None = None
         self.say = say
+        self.kept: set[int] = set()
+        """The numbers of connections that another process had, and which have not left."""
         super().__init__(limits)
 
     def configure(self, limits: Limits) -> None:
         """See Admission."""
         super().configure(limits)
-        self.tells_of_handshakes = bool(limits.handshakes)
+        self._tells_of_handshakes = bool(limits.handshakes)
         """Whether anything depends on when a handshake is done, ..."""
         self._is_urgent = bool(limits.connections or limits.handshakes) or self.wants_addresses
         """... or a connection ends."""
@@ -47,11 +49,20 @@ class Claims(Admission):
 
     def readmit(self, key: bytes) -> Source:
         """See Admission: the connection keeps its number."""
-        return Claim(self, key)
+        claim = Claim(self, key)
+        self.kept.add(claim.number)
+        return claim
+
+    def say_greeted(self, words: bytes) -> None:
+        """Tell the parent that the handshake of one is done."""
+        self._say(words, self._tells_of_handshakes)
 
     def say_left(self, words: bytes) -> None:
         """Tell the parent that one has left."""
-        if self._is_urgent:
+        self._say(words, self._is_urgent)
+
+    def _say(self, words: bytes, is_urgent: bool) -> None:
+        if is_urgent:
             self.say(words)
             return
         self._waiting.append(words)
@@ -86,11 +97,11 @@ class Claim(Source):
 
     def greeted(self) -> None:
         """See Source."""
-        if self.admission.tells_of_handshakes:
-            self.admission.say(note(Kind.GREETED, self.number))
+        self.admission.say_greeted(note(Kind.GREETED, self.number))
 
     def left(self, reason: CloseReason, greeted: bool, lifetime: float, now: float) -> None:
         """See Source."""
+        self.admission.kept.discard(self.number)
         self.admission.say_left(note(Kind.LEFT, self.number, encode_leave(Leave(reason, greeted, lifetime))))
 
     def becomes(self, packed: bytes, now: float) -> Answer:

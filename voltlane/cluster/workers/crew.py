@@ -6,12 +6,14 @@ with all others of that turn; one that its worker has not been sent when it dies
 
 from __future__ import annotations
 
+import math
 import socket
 import subprocess
 import sys
 from typing import Any, Callable, Protocol
 
 from ...core.admission import Source
+from ...core.readiness import State
 from ...lanes.connection_log import ConnectionLog
 from ...lanes.entry.stage import Stage
 from ...lanes.lane import Lane
@@ -21,7 +23,7 @@ from ...ops.log import log
 from ...reasons import CloseReason, Hold
 from ...store.keys import Keys
 from ..handover.notes import Note, note, note_at
-from .arrivals import Lounge, Waiting
+from .arrivals import ANY, Lounge, Waiting
 from .channel import Saying
 from .handles import Handles, split_handles
 from .home import home_of
@@ -33,16 +35,20 @@ from .notes import (
     Kind,
     decode_crossing,
     decode_leave,
+    decode_numbers,
     encode_comer,
     encode_hello,
     encode_json,
 )
 from .succession import Succession
-from .worker import Step, Worker
+from .worker import MOST_UNANSWERED, Step, Worker
 
 Launch = Callable[[int, socket.socket, "socket.socket | None"], "subprocess.Popen[bytes]"]
 """Starts the worker with that index, which gets this socket, and the second one if it is to follow another process.
 Raises OSError."""
+
+
+MOST_WAITING = 1 << 14
 
 
 class Host(Protocol):
@@ -72,6 +78,7 @@ class Crew:
         first_node: int,
         watched: bool,
         handshake_secs: float,
+        state_dir: str = "",
     ) -> None:
         self.reactor = reactor
         self._host = host
@@ -79,14 +86,16 @@ class Crew:
         self._log = connection_log
         self._keys = keys
         self._first_node = first_node
+        self._state_dir = state_dir
         self.watched = watched
         self.handshake_secs = handshake_secs
         self._numbers = 0  # of connections
         self._succession: Succession | None = None
-        self._left_over: list[Waiting] = []  # passed on to a worker that died before it had them, and no other is there
         self.handles = Handles()
         """Whose the openings of version 3 are."""
         self.lounge = Lounge(reactor, self._late)
+        self.most_waiting = MOST_WAITING
+        """Connections that may wait in this process, each with a descriptor."""
         self.workers = [Worker(self, index) for index in range(count)]
 
     def start(self) -> None:
@@ -109,8 +118,7 @@ class Crew:
         """Let all of them end; those that wait for one are closed."""
         if self._succession is not None:
             self._succession.end()
-        left_over, self._left_over = self._left_over, []
-        for waiting in (*left_over, *self.lounge.empty()):
+        for waiting in self.lounge.empty():
             self._close(waiting, CloseReason.SHUTDOWN)
         for worker in self.workers:
             worker.stop(at_once)
@@ -120,8 +128,8 @@ class Crew:
 
         def look(now: float) -> None:
             for worker in self.workers:
-                worker.ping(patience)
-            self.reactor.call_later(patience / 3, look)
+                worker.ping()
+            self.reactor.call_later(patience / MOST_UNANSWERED, look)
 
         look(self.reactor.now)
 
@@ -130,24 +138,15 @@ class Crew:
         for worker in self.workers:
             worker.tell(kind)
 
-    def drain(self, rate: float, notice: float) -> None:
-        """Have the clients of all of them leave, so many a second together."""
-        for worker in self.workers:
-            worker.drains = False
-        self.drain_too(rate, notice)
-
-    def drain_too(self, rate: float, notice: float) -> None:
-        """The same of those that have not been told: they were not there yet."""
+    def drain(self, rate: float, notice: float, again: bool = True) -> None:
+        """Have the clients of all of them leave, so many a second together; or only of those that do not do so yet."""
         words = encode_json([rate / len(self.workers), notice])
         for worker in self.workers:
-            if worker.hears and not worker.drains:
-                worker.drains = True
+            if worker.is_there and (again or worker.status.state not in (State.DRAINING, State.DRAINED)):
                 worker.say(note(Kind.DRAIN, 0, words))
 
     def take_back(self) -> None:
         """Or not."""
-        for worker in self.workers:
-            worker.drains = False
         self.tell(Kind.TAKE_BACK)
 
     @property
@@ -187,7 +186,7 @@ class Crew:
         number = self._numbers
         comer = Comer(lane.name, peer, first is not None, int(sock.family))
         words = note(Kind.CONNECTION, number, encode_comer(comer))
-        self._pass_on(Waiting(number, source, -1, 0.0, words, sock))
+        self._pass_on(Waiting(number, source, ANY, self.reactor.now + self.handshake_secs, words, sock))
 
     def _pass_on(self, waiting: Waiting) -> None:
         """To the one that has the fewest."""
@@ -197,7 +196,8 @@ class Crew:
             if count < fewest and worker.takes:
                 best, fewest = worker, count
         if best is None:
-            self._left_over.append(waiting)
+            self._let_wait(waiting)
+            self._host.on_workers()
             return
         self._give(best, waiting)
         if fewest + 1 >= best.room:
@@ -233,22 +233,30 @@ class Crew:
         elif home.step in (Step.STOPPING, Step.ENDED):
             self._close(waiting, CloseReason.SHUTDOWN)
         else:
+            self._let_wait(waiting)
+
+    def _let_wait(self, waiting: Waiting) -> None:
+        if len(self.lounge) < self.most_waiting:
             self.lounge.add(waiting)
+        else:
+            self._close(waiting, CloseReason.SERVER_FULL)
 
     def _late(self, waiting: Waiting) -> None:
-        self._close(waiting, CloseReason.HANDSHAKE_TIMEOUT, f"waited for worker {waiting.home}")
+        whom = "a worker" if waiting.home == ANY else f"worker {waiting.home}"
+        self._close(waiting, CloseReason.HANDSHAKE_TIMEOUT, f"waited for {whom}")
 
     def _close(self, waiting: Waiting, reason: CloseReason, detail: str = "") -> None:
+        """Nothing of this is held against its address: it is not its fault, or was held against it already."""
         reset_on_close(waiting.sock)  # an end in order would tell a client that its session is gone
         waiting.sock.close()
-        waiting.source.left(reason, False, 0.0, self.reactor.now)
+        waiting.source.left(CloseReason.INTERNAL_ERROR, False, math.inf, self.reactor.now)
         self._log.closed(reason, 0, "a connection on its way to a worker", detail)
 
     # ---- what workers say: see worker.Crew
 
     def hello(self, index: int) -> bytes:
         """See worker.Crew."""
-        hello = Hello(index, len(self.workers), self.watched, self._keys)
+        hello = Hello(index, len(self.workers), self.watched, self._keys, self._first_node, self._state_dir)
         return note(Kind.HELLO, FORMAT, encode_hello(hello))
 
     def heard(self, worker: Worker, found: Note) -> None:
@@ -258,16 +266,18 @@ class Crew:
             places.greeted(number)
         elif kind is Kind.LEFT:
             leave = decode_leave(found.data)
-            was_full = len(places) == worker.room
+            was_full = len(places) >= worker.room
             places.left(number, leave.reason, leave.greeted, leave.lifetime, self.reactor.now)
             if was_full and len(places) < worker.room:
-                self._host.on_workers()
+                self.changed(worker)
         elif kind is Kind.CLAIMED:
             refusal = places.claimed(number, found.data, self.reactor.now)
             if refusal is not None:
                 worker.say(note(Kind.CLOSE, number, refusal.name.encode()))
         elif kind is Kind.ARRIVAL:
             self._cross(worker, found)
+        elif kind is Kind.KEPT:
+            worker.kept = set(decode_numbers(found.data))
         elif kind is Kind.WHOSE:
             homes = bytes([self.handles.claim(handle, worker.index) for handle in split_handles(found.data)])
             worker.say(note(Kind.THEIRS, number, homes))
@@ -286,10 +296,9 @@ class Crew:
             self._succession.look()
         if worker.hears:
             for waiting in self.lounge.take(worker.index):
-                self._give(worker, waiting)
-        if worker.takes and self._left_over:
-            left_over, self._left_over = self._left_over, []
-            for waiting in left_over:
+                self._bring(worker, waiting)
+        if worker.takes:
+            for waiting in self.lounge.take(ANY):
                 self._pass_on(waiting)
         self._host.on_workers()
 
@@ -299,19 +308,39 @@ class Crew:
             if sock is None:
                 continue
             found, _ = note_at(words, 0, KINDS)
-            source = worker.places.take(found.number)
+            is_connection = found.kind in (Kind.CONNECTION, Kind.ARRIVAL)
+            source = worker.places.take(found.number) if is_connection else None
             if source is None:
                 sock.close()
             elif found.kind is Kind.CONNECTION:
-                self._pass_on(Waiting(found.number, source, -1, 0.0, words, sock))
+                deadline = self.reactor.now + self.handshake_secs
+                self._pass_on(Waiting(found.number, source, ANY, deadline, words, sock))
             else:
                 crossing = decode_crossing(found.data)
                 waiting = Waiting(found.number, source, crossing.home, crossing.deadline, words, sock)
                 self._bring(self.workers[crossing.home], waiting)
-        heir = worker.successor
-        if heir is not None and (heir.places is worker.places or worker.step is Step.ENDED):
+        if worker.successor is None:
+            self._lose(worker)
+        elif worker.successor.places is worker.places:  # its connections are there
             self._host.on_gone(worker)
-            return  # they are there, or about to be
+
+    def follow(self, old: Worker, new: Worker) -> None:
+        """See Succession."""
+        self.workers[old.index] = new
+        new.places = old.places
+        new.places.keep(new.kept, self.reactor.now)
+        if old.process is None:
+            old.step = Step.ENDED
+            self._host.on_gone(old)
+        else:
+            old.step = Step.STOPPING  # by itself: it has nothing left
+
+    def give_up(self, worker: Worker) -> None:
+        """See Succession."""
+        worker.start_again()
+        self._lose(worker)
+
+    def _lose(self, worker: Worker) -> None:
         gone = worker.places.lose(self.reactor.now)
         if gone and worker.step is not Step.ENDED:
             log.warning("worker %d had %d connections, which are gone with it", worker.index, gone)

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import enum
 import json
+from array import array
+from collections.abc import Iterable
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -60,13 +62,14 @@ class Kind(enum.IntEnum):
     HELD = 26  # u64 0: handles that it has
     DONE = 27  # u64 0: handles that need not be known much longer
     COUNTS = 28  # what it has counted
+    KEPT = 29  # u64 0: the numbers of all connections that it has from the process that it follows
     # of both
     ARRIVAL = 32  # u64 number; with a descriptor: a connection whose session is elsewhere
 
 
 KINDS = {int(kind): kind for kind in Kind}
 
-_HELLO = Struct("<HHBB")
+_HELLO = Struct("<HHBBH")
 _CONNECTION = Struct("<BH")
 _LEFT = Struct("<Bd")
 _ARRIVAL = Struct("<BHd")
@@ -81,12 +84,16 @@ class Hello(NamedTuple):
     watched: bool
     """Whether somebody wants to hear of clients that come and go."""
     keys: Keys
+    first_node: int
+    state_dir: str
+    """As they are for the parent, whatever the settings say by the time that a worker is started again."""
 
 
 def encode_hello(hello: Hello) -> bytes:
     """Its fields."""
     writer, keys = Writer(), hello.keys
-    writer.put(_HELLO, hello.which, hello.workers, hello.watched, len(keys.next_keys))
+    writer.put(_HELLO, hello.which, hello.workers, hello.watched, len(keys.next_keys), hello.first_node)
+    writer.text(hello.state_dir)
     for data in (keys.key.secret, keys.channel_key.secret, *keys.next_keys):
         writer.blob(data)
     return writer.done()
@@ -95,14 +102,15 @@ def encode_hello(hello: Hello) -> bytes:
 def decode_hello(data: bytes) -> Hello:
     """What `encode_hello` gave. Raises Damaged."""
     reader = Reader(data)
-    index, workers, watched, count = reader.take(_HELLO)
+    index, workers, watched, count, first_node = reader.take(_HELLO)
+    state_dir = reader.text()
     key, channel_key, *next_keys = [reader.blob() for _ in range(2 + count)]
     reader.end()
     try:
         keys = Keys(load_key(key), ChannelKey(channel_key), tuple(next_keys))
     except ValueError:
         raise Damaged("a key that is none") from None
-    return Hello(index, workers, bool(watched), keys)
+    return Hello(index, workers, bool(watched), keys, first_node, state_dir)
 
 
 class Comer(NamedTuple):
@@ -216,6 +224,21 @@ def decode_crossing(data: bytes) -> Crossing:
         raise Damaged("a note that is cut")
     home, family, deadline = _ARRIVAL.unpack_from(data)
     return Crossing(home, family, deadline, data[_ARRIVAL.size :])
+
+
+def encode_numbers(numbers: Iterable[int]) -> bytes:
+    """Of connections."""
+    return array("Q", numbers).tobytes()
+
+
+def decode_numbers(data: bytes) -> list[int]:
+    """What `encode_numbers` gave, on the same machine. Raises Damaged."""
+    numbers = array("Q")
+    try:
+        numbers.frombytes(data)
+    except ValueError:
+        raise Damaged("a number that is cut") from None
+    return list(numbers)
 
 
 def encode_json(value: Any) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any, Callable, Protocol
 
 from ...errors import StartupError
@@ -30,6 +30,7 @@ from .notes import (
     decode_reason,
     encode_crossing,
     encode_json,
+    encode_numbers,
     encode_status,
 )
 
@@ -104,6 +105,12 @@ class Parent:
         if self._channel is not None:
             self._channel.say(words, sock)
 
+    def mention(self, words: bytes) -> None:
+        """Tell it something that it can do without, unless it is behind with what it was told: it may stand still, and
+        what is kept for it is not to grow for as long as that."""
+        if self._channel is not None and not self._channel.crowded:
+            self._channel.say(words)
+
     def flush(self) -> None:
         """Tell it now, behind the last turn, what was said."""
         if self._channel is not None and self._channel.open:
@@ -135,6 +142,10 @@ class Parent:
     def ask_whose(self, number: int, handles: bytes) -> None:
         """Ask whose these openings are: see Host.on_theirs."""
         self.say(note(Kind.WHOSE, number, handles))
+
+    def say_kept(self, numbers: Iterable[int]) -> None:
+        """Connections that this worker has from the one that it follows."""
+        self.say(note(Kind.KEPT, 0, encode_numbers(numbers)))
 
     def say_held(self, handles: bytes) -> None:
         """Openings that this worker has."""

@@ -65,10 +65,14 @@ class Places:
 
     def lose(self, now: float) -> int:
         """All of them are gone, by no fault of theirs. How many there were."""
-        count = len(self._sources)
-        for number in list(self._sources):
+        return self.keep(set(), now)
+
+    def keep(self, numbers: set[int], now: float) -> int:
+        """All but these are gone, by no fault of theirs. How many."""
+        lost = [number for number in self._sources if number not in numbers]
+        for number in lost:
             self.left(number, CloseReason.INTERNAL_ERROR, False, math.inf, now)
-        return count
+        return len(lost)
 
     def numbered(self) -> list[tuple[int, Source, bool]]:
         """Each, with its number, its source, and whether its handshake is done."""

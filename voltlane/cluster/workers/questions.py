@@ -22,10 +22,14 @@ class Questions:
         self._reactor = reactor
 
     def asking(
-        self, what: str, asked: dict[Worker, dict[str, Any]]
+        self,
+        what: str,
+        asked: dict[Worker, dict[str, Any]],
+        learn: Callable[[Worker, Any], None] = lambda worker, answer: None,
     ) -> Generator[Later | None, None, dict[Worker, Any]]:
-        """Ask each of these workers, with these values. The answers; None of one that has none."""
-        asking = _Asking(asked)
+        """Ask each of these workers, with these values. The answers; None of one that has none. `learn` gets each
+        answer when it comes."""
+        asking = _Asking(asked, learn)
         for worker, values in asked.items():
             worker.ask(what, values, asking.taker(worker))
         timer = self._reactor.call_later(PATIENCE_SECS, asking.give_up)
@@ -38,7 +42,8 @@ class Questions:
 class _Asking:
     """One question."""
 
-    def __init__(self, asked: dict[Worker, dict[str, Any]]) -> None:
+    def __init__(self, asked: dict[Worker, dict[str, Any]], learn: Callable[[Worker, Any], None]) -> None:
+        self._learn = learn
         self.missing = set(asked)
         self.answers: dict[Worker, Any] = dict.fromkeys(asked)
         self._waiting: list[Callable[[], object]] = []
@@ -54,6 +59,8 @@ class _Asking:
             if worker in self.missing:
                 self.missing.discard(worker)
                 self.answers[worker] = answer
+                if answer is not None:
+                    self._learn(worker, answer)
                 if not self.missing:
                     self._wake()
 

@@ -27,6 +27,12 @@ class Crew(Protocol):
     def changed(self, worker: Worker) -> None:
         """Another one is in its place."""
 
+    def follow(self, old: Worker, new: Worker) -> None:
+        """The new one has what the old one had."""
+
+    def give_up(self, worker: Worker) -> None:
+        """Its process has ended meanwhile, and the one that was to follow has nothing of it."""
+
 
 class Succession:
     """One upgrade."""
@@ -45,23 +51,19 @@ class Succession:
             return
         new = old.successor
         if new.step is Step.SERVING:
-            self._crew.workers[old.index] = new
-            new.places = old.places
-            old.step = Step.STOPPING  # by itself: it has nothing left
             self._old = None
+            self._crew.follow(old, new)
             self._crew.changed(new)
             self._next()
         elif new.step in (Step.RESTING, Step.ENDED):
             new.stop(False)
             old.successor, self._old = None, None
-            if old.step is Step.ENDED:  # it had handed over by then
-                old.places.lose(self._crew.reactor.now)
-                old.start()
-            self._fail(old.index)
-        elif old.step not in (Step.SERVING, Step.ENDED):  # it has died, and is started again as the program is now
-            old.successor, self._old = None, None
-            new.stop(True)
-            self._next()
+            if old.step is Step.SERVING:
+                self._fail(old.index)
+            else:  # it has died meanwhile, and is started again with the program as it is now
+                if old.process is None:
+                    self._crew.give_up(old)
+                self._next()
 
     def end(self) -> None:
         """The server ends: no others are started."""

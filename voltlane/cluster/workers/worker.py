@@ -34,6 +34,8 @@ LONG_ENOUGH = 60.0
 LAST_SECS = 3.0
 """For a process that has closed its end to be gone."""
 LOOK_SECS = 0.02
+MOST_UNANSWERED = 3
+"""Pings, until a worker is taken for stuck."""
 
 
 class Step(Symbol):
@@ -85,13 +87,13 @@ class Worker:
         """As it has said last."""
         self.room = 0
         """Connections that it can have."""
+        self.kept: set[int] = set()
+        """Connections that it has from the process that it follows, by number."""
         self.starts = 0
         self.successor: Worker | None = None
         """That has taken over all that it had, or is to."""
         self.is_heir = False
         """Whether its process is to follow another one, and of no use where it cannot."""
-        self.drains = False
-        """Whether its process was told to have its clients leave."""
         self.code = 0
         """The exit code of its last process; 128 and the number of the signal that has killed it."""
         self._pause = 0.0
@@ -99,7 +101,7 @@ class Worker:
         self._starting: Timer | None = None  # it again, behind a pause
         self._questions: dict[int, Callable[[Any], None]] = {}
         self._asked = 0
-        self._heard = 0.0  # when it has last answered a ping
+        self._unanswered = 0  # pings
         self._is_known = False  # to take connections, of which the log has a line
 
     def __repr__(self) -> str:
@@ -110,18 +112,24 @@ class Worker:
     @property
     def takes(self) -> bool:
         """Whether connections may be passed on to it."""
-        return (
-            self.step is Step.SERVING
-            and not self.status.holds
-            and len(self.places) < self.room
-            and self.channel is not None
-            and not self.channel.crowded
-        )
+        return self._can_have_one and not self.status.holds
 
     @property
     def hears(self) -> bool:
         """Whether connections may be passed on to it whose sessions it has."""
-        return self.step is Step.SERVING and Hold.UPGRADE not in self.status.holds
+        return self._can_have_one and Hold.UPGRADE not in self.status.holds
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it hears what it is told. From the end of its channel on it does not, though its process may take a
+        while to be gone."""
+        return self.step is Step.SERVING and self.channel is not None and self.channel.open
+
+    @property
+    def _can_have_one(self) -> bool:
+        """One more descriptor than it has room for would be the end of all that it has."""
+        channel = self.channel
+        return self.is_there and channel is not None and len(self.places) < self.room and not channel.crowded
 
     @property
     def holds(self) -> frozenset[Hold]:
@@ -139,7 +147,6 @@ class Worker:
     def start(self, now: float = 0.0, heir: socket.socket | None = None) -> None:
         """Start the process; `heir`: its way to the process that it is to follow."""
         self._starting = None
-        self._is_known = self.drains = False
         self.is_heir = heir is not None
         self.step = Step.STARTING
         self.status = Status(State.STARTING, frozenset())
@@ -155,6 +162,7 @@ class Worker:
                 self._rest()
                 return
         self.channel = Channel(self._reactor, Wire(ours, KINDS), self._on_note, self._on_end)
+        self.channel.on_room = self._look
         self.channel.say(self._crew.hello(self.index))
 
     def say(self, words: bytes, sock: socket.socket | None = None) -> None:
@@ -168,7 +176,7 @@ class Worker:
             self.channel.say(note(kind, number))
 
     def stop(self, at_once: bool) -> None:
-        """Let it end, in order or at once, and not be started again."""
+        """Let it end, in order or at once, and not be started again. One that does not end at once is killed."""
         if self._starting is not None:
             self._reactor.cancel(self._starting)
             self._starting = None
@@ -178,6 +186,8 @@ class Worker:
         elif self.step is not Step.ENDED:
             self.step = Step.STOPPING
             self.tell(Kind.STOP, int(at_once))
+            if at_once:
+                self._reactor.call_later(LAST_SECS, lambda now: self.kill())
             self._crew.changed(self)
 
     def kill(self) -> None:
@@ -185,15 +195,16 @@ class Worker:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
 
-    def ping(self, patience: float) -> None:
-        """Ask whether its loop turns; end it, where it has not said so for that many seconds."""
-        now = self._reactor.now
-        if self.step is not Step.SERVING:
-            self._heard = now
-        elif now - self._heard > patience:
-            log.error("worker %d does not answer for %.0f s, and is ended", self.index, now - self._heard)
+    def ping(self) -> None:
+        """Ask whether its loop turns; end it, where it has not answered to some in a row. They are counted, since a
+        clock would go on while this process stands still, and then all of them would seem to be silent."""
+        if not self.is_there:
+            self._unanswered = 0
+        elif self._unanswered == MOST_UNANSWERED:
+            log.error("worker %d does not answer, and is ended", self.index)
             self.kill()
         else:
+            self._unanswered += 1
             self.tell(Kind.PING)
 
     def ask(self, what: str, values: dict[str, Any], then: Callable[[Any], None]) -> None:
@@ -214,10 +225,10 @@ class Worker:
         elif kind is Kind.READY:
             self.room = found.number
             if self.step is Step.STARTING:
-                self.step, self._heard = Step.SERVING, self._reactor.now
+                self.step, self._unanswered = Step.SERVING, 0
             self._look()
         elif kind is Kind.PONG:
-            self._heard = self._reactor.now
+            self._unanswered = 0
         elif kind is Kind.ANSWER:
             then = self._questions.pop(found.number, None)
             if then is not None:
@@ -259,10 +270,13 @@ class Worker:
     def _over(self) -> None:
         if self.step is Step.STOPPING or (self.step is Step.STARTING and self.is_heir):
             self.step = Step.ENDED
-            return
-        if self.successor is not None and not self.code:  # it has handed over, which the other one says next
-            self.step = Step.ENDED
-            return
+        elif self.successor is not None:  # which goes on, or ends too: that decides about `start_again`
+            self.step = Step.RESTING
+        else:
+            self.start_again()
+
+    def start_again(self) -> None:
+        """Its process has ended by itself."""
         if self._reactor.now - self._began >= LONG_ENOUGH:
             self._pause = 0.0
         how = f"was killed by signal {self.code - 128}" if self.code > 128 else f"has ended with exit code {self.code}"
