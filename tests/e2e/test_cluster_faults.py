@@ -1,17 +1,22 @@
-"""Several servers that are one, and a store, a master or a server that behaves badly: nothing is lost in silence, nothing
-comes twice."""
+"""Several servers that are one, and a store, a master or a server that behaves badly: nothing is lost in silence, and
+nothing comes twice."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
-from kit.cluster import ClusterRig
+from kit.cluster import SECRET, ClusterRig
+from kit.process import ServerProcess
+from kit.raw_client import RawClient
+from kit.raw_master import RawMaster
 from kit.wait import wait_until
 
 from voltlane.client import Connection
+from voltlane.errors import Uncertain
 
 
 @pytest.fixture
@@ -66,3 +71,107 @@ def test_a_store_that_has_forgotten_the_keys_gets_them_again(rig: ClusterRig, re
         proxy.cut_all()
         client.send(b"1")
         client.flush(20)
+
+
+class Aside:
+    """A server with a master of its own, which takes nothing until the test reads, beside those of the rig."""
+
+    def __init__(self, rig: ClusterRig, **settings: object) -> None:
+        self.master = RawMaster(receive_buffer=4096)
+        self.server = ServerProcess(
+            self.master.address, {**rig.settings, "general.node": 7, "master.outbox_bytes": 1 << 20, **settings}
+        )
+        self.master.accept()
+
+    def close(self) -> None:
+        self.server.close()
+        self.master.close()
+
+    def got(self, client_id: int) -> list[bytes]:
+        """Everything that has come, to the end of the connection."""
+        self.master.rest()
+        return [packet.data for packet in self.master.inbox if packet.client_id == client_id and packet.flag == 0]
+
+
+def unwritten(server: ServerProcess) -> bool:
+    """Whether something waits for its master: then clients are not read."""
+    return "outbox is full" in server.log
+
+
+def account(client: Connection, sent: list[bytes], *places: list[bytes]) -> None:
+    """Nothing came twice, and what did not come was told."""
+    uncertain: set[bytes] = set()
+    deadline = time.monotonic() + 10
+    arrived: list[bytes] = []
+    while time.monotonic() < deadline:
+        with contextlib.suppress(TimeoutError):
+            item = client.recv(0.1)
+            if isinstance(item, Uncertain):
+                uncertain.update(item.packets)
+        arrived = [packet for place in places for packet in place]
+        if set(sent) <= set(arrived) | uncertain:
+            break
+    assert len(arrived) == len(set(arrived)), "something came twice"
+    assert set(sent) <= set(arrived) | uncertain, "something was lost without a word"
+
+
+@pytest.mark.parametrize("how", ["asked", "ends"])
+def test_a_master_that_takes_nothing_while_a_session_is_wanted(rig: ClusterRig, how: str) -> None:
+    """What its server could not write when it gave the session up, or had to, may have arrived or not: that is told,
+    and nothing comes twice."""
+    aside = Aside(rig)
+    proxy = rig.proxy()
+    try:
+        proxy.point_to(aside.server.address)
+        sent = [b"%05d" % number + bytes(600) for number in range(10_000)]  # many in each turn
+        with Connection(proxy.address, reconnect="auto", gaps="return") as client:
+            for packet in sent:
+                client.send(packet, 10)
+            wait_until(lambda: driven(client) and unwritten(aside.server), "the master to be full")
+            proxy.point_to(rig.servers[1].address)
+            if how == "asked":
+                proxy.cut_all()
+            else:
+                aside.server.process.send_signal(signal.SIGTERM)
+                aside.server.process.wait(60)
+                proxy.cut_all()
+            last = b"last"
+            client.send(last, 30)
+            client.flush(30)
+            if how == "asked":
+                aside.server.process.send_signal(signal.SIGTERM)
+            client_id = client.client_id
+            account(client, [*sent, last], aside.got(client_id), rig.backend.got[client_id])
+    finally:
+        aside.close()
+
+
+def test_no_secret_stands_in_the_store_or_the_log(rig: ClusterRig) -> None:
+    """What a client proves itself with, what is kept for it, and the keys of the servers: whoever reads the store has
+    none of it."""
+    one, two = rig.servers
+    proxy = rig.proxy()
+    with Connection(proxy.address) as client, contextlib.closing(RawClient.new(one.address)) as old:
+        client.send(b"up with it")
+        client.flush(10)
+        client.close()
+        one.wait_for_log("client closed") if False else None
+        rig.backend.send(client.client_id, b"a packet that waits for its client")
+        rig.backend.send(old.client_id, b"another one that waits")
+        old.recv()
+        state = client.state()
+        dump = dump_of(rig)
+        print(state, dump)
+        assert False
+
+
+def dump_of(rig: ClusterRig) -> bytes:
+    """Everything that the store has."""
+    keys = rig.store.ask("KEYS", "*")
+    assert isinstance(keys, list) and keys
+    parts: list[bytes] = list(keys)
+    for key in keys:
+        kind = rig.store.ask("TYPE", key)
+        found = rig.store.ask("HGETALL", key) if kind == b"hash" else [rig.store.ask("GET", key)]
+        parts += [word for word in found if isinstance(word, bytes)]  # type: ignore[union-attr]
+    return b"\n".join(parts)

@@ -26,8 +26,7 @@ POINT = b"\x02" * 33
 
 
 class House:
-    """What a giver needs of a server: with a real store, and a master that has all of what is `pushed` if `written` says
-    so."""
+    """What a giver needs of a server, with a real store; how much its master has is up to the test."""
 
     def __init__(self, url: str) -> None:
         self.world = StoreWorld(url, *SCRIPTS)
