@@ -2,5 +2,6 @@
 
 nodes    redis, HAProxy and the nodes, as processes
 backend  the master of all nodes, which keeps the account of each client
+store    what each script costs the redis
 clients  those who send numbered packets, and go where the balancer sends them
 """

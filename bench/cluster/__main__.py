@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -20,6 +21,10 @@ from .nodes import Cluster, cluster
 
 KINDS = ((3, "tcp"), (3, "ws"), (2, "tcp"), (2, "ws"))
 DEAD_SECS = 1.5
+FROZEN_SECS = 4.0
+"""Longer than a lease."""
+STORE_SHARE = 0.4
+"""Of what is done to the redis, with `--store`."""
 SETTINGS = {"CLUSTER_LEASE_SECS": "2", "CLIENTS_STALE_TIMEOUT_SECS": "120"}
 
 
@@ -31,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--clients", type=at_least(len(KINDS), int), default=40, help="(%(default)s)")
     parser.add_argument("--nodes", type=at_least(1, int), default=3, help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
+    parser.add_argument("--store", action="store_true", help="the redis is killed or frozen now and then as well")
     given = parser.parse_args(argv)
     try:
         with ExitStack() as stack:
@@ -38,13 +44,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             backend = stack.enter_context(closing(Backend()))
             nodes = stack.enter_context(cluster(directory, backend.address, given.nodes, SETTINGS))
             print(f"{given.nodes} nodes, a redis and a HAProxy; {given.clients} clients of v3 and v2, tcp and ws")
-            return _run(nodes, backend, given.clients, given.seconds, given.every, random.Random(given.seed))
+            return _run(
+                nodes, backend, given.clients, given.seconds, given.every, random.Random(given.seed), given.store
+            )
     except Fault as fault:
         print(f"FAULT: {fault}")
         return 1
 
 
-def _run(nodes: Cluster, backend: Backend, count: int, seconds: float, every: float, dice: random.Random) -> int:
+def _run(
+    nodes: Cluster, backend: Backend, count: int, seconds: float, every: float, dice: random.Random, store: bool
+) -> int:
     clients = []
     kinds = [KINDS[index % len(KINDS)] for index in range(count)]
     dice.shuffle(kinds)  # the balancer takes turns, and is not to have all of a kind on one node
@@ -52,7 +62,7 @@ def _run(nodes: Cluster, backend: Backend, count: int, seconds: float, every: fl
         clients.append(Client(index, protocol, lane, nodes.addresses[lane], dice.randrange(1 << 30)))
     for client in clients:
         client.start()
-    kills = _kill(nodes, seconds, every, dice)
+    kills = _kill(nodes, seconds, every, dice, store)
     for client in clients:
         client.ending.set()
     for client in clients:
@@ -61,11 +71,14 @@ def _run(nodes: Cluster, backend: Backend, count: int, seconds: float, every: fl
     return tell(clients, backend, kills)
 
 
-def _kill(nodes: Cluster, seconds: float, every: float, dice: random.Random) -> int:
+def _kill(nodes: Cluster, seconds: float, every: float, dice: random.Random, store: bool) -> int:
     kills, end = 0, time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(left, every))
         if end - time.monotonic() < every / 2:
+            continue
+        if store and dice.random() < STORE_SHARE:
+            _hurt(nodes, dice)
             continue
         node = dice.choice(nodes.nodes)
         node.kill()
@@ -74,6 +87,20 @@ def _kill(nodes: Cluster, seconds: float, every: float, dice: random.Random) -> 
         node.start()
         node.wait()
     return kills
+
+
+def _hurt(nodes: Cluster, dice: random.Random) -> None:
+    """The redis is away for a while, or comes back with nothing."""
+    if dice.random() < 0.5:
+        print("the redis is killed")
+        nodes.redis.kill()
+        time.sleep(DEAD_SECS)
+        nodes.redis.start()
+    else:
+        print("the redis is frozen")
+        nodes.redis.signal(signal.SIGSTOP)
+        time.sleep(FROZEN_SECS)
+        nodes.redis.signal(signal.SIGCONT)
 
 
 class Row:

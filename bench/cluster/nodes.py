@@ -177,7 +177,7 @@ def cluster(
         store = directory / "redis.sock"
         redis = Program(
             "redis",
-            [_program("redis-server"), "--port", "0", "--unixsocket", str(store), "--save", "", "--appendonly", "no"],
+            [program("redis-server"), "--port", "0", "--unixsocket", str(store), "--save", "", "--appendonly", "no"],
             directory / "redis.log",
         )
         stack.callback(redis.kill)
@@ -216,7 +216,7 @@ def _balancer(directory: Path, nodes: Sequence[Node], tcp: int, web: int) -> Pro
         text += _LANE.format(name=name, port=port, servers=servers)
     file = directory / "haproxy.cfg"
     file.write_text(text, encoding="utf-8")
-    return Program("haproxy", [_program("haproxy"), "-db", "-f", str(file)], directory / "haproxy.log")
+    return Program("haproxy", [program("haproxy"), "-db", "-f", str(file)], directory / "haproxy.log")
 
 
 def _answers(port: int) -> bool:
@@ -224,7 +224,8 @@ def _answers(port: int) -> bool:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """Where it is. Raises Fault."""
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if path is None:
         raise Fault(f"there is no {name}: apt-get install {name}")

@@ -19,7 +19,15 @@ from ..wire.crypto import KeyPair, generate_key, load_key
 from ..wire.noise import KeyPair as ChannelKey
 from .handover.heritage import Heritage
 from .keys.secret import read_secret
-from .keys.server_keys import EXIT_NO_STORE, START_SECS, ServerKeys, keys_at_start
+from .keys.server_keys import (
+    EXIT_NO_STORE,
+    START_SECS,
+    Found,
+    ServerKeys,
+    WrongSecret,
+    ask_for_keys,
+    keys_at_start,
+)
 from .lease.keeper import LeaseKeeper, new_token
 from .moved import MovedNode
 from .redis.channels import Channels
@@ -40,7 +48,7 @@ PURPOSE = "handover"
 AWAY = -1.0
 """In place of a time: see MovedNode."""
 LEAVE_SECS = 3.0
-"""How long the end of a server may wait for the store."""
+"""How long the end of a server may wait for the store in vain."""
 
 
 class LeasedIds(Ids):
@@ -94,7 +102,22 @@ class Node:
         self.link.start()
         self.channels.start()
         own = ServerKeys.of(key or generate_key(), ChannelKey())
-        return keys_at_start(self._reactor, self.link, self._sealer, own).load()
+        keys = self._keys = keys_at_start(self._reactor, self.link, self._sealer, own)
+        self.link.watchers.append(self._keep_keys)
+        return keys.load()
+
+    def _keep_keys(self) -> None:
+        """A store that has forgotten them has them again, before another server puts its own there."""
+        if self.link.up:
+            ask_for_keys(self.link, self._sealer, self._keys, self._kept_keys)
+
+    def _kept_keys(self, found: Found) -> None:
+        if isinstance(found, WrongSecret):
+            log.error("the keys of the cluster: %s", found.text)
+        elif isinstance(found, ServerKeys) and found != self._keys:
+            log.error(
+                "the store has other keys of the servers than this one, whose clients know it no more: restart it"
+            )
 
     def join(self, hub: Hub, trunk: Trunk, on_session: OnSession) -> None:
         """Be a part of the server: its registry asks here for sessions, and tells what becomes of them."""
@@ -147,7 +170,10 @@ class Node:
     def _on_number(self) -> None:
         number, usable = self.keeper.number, self.keeper.usable
         if usable and not self._was_usable:
-            self.journal.look_again()  # while it was not, others could take what is ours
+            if self._listened is not None:  # while it was not, others could take what is ours; or all is forgotten
+                self.finder.distrust()
+                self._keep_keys()
+            self.journal.look_again()
         self._was_usable = usable
         if number is None or number == self._listened:
             return
@@ -229,23 +255,32 @@ class Node:
 
     def leave(self) -> None:
         """Behind the last connection: give up every session, for others to go on with as it is, and the number."""
-        reactor, registry = self._reactor, self.journal.registry
+        registry = self.journal.registry
         self.journal.stop()
         if self.link.up:
             unwritten = self._trunk.written < self._trunk.pushed
             for session in registry.stale():
                 if session.id in self.journal.terms and session.state is State.STALE:
-                    if unwritten and session.delivery is not None:  # no master will have it
-                        session.delivery.taken = session.delivery.safe
-                    self.giver.release(session, self.keeper.number or 0)
-            deadline = reactor.refresh() + LEAVE_SECS
-            done: list[bool] = []
-            self.keeper.leave(lambda: done.append(True))
-            while self.link.up and (self.giver.unreleased or not done) and reactor.now < deadline:
-                reactor.turn(0.05)
+                    delivery = session.delivery
+                    # Of what is not known to be safe a master may have some, all or none.
+                    exact = not unwritten or delivery is None or delivery.taken == delivery.safe
+                    self.giver.release(session, self.keeper.number or 0, exact)
+            self._wait(lambda: self.giver.unreleased)
+            left: list[bool] = []
+            self.keeper.leave(lambda: left.append(True))  # behind all that: who has no number is dead to the others
+            self._wait(lambda: int(not left))
             if self.giver.unreleased:
                 log.warning("%d sessions could not be given up: the store did not answer", self.giver.unreleased)
         self.close()
+
+    def _wait(self, left: Callable[[], int]) -> None:
+        """For the store, until nothing is left, or nothing becomes less any more."""
+        reactor, least = self._reactor, left()
+        deadline = reactor.refresh() + LEAVE_SECS
+        while least and self.link.up and reactor.now < deadline:
+            reactor.turn(0.05)
+            if left() < least:
+                least, deadline = left(), reactor.now + LEAVE_SECS
 
     def close(self) -> None:
         """Have nothing more to do with the store."""

@@ -42,6 +42,9 @@ class Store:
     def release(self, me: str, term: int, exact: int = 1) -> Any:
         return self.run(RELEASE, [KEY, "told:2"], me, term, "cred2", "exactly", "rest", 60_000, ID, exact)
 
+    def look(self, me: str = ONE) -> Any:
+        return self.run(LOOK, [KEY, "node:"], me)
+
     def end(self, me: str, term: int) -> Any:
         return self.run(END, [KEY], me, term, 60_000)
 
@@ -61,14 +64,14 @@ def store(server: RedisServer) -> Store:
 
 def test_an_owner_writes_and_nobody_else_does(store: Store):
     assert store.write(ONE, 1) == 1 and store.write(ONE, 1, "stale") == 1
-    assert store.write(TWO, 1) == 0 and store.write(ONE, 2) == 0
-    assert store.run(LOOK, [KEY]) == [b"1:aaaa", b"1", b"cred", b"numbers"]
+    assert store.write(TWO, 1) == 0 and store.release(TWO, 1) == 0
+    assert store.look() == [b"1:aaaa", b"1", b"cred", b"numbers"]
     assert store.server.ask("PTTL", KEY) > 50_000  # type: ignore[operator]
 
 
 def test_an_owner_with_another_number_is_the_same(store: Store):
     store.write(ONE, 1)
-    assert store.write("9:aaaa", 1) == 1 and store.run(LOOK, [KEY])[0] == b"9:aaaa"
+    assert store.write("9:aaaa", 1) == 1 and store.look()[0] == b"9:aaaa"
 
 
 def test_one_that_was_given_up_is_taken_exactly_and_once(store: Store):
@@ -123,8 +126,7 @@ def test_the_end(store: Store):
     store.write(ONE, 1)
     assert store.end(TWO, 1) == 0 and store.end(ONE, 1) == 1
     assert store.end(ONE, 1) == 1, "the answer may have been lost"
-    assert store.end(ONE, 2) == 0
-    assert store.run(LOOK, [KEY]) is None and store.take(TWO) is None
+    assert store.look() is None and store.take(TWO) is None
     assert store.write(ONE, 1) == 0, "it does not come back"
     assert store.take(TWO, force=1) is None
 
@@ -134,7 +136,41 @@ def test_the_end_of_one_that_the_store_has_forgotten(store: Store):
 
 
 def test_there_is_none(store: Store):
-    assert store.run(LOOK, [KEY]) is None and store.take(TWO) is None and store.release(ONE, 1) == 0
+    assert store.look() is None and store.take(TWO) is None
+    assert store.release(ONE, 1, exact=0) == 0
+
+
+class TestAStoreThatHasForgotten:
+    """It was started anew from what it had saved, or with nothing."""
+
+    def test_everything(self, store: Store):
+        """Who does not know the one who asks says nothing by not knowing a session."""
+        store.lapse(ONE)
+        assert store.look() == 0 and store.take(ONE) == 0
+        assert store.look(TWO) is None and store.take(TWO) is None
+
+    def test_one_that_was_given_up(self, store: Store):
+        """Its old owner says so once more: nobody else has it."""
+        assert store.release(ONE, 3) == 1
+        assert store.take(TWO) == [1, b"4", b"1", b"cred2", b"exactly", b"rest"]
+
+    @pytest.mark.parametrize("released", [False, True])
+    def test_that_it_was_taken(self, store: Store, released: bool):
+        """The later term is right, whatever stands there."""
+        store.write(ONE, 1)
+        if released:
+            store.release(ONE, 1)
+        assert store.write(TWO, 2) == 1
+        assert store.write(ONE, 1) == 0 and store.end(ONE, 1) == 0 and store.release(ONE, 1) == 0
+        assert store.look()[:2] == [TWO.encode(), b"2"]
+
+    def test_that_it_was_taken_and_given_up(self, store: Store):
+        store.write(ONE, 1)
+        assert store.release(TWO, 2) == 1 and store.take(ONE)[:3] == [1, b"3", b"1"]
+
+    def test_that_it_was_taken_and_has_ended(self, store: Store):
+        store.write(ONE, 1)
+        assert store.end(TWO, 2) == 1 and store.look() is None and store.write(ONE, 1) == 0
 
 
 def test_openings(store: Store):

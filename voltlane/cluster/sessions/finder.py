@@ -119,7 +119,11 @@ class Finder(Whereabouts):
 
     def _on_link(self) -> None:
         if self._link.up and self._reactor.now >= self._follows_until:
-            self.trusted_at = self._reactor.now + FORGETFUL_SECS
+            self.distrust()
+
+    def distrust(self) -> None:
+        """The store may have forgotten what it had."""
+        self.trusted_at = self._reactor.now + FORGETFUL_SECS
 
     def go_on(self, trusted_at: float) -> None:
         """The store was trusted from then on, and is about to be there again: it was not away, but left alone, while
@@ -165,7 +169,8 @@ class Finder(Whereabouts):
                 self._look(wanted, wanted.client_id)
 
     def _look(self, wanted: Wanted, client_id: int) -> None:
-        self._link.run(LOOK, [self._link.key("session", client_id)], [], partial(self._looked, wanted, client_id))
+        keys = [self._link.key("session", client_id), self._link.key("node", "")]
+        self._link.run(LOOK, keys, [self.me()], partial(self._looked, wanted, client_id))
 
     def _found_opening(self, wanted: Wanted, reply: Reply) -> None:
         if isinstance(reply, bytes) and reply.isdigit():
@@ -175,7 +180,7 @@ class Finder(Whereabouts):
 
     def _looked(self, wanted: Wanted, client_id: int, reply: Reply) -> None:
         session: Candidate | None = None
-        failed = isinstance(reply, Trouble) or (reply is None and not self._is_trusted)
+        failed = isinstance(reply, (Trouble, int)) or (reply is None and not self._is_trusted)
         if isinstance(reply, list):
             try:
                 seen = self._rows.seen(client_id, reply)
@@ -184,7 +189,8 @@ class Finder(Whereabouts):
                 failed = True
             else:
                 here = self._registry.sessions.get(client_id)
-                if here is not None and _token(seen.owner) != _token(self.me()):
+                is_ours = _token(seen.owner) == _token(self.me()) or seen.term < self._journal.terms.get(client_id, 0)
+                if here is not None and not is_ours:
                     self._fence(here)  # somebody doubts it, and is right
                 if client_id not in self._registry.sessions:
                     session = Candidate(client_id, seen.row.credential)

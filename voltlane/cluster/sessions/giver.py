@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ...core.counters import Counters
 from ...core.hub import Hub
 from ...core.session import Session, State
+from ...core.timers import Timer
 from ...core.trunk import Trunk
 from ...net.reactor import Reactor
 from ..moved import MovedRelease
@@ -26,17 +27,25 @@ from .scripts import RELEASE
 
 LOOK_SECS = 0.02
 """How often to look whether the master has taken all."""
+MOST_UNDER_WAY = 1024
+MOST_BYTES_UNDER_WAY = 1 << 24
+"""Releases that are sent at once, and what they retain; the others wait for their answers."""
+RETRY_SECS = 1.0
+_RETAINED = 4  # which of a release's arguments that is
 
 
-class _Giving(NamedTuple):
-    """A session that is being given up, to the server with this number."""
+class _Giving:
+    """A session that is being given up, under this term, to the server with this number."""
 
-    session: Session
-    term: int
-    asker: int
-    mark: int
-    """With so many packets written to the master, it has all of this client's."""
-    deadline: float
+    __slots__ = ("asker", "deadline", "mark", "session", "term")
+
+    def __init__(self, session: Session, term: int, asker: int, deadline: float) -> None:
+        self.session = session
+        self.term = term
+        self.asker = asker
+        self.deadline = deadline
+        self.mark = -1
+        """With so many packets written to the master, it has all of this client's; -1 while it is not closed."""
 
 
 class _Release(NamedTuple):
@@ -44,6 +53,8 @@ class _Release(NamedTuple):
 
     keys: list[str]
     arguments: list[Argument]
+    size: int
+    """Bytes that are retained."""
 
 
 class Giver:
@@ -71,6 +82,9 @@ class Giver:
         self._counters = counters
         self._giving: dict[int, _Giving] = {}
         self._releases: dict[int, _Release] = {}
+        self._unsent: dict[int, None] = {}  # those of them that the store has yet to be told of
+        self._bytes_under_way = 0
+        self._retry: Timer | None = None
         finder.giving = self.is_giving
         link.watchers.append(self._on_link)
 
@@ -96,41 +110,30 @@ class Giver:
         except ValueError:
             return
         session, ours = self._registry.sessions.get(client_id), self._journal.terms.get(client_id, 0)
-        if self.is_giving(client_id):
+        if client_id in self._releases:
             return
         if session is None or not ours:
             if not self._finder.is_getting(client_id):  # a take of our own that we know nothing of
                 self._disown(client_id, term, asker)
         elif term > ours:
             self.fence(session)
-        elif term == ours:
-            self._begin(session, term, asker, self._reactor.now + self._finder.patience)
+        elif term == ours and client_id not in self._giving:
+            self._giving[client_id] = _Giving(session, term, asker, self._reactor.now + self._finder.patience)
+            self._look(client_id, self._reactor.now)
 
     # ---- step by step
 
-    def _begin(self, session: Session, term: int, asker: int, deadline: float) -> None:
-        link, now = session.link, self._reactor.now
-        if self._journal.terms.get(session.id) != term:  # it has ended, say
-            return
-        if link is not None and not link.can_hand_over:
-            if now < deadline:
-                self._reactor.call_later(LOOK_SECS, lambda now: self._begin(session, term, asker, deadline))
-            return
-        self._journal.silent.add(session.id)
-        self._hub.set_aside(session, now)
-        if session.state is State.ENDED:
-            self._journal.silent.discard(session.id)
-            return
-        self._giving[session.id] = _Giving(session, term, asker, self._trunk.pushed, deadline)
-        self._trunk.flush()
-        self._look(session.id, now)
-
     def _look(self, client_id: int, now: float) -> None:
+        """How far is it?"""
         giving = self._giving[client_id]
+        if giving.mark < 0:
+            self._close(giving, now)
         session = giving.session
-        if session.state is not State.STALE or self._registry.sessions.get(client_id) is not session:
+        if self._registry.sessions.get(client_id) is not session or self._journal.terms.get(client_id) != giving.term:
+            self._keep(giving)  # it has ended, say
+        elif giving.mark >= 0 and session.state is not State.STALE:
             self._keep(giving)
-        elif self._trunk.written >= giving.mark:
+        elif 0 <= giving.mark <= self._trunk.written:
             del self._giving[client_id]
             self._journal.silent.discard(client_id)
             self.release(session, giving.asker)
@@ -139,6 +142,15 @@ class Giver:
         else:
             self._reactor.call_later(LOOK_SECS, partial(self._look, client_id))
 
+    def _close(self, giving: _Giving, now: float) -> None:
+        """Its connection, if there is one, and if what it has brought may be passed on now."""
+        session = giving.session
+        if session.state is State.ENDED or (session.link is not None and not session.link.can_hand_over):
+            return
+        self._journal.silent.add(session.id)
+        self._hub.set_aside(session, now)
+        giving.mark = self._trunk.pushed
+
     def _keep(self, giving: _Giving) -> None:
         """It stays ours, for now."""
         del self._giving[giving.session.id]
@@ -146,8 +158,8 @@ class Giver:
         if self._registry.sessions.get(giving.session.id) is giving.session:
             self._journal.lost(giving.session)
 
-    def release(self, session: Session, asker: int) -> None:
-        """Give up a stale session, of which the master has everything."""
+    def release(self, session: Session, asker: int, exact: bool = True) -> None:
+        """Give up a stale session, of which the master has everything; or not, where it is not `exact`."""
         row, dropped = self._rows.row(session)
         client_id = session.id
         arguments: list[Argument] = [
@@ -158,28 +170,44 @@ class Giver:
             row.retained,
             self._journal.milliseconds(session),
             client_id,
-            1,
+            int(exact),
         ]
         keys = [self._link.key("session", client_id), self._link.key("told", asker)]
-        self._releases[client_id] = _Release(keys, arguments)
+        self._releases[client_id] = _Release(keys, arguments, len(row.retained))
         self._forget(session, dropped if session.delivery is None else 0)
         self._counters.given += 1
-        self._send(client_id)
+        self._unsent[client_id] = None
+        self._send()
 
-    def _send(self, client_id: int) -> None:
-        keys, arguments = self._releases[client_id]
-        self._link.run(RELEASE, keys, arguments, partial(self._released, client_id))
+    def _send(self) -> None:
+        """Tell the store of as many as may be under way."""
+        releases, unsent = self._releases, self._unsent
+        while unsent and self._link.up:
+            if len(releases) - len(unsent) >= MOST_UNDER_WAY or self._bytes_under_way >= MOST_BYTES_UNDER_WAY:
+                return
+            client_id = next(iter(unsent))
+            del unsent[client_id]
+            release = releases[client_id]
+            self._bytes_under_way += release.size
+            self._link.run(RELEASE, release.keys, release.arguments, partial(self._released, client_id))
 
     def _released(self, client_id: int, reply: Reply) -> None:
+        self._bytes_under_way -= self._releases[client_id].size
         if isinstance(reply, Trouble) and reply.kind is not Kind.REFUSED:
-            return  # once more when the store is there again
-        self._releases.pop(client_id, None)
+            self._unsent[client_id] = None
+            if self._retry is None:
+                self._retry = self._reactor.call_later(RETRY_SECS, self._retry_now)
+            return
+        del self._releases[client_id]
         self._finder.told(client_id)  # should its client be here again already
+        self._send()
+
+    def _retry_now(self, now: float) -> None:
+        self._retry = None
+        self._send()
 
     def _on_link(self) -> None:
-        if self._link.up:
-            for client_id in list(self._releases):
-                self._send(client_id)
+        self._send()
 
     # ---- from one process to another
 
@@ -189,13 +217,14 @@ class Giver:
         again there."""
         return [
             MovedRelease(client_id, tuple(keys), tuple(map(_in_bytes, arguments)))
-            for client_id, (keys, arguments) in self._releases.items()
+            for client_id, (keys, arguments, _) in self._releases.items()
         ]
 
     def move_in(self, moved: list[MovedRelease]) -> None:
         """Go on with another process's: the store is told when it is there."""
         for client_id, keys, arguments in moved:
-            self._releases[client_id] = _Release(list(keys), list(arguments))
+            self._releases[client_id] = _Release(list(keys), list(arguments), len(arguments[_RETAINED]))
+            self._unsent[client_id] = None
 
     def _disown(self, client_id: int, term: int, asker: int) -> None:
         arguments: list[Argument] = [self._finder.me(), term, "", "", "", 0, client_id, 0]

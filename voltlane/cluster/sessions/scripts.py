@@ -5,8 +5,9 @@ session:<id>      a hash. owner: "<number of the server>:<its token>", "" for no
                   packets and what is kept for its client; exact: 1 where the owner has given it up with those.
 opening:<handle>  the id of the session that was opened with it
 
-A write says whose it is and under which term, and is refused where that is not so any more. An owner is alive while its
-token stands at its number (see `lease.scripts`). docs/model/ownership.pml is the model of this.
+A write says whose it is and under which term, and is refused where that is not so any more. Only the store gives terms:
+one later than what stands there was given before the store lost the last of its memory, and is right. An owner is alive
+while its token stands at its number (see `lease.scripts`). docs/model/ownership.pml is the model of this.
 """
 
 from __future__ import annotations
@@ -20,6 +21,18 @@ end
 local function mine(owner, me)
   return token(owner) ~= '' and token(owner) == token(me)
 end
+local function none(nodes, me)  -- nil; or 0, where it has forgotten our number as well, and so perhaps this
+  if redis.call('GET', nodes .. string.match(me, '^%d+')) ~= token(me) then
+    return 0
+  end
+  return nil
+end
+local function is_anothers(there, me, term)  -- there: owner and term, of which there may be none
+  if not there[2] or tonumber(there[2]) < tonumber(term) then
+    return false
+  end
+  return not (mine(there[1], me) and there[2] == term)
+end
 """
 
 WRITE = Script(
@@ -28,7 +41,7 @@ WRITE = Script(
 -- KEYS: the session, its opening or ''. ARGV: me, term, state, credential, numbers, retained, milliseconds, id.
 -- Gives 1, 0 where it is not ours; or the id of another session that was opened with the same handle.
 local there = redis.call('HMGET', KEYS[1], 'owner', 'term')
-if there[2] and not (mine(there[1], ARGV[1]) and there[2] == ARGV[2]) then
+if is_anothers(there, ARGV[1], ARGV[2]) then
   return 0
 end
 if KEYS[2] ~= '' and not redis.call('SET', KEYS[2], ARGV[8], 'NX', 'PX', ARGV[7]) then
@@ -76,7 +89,7 @@ local there = redis.call('HMGET', KEYS[1], 'owner', 'term', 'state')
 if there[3] == 'ended' and there[2] == ARGV[2] then
   return 1
 end
-if there[2] and not (mine(there[1], ARGV[1]) and there[2] == ARGV[2]) then
+if is_anothers(there, ARGV[1], ARGV[2]) then
   return 0
 end
 redis.call('DEL', KEYS[1])
@@ -86,22 +99,30 @@ return 1
 """
 )
 
-LOOK = Script("""\
--- KEYS: the session. Gives its owner, term, credential and numbers; nil where there is none.
+LOOK = Script(
+    _WHO
+    + """\
+-- KEYS: the session, node:. ARGV: me.
+-- Gives its owner, term, credential and numbers; nil where there is none; 0 where the store does not know us either.
 local there = redis.call('HMGET', KEYS[1], 'state', 'owner', 'term', 'credential', 'numbers')
-if not there[1] or there[1] == 'ended' then
+if not there[1] then
+  return none(KEYS[2], ARGV[1])
+elseif there[1] == 'ended' then
   return nil
 end
 return {there[2], there[3], there[4], there[5]}
-""")
+"""
+)
 
 TAKE = Script(
     _WHO
     + """\
 -- KEYS: the session, node:, ask:. ARGV: me, milliseconds, id, the term to take it by force under or "", my number.
--- Gives {1, term, exact, credential, numbers, retained}; {0, term} where its owner was asked for it; nil for none.
+-- Gives {1, term, exact, credential, numbers, retained}; {0, term} where its owner was asked for it; for none as LOOK.
 local there = redis.call('HMGET', KEYS[1], 'state', 'owner', 'term', 'exact')
-if not there[1] or there[1] == 'ended' then
+if not there[1] then
+  return none(KEYS[2], ARGV[1])
+elseif there[1] == 'ended' then
   return nil
 end
 local term, exact = there[3], there[4]
@@ -131,12 +152,12 @@ RELEASE = Script(
     _WHO
     + """\
 -- KEYS: the session, told:<number>. ARGV: me, term, credential, numbers, retained, milliseconds, id, exact.
--- Gives 1, or 0 where it is not ours.
+-- Gives 1, or 0 where it is not ours. Where it is not exact there is nothing to be written, if there is none.
 local there = redis.call('HMGET', KEYS[1], 'owner', 'term')
-if not (mine(there[1], ARGV[1]) and there[2] == ARGV[2]) then
+if is_anothers(there, ARGV[1], ARGV[2]) or (ARGV[8] ~= '1' and not there[2]) then
   return 0
 end
-redis.call('HSET', KEYS[1], 'owner', '', 'state', 'free', 'exact', ARGV[8])
+redis.call('HSET', KEYS[1], 'owner', '', 'term', ARGV[2], 'state', 'free', 'exact', ARGV[8])
 if ARGV[8] == '1' then
   redis.call('HSET', KEYS[1], 'credential', ARGV[3], 'numbers', ARGV[4], 'retained', ARGV[5])
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
