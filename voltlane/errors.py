@@ -158,6 +158,10 @@ class ReflectedProof(BadProof):
     reason = CloseReason.REFLECTED_PROOF
 
 
+class ProofAhead(BadProof):
+    """The secret of the proof is a later one than is known here."""
+
+
 class Superseded(BadProof):
     """The proof is made with a secret that has been replaced: a copy of the client has gone on with the session."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from kit.cluster import SECRET, ClusterRig
+from kit.fault_proxy import FaultProxy
 from kit.process import ServerProcess
 from kit.raw_client import RawClient
 from kit.raw_master import RawMaster
@@ -73,6 +74,33 @@ def test_a_store_that_has_forgotten_the_keys_gets_them_again(rig: ClusterRig, re
         proxy.cut_all()
         client.send(b"1")
         client.flush(20)
+
+
+def test_a_secret_that_the_store_has_not_been_told_of() -> None:
+    """A server without the store lets its clients come back, and gives them other secrets. Where they come next nobody
+    knows these: that is no wrong proof, and the session is not lost."""
+    settings = {"cluster.lease_secs": 60.0}
+    with ClusterRig(servers=0, settings=settings) as rig, FaultProxy(rig.store.address) as way:
+        one = rig.add(0, **{"cluster.url": f"redis://{way.address}"})
+        two = rig.add(1)
+        proxy = rig.proxy()
+        with Connection(proxy.address, reconnect="auto") as client:
+            client.send(b"0")
+            client.flush(10)
+            way.refusing = True
+            way.cut_all()
+            one.wait_for_log("the store at")
+            for number in (b"1", b"2"):
+                proxy.cut_all()
+                client.send(number)
+                client.flush(10)
+            proxy.point_to(two.address)
+            proxy.cut_all()
+            client.send(b"3")
+            wait_until(lambda: driven(client) and "a later secret" in two.log, "it to be told to come back")
+            way.refusing = False
+            client.flush(30)
+            wait_until(lambda: rig.backend.got[client.client_id] == [b"0", b"1", b"2", b"3"], "all to arrive")
 
 
 class Aside:

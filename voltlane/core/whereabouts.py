@@ -47,9 +47,9 @@ class Whereabouts:
     def check(self, wanted: Wanted) -> None:
         """Raises Elsewhere where it is worth asking others, and that was not in vain a moment ago."""
 
-    def doubt(self, session: Session) -> None:
-        """The proof of one that was found here has failed, and somebody else may have had it since. Raises Elsewhere
-        where that is worth asking."""
+    def doubt(self, session: Session, ahead: bool) -> None:
+        """The proof of one that was found has failed, and somebody else may have had it since; `ahead`: it is made with
+        a later secret than is known. Raises Elsewhere where it is worth asking; SessionAway."""
 
     def seek(self, wanted: Wanted, seeker: Seeker) -> None:
         """Ask them, for a connection that waits, and tell it when it is to look again; or it goes elsewhere itself."""

@@ -28,6 +28,7 @@ from voltlane.errors import (
     MalformedPacket,
     MalformedRecord,
     NoMemory,
+    ProofAhead,
     ProtocolError,
     SessionEnded,
     SuiteRefused,
@@ -508,6 +509,13 @@ class TestResuming:
         scene = Scene(resumes=20)
         assert decode_secrets(scene.session.credential).generation == 20 and scene.welcome.generation == 21
 
+    def test_a_later_secret_than_there_is(self):
+        scene = Scene()
+        welcome, client = scene.welcome, scene.client()
+        body = client.resume_body(scene.session, welcome.generation + 1, 1, welcome.secret)
+        scene.refused(client, body, ProofAhead)
+        assert client.closing(CloseReason.BAD_PROOF)[:3] == (Code.BAD_PROOF, 0, 0)
+
     @pytest.mark.parametrize("resumes", [0, 3])
     def test_wrong_proofs(self, resumes: int):
         scene = Scene(resumes=resumes)
@@ -519,7 +527,6 @@ class TestResuming:
             lambda c: c.resume_body(scene.session, *secret, proof=proof(welcome.secret, "server", c.channel.hash)),
             lambda c: c.resume_body(scene.session, *secret, proof=proof(welcome.secret, "client", b"another" * 5)),
             lambda c: c.resume_body(scene.session, welcome.generation, welcome.branch ^ 1, welcome.secret),
-            lambda c: c.resume_body(scene.session, welcome.generation + 1, 1, welcome.secret),
         ):
             client = scene.client()
             scene.refused(client, wrong(client), BadProof)
@@ -635,7 +642,7 @@ class TestEnded:
         scene = self.ended()
         for generation, branch, secret, error in (
             (1, scene.welcome.branch, b"x" * 32, BadProof),
-            (5, 1, b"x" * 32, BadProof),
+            (5, 1, b"x" * 32, ProofAhead),
         ):
             client = scene.client()
             scene.refused(client, client.resume_body(scene.session, generation, branch, secret), error)

@@ -152,10 +152,12 @@ class Finder(Whereabouts):
             raise SessionAway(f"client {wanted.client_id} may be elsewhere: the store {self._link.text or 'is away'}")
         raise Elsewhere(wanted)
 
-    def doubt(self, session: Session) -> None:
-        """See Whereabouts."""
+    def doubt(self, session: Session, ahead: bool) -> None:
+        """See Whereabouts. A server that was without the store has yet to tell it of the secrets that it has given."""
         if not isinstance(session, Candidate):
             self.check(Wanted(session.id))
+        elif ahead:
+            raise SessionAway(f"client {session.id} has a later secret than the store: its server has yet to tell it")
 
     def seek(self, wanted: Wanted, seeker: Seeker) -> None:
         """See Whereabouts."""

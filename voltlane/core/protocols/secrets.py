@@ -12,7 +12,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Callable, NamedTuple
 
-from ...errors import BadProof, Superseded
+from ...errors import ProofAhead, Superseded
 from ...wire.v3 import HANDLE_SIZE, MAGIC, SECRET_SIZE, branch_secret
 
 _SETTLED = Struct(f"<BBIQ{SECRET_SIZE}s")
@@ -40,13 +40,13 @@ class Secrets(NamedTuple):
         return layout.pack(MAGIC, *[field for field in self if field != b""])
 
     def select(self, generation: int, branch: int) -> bytes:
-        """The secret that a resume with this one has to prove. Raises Superseded, BadProof."""
+        """The secret that a resume with this one has to prove. Raises Superseded, ProofAhead."""
         if generation == self.generation and branch == self.branch:
             return self.present
         if generation == self.generation + 1 and self.root:
             return branch_secret(self.root, branch)
         if generation > self.generation:
-            raise BadProof(f"generation {generation} of the session's secrets, which is not there yet")
+            raise ProofAhead(f"generation {generation} of the session's secrets, which is not there yet")
         raise Superseded(f"generation {generation} of the session's secrets, or its branch, is superseded")
 
     def offered(self, generation: int, branch: int, random: Callable[[int], bytes]) -> Secrets:

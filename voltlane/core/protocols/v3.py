@@ -13,7 +13,16 @@ from hmac import compare_digest
 from struct import Struct
 from typing import Callable
 
-from ...errors import BadProof, MalformedRecord, NoMemory, SessionEnded, SuiteRefused, Superseded, UnknownSession
+from ...errors import (
+    BadProof,
+    MalformedRecord,
+    NoMemory,
+    ProofAhead,
+    SessionEnded,
+    SuiteRefused,
+    Superseded,
+    UnknownSession,
+)
 from ...reasons import CloseReason, Symbol
 from ...wire.aead import KEY_SIZE
 from ...wire.framing import Buffer, frame
@@ -214,7 +223,7 @@ class V3Handshake:
             secrets = self._prove(session.credential, asked)
         except BadProof as error:
             if not isinstance(error, Superseded):
-                registry.whereabouts.doubt(session)
+                registry.whereabouts.doubt(session, isinstance(error, ProofAhead))
             raise
         self.retained = asked.retained
         self.claims = Claims(asked.epoch, asked.taken, ack, asked.sent, asked.acked)
