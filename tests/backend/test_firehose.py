@@ -339,6 +339,24 @@ def test_with_no_server_it_goes_nowhere(firehose):
     assert not firehose.fail(5, "why")
 
 
+def test_what_an_old_link_brings_late_says_nothing_of_where_a_client_is(firehose, connect):
+    """It has resumed elsewhere: that is where answers go, and the end of the old link is not its end."""
+    (one, _), (two, _) = connect(), connect()
+    one.send(5, b"1")
+    assert len(take(firehose, 1)) == 1
+    two.send(5, b"", Flag.RECONNECTION)
+    assert len(take(firehose, 1)) == 1
+    one.send(5, b"late")
+    assert take(firehose, 1) == [(5, Flag.DATA, b"late")]
+    assert firehose.send(5, b"down")
+    firehose.flush()
+    assert two.recv() == (5, Flag.DATA, b"down")
+    one.send(6, b"6")
+    assert len(take(firehose, 1)) == 1
+    one.close()
+    assert take(firehose, 1) == [lost(6)]
+
+
 def test_a_lost_link_leaves_the_rest_alone(firehose, connect):
     (one, first), (two, second) = connect(), connect()
     one.send(5, b"last words")

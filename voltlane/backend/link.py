@@ -87,7 +87,7 @@ class Shared:
         self.batch: deque[Packet] = deque()
         """Received, and not given out yet."""
         self.seen: dict[int, ServerLink] = {}
-        """Where each client was last heard of."""
+        """Where each client is: where it resumed last, or was first heard of."""
         self.over: dict[int, None] = {}
         """Clients that have failed with a link, and were not heard of since if they are not seen; the latest last."""
         self.unflushed: list[ServerLink] = []
@@ -279,7 +279,10 @@ class ServerLink:
                 self._shared.fail(packet)
             else:
                 add(packet)
-                seen[client_id] = self
+                if flag:  # it has resumed
+                    seen[client_id] = self
+                elif client_id not in seen:  # what an old server still had comes behind that, and is no news
+                    seen[client_id] = self
             start = end
         return start
 
