@@ -279,9 +279,7 @@ class ServerLink:
                 self._shared.fail(packet)
             else:
                 add(packet)
-                if flag:  # it has resumed
-                    seen[client_id] = self
-                elif client_id not in seen:  # what an old server still had comes behind that, and is no news
+                if flag or client_id not in seen:  # it has resumed
                     seen[client_id] = self
             start = end
         return start
