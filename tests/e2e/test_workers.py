@@ -176,10 +176,10 @@ def test_all_end_in_order(number: int) -> None:
 def test_the_worst_exit_code_is_that_of_all(tmp_path: Path) -> None:
     with EchoBackend() as backend, WorkersProcess(backend.address) as server:
         server.wait_for_workers()
-        server.process.send_signal(signal.SIGSTOP)
-        os.kill(server.pid_of(1), signal.SIGKILL)
+        os.kill(server.pid_of(1), signal.SIGSTOP)  # so that it does not end before it is killed
         server.process.send_signal(signal.SIGTERM)
-        server.process.send_signal(signal.SIGCONT)
+        server.wait_for_log("stopping")
+        os.kill(server.pid_of(1), signal.SIGKILL)
         assert server.wait() == 128 + signal.SIGKILL
 
 

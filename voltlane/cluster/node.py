@@ -98,13 +98,14 @@ class Node:
         """The keys of all servers; `key` is that of version 2 if there are none yet. Waits. Who follows another process
         has that one's, and does nothing yet. Raises StartupError."""
         if heritage is not None:
-            return load_key(heritage.key), ChannelKey(heritage.channel_key)
-        self.link.start()
-        self.channels.start()
-        own = ServerKeys.of(key or generate_key(), ChannelKey())
-        keys = self._keys = keys_at_start(self._reactor, self.link, self._sealer, own)
+            self._keys = ServerKeys.of(load_key(heritage.key), ChannelKey(heritage.channel_key))
+        else:
+            self.link.start()
+            self.channels.start()
+            own = ServerKeys.of(key or generate_key(), ChannelKey())
+            self._keys = keys_at_start(self._reactor, self.link, self._sealer, own)
         self.link.watchers.append(self._keep_keys)
-        return keys.load()
+        return self._keys.load()
 
     def _keep_keys(self) -> None:
         """A store that has forgotten them has them again, before another server puts its own there."""

@@ -147,6 +147,7 @@ class Worker:
     def start(self, now: float = 0.0, heir: socket.socket | None = None) -> None:
         """Start the process; `heir`: its way to the process that it is to follow."""
         self._starting = None
+        self._is_known = False
         self.is_heir = heir is not None
         self.step = Step.STARTING
         self.status = Status(State.STARTING, frozenset())
