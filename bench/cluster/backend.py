@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import threading
-from typing import NamedTuple
 
 from voltlane.backend import Firehose, Packet
 
@@ -14,13 +13,6 @@ UP = struct.Struct("<Q")
 """A client's packet: its number, and filling."""
 DOWN = struct.Struct("<QQ")
 """An answer: its own number, and that of the packet."""
-
-
-class Arrived(NamedTuple):
-    """A packet of a client's."""
-
-    number: int
-    link: int
 
 
 class Account:

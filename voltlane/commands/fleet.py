@@ -11,19 +11,14 @@ from typing import Any, Callable
 from ..errors import ConnectionLost
 from .inquiry import Inquiry
 from .report import LABEL, Figures, folded, volume
-from .top import COLUMNS, MOST_ROWS, Column, View, Watched, table
+from .top import COLUMNS, MOST_ROWS, Column, View, Watched, known, table
 
 SLOW_SECS, PAUSE_SECS = 0.5, 10.0
 """Who takes longer than the first to fail holds up the whole screen, and is asked again after the second."""
 _SHORT = {"no connection to the master": "no master"}
 """States that are long."""
 
-
-def _known(form: Callable[[Any], str]) -> Callable[[Any], str]:
-    return lambda value: "–" if value is None else form(value)
-
-
-_number = _known(lambda value: f"{value:.0f}")
+_number = known(lambda value: f"{value:.0f}")
 
 NODES = (
     Column(0, "", "NODE", "node", 4, str),
@@ -32,8 +27,8 @@ NODES = (
     Column(4, "", "STALE", "stale", 6, _number),
     Column(6, "", "UP/s", "up", 7, _number),
     Column(7, "", "DOWN/s", "down", 7, _number),
-    Column(8, "", "WAITING", "waiting", 8, _known(volume)),
-    Column(5, "", "BUSY", "busy", 5, _known(lambda value: f"{value:.0f}%")),
+    Column(8, "", "WAITING", "waiting", 8, known(volume)),
+    Column(5, "", "BUSY", "busy", 5, known(lambda value: f"{value:.0f}%")),
     Column(3, "", "ADMIN", "address", 15, str),
 )
 """Of a server's line. UP and DOWN are packets to and from the master; WAITING is the memory of all queues."""

@@ -48,11 +48,12 @@ def top(view: View) -> int:
 # ---- columns
 
 
-def _known(form: Callable[[Any], str]) -> Callable[[Any], str]:
+def known(form: Callable[[Any], str]) -> Callable[[Any], str]:
+    """The same, and a dash for what is not known."""
     return lambda value: "–" if value is None else form(value)
 
 
-_rate = _known(lambda value: f"{volume(value)}/s")
+_rate = known(lambda value: f"{volume(value)}/s")
 
 
 class Column(NamedTuple):
@@ -76,12 +77,12 @@ COLUMNS = (
     Column(2, "queue", "WAITING", "queue_bytes", 8, volume),
     Column(9, "in", "SENDS", "bytes_in", 9, _rate),
     Column(10, "out", "GETS", "bytes_out", 9, _rate),
-    Column(5, "rtt", "RTT", "rtt", 7, _known(span)),
-    Column(11, "loss", "LOSS", "loss", 6, _known(lambda value: f"{value / 10:.1f}%")),
-    Column(7, "score", "SCORE", "score", 6, _known(lambda value: f"{value:.0f}")),
-    Column(3, "", "LANE", "lane", 4, _known(str)),
-    Column(4, "", "PROTO", "protocol", 6, _known(str)),
-    Column(8, "", "ADDRESS", "peer", 21, _known(str)),
+    Column(5, "rtt", "RTT", "rtt", 7, known(span)),
+    Column(11, "loss", "LOSS", "loss", 6, known(lambda value: f"{value / 10:.1f}%")),
+    Column(7, "score", "SCORE", "score", 6, known(lambda value: f"{value:.0f}")),
+    Column(3, "", "LANE", "lane", 4, known(str)),
+    Column(4, "", "PROTO", "protocol", 6, known(str)),
+    Column(8, "", "ADDRESS", "peer", 21, known(str)),
 )
 SORTS = [column.sort for column in COLUMNS if column.sort]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 
 import pytest
-from kit.crew import CrewWorld
+from kit.crew import CrewWorld, FakeProcess
 
-from voltlane.cluster.handover.notes import note
+from voltlane.cluster.handover.notes import Note, note
 from voltlane.cluster.workers.notes import (
     FORMAT,
     Crossing,
@@ -366,6 +366,13 @@ class TestSuccession:
             assert world.processes[1].told(Kind.HAND_OVER)
 
 
+def pass_on(process: FakeProcess, found: Note, what: bytes) -> None:
+    """A worker hands on a connection that it was given."""
+    descriptor = process.wire.descriptor()
+    process.say(Kind.ARRIVAL, found.number, what, descriptor)
+    socket.socket(fileno=descriptor).close()
+
+
 class TestCrossings:
     def test_it_goes_to_the_worker_that_is_named(self):
         with CrewWorld(3) as world:
@@ -374,9 +381,7 @@ class TestCrossings:
             world.turn()
             process = world.processes[0]
             (found,) = process.told(Kind.CONNECTION)
-            descriptor = process.wire.descriptor()
-            process.say(Kind.ARRIVAL, found.number, crossing(2), descriptor)
-            socket.socket(fileno=descriptor).close()
+            pass_on(process, found, crossing(2))
             world.turn()
             assert world.counts == [0, 0, 1] and world.admission.handshakes == 1
             (arrival,) = world.processes[2].told(Kind.ARRIVAL)
@@ -393,9 +398,7 @@ class TestCrossings:
             world.turn()
             process = world.processes[0]
             found = process.told(Kind.CONNECTION)[0]
-            descriptor = process.wire.descriptor()
-            process.say(Kind.ARRIVAL, found.number, crossing(1), descriptor)
-            socket.socket(fileno=descriptor).close()
+            pass_on(process, found, crossing(1))
             world.turn()
             assert world.counts == [1, 2] and len(world.crew.lounge) == 1
             number = world.processes[1].told(Kind.CONNECTION)[0].number
@@ -414,9 +417,7 @@ class TestCrossings:
                 world.come()
                 world.turn()
                 found = process.told(Kind.CONNECTION)[-1]
-                descriptor = process.wire.descriptor()
-                process.say(Kind.ARRIVAL, found.number, crossing(1, world.now + secs), descriptor)
-                socket.socket(fileno=descriptor).close()
+                pass_on(process, found, crossing(1, world.now + secs))
                 world.turn()
             assert len(world.crew.lounge) == 2
             world.turn(1.1)
@@ -443,9 +444,7 @@ class TestCrossings:
             world.turn()
             process = world.processes[0]
             (found,) = process.told(Kind.CONNECTION)
-            descriptor = process.wire.descriptor()
-            process.say(Kind.ARRIVAL, found.number, crossing(1), descriptor)
-            socket.socket(fileno=descriptor).close()
+            pass_on(process, found, crossing(1))
             world.turn()
             assert len(world.crew.lounge) == 1 and world.counts == [0, 0]
             world.turn(1.0)
@@ -469,9 +468,7 @@ class TestCrossings:
             world.turn()
             process = world.processes[0]
             (found,) = process.told(Kind.CONNECTION)
-            descriptor = process.wire.descriptor()
-            process.say(Kind.ARRIVAL, found.number, crossing(1), descriptor)
-            socket.socket(fileno=descriptor).close()
+            pass_on(process, found, crossing(1))
             world.turn()
             world.crew.stop(False)
             assert world.closed(CloseReason.SHUTDOWN) == 1 and not len(world.crew.lounge)
@@ -487,9 +484,7 @@ class TestCrossings:
                 world.turn()
             process = world.processes[1]
             (found,) = process.told(Kind.CONNECTION)
-            descriptor = process.wire.descriptor()
-            process.say(Kind.ARRIVAL, found.number, crossing(0), descriptor)
-            socket.socket(fileno=descriptor).close()
+            pass_on(process, found, crossing(0))
             world.turn()
             assert world.closed(CloseReason.ADDRESS_FULL) == 1 and world.counts == [1, 0]
             assert world.processes[0].told(Kind.ARRIVAL) == [] and world.admission.connections == 1
@@ -501,9 +496,7 @@ class TestCrossings:
             world.turn()
             process = world.processes[0]
             (found,) = process.told(Kind.CONNECTION)
-            descriptor = process.wire.descriptor()
-            process.say(Kind.ARRIVAL, found.number, crossing(2), descriptor)
-            socket.socket(fileno=descriptor).close()
+            pass_on(process, found, crossing(2))
             world.turn()
             assert world.counts == [0, 0] and world.admission.connections == 0
             assert world.closed(CloseReason.INTERNAL_ERROR) == 1 and client.recv(10) == b""
