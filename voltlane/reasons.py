@@ -157,3 +157,28 @@ class EndReason(Symbol):
     MEMORY = "given up for want of memory"
     LEFT = "the client has left for good"
     NOT_RESUMABLE = "lost, and cannot be resumed"
+
+
+class DatagramDrop(Symbol):
+    """Why a datagram was dropped. It was unreliable to begin with: it is counted, and nobody is told."""
+
+    SHORT = "shorter than its head"
+    TOO_LARGE = "over the size limit"
+    UNKNOWN_ID = "no channel with that id"
+    UNSEALED = "does not open"
+    REPLAYED = "came before"
+    LATE = "number too old to tell whether it came before"
+    RATE = "sent more than its rate allows"
+    NOT_WANTED = "the master takes no datagrams"
+    TRUNK_FULL = "too much waits for the master"
+    NO_PATH = "no validated address"
+    UNVALIDATED = "over what an address that is not validated may be sent"
+    NO_ROOM = "the socket takes no more, and too much waits"
+    UNSENT = "the system refused it"
+    STRANGERS = "too many strangers at once"
+    STRANGER_RATE = "too many new peers a second"
+    PREFIX_RATE = "too many new peers a second from one network"
+    BAD_ADDRESS = "from where no peer can be"
+    NOT_ADMITTED = "not admitted by the limits on connections"
+    NO_COOKIE = "no cookie that is good"
+    NO_MASTER = "no master yet"
