@@ -16,10 +16,10 @@ from .numerals import parse_count
 FORMS = "127.0.0.1:42000, [::1]:42000 (or ::1:42000), host.name:42000, *:42000 (every interface) or unix:/path"
 
 SCHEMES = ["tcp", "tls", "ws", "wss"]
-"""The lanes that a listener's address may name; the table of lanes (`lanes/table.py`) has a row for each. Where none is
-named it is tcp, or on unix sockets the same by the name of unix."""
-PLANNED = ("udp",)
-"""Lanes that are not built yet."""
+"""The lanes of streams that a listener's address may name; the table of lanes (`lanes/table.py`) has a row for each.
+Where none is named it is tcp, or on unix sockets the same by the name of unix."""
+UDP = "udp"
+"""The lane that is no stream: what comes there are datagrams."""
 ENCRYPTED = ("tls", "wss")
 """Lanes that need a certificate, and on which nobody on the way can listen."""
 DIALLED = ("tcp", "tls", "ws", "wss")
@@ -55,7 +55,7 @@ class Address(NamedTuple):
     path: str
     """The socket's path; "" for tcp."""
     scheme: str = ""
-    """The lane that clients come in by, one of `SCHEMES`; "" for tcp."""
+    """The lane that clients come in by, one of `SCHEMES`, or UDP; "" for tcp."""
     target: str = ""
     """Of what a client connects to over HTTP: the path that it asks for, and the query; "" for the path /."""
 
@@ -92,10 +92,15 @@ def parse_listener(text: str) -> Address:
     if not found:
         return parse_address(text)
     scheme, rest = found.group(1).lower(), found.group(2)
-    if scheme not in SCHEMES:
-        raise _wrong(text, f"{_no_lane(scheme)}; there are {', '.join(f'{name}://' for name in SCHEMES)}")
+    lanes = [*SCHEMES, UDP]
+    if scheme not in lanes:
+        known = ", ".join(f"{name}://" for name in lanes)
+        raise _wrong(text, f"there is no lane {_short(scheme)}; there are {known}")
     try:
-        return _parse(rest)._replace(scheme="" if scheme == "tcp" else scheme)
+        address = _parse(rest)
+        if scheme == UDP and address.kind == "unix":
+            raise ValueError("datagrams come over IP, not on a unix socket")
+        return address._replace(scheme="" if scheme == "tcp" else scheme)
     except ValueError as error:
         raise _wrong(text, str(error)) from None
 
@@ -146,10 +151,6 @@ def _parse(text: str) -> Address:
     if not colon:
         raise ValueError("it has no port" if text else "it has neither host nor port")
     return Address("tcp", _host(host), _port(port), "")
-
-
-def _no_lane(scheme: str) -> str:
-    return f"the lane {scheme}:// is not built yet" if scheme in PLANNED else f"there is no lane {_short(scheme)}"
 
 
 _NO_TABLES = "this Python lacks unicodedata; where that is a package of its own, it is called like python3-codecs"

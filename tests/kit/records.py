@@ -100,6 +100,8 @@ class Endpoint:
         self.close_ack = 0
         self.refusal: tuple[int, str] | None = None
         self.pongs: list[bytes] = []
+        self.offers: list[bytes] = []
+        """What it was told of datagrams."""
         self.acks: list[int] = []
         """The server's, as they changed."""
         self.credit = 0
@@ -193,6 +195,8 @@ class Endpoint:
             self.close_ack = ack
         elif kind == Kind.PONG:
             self.pongs.append(body)
+        elif kind == Kind.DATAGRAMS:
+            self.offers.append(body)
         else:
             raise AssertionError(f"a record of kind {kind}")
         return self.flush()

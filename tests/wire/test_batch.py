@@ -44,11 +44,11 @@ def expected_retag(stream: bytes, client_id: int, most: int) -> tuple[bytes, int
     return join(data(client_id, payload) for payload in payloads), len(join(payloads)), len(payloads)
 
 
-def expected_group(stream: bytes, most: int) -> tuple[dict[int, bytes], int, int]:
+def expected_group(stream: bytes, most: int, wanted: int = 0) -> tuple[dict[int, bytes], int, int]:
     chunks: dict[int, bytes] = {}
     position = count = 0
     for payload in take_frames(stream, most):
-        if len(payload) < 9 or payload[8]:
+        if len(payload) < 9 or payload[8] != wanted:
             break
         client_id = int.from_bytes(payload[:8], "little")
         chunks[client_id] = chunks.get(client_id, b"") + join([payload[9:]])
@@ -73,12 +73,12 @@ def check_retag(form: ModuleType, stream: bytes, client_id: int = 7, most: int =
         buffer.append(0)  # nothing of ours is held on to: it can be resized
 
 
-def check_group(form: ModuleType, stream: bytes, most: int = MOST) -> None:
-    chunks, position, count = expected_group(stream, most)
+def check_group(form: ModuleType, stream: bytes, most: int = MOST, wanted: int = 0) -> None:
+    chunks, position, count = expected_group(stream, most, wanted)
     for before, behind in ((b"", b""), (b"\x0d\0\0", b"\0" * 40), (b"?" * 13, b"\x09\0\0\0")):
         buffer, start, stop = framed_by(before, stream, behind)
         untouched = bytes(buffer)
-        result = form.group(buffer, start, stop, most)
+        result = form.group(buffer, start, stop, most, *([wanted] if wanted else []))
         assert result == (chunks, start + position, count)
         assert list(result[0]) == list(chunks), "in the order of each client's first packet"
         assert all(type(chunk) is bytes for chunk in result[0].values()) and buffer == untouched
@@ -102,15 +102,15 @@ def client_stream(random_: random.Random) -> bytes:
     return join(random_.randbytes(size) for size in sizes(random_))
 
 
-def master_stream(random_: random.Random) -> bytes:
-    """Mostly data; ids that repeat, flags that are none, packets shorter than their header."""
+def master_stream(random_: random.Random, mostly: int = 0) -> bytes:
+    """Mostly data, or what has this flag; ids that repeat, flags that are none, packets shorter than their header."""
     clients = [random_.choice([0, 1, 2, 2**32, 2**64 - 1, random_.getrandbits(64)]) for _ in range(3)]
     odd = random_.random() < 0.4
     payloads = []
     for size in sizes(random_):
-        head = data(random_.choice(clients), b"")
+        head = data(random_.choice(clients), b"")[:8] + bytes((mostly,))
         if odd and random_.random() < 0.02:
-            head = head[:8] + bytes([random_.choice([1, 2, 3, 4, 255])])
+            head = head[:8] + bytes([random_.choice([0, 1, 2, 3, 4, 255])])
         if size < 9:
             payloads.append(head[:size] if odd else head + bytes(size))
         else:
@@ -127,6 +127,16 @@ def test_random_streams(form: ModuleType, seed: int):
         cut = random_.randint(0, len(stream))
         for piece in (stream, stream[:cut], stream + random_.randbytes(random_.randint(1, 20))):
             check(form, piece, most=random_.choice([MOST, MOST, 8, 9, 0, 10**6]))
+
+
+@every_form
+@pytest.mark.parametrize("seed", range(20))
+def test_packets_of_another_flag_are_sorted_like_data(form: ModuleType, seed: int):
+    random_ = random.Random(seed)
+    stream = master_stream(random_, 4)
+    for piece in (stream, stream[: random_.randint(0, len(stream))], master_stream(random_), stream + join([data(1, b"x")])):
+        check_group(form, piece, random_.choice([MOST, 9, 10**6]), 4)
+        check_group(form, piece, MOST, 255)
 
 
 CUT_SIZES = [0, 5, 5, 5, 5, 17, 9, 0, 0, 0, 0, 12]

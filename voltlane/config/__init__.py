@@ -3,6 +3,7 @@
 sections    the table: each section a dataclass, each setting a field
 limits      one of its sections: who may connect, and how much of everything there may be
 web         another one: whose pages may connect, and what else concerns the lanes for the web
+udp         another one: datagrams
 cluster     another one: several servers that are one; redis_url: the URL of their store
 setting     what is known about one of them, and how a value for it is checked
 forms       what the texts among them may look like
@@ -40,6 +41,7 @@ from .sections import (
 )
 from .setting import Setting
 from .sources import load, load_section, nearest
+from .udp import Udp
 from .web import Web
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "Setting",
     "Socket",
     "Tls",
+    "Udp",
     "Web",
     "changes",
     "defaults",

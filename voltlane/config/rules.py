@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NamedTuple
 
-from ..address import ENCRYPTED, WEB_PORTS, Address, is_loopback, parse_address, parse_listener
+from ..address import ENCRYPTED, UDP, WEB_PORTS, Address, is_loopback, parse_address, parse_listener
 from .mistakes import Mistakes
 from .redis_url import parse_redis_url
 
@@ -68,6 +68,8 @@ def _anybody_is_a_proxy(values: Values, _: object) -> str:
     required, named = values["listener.proxy_protocol"] == "required", values["web.forwarded"]
     for text in values["listener.address"]:
         address = parse_listener(text)
+        if address.scheme == UDP:
+            continue
         if address.kind == "tcp" and (required or (named != "off" and address.scheme in WEB_PORTS)):
             setting = "listener.proxy_protocol = required" if required else f"web.forwarded = {named}"
             return (
@@ -139,6 +141,22 @@ def _nobody_shows_a_certificate(values: Values, _: object) -> str:
     return "cluster.ca_file is for a cluster.url of rediss:// only"
 
 
+def _nobody_has_sessions(values: Values, _: object) -> str:
+    schemes = {parse_listener(text).scheme for text in values["listener.address"]}
+    if schemes != {UDP} or values["udp.mode"] == "open":
+        return ""
+    return (
+        "listener.address has udp:// alone: with udp.mode = sessions clients need an address for their connection, too"
+    )
+
+
+def _datagrams_of_workers(values: Values, _: object) -> str:
+    udp = any(parse_listener(text).scheme == UDP for text in values["listener.address"])
+    if udp and values["general.workers"] != 1:
+        return "listener.address has udp://, which goes with general.workers = 1 only"
+    return ""
+
+
 def _taken_twice(values: Values, _: object) -> str:
     taken: set[Address] = set()
     for address in _listening(values):
@@ -151,7 +169,8 @@ def _taken_twice(values: Values, _: object) -> str:
 
 def _listening(values: Values) -> Iterator[Address]:
     for text in values["listener.address"]:
-        yield parse_listener(text)._replace(scheme="")
+        address = parse_listener(text)
+        yield address if address.scheme == UDP else address._replace(scheme="")
     if values["admin.address"]:
         yield parse_address(values["admin.address"])
 
@@ -178,6 +197,8 @@ RULES = (
     ),
     Rule(("listener.proxy_tls", "listener.proxy_protocol", "web.forwarded"), _nobody_ends_tls),
     Rule(("general.node", "general.workers"), _nodes_used_up),
+    Rule(("listener.address", "udp.mode"), _nobody_has_sessions),
+    Rule(("listener.address", "general.workers"), _datagrams_of_workers),
     Rule(("listener.address", "admin.address"), _taken_twice),
     Rule(("listener.address", "tls.certificate"), _no_certificate),
     Rule(("tls.certificate", "tls.key"), _keys_of_others),

@@ -11,6 +11,7 @@ from .limits import Limits
 from .mistakes import Mistakes
 from .rules import check_together
 from .setting import Section, Setting, seconds, setting, settings_of
+from .udp import Udp
 from .web import Web
 
 LOG_LEVELS = ("Off", "Error", "Warn", "Info", "Debug", "Trace")
@@ -175,6 +176,11 @@ class Master(Section):
         "A master that something waits for, and that takes none of it for so long, is given up, and another is tried. "
         "0 = never.",
         live=True,
+    )
+    datagrams: bool = setting(
+        False,
+        "Whether clients' datagrams go to the master marked as such (flag 4), and it may send some. A backend has to "
+        "know of that.",
     )
     give_up_secs: float = seconds(
         0.0, "End the process (exit code 4) when the master could not be reached for this long. 0 = never.", live=True
@@ -440,6 +446,7 @@ SECTIONS: dict[str, type[Section]] = {
     "limits": Limits,
     "quality": Quality,
     "web": Web,
+    "udp": Udp,
     "cluster": Cluster,
 }
 
@@ -462,6 +469,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     quality: Quality = field(default_factory=Quality)
     web: Web = field(default_factory=Web)
+    udp: Udp = field(default_factory=Udp)
     cluster: Cluster = field(default_factory=Cluster)
 
     def __post_init__(self) -> None:

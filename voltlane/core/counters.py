@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..reasons import AdminEnd, CloseReason, EndReason, Hold, StoreEnd
+from ..reasons import AdminEnd, CloseReason, DatagramDrop, EndReason, Hold, StoreEnd
 from .histogram import Histogram
 
 
@@ -18,7 +18,13 @@ class Counters:
         "bytes_discarded",
         "bytes_down",
         "bytes_up",
+        "challenged",
         "closed",
+        "datagram_bytes_down",
+        "datagram_bytes_up",
+        "datagrams_down",
+        "datagrams_dropped",
+        "datagrams_up",
         "ended",
         "failures_from_master",
         "fenced",
@@ -45,6 +51,7 @@ class Counters:
         "restored",
         "resume_secs",
         "resumed",
+        "roamed",
         "sessions",
         "store",
         "stray_notices",
@@ -89,6 +96,14 @@ class Counters:
         self.notices_dropped = 0
         self.master_connections = 0
         self.master_bytes_unconfirmed = 0  # in the kernel when its connection was lost
+        # Datagrams with packets in them, whole, as they are on the wire.
+        self.datagrams_up = 0
+        self.datagrams_down = 0
+        self.datagram_bytes_up = 0
+        self.datagram_bytes_down = 0
+        self.datagrams_dropped: Counter[DatagramDrop] = Counter()
+        self.challenged = 0  # addresses of which it was asked whether they are a client's
+        self.roamed = 0  # clients that were found at another address than before
         self.internal_errors = 0
         self.journal_errors = 0
         self.log_unwritten = 0  # lines

@@ -10,12 +10,13 @@ from collections.abc import Container
 from typing import NamedTuple
 
 from ..config import Clients
-from ..reasons import CloseReason, EndReason
+from ..reasons import CloseReason, DatagramDrop, EndReason
 from ..wire.framing import count_frames
 from ..wire.tagged import Flag, Tagged, frame_tagged
 from .backlog import Backlog
 from .budget import Budget
 from .counters import Counters
+from .datagrams.side import Datagrams
 from .link import Link
 from .outbox import Chunk
 from .registry import Registry
@@ -65,6 +66,8 @@ class Hub:
         self.limits = backlog
         """How much is kept for one client."""
         self._budget = budget or Budget()
+        self.datagrams = Datagrams()
+        """By which ways there are besides connections."""
         self.moved: Container[int] = ()
         """Clients who are at another server now, as far as is remembered."""
         self.registry: Registry
@@ -95,6 +98,7 @@ class Hub:
             session.backlog = None
         self.registry.resume(session, link)
         self._counters.resumed += 1
+        self.datagrams.resumed(session)
         self._trunk.push(frame_tagged(session.id, Flag.RECONNECTION), 1)
         self._counters.replayed += link.replay([(answer, 0), *missed] if answer else missed, counted)
 
@@ -183,6 +187,20 @@ class Hub:
                 session.link.try_send_views(views, len(views))
             else:
                 self._keep(session, b"".join(views), len(views))
+
+    def deliver_datagrams(self, chunks: dict[int, bytes]) -> None:
+        """Datagrams for clients, one chunk of frames each: by a way of their own, or as data, or not at all."""
+        sessions, datagrams = self.registry.sessions, self.datagrams
+        for client_id, chunk in chunks.items():
+            session = sessions.get(client_id)
+            if session is None:
+                self._not_found(client_id, count_frames(chunk))
+            elif datagrams.send(session, chunk):
+                continue
+            elif datagrams.falls_back and session.link is not None:
+                session.link.try_send(chunk)
+            else:
+                self._counters.datagrams_dropped[DatagramDrop.NO_PATH] += count_frames(chunk)
 
     def control(self, packet: Tagged) -> None:
         """A packet of the master's that is not data."""

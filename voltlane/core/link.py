@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ..reasons import CloseReason
 from .outbox import Chunk
@@ -15,6 +15,9 @@ class Link(Protocol):
     A chunk is one or more whole core frames: u32 little-endian size, then that many bytes of data. What they look like
     on the wire is the link's own business.
     """
+
+    is_stream: ClassVar[bool]
+    """Whether it is a connection, which can be lost and taken over; else each packet goes by itself."""
 
     def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
         """Take a chunk: to the socket (True), else to the outbox. 0 packets: it is no client's data."""

@@ -90,6 +90,8 @@ class Registry:
         self._max_lowered = False
         self._is_left = False
         self.on_end = on_end
+        self.on_gone: Callable[[Session], None] = lambda session: None
+        """Called for each session that is this server's no more, however that came."""
         self._on_stale = on_stale
 
     def configure(self, *, stale_timeout: float, reap_interval: float, max_stale: int, now: float) -> None:
@@ -211,6 +213,7 @@ class Registry:
             self._forget_opening(session)
         self._forget_stale(session)
         del self.sessions[session.id]
+        self.on_gone(session)
 
     def _forget_opening(self, session: Session) -> None:
         handle = self._revive(session.credential)[1]

@@ -97,8 +97,9 @@ class Clients(Shared):
         return [connection for session in self.hub.registry.live() if (connection := self.connection_of(session))]
 
     def connection_of(self, session: Session) -> ClientConnection | None:
-        """That of a session; None while it has none. All links of this server's sessions are made here."""
-        return cast("ClientConnection | None", session.link)
+        """That of a session; None while it has none, or where it is none that it has."""
+        link = session.link
+        return cast(ClientConnection, link) if link is not None and link.is_stream else None
 
     @property
     def unwritten(self) -> bool:

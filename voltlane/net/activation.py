@@ -15,7 +15,7 @@ from contextlib import suppress
 from itertools import chain, repeat
 from typing import NamedTuple
 
-from ..address import PLANNED, SCHEMES
+from ..address import SCHEMES, UDP
 from ..errors import StartupError
 from ..numerals import parse_count
 from ..percent import decoded, encoded
@@ -73,7 +73,7 @@ def name_of(address: str) -> str:
 
 
 def _scheme(descriptor: int, name: str) -> str:
-    if name in PLANNED:
+    if name == UDP:
         raise _refusal(descriptor, f"it is named {name}, a lane that is not built yet")
     return name if name in SCHEMES else "tcp"
 

@@ -11,6 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..address import UDP, parse_listener
 from ..cluster.handover.heritage import Heritage
 from ..config import Config
 from ..core.admission import Admission
@@ -47,7 +48,7 @@ from ..net.reactor import Reactor
 from ..ops.certificate_log import CertificateLog
 from ..ops.log import log
 from ..ops.slow_log import SlowLog
-from ..reasons import CloseReason, Hold
+from ..reasons import CloseReason, DatagramDrop, Hold
 from ..store.keys import Keys
 from ..store.no_store import NoStore
 from ..store.opening import open_store
@@ -59,6 +60,7 @@ from .drain import Drain
 if TYPE_CHECKING:
     from ..cluster.node import Node
     from ..cluster.redis.link import Link
+    from ..lanes.udp.lane import UdpLane
 
 EXIT_NO_MASTER = 4
 EXIT_NOT_KEPT = 5
@@ -110,6 +112,7 @@ class Parts:
             on_full=self._on_trunk_full,
             on_room=self._on_trunk_room,
             on_lost=self._on_master_lost,
+            datagrams=master.datagrams,
         )
         self.hub = Hub(self.trunk, self.counters, BacklogLimits.of(clients), self.budget)
         self.registry = Registry(
@@ -172,6 +175,8 @@ class Parts:
         self.gate = Gate(self.reactor, self.admission, self.connection_log, self.arrivals.accept, self.proxies)
         self.entrance = Entrance(self.reactor, self.counters, self.gate.accept)
         self.entrance.limit_rate(config.limits.accept_rate)
+        self.datagrams = self._open_datagrams()
+        """What comes and goes in datagrams, if there is an address for that."""
         self.firehose = Firehose(
             self.reactor,
             self.trunk,
@@ -227,6 +232,8 @@ class Parts:
         self.entrance.limit_rate(config.limits.accept_rate)
         self.firehose.configure(master)
         self.sampler.configure(config.quality.sample_secs)
+        if self.datagrams is not None:
+            self.datagrams.configure(config)
 
     def seal(self) -> None:
         """Nobody comes any more, and sessions are as they are now: what becomes of connections is no news of them."""
@@ -239,6 +246,8 @@ class Parts:
         """Close everything that is open; what has to outlive the process is written down."""
         self.entrance.close()
         self.firehose.stop()
+        if self.datagrams is not None:
+            self.datagrams.close()
         self.sampler.stop()
         self.clients.heartbeat.stop()
         self.arrivals.relays.close()
@@ -260,6 +269,25 @@ class Parts:
         from ..cluster.node import Node  # here, for a server that is alone does without all of that
 
         return Node(self.reactor, self.config, self.counters, self.budget)
+
+    def _open_datagrams(self) -> UdpLane | None:
+        if not any(parse_listener(text).scheme == UDP for text in self.config.listener.address):
+            return None
+        from ..lanes.udp.relay import OpenRelay  # here: without such an address nothing of it is loaded
+        from ..lanes.udp.sessions import SessionDatagrams
+
+        lane: UdpLane
+        if self.config.udp.mode == "open":
+            lane = OpenRelay(self.clients, self.config, self.admission, self._why_no_strangers, self.sampler)
+        else:
+            lane = SessionDatagrams(self.clients, self.config)
+        self.hub.datagrams = lane
+        return lane
+
+    def _why_no_strangers(self) -> DatagramDrop | None:
+        if Hold.MASTER in self.entrance.holds:
+            return DatagramDrop.NO_MASTER
+        return DatagramDrop.NOT_ADMITTED if self.entrance.holds or self.gate.shut is not None else None
 
     def _on_store(self) -> None:
         if self.link is not None and not self.readiness.leaving:  # then it has other things to say

@@ -93,6 +93,8 @@ class Server(Parts):
             self.store.begin()
         except StartupError:
             self.entrance.close()  # and remove the files of unix sockets
+            if self.datagrams is not None:
+                self.datagrams.close()
             if self.admin is not None:
                 self.admin.close()
             raise
@@ -109,7 +111,7 @@ class Server(Parts):
         before = self._listening_before or tuple(map(str, listed))  # what others have opened is not asked for here
         more = [address for address in listed if str(address) not in before]
         try:
-            listen_at(self.entrance, self.config, more, {})
+            listen_at(self.entrance, self.config, more, {}, self.datagrams)
             if encrypts(map(parse_listener, self.config.listener.address)):
                 self.certificates.load()  # now, while everybody is served
             intake = taker.take(goods_of(self), self.reactor.refresh)
@@ -143,7 +145,7 @@ class Server(Parts):
         self._on_stale()
 
     def _open(self, inherited: list[tuple[str, socket.socket]], kept: Kept) -> None:
-        self.unlisted = listen(self.entrance, self.config, inherited, kept)
+        self.unlisted = listen(self.entrance, self.config, inherited, kept, self.datagrams)
         if encrypts(self.listen_addresses):
             self.certificates.load()
         if self.config.admin.address:
@@ -152,17 +154,17 @@ class Server(Parts):
     @property
     def is_open(self) -> bool:
         """Whether `start` was called, and clients may come."""
-        return self.entrance.is_open
+        return self.entrance.is_open or (self.datagrams is not None and bool(self.datagrams.ports))
 
     @property
     def listen_addresses(self) -> list[Address]:
         """Where clients connect to, once `start` has bound it."""
-        return self.entrance.addresses
+        return [*self.entrance.addresses, *([] if self.datagrams is None else self.datagrams.addresses)]
 
     @property
     def listen_address(self) -> Address | None:
         """The first of them."""
-        return self.entrance.addresses[0] if self.entrance.addresses else None
+        return next(iter(self.listen_addresses), None)
 
     @property
     def page_url(self) -> str:

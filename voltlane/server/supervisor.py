@@ -102,7 +102,7 @@ class Supervisor:
     def start(self, listening: Iterable[tuple[str, socket.socket]] = (), kept: Kept | None = None) -> None:
         """See Server."""
         try:
-            self.unlisted = listen(self.entrance, self.config, list(listening), kept or {})
+            self.unlisted = listen(self.entrance, self.config, list(listening), kept or {}, None)
             self.crew.most_waiting = min(MOST_WAITING, raise_descriptor_limit() // 4 or MOST_WAITING)
             if self.config.admin.address:
                 self._open_admin()

@@ -10,6 +10,7 @@ from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.outbox import Outbox
 from ..core.timers import Timer
+from ..errors import UnknownFlag
 from ..net.memory import receive_buffer
 from ..net.poller import HANGUP
 from ..net.reactor import Reactor
@@ -25,6 +26,7 @@ from ..wire.tagged import Flag, Tagged, decode_tagged
 
 SHORT_SPAN = 2 * LARGE
 """Bytes looked at for small packets behind one that was not; twice as many each time they are all small."""
+DATAGRAM = int(Flag.DATAGRAM)
 BITE = 1 << 22
 """Bytes read from the master at once: the more, the more packets go out with one write a client."""
 
@@ -38,6 +40,8 @@ class Side(Protocol):
     hub: Hub
     blocked: bool
     """Whether the firehose must not be read."""
+    datagrams: bool
+    """Whether the master may send datagrams, and is sent some."""
 
     @property
     def stall_secs(self) -> float:
@@ -174,15 +178,23 @@ class MasterConnection(Stream):
                 counters.packets_down += packets
                 hub.deliver_views(frames)
                 continue
+            if self._side.datagrams:
+                chunks, position, packets = group(buffer, position, stop, MAX_TAGGED, DATAGRAM)
+                if packets:
+                    counters.packets_down += packets
+                    hub.deliver_datagrams(chunks)
+                    continue
             end = next_frame(buffer, position, stop, MAX_TAGGED)
             if not end:
                 break
-            # Neither small nor large data, and whole: not data, or malformed.
+            # Neither small nor large data, no datagram, and whole: something else, or malformed.
             self._control(decode_tagged(view[position + PREFIX_SIZE : end]))
             position = end
         self._keep(position, stop)
 
     def _control(self, packet: Tagged) -> None:
+        if packet.flag is Flag.DATAGRAM:
+            raise UnknownFlag(f"flag 4 for client {packet.client_id}; 0 to 3 exist, and 4 with master.datagrams")
         self._side.counters.packets_down += 1
         if packet.flag is Flag.FAILURE:
             log.info("the master reports a failure of client %d: %.200r", packet.client_id, packet.data)

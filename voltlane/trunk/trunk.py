@@ -66,6 +66,7 @@ class Trunk(Handler):
         on_full: Callable[[], None],
         on_room: Callable[[], None],
         on_lost: Callable[[CloseReason, str], None],
+        datagrams: bool = False,
     ) -> None:
         self.reactor = reactor
         self.counters = counters
@@ -73,6 +74,8 @@ class Trunk(Handler):
         """Set once by whoever makes both, since each needs the other."""
         self.limits = limits
         self.budget = budget
+        self.datagrams = datagrams
+        """Whether the master has asked for datagrams."""
         self._on_full = on_full
         self._on_room = on_room
         self._on_lost = on_lost

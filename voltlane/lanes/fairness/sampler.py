@@ -98,6 +98,11 @@ class Sampler:
             self._cursor = 0
             self._timer = self._reactor.call_later(0, self._slice)
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether somebody looks, or has until just now."""
+        return self._timer is not None
+
     def configure(self, interval: float) -> None:
         """Go by another interval, from the next look or slice on."""
         self._interval = interval

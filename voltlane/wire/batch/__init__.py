@@ -3,7 +3,7 @@
 The same functions in every form (`plain` says exactly what they do, `loops` which form is taken):
 
     retag(buffer, start, stop, client_id, most)          client frames → one chunk of tagged frames for the firehose
-    group(buffer, start, stop, most)                     tagged frames → one chunk of client frames for each client
+    group(buffer, start, stop, most, wanted)             tagged frames → one chunk of client frames for each client
     unmask(buffer, start, stop, first, most)             a WebSocket client's messages → one chunk
     retag_masked(buffer, start, stop, client_id, most)   the same → tagged frames, as `retag` makes them of the chunk
     frame(chunk, first)                                  a chunk → frames as a WebSocket's server sends them

@@ -166,17 +166,17 @@ static PyObject *empty_chunks(table *t)
     return chunks;
 }
 
-PyDoc_STRVAR(group_doc, "group(buffer, start, stop, most): see plain.group.");
+PyDoc_STRVAR(group_doc, "group(buffer, start, stop, most, wanted=0): see plain.group.");
 
 static PyObject *group(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)module;
-    if (nargs != 4) {
-        PyErr_SetString(PyExc_TypeError, "group takes 4 arguments");
+    if (nargs != 4 && nargs != 5) {
+        PyErr_SetString(PyExc_TypeError, "group takes 4 or 5 arguments");
         return NULL;
     }
     Py_ssize_t start = PyLong_AsSsize_t(args[1]), stop = PyLong_AsSsize_t(args[2]);
-    unsigned long most = PyLong_AsUnsignedLong(args[3]);
+    unsigned long most = PyLong_AsUnsignedLong(args[3]), wanted = nargs == 5 ? PyLong_AsUnsignedLong(args[4]) : 0;
     Py_buffer buffer;
     if (PyErr_Occurred() || area(args[0], start, stop, &buffer) < 0)
         return NULL;
@@ -189,7 +189,7 @@ static PyObject *group(PyObject *module, PyObject *const *args, Py_ssize_t nargs
         goto no_memory;
     while (left >= HEADER) {
         uint32_t size = get32(p);
-        if (size < TAG || size > most || left - PREFIX < size || p[HEADER - 1])
+        if (size < TAG || size > most || left - PREFIX < size || p[HEADER - 1] != wanted)
             break;
         share *s = share_of(&t, get64(p + PREFIX));
         if (!s)

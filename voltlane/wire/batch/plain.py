@@ -37,12 +37,12 @@ def retag(buffer: bytes | bytearray, start: int, stop: int, client_id: int, most
     return b"".join(pieces), start + position, count
 
 
-def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int, bytes], int, int]:
-    """Sort the whole data packets in `buffer[start:stop]` by client.
+def group(buffer: bytearray, start: int, stop: int, most: int, wanted: int = 0) -> tuple[dict[int, bytes], int, int]:
+    """Sort the whole packets in `buffer[start:stop]` that have the wanted flag by client; those with 0 are data.
 
     Returns each client's packets as frames in one piece, in their order, the position behind the last packet taken, and
     the number of packets. Stops in front of a packet that is not whole, that has more than `most` bytes, that is
-    shorter than its header, or whose flag is not 0.
+    shorter than its header, or that has another flag.
     """
     data = bytes(memoryview(buffer)[start:stop])
     length, position, count = stop - start, 0, 0
@@ -53,7 +53,7 @@ def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int
     while position <= last:
         size, client_id, flag = unpack(data, position)
         end = position + PREFIX_SIZE + size
-        if flag or end > length or size > most or size < TAG_SIZE:
+        if flag != wanted or end > length or size > most or size < TAG_SIZE:
             break
         try:
             head = heads[size]

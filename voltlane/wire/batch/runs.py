@@ -62,14 +62,14 @@ def retag(buffer: bytes | bytearray, start: int, stop: int, client_id: int, most
     return (chunk + rest if more else chunk), end, frames + more
 
 
-def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int, bytes], int, int]:
+def group(buffer: bytearray, start: int, stop: int, most: int, wanted: int = 0) -> tuple[dict[int, bytes], int, int]:
     """See `plain.group`."""
     if stop - start < HEADER_SIZE:
         return {}, start, 0
     size, client_id, flag = HEADER.unpack_from(buffer, start)
     stride = size + PREFIX_SIZE
     frames = (stop - start) // stride
-    if flag or size > most or size < TAG_SIZE or not frames:
+    if flag != wanted or size > most or size < TAG_SIZE or not frames:
         return {}, start, 0
     end = start + frames * stride
     head = PREFIX.pack(size - TAG_SIZE)
@@ -78,7 +78,7 @@ def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int
     elif (
         frames >= SHORTEST_RUN
         and _same_heads(buffer, start, end, stride, frames)
-        and not any(buffer[start + HEADER_SIZE - 1 : end : stride])
+        and buffer[start + HEADER_SIZE - 1 : end : stride] == bytes((wanted,)) * frames
     ):
         values = _run(_ids_and_payloads, size - TAG_SIZE, buffer, start, stride, frames)
         ids, payloads = values[::2], values[1::2]
@@ -90,8 +90,8 @@ def group(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int
                 parts[client_id].append(payload)
             chunks = {client_id: head + head.join(part) for client_id, part in parts.items()}
     else:
-        return _group_mixed(buffer, start, stop, most)
-    rest, end, more = group(buffer, end, stop, most)
+        return _group_mixed(buffer, start, stop, most, wanted)
+    rest, end, more = group(buffer, end, stop, most, wanted)
     for client_id, chunk in rest.items():
         chunks[client_id] = chunks.get(client_id, b"") + chunk
     return chunks, end, frames + more
@@ -162,14 +162,16 @@ def _retag_mixed(buffer: bytes | bytearray, start: int, stop: int, client_id: in
     return b"".join(pieces), start + position - PREFIX_SIZE, len(payloads)
 
 
-def _group_mixed(buffer: bytearray, start: int, stop: int, most: int) -> tuple[dict[int, bytes], int, int]:
+def _group_mixed(
+    buffer: bytearray, start: int, stop: int, most: int, wanted: int
+) -> tuple[dict[int, bytes], int, int]:
     data = bytes(memoryview(buffer)[start:stop])
     steps, position, count = _group_steps(most), HEADER_SIZE, 0
     pieces: dict[int, list[bytes]] = {}
     parts: list[bytes] = []
     size, client_id, flag = HEADER.unpack_from(data)
     try:
-        while not flag:
+        while flag == wanted:
             try:
                 unpack, prefix, step = steps[size]
             except KeyError:

@@ -1,0 +1,27 @@
+"""One client's sealed datagrams: its keys and numbers, and where it is."""
+
+from __future__ import annotations
+
+from ...core.datagrams.path import Candidate
+from ...core.timers import Timer
+from ...net.udp import Channel
+from ...quality import LinkQuality
+from ...wire.datagram import DatagramKeys
+from .port import Port
+
+
+class ClientChannel(Channel):
+    """What is received and sent under one pair of keys. Its way down is `path`, by `port`."""
+
+    __slots__ = ("candidate", "ending", "former", "port", "quality", "since")
+
+    def __init__(self, keys: DatagramKeys, client_id: int, port: Port, now: float) -> None:
+        super().__init__(keys, client_id, now)
+        self.port = port
+        self.candidate: Candidate | None = None
+        self.former: ClientChannel | None = None
+        """The one before: it receives for a little while yet."""
+        self.ending: Timer | None = None
+        """Ends it."""
+        self.since = now
+        self.quality: LinkQuality | None = None

@@ -1,0 +1,101 @@
+"""Which strangers may become clients by sending a datagram. Nothing is kept of who may not."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Callable, NamedTuple, Union
+
+from ...address import Address
+from ...config import Config
+from ...core.admission import Admission, Source
+from ...core.datagrams.cookies import COOKIE_SIZE, Cookies
+from ...core.datagrams.strangers import Strangers
+from ...net.udp import Name, host_port, packed
+from ...quality import validate_address
+from ...reasons import CloseReason, DatagramDrop
+from ...wire.datagram import COOKIE_MAGIC
+
+FACTOR = 3
+"""How many times the bytes that came from a stranger it may be answered."""
+KICKED_SECS = 10.0
+"""How long an address is no client again whose client was kicked: it does not know, and goes on sending."""
+MOST_KICKED = 1024
+
+
+class Cookie(NamedTuple):
+    """What a stranger is answered, to be sent back."""
+
+    words: bytes
+
+
+class Admitted(NamedTuple):
+    """It may come in."""
+
+    source: Source
+    packet: bytes
+    """What it has sent, without a cookie."""
+
+
+Verdict = Union[DatagramDrop, Cookie, Admitted]
+
+
+class StrangerGate:
+    """One server's."""
+
+    def __init__(
+        self, admission: Admission, config: Config, random: Callable[[int], bytes], now: float, own: list[Address]
+    ) -> None:
+        """`own`: where datagrams are received, which is nobody else's address."""
+        self._admission = admission
+        self._own = own
+        udp, limits = config.udp, config.limits
+        self._cookies = Cookies(random, now)
+        self._asks = udp.cookie
+        self._strangers = Strangers(
+            udp.new_rate, udp.network_rate, limits.ipv4_prefix, limits.ipv6_prefix, random(32)
+        )
+        self._kicked: OrderedDict[Name, float] = OrderedDict()  # until when
+
+    def configure(self, config: Config) -> None:
+        """Go by these settings from now on."""
+        udp, limits = config.udp, config.limits
+        self._asks = udp.cookie
+        self._strangers.configure(udp.new_rate, udp.network_rate, limits.ipv4_prefix, limits.ipv6_prefix)
+
+    def kicked(self, name: Name, now: float) -> None:
+        """Its client was kicked."""
+        while self._kicked and (len(self._kicked) >= MOST_KICKED or next(iter(self._kicked.values())) <= now):
+            self._kicked.popitem(last=False)
+        self._kicked[name] = now + KICKED_SECS
+
+    def judge(self, name: Name, data: bytes, now: float) -> Verdict:
+        """Whether who has sent this, from there, may be a client."""
+        host, port = host_port(name)
+        address = packed(name)
+        if not self._can_be(host, port):
+            return DatagramDrop.BAD_ADDRESS
+        if self._asks:
+            head = len(COOKIE_MAGIC) + COOKIE_SIZE
+            cookie = data[len(COOKIE_MAGIC) : head]
+            good = data.startswith(COOKIE_MAGIC) and self._cookies.good(cookie, address, port, now)
+            if not good:
+                enough = FACTOR * len(data) >= head
+                return Cookie(COOKIE_MAGIC + self._cookies.bake(address, port, now)) if enough else DatagramDrop.NO_COOKIE
+            data = data[head:]
+        if self._kicked.get(name, now) > now:
+            return DatagramDrop.NOT_ADMITTED
+        if not self._strangers.network_may(address, now):
+            return DatagramDrop.PREFIX_RATE
+        if not self._strangers.may(now):
+            return DatagramDrop.STRANGER_RATE
+        answer = self._admission.admit(address, now)
+        return DatagramDrop.NOT_ADMITTED if isinstance(answer, CloseReason) else Admitted(answer, data)
+
+    def _can_be(self, host: str, port: int) -> bool:
+        """Whether a client can be there: at this machine, too, but not where we are ourselves, to send to which is to
+        hear from it without end."""
+        try:
+            validate_address(host, port, local=True)
+        except ValueError:
+            return False
+        return all(port != own.port or host != own.host for own in self._own)

@@ -1,0 +1,108 @@
+"""All the UDP sockets of a server as one thing, and what both modes have in common."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, MutableMapping, Sequence
+
+from ...address import Address
+from ...config import Config
+from ...core.counters import Counters
+from ...core.datagrams.side import Datagrams
+from ...errors import StartupError
+from ...net.udp import Sent, udp_socket
+from ...reasons import CloseReason, DatagramDrop
+from ..clients import Clients
+from .port import Port, Queue
+
+BATCH = 256
+"""Datagrams taken from one socket before others have their turn."""
+
+
+class UdpLane(Datagrams):
+    """One server's. Subclasses say what a datagram is."""
+
+    def __init__(self, clients: Clients, config: Config) -> None:
+        self.clients = clients
+        self.reactor = clients.reactor
+        self.counters: Counters = clients.counters
+        self.budget = clients.budget
+        self.mtu = config.udp.mtu
+        self.ports: list[Port] = []
+        self.queue_bytes = 0
+        """See Owner."""
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Go by these settings from now on."""
+        self.falls_back = config.udp.fallback == "stream"
+        self.queue_bytes = config.udp.queue_bytes
+
+    # ---- the sockets
+
+    def open(self, addresses: Sequence[Address], kept: MutableMapping[str, socket.socket] | None = None) -> None:
+        """Receive at all of these; what is bound already is taken out of `kept`, by the text of its address. Raises
+        StartupError, and then receives at none of them."""
+        socks: list[tuple[str, socket.socket]] = []
+        try:
+            for address in addresses:
+                sock = None if kept is None else kept.pop(str(address), None)
+                socks.append((str(address), udp_socket(address) if sock is None else sock))
+        except StartupError:
+            for _, sock in socks:
+                sock.close()
+            raise
+        self.adopt(socks)
+
+    def adopt(self, socks: Iterable[tuple[str, socket.socket]]) -> None:
+        """Receive on sockets that are bound already, each with the address that it was bound for, or ""."""
+        for asked, sock in socks:
+            self.ports.append(Port(self, sock, asked))
+
+    def drop(self, asked: str) -> None:
+        """Receive no more where that was asked for."""
+        for port in [port for port in self.ports if port.asked == asked]:
+            self.ports.remove(port)
+            port.close(CloseReason.SHUTDOWN)
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where datagrams are received."""
+        return [port.address for port in self.ports]
+
+    def close(self) -> None:
+        """Receive and send no more."""
+        ports, self.ports = self.ports, []
+        for port in ports:
+            port.on_flush()
+            port.close(CloseReason.SHUTDOWN)
+
+    # ---- for subclasses to fill in
+
+    def receive(self, port: Port) -> bool:
+        """See Owner."""
+        raise NotImplementedError
+
+    def transmit(self, port: Port, queue: Queue, offset: int) -> Sent:
+        """See Owner."""
+        raise NotImplementedError
+
+    # ---- for both
+
+    def pass_on(self, chunk: bytes, packets: int, size: int) -> None:
+        """Tagged packets have come, in datagrams of so many bytes."""
+        counters, trunk = self.counters, self.clients.trunk
+        counters.datagrams_up += packets
+        counters.datagram_bytes_up += size
+        if trunk.full:
+            counters.datagrams_dropped[DatagramDrop.TRUNK_FULL] += packets
+        elif chunk:
+            trunk.push(chunk, packets)
+
+    def count(self, drops: dict[DatagramDrop, int]) -> None:
+        """These were dropped."""
+        self.counters.datagrams_dropped.update(drops)
+
+    def drop_one(self, reason: DatagramDrop) -> None:
+        """One was dropped."""
+        self.counters.datagrams_dropped[reason] += 1

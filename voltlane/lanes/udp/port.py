@@ -1,0 +1,136 @@
+"""One UDP socket in the reactor: a batch of datagrams in at a time, and all of a turn's out at its end."""
+
+from __future__ import annotations
+
+import socket
+from typing import Protocol, Union
+
+from ...address import UDP, Address
+from ...core.budget import CHUNK_COST, Budget, Holding
+from ...core.counters import Counters
+from ...net.poller import WRITE
+from ...net.reactor import Handler, Reactor
+from ...net.sockets import local_address
+from ...net.udp import Channel, Name, Peer, Sent, send_to
+from ...reasons import CloseReason, DatagramDrop
+from ...wire.framing import count_frames
+from ..fairness.sampler import rank
+
+Target = Union[Peer, Channel]
+Queue = list[tuple[Target, bytes]]
+"""What is to be sent, each chunk of frames to whom."""
+
+
+class Owner(Protocol):
+    """What a port belongs to."""
+
+    reactor: Reactor
+    counters: Counters
+    budget: Budget
+    queue_bytes: int
+    """That may wait while the socket takes no more."""
+
+    def receive(self, port: Port) -> bool:
+        """Take a batch of what has come there; whether there may be more."""
+        ...
+
+    def transmit(self, port: Port, queue: Queue, offset: int) -> Sent:
+        """Send what is in the queue, from this byte of its first chunk on, as far as the socket takes it."""
+        ...
+
+
+class Port(Handler):
+    """A bound socket. `asked`: the address that it was opened for, or ""."""
+
+    def __init__(self, owner: Owner, sock: socket.socket, asked: str) -> None:
+        self.sock: socket.socket | None = sock
+        self.asked = asked
+        self.address: Address = local_address(sock)._replace(scheme=UDP)
+        self._owner = owner
+        self._reactor = owner.reactor
+        self._queue: Queue = []
+        self._offset = 0  # bytes of the first chunk that are out
+        self._held = Holding(owner.budget)
+        self._blocked = False  # the socket takes no more
+        self._going_on = False  # more will be read as a task
+        owner.reactor.add(sock.fileno(), self)
+
+    # ---- in
+
+    def on_event(self, mask: int) -> None:
+        """See Handler."""
+        if mask & WRITE and self._blocked:
+            self._blocked = False
+            self._queue.sort(key=_rank)  # whose link is best is served first
+            self._reactor.mark_dirty(self)
+        if mask & ~WRITE and not self._going_on:
+            self._read()
+
+    def _read(self) -> None:
+        self._going_on = False
+        if self.sock is None:
+            return
+        if self._owner.receive(self):
+            self._going_on = True
+            self._reactor.call_soon(self._read, self)
+        else:
+            self._reactor.drained(self.sock)
+
+    # ---- out
+
+    def send(self, target: Target, chunk: bytes) -> None:
+        """Send each frame of a chunk as a datagram, when the turn ends."""
+        if not self._queue:
+            self._reactor.mark_dirty(self)
+        self._queue.append((target, chunk))
+
+    def say(self, name: Name, datagram: bytes) -> None:
+        """Send this one now, or not at all."""
+        if self.sock is None or not send_to(self.sock, name, datagram):
+            self._owner.counters.datagrams_dropped[DatagramDrop.UNSENT] += 1
+
+    def on_flush(self) -> None:
+        """See Handler."""
+        if self.sock is None:
+            return
+        if not self._blocked:
+            sent = self._owner.transmit(self, self._queue, self._offset)
+            counters = self._owner.counters
+            counters.datagrams_down += sent.datagrams
+            counters.datagram_bytes_down += sent.size
+            del self._queue[: sent.index]
+            self._offset = sent.offset
+            if sent.blocked:
+                self._blocked = True
+                self._reactor.filled(self.sock)
+        if self._queue:
+            self._bound()
+        self._held.hold(sum(len(chunk) + CHUNK_COST for _, chunk in self._queue))
+
+    def _bound(self) -> None:
+        """Let no more wait than is allowed: those go whose links are worst."""
+        waiting, most = sum(len(chunk) for _, chunk in self._queue) - self._offset, self._owner.queue_bytes
+        if waiting <= most:
+            return
+        first, rest = self._queue[0], sorted(self._queue[1:], key=_rank)
+        dropped = 0
+        while rest and waiting > most:
+            _, chunk = rest.pop()
+            waiting -= len(chunk)
+            dropped += count_frames(chunk)
+        self._queue = [first, *rest]  # the first may be out in part
+        self._owner.counters.datagrams_dropped[DatagramDrop.NO_ROOM] += dropped
+
+    # ---- the end
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """Receive no more there."""
+        sock, self.sock = self.sock, None
+        self._queue.clear()
+        self._held.hold(0)
+        if sock is not None:
+            self._reactor.remove(sock)
+
+
+def _rank(entry: tuple[Target, bytes]) -> int:
+    return rank(entry[0])

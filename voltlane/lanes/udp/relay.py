@@ -1,0 +1,200 @@
+"""The plain relay: each address and port that sends something is a client, and each datagram a packet (SPEC 28).
+
+Its sessions cannot be resumed: who is silent for `udp.idle_secs` is gone, and who comes then is new.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from math import ceil
+from typing import Callable
+
+from ...address import Address
+from ...config import Config
+from ...core.admission import Admission, Source
+from ...core.protocols.open import OPEN
+from ...core.session import Session, State
+from ...core.timers import Timer
+from ...net.udp import Name, Peers, Sent
+from ...quality import LinkQuality
+from ...reasons import CloseReason, DatagramDrop
+from ...wire.tagged import Flag, frame_tagged
+from ..clients import Clients
+from ..fairness.sampler import Sampler
+from .gate import Cookie, StrangerGate
+from .lane import BATCH, UdpLane
+from .peer import OpenPeer
+from .port import Port, Queue
+
+ROUND_SECS = 2.0
+"""In which everybody is looked at, whether it is silent and what it sends; a quarter of the idle time, if that is
+less."""
+SLICE = 512
+"""Peers looked at in one go, at the least that many are there."""
+DATA = int(Flag.DATA)
+
+
+class OpenRelay(UdpLane):
+    """One server's. `why_not`: why nobody may come in at the moment."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        config: Config,
+        admission: Admission,
+        why_not: Callable[[], DatagramDrop | None],
+        sampler: Sampler,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.peers = Peers()
+        self._why_not = why_not
+        self._sampler = sampler
+        self._cursor = 0
+        self._timer: Timer | None = None
+        self._addresses: list[Address] = []
+        self._gate = StrangerGate(admission, config, random, clients.reactor.now, self._addresses)
+        super().__init__(clients, config)
+
+    def configure(self, config: Config) -> None:
+        """See UdpLane."""
+        super().configure(config)
+        clients = config.clients
+        self.peers.set_rates(clients.packet_rate, clients.byte_rate, clients.rate_burst_secs)
+        self._gate.configure(config)
+        self._most, self._idle_secs = config.udp.peers, config.udp.idle_secs
+
+    # ---- down
+
+    def send(self, session: Session, chunk: bytes) -> bool:
+        """See Datagrams."""
+        link = session.link
+        if link is None or link.is_stream:
+            return False
+        return link.try_send(chunk)
+
+    def transmit(self, port: Port, queue: Queue, offset: int) -> Sent:
+        """See Owner."""
+        assert port.sock is not None
+        sent = self.peers.send(port.sock, queue, 0, offset, self.mtu)
+        self.count(self.peers.take_drops())
+        return sent
+
+    def too_large(self, packets: int) -> None:
+        """See Relay."""
+        self.counters.datagrams_dropped[DatagramDrop.TOO_LARGE] += packets
+
+    # ---- up
+
+    def receive(self, port: Port) -> bool:
+        """See Owner."""
+        assert port.sock is not None
+        came = self.peers.receive(port.sock, self.reactor.now, BATCH, DATA, self.mtu)
+        if came.packets:
+            self.pass_on(came.chunk, came.packets, came.size)
+        for name, data in came.strangers:
+            self._on_stranger(port, name, data)
+        self.count(self.peers.take_drops())
+        return came.more
+
+    def _on_stranger(self, port: Port, name: Name, data: bytes) -> None:
+        known = self.peers.get(name)  # since another one of this batch
+        if known is not None:
+            self.pass_on(frame_tagged(known.client_id, DATA, data), 1, len(data))
+            return
+        why = self._no_room()
+        if why is not None:
+            self.drop_one(why)
+            return
+        verdict = self._gate.judge(name, data, self.reactor.now)
+        if isinstance(verdict, DatagramDrop):
+            self.drop_one(verdict)
+        elif isinstance(verdict, Cookie):
+            self.drop_one(DatagramDrop.NO_COOKIE)
+            port.say(name, verdict.words)
+        else:
+            peer = self._let_in(port, name, verdict.source)
+            self.pass_on(frame_tagged(peer.client_id, DATA, verdict.packet), 1, len(data))
+
+    def _no_room(self) -> DatagramDrop | None:
+        clients = self.clients
+        if clients.trunk.full:
+            return DatagramDrop.TRUNK_FULL
+        if len(self.peers) >= self._most or self.budget.is_near:
+            return DatagramDrop.NOT_ADMITTED
+        if not clients.hub.registry.ids.available(self.reactor.now):
+            return DatagramDrop.NOT_ADMITTED
+        return self._why_not()
+
+    def _let_in(self, port: Port, name: Name, source: Source) -> OpenPeer:
+        now, hub = self.reactor.now, self.clients.hub
+        registry = hub.registry
+        registry.promised = registry.promised or registry.ids.take()
+        peer = OpenPeer(self, port, name, registry.promised, source, now)
+        peer.session = session = hub.open(b"", peer)
+        self.peers.add(peer)
+        source.greeted()
+        self.counters.lanes[peer.lane] += 1
+        self.counters.greeted[OPEN.name] += 1
+        self.clients.log.here(session.id, peer.peer, False, peer.lane)
+        if self._timer is None:
+            self._timer = self.reactor.call_later(self._pause(), self._look)
+        return peer
+
+    # ---- who is gone
+
+    def leave(self, peer: OpenPeer, reason: CloseReason) -> None:
+        """See Relay."""
+        now, session = self.reactor.now, peer.session
+        peer.session = None
+        self.peers.remove(peer)
+        if reason in (CloseReason.KICKED, CloseReason.EXPELLED):
+            self._gate.kicked(peer.name, now)
+        self.clients.log.closed(reason, peer.client_id, peer.peer, "")
+        peer.source.left(reason, True, now - peer.since, now)
+        if session is not None and session.state is not State.ENDED:
+            self.clients.hub.lost(session, [], now)
+
+    def _look(self, now: float) -> None:
+        """Look at the next ones."""
+        self._timer = None
+        peers, self._cursor = self.peers.sweep(self._cursor, self._slice())
+        for peer in peers:
+            if now - peer.heard >= self._idle_secs:
+                self.leave(peer, CloseReason.IDLE)
+            else:
+                self._sample(peer, now)
+        if len(self.peers):
+            self._timer = self.reactor.call_later(self._pause(), self._look)
+
+    def _sample(self, peer: OpenPeer, now: float) -> None:
+        """What it sends and is sent is of interest while somebody looks, and costs memory."""
+        if not self._sampler.is_looking:
+            peer.quality = None
+            return
+        if peer.quality is None:
+            peer.quality = LinkQuality(peer.since, self._idle_secs)
+        peer.quality.heard(peer.heard)
+        peer.quality.sample(peer.bytes_in, peer.bytes_out, now)
+
+    def _slice(self) -> int:
+        return max(SLICE, ceil(len(self.peers) / 64))
+
+    def _pause(self) -> float:
+        rounds = ceil(len(self.peers) / self._slice()) or 1
+        return min(ROUND_SECS, self._idle_secs / 4) / rounds
+
+    # ---- the sockets
+
+    def adopt(self, socks: Iterable[tuple[str, socket.socket]]) -> None:
+        """See UdpLane."""
+        super().adopt(socks)
+        self._addresses[:] = self.addresses
+
+    def close(self) -> None:
+        """See UdpLane."""
+        super().close()
+        if self._timer is not None:
+            self.reactor.cancel(self._timer)
+            self._timer = None

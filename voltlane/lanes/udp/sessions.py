@@ -1,0 +1,190 @@
+"""Datagrams beside clients' connections: sealed with keys of their sessions, and not bound to an address (SPEC 22 to 26).
+
+A client asks for them over its connection, and is told keys and a port. They go on when that connection is lost, while
+the session is there, and get other keys with each connection that asks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Callable
+
+from ...address import parse_address
+from ...config import Config
+from ...core.datagrams.path import answers, challenge, heard
+from ...core.protocols.secrets import decode_secrets
+from ...core.session import Session
+from ...net.udp import Channels, Event, Name, Sent
+from ...reasons import DatagramDrop
+from ...wire import datagram
+from ...wire.datagram import SMALLEST, WORDS_SIZE, Kind
+from ...wire.tagged import Flag
+from ...wire.v3 import DatagramsOffer, decode_ask
+from ..clients import Clients
+from .channel import ClientChannel
+from .lane import BATCH, UdpLane
+from .port import Port, Queue
+
+GRACE_SECS = 10.0
+"""How long keys go on receiving when the client has others, or has come back without asking for any."""
+_CHALLENGE_SIZE = SMALLEST + WORDS_SIZE
+NOT_WANTED = -1
+
+
+class SessionDatagrams(UdpLane):
+    """One server's."""
+
+    def __init__(self, clients: Clients, config: Config, random: Callable[[int], bytes] = os.urandom) -> None:
+        self._random = random
+        self.channels = Channels()
+        self._current: dict[int, ClientChannel] = {}  # by client
+        self._marked = config.master.datagrams
+        self._host, self._port = _advertised(config.udp.advertise)
+        super().__init__(clients, config)
+        clients.hub.registry.on_gone = self._on_gone
+
+    def configure(self, config: Config) -> None:
+        """See UdpLane."""
+        super().configure(config)
+        clients = config.clients
+        self.channels.set_rates(clients.packet_rate, clients.byte_rate, clients.rate_burst_secs)
+        self._keepalive = round(config.udp.keepalive_secs)
+        self._flag = int(Flag.DATAGRAM) if self._marked else int(Flag.DATA) if config.udp.as_data else NOT_WANTED
+
+    def __iter__(self) -> Iterator[ClientChannel]:
+        """The channels that clients have now."""
+        return iter(self._current.values())
+
+    def channel_of(self, client_id: int) -> ClientChannel | None:
+        """That of a client."""
+        return self._current.get(client_id)
+
+    # ---- keys
+
+    def answer(self, session: Session, body: bytes) -> bytes:
+        """See Datagrams."""
+        asked = decode_ask(body)
+        if not self.ports or self.budget.is_near:
+            return super().answer(session, body)
+        secret, port, now = decode_secrets(session.credential).present, self.ports[0], self.reactor.now
+        while True:  # no other channel may have its id
+            seed = self._random(datagram.SEED_SIZE)
+            keys = datagram.server_keys(datagram.derive(secret, asked, seed))
+            if self.channels.get(keys.id_in) is None:
+                break
+        channel = ClientChannel(keys, session.id, port, now)
+        before = self._current.get(session.id)
+        if before is not None:
+            self._end_soon(before)
+            if before.former is not None:
+                self._end(before.former)
+                before.former = None
+            channel.former = before
+        self._current[session.id] = channel
+        self.channels.add(channel)
+        offer = DatagramsOffer(self._port or port.address.port, self.mtu, self._keepalive, seed, self._host)
+        return offer.encode()
+
+    def resumed(self, session: Session) -> None:
+        """See Datagrams: its keys are those of the connection before."""
+        channel = self._current.get(session.id)
+        if channel is not None:
+            self._end_soon(channel)
+
+    def _on_gone(self, session: Session) -> None:
+        channel = self._current.pop(session.id, None)
+        if channel is not None:
+            if channel.former is not None:
+                self._end(channel.former)
+            self._end(channel)
+
+    def _end_soon(self, channel: ClientChannel) -> None:
+        if channel.ending is None:
+            channel.ending = self.reactor.call_later(GRACE_SECS, lambda now: self._time_out(channel))
+
+    def _time_out(self, channel: ClientChannel) -> None:
+        channel.ending = None
+        current = self._current.get(channel.client_id)
+        if current is channel:
+            del self._current[channel.client_id]
+        elif current is not None and current.former is channel:
+            current.former = None
+        self._end(channel)
+
+    def _end(self, channel: ClientChannel) -> None:
+        if channel.ending is not None:
+            self.reactor.cancel(channel.ending)
+            channel.ending = None
+        channel.path = channel.candidate = None
+        self.channels.remove(channel)
+
+    # ---- down
+
+    def send(self, session: Session, chunk: bytes) -> bool:
+        """See Datagrams."""
+        channel = self._current.get(session.id)
+        if channel is None or channel.path is None:
+            return False
+        channel.port.send(channel, chunk)
+        return True
+
+    def transmit(self, port: Port, queue: Queue, offset: int) -> Sent:
+        """See Owner."""
+        assert port.sock is not None
+        sent = self.channels.send(port.sock, queue, 0, offset, self.mtu, self.reactor.now)
+        self.count(self.channels.take_drops())
+        return sent
+
+    # ---- up
+
+    def receive(self, port: Port) -> bool:
+        """See Owner."""
+        assert port.sock is not None
+        opened = self.channels.receive(port.sock, self.reactor.now, BATCH, self._flag, self.mtu)
+        if opened.packets:
+            self.pass_on(opened.chunk, opened.packets, opened.size)
+        for event in opened.events:
+            self._on_event(port, *event)
+        self.count(self.channels.take_drops())
+        return opened.more
+
+    def _on_event(
+        self, port: Port, channel: ClientChannel, kind: int, name: Name, body: bytes, newest: bool, size: int
+    ) -> None:
+        """One that has opened, and is no data or came from elsewhere than its client's path."""
+        if self._current.get(channel.client_id) is not channel:
+            return  # its client has others: where it is those tell
+        if name != channel.path:
+            channel.candidate = heard(channel.candidate, name, newest, size, self._random)
+        if kind == Kind.RESPONSE and answers(channel.candidate, name, body):
+            self._move(channel, port, name)
+        elif kind == Kind.PING:
+            self._reply(port, channel, Kind.PONG, name, b"")
+        elif kind == Kind.CHALLENGE and len(body) == WORDS_SIZE:
+            self._reply(port, channel, Kind.RESPONSE, name, body)
+        candidate, now = channel.candidate, self.reactor.now
+        if candidate is not None and candidate.name == name and challenge(candidate, _CHALLENGE_SIZE, now):
+            self.counters.challenged += 1
+            port.say(name, channel.seal(Kind.CHALLENGE, candidate.words, now))
+
+    def _move(self, channel: ClientChannel, port: Port, name: Name) -> None:
+        if channel.path is not None:
+            self.counters.roamed += 1
+        channel.path, channel.port, channel.candidate = name, port, None
+
+    def _reply(self, port: Port, channel: ClientChannel, kind: int, name: Name, body: bytes) -> None:
+        candidate = channel.candidate
+        if name != channel.path:
+            known = candidate is not None and candidate.name == name
+            if not known or not candidate.spend(SMALLEST + len(body)):
+                self.drop_one(DatagramDrop.UNVALIDATED)
+                return
+        port.say(name, channel.seal(kind, body, self.reactor.now))
+
+
+def _advertised(text: str) -> tuple[str, int]:
+    if not text:
+        return "", 0
+    address = parse_address(text)
+    return address.host, address.port
