@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from kit.datagrams import ASK, Offer, Sealed, Wire
+from kit.datagram_client import ASK, Offer, Sealed, Wire
 from kit.record_world import RecordClient, enter
 from kit.world import World
 

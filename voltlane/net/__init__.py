@@ -18,6 +18,7 @@ tcpinfo         what the kernel knows of a connection
 loop_metrics    how the loop keeps up
 slow_callbacks  which callback held it up
 deadlines       deadlines for the two libraries
+udp             datagrams by the batch
 memory          memory to receive into
 machine         how much memory there is, and whether the machine was started again
 """

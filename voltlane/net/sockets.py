@@ -85,12 +85,19 @@ def listening_socket(address: Address, mode: int | None = None) -> socket.socket
         family, where = resolve(address)[0]
         return _listen(family, where)
     except OSError as error:
-        why = f"cannot listen on {address}: {error.strerror or error}"
-        raise StartupError(why, EXIT_CANNOT_LISTEN, _hint(address, error)) from None
+        raise cannot_listen(address, error) from None
+
+
+def cannot_listen(address: Address, error: OSError) -> StartupError:
+    """What to say of that."""
+    why = f"cannot listen on {address}: {error.strerror or error}"
+    return StartupError(why, EXIT_CANNOT_LISTEN, _hint(address, error))
 
 
 def _hint(address: Address, error: OSError) -> str:
     """What to look at, where that is known."""
+    if address.scheme == "udp" and error.errno == errno.EADDRINUSE:
+        return f"{_IN_USE}: ss -uanp says who has it"
     if address.kind == "tcp":
         return _TCP_HINTS.get(error.errno or 0, "")
     if error.errno == errno.EADDRINUSE and _is_other_file(address.path):

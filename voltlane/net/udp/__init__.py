@@ -1,0 +1,11 @@
+"""Datagrams by the batch: what came to a socket as tagged frames, and frames out to many addresses.
+
+loops    the form that is fastest here; the others are plain, and one in C
+plain    peers, which are addresses, in plain Python: the reference
+sealed   channels of sealed datagrams, the same
+rates    what each may send
+drops    what was dropped
+results  what the loops give back
+names    what an address is called
+sockets  binding
+"""

@@ -1,0 +1,331 @@
+"""The reference, in plain Python: channels of sealed datagrams, and what all of them share.
+
+The order in which a datagram is looked at is the point of it: nothing that anybody can send changes what is known of a
+channel before it has opened under that channel's key.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Sequence
+from itertools import islice
+from struct import Struct
+
+from ...reasons import DatagramDrop
+from ...wire.aead import TAG_SIZE, open_sealed, seal
+from ...wire.datagram import DatagramKeys
+from ...wire.framing import PREFIX, PREFIX_SIZE, Buffer
+from ...wire.tagged import HEADER, HEADER_SIZE
+from ...wire.tagged import TAG_SIZE as CLIENT_TAG
+from .drops import Drops
+from .names import Name
+from .rates import Rated, Rates
+from .results import Opened, Sent
+
+WINDOW = 1024
+"""Numbers below the highest of which it is known whether they have come."""
+TICKS = 8000
+"""A second of the times in datagrams, which are modulo 65536."""
+ECHO_SECS = 1.0
+"""For how long the time of what came is worth sending back."""
+
+_HEAD = Struct("<8sQ")
+_NUMBER = Struct("<Q")
+_INNER = Struct("<BHH")
+_LEAST = _HEAD.size + _INNER.size + TAG_SIZE
+_ZEROS = bytes(4)
+_DATA = 0
+_MASK = (1 << WINDOW) - 1
+_STATE = Struct(f"<9Qdd{WINDOW // 8}s")
+_NO_LIMIT = Rates(0, 0, 0)
+
+
+class Channel(Rated):
+    """Both directions of one session's datagrams under one pair of keys. Meant to be derived from."""
+
+    __slots__ = (
+        "_gaps",
+        "_keys",
+        "_peer_at",
+        "_peer_time",
+        "_transit",
+        "bytes_in",
+        "bytes_out",
+        "client_id",
+        "heard",
+        "highest",
+        "id",
+        "jitter",
+        "late",
+        "next_number",
+        "packets_in",
+        "packets_out",
+        "path",
+        "received",
+        "repeated",
+        "rtt",
+    )
+
+    def __init__(self, keys: DatagramKeys, client_id: int, now: float) -> None:
+        super().__init__()
+        self._keys = keys
+        self.id = keys.id_in
+        """8 bytes: what the datagrams that come begin with."""
+        self.client_id = client_id
+        self.path: Name | None = None
+        """Where data go; whoever has the channel says so."""
+        self.heard = now
+        """When something that opened came last."""
+        self.next_number = 0
+        """Of what is sent."""
+        self.highest = -1
+        """Number that has come."""
+        self.received = 0
+        """How many opened, each once."""
+        self.late = 0
+        """Of those, how many came behind a higher number."""
+        self.repeated = 0
+        """How many came with a number that had come before."""
+        self.rtt: float | None = None
+        """Seconds there and back, smoothed; None before there was an echo."""
+        self.jitter: float | None = None
+        """Seconds (RFC 3550, 6.4.1); None before there were two."""
+        self.packets_in = self.bytes_in = self.packets_out = self.bytes_out = 0
+        """Data alone, without what is around it."""
+        self._gaps = 0  # bit n: the number highest - n has not come; in order it is 0, and cheap
+        self._peer_time = 0
+        self._peer_at: float | None = None
+        self._transit: int | None = None
+
+    def seal(self, kind: int, body: Buffer, now: float) -> bytes:
+        """The next datagram, with the next number, whatever becomes of it."""
+        return self._sealed(_INNER.pack(kind, int(now * TICKS) & 0xFFFF, self._echo(now)) + body)
+
+    def _echo(self, now: float) -> int:
+        """The time of the newest that came and how long that is ago; 0 where that says nothing."""
+        if self._peer_at is None or now - self._peer_at > ECHO_SECS:
+            return 0
+        return (self._peer_time + int((now - self._peer_at) * TICKS)) & 0xFFFF or 1
+
+    def _sealed(self, plaintext: bytes) -> bytes:
+        number = self.next_number
+        self.next_number = number + 1
+        head = _HEAD.pack(self._keys.id_out, number)
+        return head + seal(plaintext, _ZEROS + head[8:], self._keys.key_out, head)
+
+    def _judge(self, number: int) -> DatagramDrop | None:
+        """Whether that number may be looked into."""
+        behind = self.highest - number
+        if behind < 0:
+            return None
+        if behind >= WINDOW:
+            return DatagramDrop.LATE
+        if self._gaps >> behind & 1:
+            return None
+        self.repeated += 1
+        return DatagramDrop.REPLAYED
+
+    def _take(self, number: int, time: int, echo: int, now: float) -> bool:
+        """Take notice of one that opened: the only way in which anything moves. Whether its number is the highest."""
+        self.heard = now
+        self.received += 1
+        ahead = number - self.highest
+        ticks = int(now * TICKS)
+        if ahead == 1:
+            if self._gaps:
+                self._gaps = self._gaps << 1 & _MASK
+        elif ahead > 1:
+            skipped = min(ahead, WINDOW)
+            self._gaps = (self._gaps << skipped | (1 << skipped) - 2) & _MASK
+        else:
+            self._gaps &= ~(1 << -ahead)
+            self.late += 1
+        if ahead > 0:
+            self.highest = number
+            self._peer_time, self._peer_at = time, now
+        if echo:
+            trip = (ticks - echo & 0xFFFF) / TICKS
+            self.rtt = trip if self.rtt is None else self.rtt + (trip - self.rtt) / 8
+        transit = ticks - time & 0xFFFF
+        if self._transit is not None:
+            change = transit - self._transit & 0xFFFF
+            jitter = self.jitter or 0.0
+            self.jitter = jitter + (min(change, 0x10000 - change) / TICKS - jitter) / 16
+        self._transit = transit
+        return ahead > 0
+
+    def export(self) -> bytes:
+        """Numbers, counters and what has come, for the process that takes over. No keys."""
+        return _STATE.pack(
+            self.next_number,
+            max(self.highest, 0),
+            self.received,
+            self.late,
+            self.repeated,
+            self.packets_in,
+            self.bytes_in,
+            self.packets_out,
+            self.bytes_out,
+            math.nan if self.rtt is None else self.rtt,
+            math.nan if self.jitter is None else self.jitter,
+            self._gaps.to_bytes(WINDOW // 8, "little"),
+        )
+
+    def restore(self, state: bytes) -> None:
+        """Take up what a channel of these keys gave to another process. Raises ValueError for anything else."""
+        if len(state) != _STATE.size:
+            raise ValueError(f"the state of a channel has {_STATE.size} bytes, not {len(state)}")
+        self.next_number, self.highest, self.received, self.late, self.repeated, *counts, rtt, jitter, gaps = (
+            _STATE.unpack(state)
+        )
+        self.packets_in, self.bytes_in, self.packets_out, self.bytes_out = counts
+        if not self.received:
+            self.highest = -1
+        self.rtt = None if math.isnan(rtt) else rtt
+        self.jitter = None if math.isnan(jitter) else jitter
+        self._gaps = int.from_bytes(gaps, "little")
+        self._peer_at = self._transit = None
+
+
+class Channels:
+    """The channels of one socket, by the ids of what comes."""
+
+    def __init__(self) -> None:
+        self._channels: dict[bytes, Channel] = {}
+        self._rates = _NO_LIMIT
+        self._drops = Drops()
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def add(self, channel: Channel) -> None:
+        """Raises ValueError where one of that id is there."""
+        if channel.id in self._channels:
+            raise ValueError("there is a channel of that id")
+        self._channels[channel.id] = channel
+
+    def remove(self, channel: Channel) -> None:
+        """Forget it; one that is not there is no error."""
+        if self._channels.get(channel.id) is channel:
+            del self._channels[channel.id]
+
+    def get(self, id: bytes) -> Channel | None:
+        """The channel of that id."""
+        return self._channels.get(id)
+
+    def set_rates(self, packet_rate: float, byte_rate: float, burst_secs: float) -> None:
+        """What each channel may send a second, and at once after a quiet time, in seconds of it. 0: no limit."""
+        self._rates = Rates(packet_rate, byte_rate, burst_secs)
+
+    def sweep(self, slot: int, slots: int) -> tuple[list[Channel], int]:
+        """As `Peers.sweep`."""
+        found = list(islice(self._channels.values(), slot, slot + slots))
+        return found, slot + slots if slot + slots < len(self._channels) else 0
+
+    def take_drops(self) -> dict[DatagramDrop, int]:
+        """What was dropped since the last time, in both directions."""
+        return self._drops.take()
+
+    def receive(self, sock: socket.socket, now: float, most: int, flag: int, limit: int) -> Opened:
+        """Take up to `most` datagrams of at most `limit` bytes; the data in them become packets with that flag.
+
+        A flag below 0: data are counted, and dropped. Only what opened is held against the rates: anybody could use
+        them up for a channel else.
+        """
+        channels, drops, rates = self._channels, self._drops, self._rates
+        limited, recvfrom, room = rates.limited, sock.recvfrom, limit + 1
+        pieces: list[bytes] = []
+        events: list[tuple[Channel, int, Name, bytes, bool, int]] = []
+        more = True
+        for _ in range(most):
+            try:
+                datagram, name = recvfrom(room)
+            except OSError:
+                more = False
+                break
+            size = len(datagram)
+            if not _LEAST <= size <= limit:
+                drops[DatagramDrop.SHORT if size < _LEAST else DatagramDrop.TOO_LARGE] += 1
+                continue
+            id, number = _HEAD.unpack_from(datagram)
+            channel = channels.get(id)
+            if channel is None:
+                drops[DatagramDrop.UNKNOWN_ID] += 1
+                continue
+            why = channel._judge(number)
+            if why is not None:
+                drops[why] += 1
+                continue
+            head = datagram[: _HEAD.size]
+            try:
+                plaintext = open_sealed(datagram[_HEAD.size :], _ZEROS + head[8:], channel._keys.key_in, head)
+            except ValueError:
+                drops[DatagramDrop.UNSEALED] += 1
+                continue
+            kind, time, echo = _INNER.unpack_from(plaintext)
+            newest = channel._take(number, time, echo, now)
+            body = bytes(memoryview(plaintext)[_INNER.size :])
+            if limited and not channel.within(rates, len(body), now):
+                drops[DatagramDrop.RATE] += 1
+                continue
+            if kind != _DATA or name != channel.path:
+                events.append((channel, kind, name, body, newest, size))
+                if kind != _DATA:
+                    continue
+            channel.packets_in += 1
+            channel.bytes_in += len(body)
+            if flag < 0:
+                drops[DatagramDrop.NOT_WANTED] += 1
+                continue
+            pieces += (HEADER.pack(CLIENT_TAG + len(body), channel.client_id, flag), body)
+        chunk = b"".join(pieces)
+        packets = len(pieces) // 2
+        return Opened(chunk, packets, len(chunk) - packets * HEADER_SIZE, events, more)
+
+    def send(
+        self,
+        sock: socket.socket,
+        queue: Sequence[tuple[Channel, Buffer]],
+        first: int,
+        offset: int,
+        limit: int,
+        now: float,
+    ) -> Sent:
+        """Seal and send chunks, each frame of which is a datagram, as `Peers.send`; `limit` is of the whole datagram.
+
+        A channel without a path loses what it was to get. Where the socket takes no more, the number is given back.
+        """
+        drops, unpack, sendto = self._drops, PREFIX.unpack_from, sock.sendto
+        time, most = int(now * TICKS) & 0xFFFF, limit - _LEAST
+        datagrams = total = 0
+        for index in range(first, len(queue)):
+            channel, chunk = queue[index]
+            path, inner = channel.path, _INNER.pack(_DATA, time, channel._echo(now))
+            sent, size_sent, end = 0, 0, len(chunk)
+            blocked = False
+            while offset < end:
+                begin = offset + PREFIX_SIZE
+                stop = begin + unpack(chunk, offset)[0]
+                if path is None or stop - begin > most:
+                    drops[DatagramDrop.NO_PATH if path is None else DatagramDrop.TOO_LARGE] += 1
+                else:
+                    try:
+                        sendto(channel._sealed(inner + chunk[begin:stop]), path)
+                        sent += 1
+                        size_sent += stop - begin
+                    except BlockingIOError:
+                        channel.next_number -= 1
+                        blocked = True
+                        break
+                    except OSError:
+                        drops[DatagramDrop.UNSENT] += 1
+                offset = stop
+            channel.packets_out += sent
+            channel.bytes_out += size_sent
+            datagrams += sent
+            total += size_sent
+            if blocked:
+                return Sent(index, offset, datagrams, total, True)
+            offset = 0
+        return Sent(len(queue), 0, datagrams, total, False)

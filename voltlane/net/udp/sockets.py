@@ -1,0 +1,66 @@
+"""Addresses → sockets for datagrams."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from ...address import Address
+from ..sockets import cannot_listen, resolve
+
+BUFFER = 4 << 20
+"""Bytes that the system is asked to hold for us, each way: what comes during one turn of the loop."""
+_LINUX = sys.platform == "linux"
+# Python has no names for these.
+_FORCED = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32} if _LINUX else {}
+_MTU_DISCOVER = {socket.AF_INET: (socket.IPPROTO_IP, 10), socket.AF_INET6: (socket.IPPROTO_IPV6, 23)} if _LINUX else {}
+_DONT = 0
+
+
+def udp_socket(address: Address) -> socket.socket:
+    """A bound, non-blocking socket. `*` means every interface, IPv6 and IPv4, which then have names of IPv6.
+
+    Its buffers are as large as the system lets them be, up to 4 MiB. A datagram that is too large for the way is sent
+    in fragments: nobody here would hear of the system's refusal. Raises StartupError, with the exit code.
+    """
+    try:
+        if not address.host and socket.has_dualstack_ipv6():
+            return _bind(socket.AF_INET6, ("::", address.port), dual_stack=True)
+        if not address.host:
+            return _bind(socket.AF_INET, ("0.0.0.0", address.port))
+        family, where = resolve(address)[0]
+        return _bind(family, where)
+    except OSError as error:
+        raise cannot_listen(address, error) from None
+
+
+def _bind(family: int, where: object, dual_stack: bool = False) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual_stack else 1)
+        for each in {family, socket.AF_INET} if dual_stack else {family}:
+            if each in _MTU_DISCOVER:
+                level, option = _MTU_DISCOVER[each]  # type: ignore[index]
+                sock.setsockopt(level, option, _DONT)
+        for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            _enlarge(sock, buffer)
+        sock.bind(where)  # type: ignore[arg-type]
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _enlarge(sock: socket.socket, buffer: int) -> None:
+    """Past the system's limit where this process may (CAP_NET_ADMIN), else up to it; never less than it was."""
+    if sock.getsockopt(socket.SOL_SOCKET, buffer) >= BUFFER:
+        return
+    for option in (_FORCED.get(buffer), buffer):
+        if option is not None:
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+                return
+            except OSError:
+                pass
