@@ -18,6 +18,7 @@ from kit.admin import watched_world
 from kit.lanes import tls
 from kit.program import Program, environment
 from kit.wait import wait_until
+from kit.world import DatagramsThere
 
 from voltlane import cli, errors, quality, server
 from voltlane.admin import exposition
@@ -303,6 +304,7 @@ def test_metrics_that_are_mentioned_exist(tmp_path: Path):
         made.new(lane=tls)
         worker = WorkerFigures(0, "ready", 1, 1, 0, 0, 0, 0, 0, 0, 0, 0.0, 0)
         store = StoreFigures(True, "", 0, 0, 0, 0.0, 0)
+        made.server.datagrams = DatagramsThere()
         statistics = made.server.statistics()._replace(workers=(worker,), store=store)
         body, _ = exposition.expose(statistics, True, "text/plain")
     families = list(parser.text_string_to_metric_families(body.decode()))

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..reasons import AdminEnd, CloseReason, EndReason, Hold, StoreEnd
+from ..reasons import AdminEnd, CloseReason, DatagramDrop, EndReason, Hold, StoreEnd
 from .histogram import Histogram
+
+OF_DATAGRAMS = (
+    "datagrams_up",
+    "datagrams_down",
+    "datagram_bytes_up",
+    "datagram_bytes_down",
+    "roamed",
+    "challenged",
+)
+"""The totals of a server that has an address for datagrams; those of others stay 0, and are not told."""
 
 
 class Counters:
@@ -18,7 +28,13 @@ class Counters:
         "bytes_discarded",
         "bytes_down",
         "bytes_up",
+        "challenged",
         "closed",
+        "datagram_bytes_down",
+        "datagram_bytes_up",
+        "datagrams_down",
+        "datagrams_dropped",
+        "datagrams_up",
         "ended",
         "failures_from_master",
         "fenced",
@@ -45,6 +61,7 @@ class Counters:
         "restored",
         "resume_secs",
         "resumed",
+        "roamed",
         "sessions",
         "store",
         "stray_notices",
@@ -69,6 +86,14 @@ class Counters:
         self.packets_down = 0
         self.bytes_up = 0
         self.bytes_down = 0
+        # Of clients, and what is in them alone; on the firehose they count as packets, where they get there.
+        self.datagrams_up = 0
+        self.datagrams_down = 0
+        self.datagram_bytes_up = 0
+        self.datagram_bytes_down = 0
+        self.datagrams_dropped: Counter[DatagramDrop] = Counter()
+        self.challenged = 0  # addresses of which it was asked whether their clients are there
+        self.roamed = 0  # times that the path of a client's datagrams has moved
         self.throttled = 0  # times that a client was not read for a while, for its rate
         self.bytes_discarded = 0  # received on clients' connections, and not passed on when these were closed
         self.replayed = 0

@@ -36,6 +36,7 @@ from ..lanes.fairness.pressure import PressureLimits
 from ..lanes.fairness.sampler import Sampler
 from ..lanes.fairness.shed import Shedder
 from ..lanes.posts import Posts
+from ..lanes.present import Datagrams
 from ..lanes.quiet import QuietReads
 from ..lanes.quiet_records import QuietRecords
 from ..lanes.quiet_websockets import QuietWebSockets
@@ -181,6 +182,8 @@ class Parts:
             on_give_up=self._on_no_master,
         )
         self.drain = Drain(self.reactor, self.readiness, self.clients, self.arrivals, self.gate, self.trunk)
+        self.datagrams: Datagrams | None = None
+        """What there is of clients' datagrams; None where no address takes any."""
         self._reaping: Timer | None = None
         self.store.restore(self.registry, self.hub, self.trunk)
 
