@@ -18,8 +18,9 @@ from kit.admin import watched_world
 from kit.lanes import tls
 from kit.program import Program, environment
 from kit.wait import wait_until
+from kit.world import DatagramsThere
 
-from voltlane import cli, errors, server
+from voltlane import cli, errors, quality, server
 from voltlane.admin import exposition
 from voltlane.client import Connection
 from voltlane.config import SETTINGS, Setting, load
@@ -303,6 +304,7 @@ def test_metrics_that_are_mentioned_exist(tmp_path: Path):
         made.new(lane=tls)
         worker = WorkerFigures(0, "ready", 1, 1, 0, 0, 0, 0, 0, 0, 0, 0.0, 0)
         store = StoreFigures(True, "", 0, 0, 0, 0.0, 0)
+        made.server.datagrams = DatagramsThere()
         statistics = made.server.statistics()._replace(workers=(worker,), store=store)
         body, _ = exposition.expose(statistics, True, "text/plain")
     families = list(parser.text_string_to_metric_families(body.decode()))
@@ -342,6 +344,22 @@ def test_tests_that_are_named_are_in_the_files_in_front_of_them():
     for file, tests in named:
         for name in _CODE.findall(tests):
             assert f"def {name}(" in text_of(ROOT / file), f"{file} has no {name}"
+
+
+def test_the_building_blocks_of_a_relay_are_where_the_readme_says():
+    rows = table_below(README, "### Writing your own relay")
+    assert len(rows) > 6
+    for _, here, _ in rows:
+        names = _CODE.findall(here)
+        assert names
+        for name in names:
+            found: object = quality
+            if name == "now":  # an argument, and no clock
+                assert not {"time", "datetime"} & set(vars(quality.link)), name
+                continue
+            for part in name.split("."):
+                found = getattr(found, part)
+            assert name.split(".")[0] in quality.__all__ and found.__doc__, name
 
 
 def test_links_are_found_at_all():

@@ -7,7 +7,8 @@ few milliseconds for ten thousand, so it is for once a second and not for once a
       version, uptime        the package's version; seconds since the server was made
       counts                 name → number: what core.counters.Counters counts without a reason
       reasons                name → {reason → number}, none left out: `closed` by CloseReason, `ended` by EndReason,
-                             `held` by Hold, `admin` by AdminEnd, `store` by StoreEnd
+                             `held` by Hold, `admin` by AdminEnd, `store` by StoreEnd, and `dropped_datagrams` by
+                             DatagramDrop where there is an address for them
       latencies              name → Distribution in seconds: `handshake_secs`, `resume_secs`
       clients                Clients: live, stale, in their handshake
       queues                 Queues: what waits, in bytes and packets
@@ -19,6 +20,7 @@ few milliseconds for ten thousand, so it is for once a second and not for once a
       certificates           a CertificateFigures for each in use; none without a listener for TLS
       draining               Draining, while its clients are to go elsewhere, else None
       store                  StoreFigures; None for a server that is alone
+      datagrams              DatagramFigures; None for a server without an address for datagrams
       workers                a WorkerFigures for each; none where one process is the server. All else is theirs together
 
 `Server.clients_page(...)` makes a `ClientsPage` of `ClientRow`s; `Server.client(id)` one row. What is not known is
@@ -96,7 +98,9 @@ class Links(NamedTuple):
     latency: Distribution
     """Seconds there and back."""
     loss: Distribution
-    """Of a thousand segments, how many had to be sent again."""
+    """Of a thousand segments, how many had to be sent again; where there are datagrams, how many did not come."""
+    jitter: Distribution
+    """Seconds by which datagrams come less evenly than they were sent."""
 
 
 class MasterLink(NamedTuple):
@@ -197,6 +201,26 @@ class StoreFigures(NamedTuple):
     """Made since the start."""
 
 
+class DatagramFigures(NamedTuple):
+    """What goes beside the streams, and what a relay of datagrams has."""
+
+    packets_up: int
+    """Datagrams of clients that were taken, since the start."""
+    packets_down: int
+    """Datagrams that were sent to them."""
+    bytes_up: int
+    """What is in those, without what stands around it."""
+    bytes_down: int
+    channels: int
+    """Sessions that have datagrams beside their stream."""
+    peers: int
+    """Clients that are nothing but an address."""
+    roamed: int
+    """Times that the path of one has moved to another address."""
+    challenges: int
+    """Times that it was asked whether a client is at an address."""
+
+
 class WorkerFigures(NamedTuple):
     """One of several processes that are a server."""
 
@@ -239,9 +263,10 @@ class Statistics(NamedTuple):
     draining: Draining | None = None
     store: StoreFigures | None = None
     workers: tuple[WorkerFigures, ...] = ()
+    datagrams: DatagramFigures | None = None
 
 
-SORT_KEYS = ("score", "id", "age", "queue", "in", "out", "bandwidth", "rtt", "loss")
+SORT_KEYS = ("score", "id", "age", "queue", "in", "out", "bandwidth", "rtt", "loss", "jitter")
 """What a page of clients can be sorted by; "bandwidth" is both ways together."""
 
 
@@ -269,7 +294,7 @@ class ClientRow(NamedTuple):
     rttvar: float | None = None
     """How much that varies."""
     loss: int | None = None
-    """Of a thousand segments sent to it, how many had to be sent again."""
+    """Of a thousand segments sent to it, how many had to be sent again; of its datagrams, how many did not come."""
     score: int | None = None
     """Its link's priority, as in `quality`: lower is served first."""
     unacked: int | None = None
@@ -282,6 +307,10 @@ class ClientRow(NamedTuple):
     """The name of the lane that it came by, as in `Statistics.lanes`; None while it is stale."""
     protocol: str | None = None
     """The name of its session's protocol, as in `Statistics.protocols`."""
+    jitter: float | None = None
+    """Seconds by which its datagrams come less evenly than it sends them."""
+    reordered: int | None = None
+    """Of a thousand of its datagrams, how many came behind one that was sent after them."""
 
     def sort_value(self, key: str) -> float | None:
         """What it is sorted by, by one of SORT_KEYS."""

@@ -20,7 +20,7 @@ from kit.raw_master import tagged
 from kit.rig import running
 from kit.vectors import CERTIFICATES
 from kit.wait import wait_until
-from kit.world import World
+from kit.world import DatagramsThere, World
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -28,10 +28,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from voltlane.admin.exposition import expose
 from voltlane.admin.figures import figures as figures_of
 from voltlane.commands.inquiry import Inquiry
-from voltlane.core.counters import Counters
+from voltlane.core.counters import OF_DATAGRAMS, Counters
+from voltlane.lanes.fairness.sampler import ClientQuality
 from voltlane.lanes.table import LANES
 from voltlane.net.certificates import TlsOptions
-from voltlane.reasons import AdminEnd, CloseReason, EndReason, StoreEnd
+from voltlane.reasons import AdminEnd, CloseReason, DatagramDrop, EndReason, StoreEnd
 from voltlane.statistics import StoreFigures
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
@@ -72,7 +73,8 @@ def test_prometheus_reads_all_of_it(watched: World, asker: Asker) -> None:
     assert {reason for name, reason in found if name == "voltlane_admin_refusals_total"} == {
         reason.value for reason in AdminEnd
     }
-    integers = [name for name in Counters.__slots__ if isinstance(getattr(Counters(), name), int)]
+    counted = [name for name in Counters.__slots__ if name not in OF_DATAGRAMS]
+    integers = [name for name in counted if isinstance(getattr(Counters(), name), int)]
     assert len([name for name, label in found if name.endswith("_total") and not label]) == len(integers) + 2
     assert len({(family.name, family.documentation) for family in parse_openmetrics(text)}) > len(integers)
 
@@ -88,6 +90,52 @@ def test_the_store_of_several_servers(watched: World, asker: Asker) -> None:
     assert figures_of(statistics, True, "ready")["store"] == figures._asdict()
     reasons = {reason for name, reason in found if name == "voltlane_store_connections_ended_total"}
     assert reasons == {reason.value for reason in StoreEnd}
+
+
+def test_datagrams_are_told_where_there_are_any(watched: World, asker: Asker) -> None:
+    assert not [name for name, _ in scraped(asker) if "datagram" in name or "jitter" in name]
+    told = asker.get("/stats").json
+    assert "datagrams" not in told and "jitter" not in told["links"] and "dropped_datagrams" not in told["reasons"]
+    assert not [name for name in told["counts"] if "datagram" in name]
+
+    watched.server.datagrams = DatagramsThere(channels=2, peers=1)
+    counters = watched.server.counters
+    counters.datagrams_up, counters.datagrams_down = 30, 10
+    counters.datagram_bytes_up, counters.datagram_bytes_down = 3_000, 500
+    counters.roamed, counters.challenged = 3, 4
+    counters.datagrams_dropped[DatagramDrop.REPLAYED] += 7
+    watched.new()
+    (connection,) = watched.server.clients.connections
+    connection.quality = ClientQuality(0.0)
+    connection.quality.set_jitter(0.004)
+    found = scraped(asker)
+    assert {name.removeprefix("voltlane_"): value for (name, _), value in found.items() if "_datagram_" in name} == {
+        "datagram_bytes_up_total": 3_000,
+        "datagram_bytes_down_total": 500,
+        "datagram_channels": 2,
+        "datagram_peers": 1,
+        "datagram_paths_moved_total": 3,
+        "datagram_challenges_total": 4,
+    }
+    assert found["voltlane_datagrams_up_total", ""] == 30 and found["voltlane_datagrams_down_total", ""] == 10
+    dropped = {label: value for (name, label), value in found.items() if name == "voltlane_datagrams_dropped_total"}
+    assert dropped == {reason.value: 7.0 * (reason is DatagramDrop.REPLAYED) for reason in DatagramDrop}
+    assert found["voltlane_link_jitter_seconds_gcount", ""] == 1
+    assert found["voltlane_link_jitter_seconds_gsum", ""] == 0.004
+    told = asker.get("/stats").json
+    assert told["datagrams"] == {
+        "packets_up": 30,
+        "packets_down": 10,
+        "bytes_up": 3_000,
+        "bytes_down": 500,
+        "channels": 2,
+        "peers": 1,
+        "roamed": 3,
+        "challenges": 4,
+    }
+    assert told["reasons"]["dropped_datagrams"] == {"came before": 7} and told["links"]["jitter"]["observed"] == 1
+    (row,) = asker.get("/clients?sort=jitter").json["clients"]
+    assert (row["jitter"], row["reordered"]) == (0.004, None)
 
 
 def scraped(asker: Asker) -> Samples:

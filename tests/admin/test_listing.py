@@ -131,9 +131,9 @@ def test_rows_are_in_the_order_of_the_numbers_that_they_show() -> None:
 
 @pytest.mark.parametrize("key", SORT_KEYS)
 def test_every_key_has_its_number_in_the_row(key: str) -> None:
-    row = ClientRow(1, "live", None, 2.0, 3, 4, bytes_in=5.0, bytes_out=6.0, rtt=0.5, loss=7, score=8)
+    row = ClientRow(1, "live", None, 2.0, 3, 4, bytes_in=5.0, bytes_out=6.0, rtt=0.5, loss=7, score=8, jitter=0.25)
     numbers = {"score": 8, "id": 1, "age": 2.0, "queue": 3, "in": 5.0, "out": 6.0, "bandwidth": 11.0}
-    numbers |= {"rtt": 0.5, "loss": 7}
+    numbers |= {"rtt": 0.5, "loss": 7, "jitter": 0.25}
     assert row.sort_value(key) == numbers[key]
 
 

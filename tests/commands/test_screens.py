@@ -12,8 +12,8 @@ from kit.parties import PARTIES
 
 from voltlane.admin.figures import client_figures, figures
 from voltlane.commands.fleet import NODES, FleetView
-from voltlane.commands.report import folded, summary
-from voltlane.commands.top import COLUMNS, SORTS, View, check_page, table
+from voltlane.commands.report import folded, reasons, summary
+from voltlane.commands.top import COLUMNS, SORTS, View, check_page, columns_for, table
 from voltlane.errors import ConnectionLost
 
 pytest.importorskip("h11", reason="the extra `web` is not installed")
@@ -104,7 +104,7 @@ def test_columns_without_room_are_told_below_a_full_page(full: dict[str, Any], w
     view.look()
     view._draw(screen)
     text = " ".join(screen.lines.values())
-    missing = table(page["clients"], width - 1, "score", True)[1]
+    missing = table(page["clients"], width - 1, "score", True, columns_for(COLUMNS, [full]))[1]
     assert len(missing) > 3 and all(title in text.partition("no room for")[2] for title in missing)
 
 
@@ -120,8 +120,47 @@ def test_the_column_that_is_sorted_by_is_always_there(full: dict[str, Any], widt
 
 def test_all_columns_are_there_where_there_is_room(full: dict[str, Any]) -> None:
     rows = full["clients_page"]["clients"][:-1]
-    assert table(rows, 119, "score", True)[1] == []
+    assert table(rows, 119, "score", True, columns_for(COLUMNS, [full]))[1] == []
     assert {"STATE", "WAITING", "LANE", "PROTO"} <= set(table(rows, 69, "score", True)[0][0].split())
+
+
+DATAGRAMS = {"packets_up": 300, "packets_down": 100, "bytes_up": 30_000, "bytes_down": 5_000}
+DATAGRAMS |= {"channels": 2, "peers": 1, "roamed": 3, "challenges": 4}
+
+
+def test_datagrams_are_told_where_there_are_any(full: dict[str, Any]) -> None:
+    assert "datagrams" not in "\n".join(summary(full))
+    later = {**full, "datagrams": DATAGRAMS, "uptime": full["uptime"] + 10}
+    said = "datagrams 300 from clients (29.3 KiB), 100 to clients (4.9 KiB), 2 beside a stream, 1 without one, "
+    assert f"{said}moved 3 times of 4 asked" in summary(later)
+    before = {**full, "datagrams": {**DATAGRAMS, "packets_up": 100, "bytes_up": 10_000}}
+    quiet = {**later, "datagrams": {**DATAGRAMS, "peers": 0, "challenges": 0, "roamed": 0}}
+    assert "datagrams 20/s from clients (2.0 KiB/s), 0/s to clients (0 B/s), 2 beside a stream" in summary(
+        quiet, before
+    )
+    later["reasons"] = {**full["reasons"], "dropped_datagrams": {"came before": 7, "shorter than its head": 9}}
+    assert list(reasons(later))[-2:] == ["dropped          9  shorter than its head", "dropped          7  came before"]
+
+
+def test_jitter_has_a_column_where_there_are_datagrams(full: dict[str, Any]) -> None:
+    page = {"total": 1, "clients": [{**full["clients_page"]["clients"][0], "jitter": 0.0123}]}
+    with_them = {**full, "datagrams": DATAGRAMS, "clients_page": page}
+    for view, there in ((View(Answers({**full, "clients_page": page})), False), (View(Answers(with_them)), True)):
+        screen, sorts = Screen(40, 200), set[str]()
+        view.look()
+        view._draw(screen)
+        text = "\n".join(screen.lines.values())
+        assert ("JITTER" in text) is ("12 ms" in text) is there
+        for _ in SORTS:
+            view._obey(ord("s"))
+            sorts.add(view._sort)
+        assert ("jitter" in sorts) is there
+    fleet = FleetView([Answers(full, "a:1"), Answers(with_them, "b:1")])
+    fleet.look()
+    assert "JITTER" in [column.title for column in fleet._columns]
+    view._sort, view._server.now = "jitter", full  # another one is at that address now
+    view._obey(ord("s"))
+    assert view._sort == SORTS[0]
 
 
 def test_lanes_protocols_losses_and_certificates_are_told(full: dict[str, Any]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -34,7 +36,11 @@ class Started:
         self.input = self.process.stdin
 
     def wait_for(self, text: str) -> None:
-        wait_until(lambda: text in self._said.read_text(encoding="utf-8"), repr(text))
+        wait_until(lambda: text in self.said, repr(text))
+
+    @property
+    def said(self) -> str:
+        return self._said.read_text(encoding="utf-8")
 
     def __enter__(self) -> Started:
         return self
@@ -78,3 +84,33 @@ def test_the_resume_demo_loses_nothing() -> None:
     """It starts a server and a backend itself, cuts the connection, and ends with 1 if anything is missing."""
     done = run("resume_demo.py")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_relay_passes_on_what_came_once_and_tells_how_the_links_are(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        relay = stack.enter_context(Started(tmp_path, "relay.py", "127.0.0.1:0", "--every", "0.2"))
+        relay.wait_for("peers send to")
+        port = int(relay.said.split(":")[1])
+        ada, eve, mute = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(3)]
+        for peer in (ada, eve, mute):
+            peer.settimeout(20)
+            peer.connect(("127.0.0.1", port))
+        mute.send(b"short")  # and so nobody
+
+        def send(peer: socket.socket, number: int, data: bytes) -> None:
+            peer.send(struct.pack("!II", number, 20 * number % 2**32) + data)
+
+        send(ada, 2**32 - 2, b"hello")
+        relay.wait_for("{} {} score".format(*ada.getsockname()))  # it is a peer by then
+        send(eve, 0, b"who is there?")
+        assert ada.recv(100)[8:] == b"who is there?"
+        for number in (2**32 - 1, 1, 1, 2, 0):  # round the end; one of them twice, and one late
+            send(ada, number, b"%d" % number)
+        assert [eve.recv(100)[8:] for _ in range(4)] == [b"4294967295", b"1", b"2", b"0"]
+        send(ada, 7, b"7")
+        assert eve.recv(100)[8:] == b"7"
+        relay.wait_for("loss=400 reordered=166 jitter=")  # of ten came six
+        send(ada, 8, bytes(70))  # four times what came from there, all in all
+        send(ada, 9, b"9")
+        assert eve.recv(100)[8:] == b"9"
+        assert str(mute.getsockname()[1]) not in relay.said

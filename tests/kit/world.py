@@ -16,7 +16,7 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 import pytest
 from kit.clock import FakeClock
@@ -545,6 +545,13 @@ def world(
         made.abandon()
         raise
     made.end()
+
+
+class DatagramsThere(NamedTuple):
+    """What a server that has an address for datagrams says of them."""
+
+    channels: int = 2
+    peers: int = 1
 
 
 def numbered(count: int, size: int = 20, start: int = 0) -> list[bytes]:

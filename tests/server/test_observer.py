@@ -13,6 +13,7 @@ from kit.wait import wait_until
 from kit.world import World, numbered, world
 
 from voltlane.net.tcpinfo import AVAILABLE
+from voltlane.quality import DatagramQuality
 from voltlane.reasons import CloseReason, EndReason
 from voltlane.statistics import SORT_KEYS
 
@@ -171,6 +172,50 @@ def test_certificates_are_told_where_there_is_tls():
         assert "localhost" in certificate.names
         assert certificate.days_left == pytest.approx((certificate.expires - time.time()) / 86400, abs=0.01)
         assert made.server.statistics().lanes["tls"] == (1, 1)
+
+
+# ---- a client that has no connection
+
+
+class AddressLink:
+    """A client that is nothing but an address from which datagrams come."""
+
+    lane, outbox, sock = "udp", None, None
+
+    def __init__(self, peer: str, since: float) -> None:
+        self.peer, self.since = peer, since
+        self.quality: DatagramQuality | None = None
+
+    def detach(self, reason: CloseReason) -> None: ...
+
+
+def test_a_client_that_is_nothing_but_an_address():
+    with world() as made:
+        link = AddressLink("192.0.2.7:4000", made.clock.now)
+        other = made.new()
+        session = made.server.hub.open(b"", link)
+        made.pass_(3)
+        row = made.server.client(session.id)
+        assert row is not None
+        assert (row.state, row.peer, row.lane, row.protocol) == ("live", "192.0.2.7:4000", "udp", "open")
+        assert (row.age, row.queue_bytes, row.score, row.jitter) == (pytest.approx(3), 0, None, None)
+        link.quality = DatagramQuality(0.0)
+        link.quality.count(99, 90, 9)
+        link.quality.set_jitter(0.003)
+        link.quality.set_latency(0.04)
+        row = made.server.client(session.id)
+        assert row is not None
+        assert (row.loss, row.reordered, row.jitter, row.rtt) == (100, 100, 0.003, 0.04)
+        assert row.score == link.quality.score
+        statistics = made.server.statistics()
+        assert statistics.lanes["udp"] == (0, 1) and statistics.protocols["open"].live == 1
+        links = statistics.links
+        assert (links.known, links.jitter.observed, links.loss.observed, links.latency.observed) == (1, 1, 1, 1)
+        for key in SORT_KEYS:
+            assert {row.id for row in made.server.clients_page(key).rows} == {session.id, other.id}
+        assert made.server.clients_page("jitter").rows[0].id == session.id
+        assert made.server.observer.is_called(session.id, "192.0.2")
+        assert made.server.expel(session.id)
 
 
 # ---- the list of clients

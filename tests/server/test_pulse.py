@@ -11,6 +11,7 @@ from kit.world import World, world
 
 from voltlane.core.histogram import LATENCY_BOUNDS, ROUND_TRIP_BOUNDS
 from voltlane.lanes.fairness.sampler import FEW
+from voltlane.reasons import DatagramDrop
 from voltlane.server.pulse import Pulse
 
 
@@ -38,6 +39,17 @@ def test_what_happens_is_in_the_second_in_which_it_does() -> None:
         assert lossy.at == busy.at + 1 and lossy.packets_down == 1 and (lossy.clients, lossy.stale) == (1, 1)
         assert sorted(there) == list(range(len(there)))
         assert timeline.last_minute()["closed"] == {"peer closed": 1}
+
+
+def test_dropped_datagrams_are_in_the_last_minute_where_there_are_any() -> None:
+    with world() as made:
+        timeline = pulse_of(made).timeline
+        made.pass_(2)
+        assert "dropped_datagrams" not in timeline.last_minute()
+        made.server.counters.datagrams_dropped[DatagramDrop.UNSEALED] += 4
+        made.pass_(2)
+        made.loop.turn(0)
+        assert timeline.last_minute()["dropped_datagrams"] == {"does not open": 4}
 
 
 def test_turns_and_queues_are_in_it() -> None:

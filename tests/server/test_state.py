@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from kit.world import Client, world
+from kit.world import Client, DatagramsThere, world
 
+from voltlane.reasons import DatagramDrop
 from voltlane.server.state import state_lines
 
 
@@ -15,6 +16,17 @@ def test_a_server_with_nobody() -> None:
         assert "connections=0 in_handshake=0 live=0 stale=0 read=yes outboxes=0" in lines[1]
         assert lines[2] == "master: connected=no outbox_bytes=0 full=no read=yes"
         assert lines[4:] == ["connections closed: none", "sessions ended: none", "not accepting: no master yet"]
+
+
+def test_datagrams_where_there_are_any() -> None:
+    with world(master=False) as made:
+        assert "datagram" not in "\n".join(state_lines(made.server))
+        made.server.datagrams = DatagramsThere(channels=2, peers=1)
+        made.server.counters.datagrams_up = 5
+        made.server.counters.datagrams_dropped[DatagramDrop.SHORT] += 3
+        lines = list(state_lines(made.server))
+        assert " datagrams_up=5 " in lines[3]
+        assert lines[6] == "datagrams: channels=2 peers=1; dropped: shorter than its head: 3"
 
 
 def test_sessions_queues_and_reasons() -> None:

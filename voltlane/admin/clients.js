@@ -3,7 +3,7 @@
 const NARROW = matchMedia("(max-width: 46rem)"), WORST = 5;
 const pageSize = () => NARROW.matches ? 10 : 25;
 
-// [what it is sorted by, title, text, classes, explanation]
+// [what it is sorted by, title, text, classes, explanation]; those of class "datagram" are for servers that have these
 const COLUMNS = [
   ["id", "Client", (c) => String(c.id), "word first"],
   [null, "State", (c) => c.state, "word"],
@@ -16,6 +16,7 @@ const COLUMNS = [
   ["out", "Gets", (c) => known(c.bytes_out, (v) => bytes(v) + "/s")],
   ["rtt", "Round trip", (c) => known(c.rtt, time)],
   ["loss", "Loss", (c) => known(c.loss, perMille)],
+  ["jitter", "Jitter", (c) => known(c.jitter, time), "datagram", JITTER],
   ["score", "Score", (c) => known(c.score, count), "", SCORE],
 ];
 let sort = "score", order = "desc", offset = 0, timer = 0, asking = false;
@@ -38,7 +39,7 @@ for (const [key, title, , className, tip] of COLUMNS) {
     button.addEventListener("click", () => sortBy(key, sort === key));
     head.dataset.key = key;
     head.append(button);
-    const option = element("option", title);
+    const option = element("option", title, className);
     option.value = key;
     $("sort-by").append(option);
   } else head.textContent = title;

@@ -67,6 +67,7 @@ _REASONS = {
     "held": ("accepting_held", "How often accepting stopped for a while, by reason."),
     "admin": ("admin_refusals", "Connections and requests that the admin endpoint gave up or refused, by reason."),
     "store": ("store_connections_ended", "Connections to the store of several servers that ended, by reason."),
+    "dropped_datagrams": ("datagrams_dropped", "Datagrams of clients or to them that were dropped, by reason."),
 }
 
 _LATENCIES = {
@@ -161,12 +162,15 @@ class _Families:
         yield from self._ways()
         yield from self._certificates()
         yield from self._store()
+        yield from self._datagrams()
         if statistics.workers:
             yield from self._workers(statistics.workers)
         links = statistics.links
         yield _gauge("links_known", "Clients whose link was measured.", links.known)
         yield _spread("link_rtt_seconds", "Round trips to clients, now.", links.latency)
-        yield _spread("link_loss", "Of a thousand segments to each client, how many were sent again, now.", links.loss)
+        yield _spread(
+            "link_loss", "Of a thousand segments to each client or datagrams from it, those lost, now.", links.loss
+        )
         loop = statistics.loop
         yield _counter("loop_turns", "Turns of the event loop.", loop.turns)
         yield _counter("loop_busy_seconds", "Seconds in which the loop did not wait.", loop.busy_secs)
@@ -218,6 +222,21 @@ class _Families:
             yield _gauge("store_pending", "Commands to it that are under way.", store.pending)
             yield _gauge("store_lag_seconds", "How long these take, or the last ones took.", store.lag_secs)
             yield _counter("store_connections", "Connections made to it.", store.connections)
+
+    def _datagrams(self) -> Iterator[Any]:
+        datagrams = self._statistics.datagrams
+        if datagrams is not None:
+            yield _counter("datagrams_up", "Datagrams taken from clients.", datagrams.packets_up)
+            yield _counter("datagrams_down", "Datagrams sent to clients.", datagrams.packets_down)
+            yield _counter("datagram_bytes_up", "Bytes in datagrams of clients.", datagrams.bytes_up)
+            yield _counter("datagram_bytes_down", "Bytes in datagrams to clients.", datagrams.bytes_down)
+            yield _gauge("datagram_channels", "Sessions with datagrams beside their stream.", datagrams.channels)
+            yield _gauge("datagram_peers", "Clients that are nothing but an address.", datagrams.peers)
+            yield _counter("datagram_paths_moved", "Times that a client's datagrams changed address.", datagrams.roamed)
+            text = "Times that it was asked whether a client is at an address."
+            yield _counter("datagram_challenges", text, datagrams.challenges)
+            text = "By how much less evenly datagrams come than clients send them, now."
+            yield _spread("link_jitter_seconds", text, self._statistics.links.jitter)
 
     def _gauges(self) -> Iterator[Any]:
         clients, queues, master = self._statistics.clients, self._statistics.queues, self._statistics.master

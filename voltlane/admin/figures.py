@@ -22,6 +22,7 @@ def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
             "known": statistics.links.known,
             "latency": spread(statistics.links.latency),
             "loss": spread(statistics.links.loss),
+            **({} if statistics.datagrams is None else {"jitter": spread(statistics.links.jitter)}),
         },
         "counts": dict(statistics.counts),
         "reasons": {
@@ -36,6 +37,7 @@ def figures(statistics: Statistics, ready: bool, state: str) -> dict[str, Any]:
             for certificate in statistics.certificates
         ],
         **({} if statistics.store is None else {"store": statistics.store._asdict()}),
+        **({} if statistics.datagrams is None else {"datagrams": statistics.datagrams._asdict()}),
         "workers": [worker._asdict() for worker in statistics.workers],
         "loop": {
             "turns": statistics.loop.turns,

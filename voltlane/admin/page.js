@@ -35,6 +35,7 @@ function show(now) {
   const { known: measured, latency } = now.links;
   $("links").hidden = !measured || !latency.observed;
   if (measured && latency.observed) set("links", `${count(measured)} measured: round trips, median ${within(latency, 0.5)}, 99 of 100 ${within(latency, 0.99)}`);
+  datagrams(now, last && past ? last : null);
   lanes(now);
   certificates(now.certificates || []);
   reasons(now.reasons, now.recent.minute);
@@ -50,6 +51,19 @@ function master({ address, connected, stalled_secs: stalled, reconnects, full },
   set("master-waits", waiting ? bytes(waiting) : "nothing");
   set("reconnects", reconnects === 1 ? "once" : count(reconnects) + " times");
   set("reading", full ? "no: too much waits" : "yes");
+}
+
+function datagrams({ datagrams: now, links, uptime }, before) {
+  $("datagrams-card").hidden = !now;
+  document.body.classList.toggle("datagrams", Boolean(now));
+  if (!now) return;
+  const then = before && before.datagrams, seconds = then ? uptime - before.uptime : 0;
+  for (const way of ["up", "down"]) {
+    const [packets, size] = ["packets_", "bytes_"].map((name) => seconds > 0 ? (now[name + way] - then[name + way]) / seconds : null);
+    set("datagrams-" + way, known(packets, (value) => `${count(value)}/s, ${bytes(size)}/s`));
+  }
+  for (const name of ["channels", "peers", "roamed"]) set(name, count(now[name]));
+  set("jitter", links.jitter.observed ? within(links.jitter, 0.5) : "–");
 }
 
 function lanes({ lanes, protocols }) {
@@ -69,7 +83,7 @@ function certificates(list) {
   ]));
 }
 
-const KINDS = { closed: "Connections closed and refused", ended: "Sessions ended", held: "Nobody was accepted for a while" };
+const KINDS = { closed: "Connections closed and refused", ended: "Sessions ended", held: "Nobody was accepted for a while", dropped_datagrams: "Datagrams dropped" };
 
 function reasons(all, minute) {
   const rows = Object.entries(KINDS).flatMap(([kind, title]) => {

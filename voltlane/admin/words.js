@@ -51,7 +51,8 @@ const present = (id, any) => { $(id + "-table").hidden = !any; $("no-" + id).hid
 
 // ---- what a word means: shown beside it while it is pointed at, or has the focus
 
-const SCORE = "How good the link is, from 0, the best, to 1000: loss, round trip and bandwidth in one number. When not all can be served, the better link is first.";
+const SCORE = "How good the link is, from 0, the best, to 1000: loss, round trip with jitter, and bandwidth in one number. When not all can be served, the better link is first.";
+const JITTER = "By how much less evenly its datagrams come than it sends them.";
 
 let explained = null;
 

@@ -11,7 +11,7 @@ from typing import Any, Callable
 from ..errors import ConnectionLost
 from .inquiry import Inquiry
 from .report import LABEL, Figures, folded, volume
-from .top import COLUMNS, MOST_ROWS, Column, View, Watched, known, table
+from .top import COLUMNS, MOST_ROWS, Column, View, Watched, columns_for, known, table
 
 SLOW_SECS, PAUSE_SECS = 0.5, 10.0
 """Who takes longer than the first to fail holds up the whole screen, and is asked again after the second."""
@@ -121,6 +121,11 @@ class FleetView(View):
         (field,) = [column.field for column in COLUMNS if column.sort == self._sort]
         value = client.get(field)
         return value is None, 0.0 if value is None else -value if self._descending else value, client["id"]
+
+    @property
+    def _columns(self) -> Sequence[Column]:
+        """See View."""
+        return columns_for(self.columns, [node.now for node in self._nodes])
 
     @property
     def _reach(self) -> int:

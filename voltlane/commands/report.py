@@ -69,6 +69,8 @@ def _subjects(now: Figures, before: Figures | None) -> Iterator[tuple[str, Itera
             yield way, [f"{packets / seconds:.0f} packets/s {what}", f"{volume(size / seconds)}/s"]
         else:
             yield way, [f"{packets} packets {what}", volume(size)]
+    if now.get("datagrams"):
+        yield "datagrams", _datagrams(now["datagrams"], (before or {}).get("datagrams"), seconds)
     busy, over = loop["busy_secs"], now["uptime"]
     if before is not None and seconds > 0:
         busy, over = busy - before["loop"]["busy_secs"], seconds
@@ -78,8 +80,8 @@ def _subjects(now: Figures, before: Figures | None) -> Iterator[tuple[str, Itera
 
 
 def reasons(now: Figures) -> Iterator[str]:
-    """Why connections were closed and sessions ended, the most frequent first."""
-    for title, name in (("closed", "closed"), ("ended", "ended")):
+    """Why connections were closed, sessions ended and datagrams dropped, the most frequent first."""
+    for title, name in (("closed", "closed"), ("ended", "ended"), ("dropped", "dropped_datagrams")):
         by_reason = now["reasons"].get(name, {})
         for reason, count in sorted(by_reason.items(), key=lambda item: -item[1]):
             yield f"{title:<{LABEL}}{count:>8}  {reason}"
@@ -119,6 +121,23 @@ def _certificates(certificates: list[Figures]) -> Iterator[str]:
         yield f"{name}: {f'{left} left' if days > 0 else 'expired'}"
     if len(by_date) > _MOST_CERTIFICATES:
         yield f"{len(by_date) - _MOST_CERTIFICATES} more"
+
+
+def _datagrams(now: Figures, before: Figures | None, seconds: float) -> Iterator[str]:
+    """What goes beside the streams: a second, where there was a moment before, else in all."""
+    for way, what in (("up", "from clients"), ("down", "to clients")):
+        packets, size = now[f"packets_{way}"], now[f"bytes_{way}"]
+        if before is not None and seconds > 0:
+            packets, size = packets - before[f"packets_{way}"], size - before[f"bytes_{way}"]
+            yield f"{packets / seconds:.0f}/s {what} ({volume(size / seconds)}/s)"
+        else:
+            yield f"{packets} {what} ({volume(size)})"
+    if now["channels"] or not now["peers"]:
+        yield f"{now['channels']} beside a stream"
+    if now["peers"]:
+        yield f"{now['peers']} without one"
+    if now["challenges"]:
+        yield f"moved {now['roamed']} times of {now['challenges']} asked"
 
 
 def _master(master: Figures) -> Iterator[str]:

@@ -68,6 +68,8 @@ class Column(NamedTuple):
     width: int
     """At least; more where a value needs it."""
     form: Callable[[Any], str]
+    of_datagrams: bool = False
+    """Whether it is for servers that have an address for datagrams."""
 
 
 COLUMNS = (
@@ -79,12 +81,20 @@ COLUMNS = (
     Column(10, "out", "GETS", "bytes_out", 9, _rate),
     Column(5, "rtt", "RTT", "rtt", 7, known(span)),
     Column(11, "loss", "LOSS", "loss", 6, known(lambda value: f"{value / 10:.1f}%")),
+    Column(12, "jitter", "JITTER", "jitter", 7, known(span), of_datagrams=True),
     Column(7, "score", "SCORE", "score", 6, known(lambda value: f"{value:.0f}")),
     Column(3, "", "LANE", "lane", 4, known(str)),
     Column(4, "", "PROTO", "protocol", 6, known(str)),
     Column(8, "", "ADDRESS", "peer", 21, known(str)),
 )
 SORTS = [column.sort for column in COLUMNS if column.sort]
+
+
+def columns_for(columns: Sequence[Column], servers: Sequence[Figures | None]) -> Sequence[Column]:
+    """Those that mean something for any of these servers, by their figures."""
+    if any("datagrams" in figures for figures in servers if figures is not None):
+        return columns
+    return [column for column in columns if not column.of_datagrams]
 
 
 def table(
@@ -181,6 +191,11 @@ class View:
         return page
 
     @property
+    def _columns(self) -> Sequence[Column]:
+        """Those of the clients."""
+        return columns_for(self.columns, [self._server.now])
+
+    @property
     def _reach(self) -> int:
         """How many clients can be leafed through."""
         return int(self._page["total"])
@@ -219,7 +234,9 @@ class View:
     def _obey(self, key: int) -> bool:
         """Whether the key means that there is something else to see."""
         if key == ord("s"):
-            self._sort, self._offset = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)], 0
+            sorts = [column.sort for column in self._columns if column.sort]
+            after = sorts.index(self._sort) + 1 if self._sort in sorts else 0  # another server is there by now
+            self._sort, self._offset = sorts[after % len(sorts)], 0
         elif key == ord("r"):
             self._descending, self._offset = not self._descending, 0
         elif key == ord(" ") and self._offset + self._rows < self._reach:
@@ -242,7 +259,7 @@ class View:
         looks = {"tinted": TINTED, "bold": curses.A_BOLD, "": 0}
         lines += [(text, looks[look]) for text, look in above]
         page = self._page["clients"]
-        (heading, *clients), missing = table(page, width, self._sort, self._descending, self.columns)
+        (heading, *clients), missing = table(page, width, self._sort, self._descending, self._columns)
         missing = [*left_out, *missing]
         self._rows = max(1, height - len(lines) - 2 - len(self._footer(len(clients), missing, width)))
         shown = clients[: self._rows]

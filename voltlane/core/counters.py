@@ -7,6 +7,16 @@ from collections import Counter
 from ..reasons import AdminEnd, CloseReason, DatagramDrop, EndReason, Hold, StoreEnd
 from .histogram import Histogram
 
+OF_DATAGRAMS = (
+    "datagrams_up",
+    "datagrams_down",
+    "datagram_bytes_up",
+    "datagram_bytes_down",
+    "roamed",
+    "challenged",
+)
+"""The totals of a server that has an address for datagrams; those of others stay 0, and are not told."""
+
 
 class Counters:
     """One process's totals since it started."""
@@ -76,6 +86,14 @@ class Counters:
         self.packets_down = 0
         self.bytes_up = 0
         self.bytes_down = 0
+        # Of clients, and what is in them alone; on the firehose they count as packets, where they get there.
+        self.datagrams_up = 0
+        self.datagrams_down = 0
+        self.datagram_bytes_up = 0
+        self.datagram_bytes_down = 0
+        self.datagrams_dropped: Counter[DatagramDrop] = Counter()
+        self.challenged = 0  # addresses of which it was asked whether their clients are there
+        self.roamed = 0  # times that the path of a client's datagrams has moved
         self.throttled = 0  # times that a client was not read for a while, for its rate
         self.bytes_discarded = 0  # received on clients' connections, and not passed on when these were closed
         self.replayed = 0
@@ -96,14 +114,6 @@ class Counters:
         self.notices_dropped = 0
         self.master_connections = 0
         self.master_bytes_unconfirmed = 0  # in the kernel when its connection was lost
-        # Datagrams with packets in them, whole, as they are on the wire.
-        self.datagrams_up = 0
-        self.datagrams_down = 0
-        self.datagram_bytes_up = 0
-        self.datagram_bytes_down = 0
-        self.datagrams_dropped: Counter[DatagramDrop] = Counter()
-        self.challenged = 0  # addresses of which it was asked whether they are a client's
-        self.roamed = 0  # clients that were found at another address than before
         self.internal_errors = 0
         self.journal_errors = 0
         self.log_unwritten = 0  # lines

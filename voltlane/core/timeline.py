@@ -102,7 +102,7 @@ class Timeline:
             kind: {
                 reason: count - then
                 for reason, count in counts.items()
-                if count > (then := before[kind].get(reason, 0))
+                if count > (then := before.get(kind, {}).get(reason, 0))
             }
             for kind, counts in now.items()
         }

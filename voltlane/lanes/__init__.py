@@ -24,6 +24,7 @@ moved             a connection as it goes from one process to another
 relay             connections that stay here, while others have their sessions
 partial           the received part of a message
 clients           all connections: how they begin, and what is done to all of them
+present           what may be seen of how clients are here
 shared            what they share
 connection_log    that they come and go: counted, told, logged
 """

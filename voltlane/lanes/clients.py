@@ -15,6 +15,7 @@ from .fairness.pressure import PressureLimits
 from .fairness.turns import ENDING, LOUD, UNANSWERED
 from .framing import Framing
 from .moved import Origin
+from .present import Present
 from .receipts import ReceiptLimits
 from .shared import Shared
 from .table import CODED, DATA_PATHS, FRAMINGS
@@ -97,9 +98,13 @@ class Clients(Shared):
         return [connection for session in self.hub.registry.live() if (connection := self.connection_of(session))]
 
     def connection_of(self, session: Session) -> ClientConnection | None:
-        """That of a session; None while it has none, or where it is none that it has."""
+        """That of a session; None while it has none, and where its client is here without one."""
         link = session.link
         return cast(ClientConnection, link) if link is not None and link.is_stream else None
+
+    def link_of(self, session: Session) -> Present | None:
+        """How a client is here, with or without a connection; None while it is not."""
+        return cast("Present | None", session.link)
 
     @property
     def unwritten(self) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from ..admin.steps import Steps
-from ..core.histogram import LATENCY_BOUNDS, Histogram
+from ..core.histogram import LATENCY_BOUNDS, ROUND_TRIP_BOUNDS, Histogram
 from ..core.protocols.credentials import Kind, kind_of
 from ..core.session import Session
-from ..lanes.connection import ClientConnection
+from ..lanes.present import Present
 from ..statistics import Clients, Links, Queues
 from .parts import Parts
 
@@ -30,6 +30,7 @@ class Survey:
         """... and those that have none."""
         self._known = 0
         self._latency, self._loss = Histogram(LATENCY_BOUNDS), Histogram(LOSS_BOUNDS)
+        self._jitter = Histogram(ROUND_TRIP_BOUNDS)
         self.outboxes: list[int] = []
         """Bytes in the outbox of each client that has one."""
         self.backlogs = 0
@@ -50,10 +51,10 @@ class Survey:
             yield None
 
     def _look(self, session: Session) -> None:
-        connection, kind = self._parts.clients.connection_of(session), kind_of(session.credential)
-        if connection is not None:
+        link, kind = self._parts.clients.link_of(session), kind_of(session.credential)
+        if link is not None:
             self.live[kind] += 1
-            self._look_at_connection(connection)
+            self._look_at_link(link)
             return
         self.stale[kind] += 1
         if session.backlog is not None:
@@ -61,24 +62,26 @@ class Survey:
             self._backlog_bytes += session.backlog.size
             self._backlog_packets += session.backlog.packets
 
-    def _look_at_connection(self, connection: ClientConnection) -> None:
-        self.lanes[connection.lane] += 1
-        if connection.outbox is not None:
-            self.outboxes.append(connection.outbox.size)
-        quality = connection.quality
+    def _look_at_link(self, link: Present) -> None:
+        self.lanes[link.lane] += 1
+        if link.outbox is not None:
+            self.outboxes.append(link.outbox.size)
+        quality = link.quality
         if quality is not None:
             self._known += 1
             if quality.latency is not None:
                 self._latency.observe(quality.latency)
             if quality.loss is not None:
                 self._loss.observe(quality.loss)
+            if quality.jitter is not None:
+                self._jitter.observe(quality.jitter)
 
     # ---- what was found
 
     @property
     def links(self) -> Links:
         """See Statistics."""
-        return Links(self._known, self._latency.distribution(), self._loss.distribution())
+        return Links(self._known, self._latency.distribution(), self._loss.distribution(), self._jitter.distribution())
 
     @property
     def queues(self) -> Queues:

@@ -7,20 +7,21 @@ from heapq import nsmallest
 from math import inf
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, cast
 
 from ..admin.steps import Steps
 from ..core.backlog import Backlog
 from ..core.outbox import Outbox
 from ..core.protocols.credentials import PROTOCOL_NAMES, kind_of
 from ..core.session import Session, State
-from ..lanes.connection import ClientConnection
+from ..lanes.fairness.sampler import Measured
+from ..lanes.present import Present
 from ..lanes.table import LANES
 from ..statistics import ClientRow, ClientsPage, LaneFigures, MasterLink, ProtocolFigures, Statistics, in_order
 from ..version import __version__
 from .gauges import Survey, clients
 from .parts import Parts
-from .tallies import tallies_of
+from .tallies import datagrams_of, dropped_by, tallies_of
 
 
 class Observer:
@@ -55,12 +56,14 @@ class Observer:
 
     def _made_of(self, survey: Survey) -> Statistics:
         counters, trunk, link = self._parts.counters, self._parts.trunk, self._parts.link
-        tallies = tallies_of(counters)
+        tallies, datagrams = tallies_of(counters), self._parts.datagrams
         return Statistics(
             version=__version__,
             uptime=self._reactor.time() - self.since,
             counts=tallies.counts,
-            reasons=tallies.reasons,
+            reasons=tallies.reasons
+            if datagrams is None
+            else MappingProxyType({**tallies.reasons, "dropped_datagrams": dropped_by(counters)}),
             latencies=tallies.latencies,
             clients=clients(self._parts),
             queues=survey.queues,
@@ -78,11 +81,13 @@ class Observer:
             certificates=self._parts.certificates.summary(),
             draining=self._parts.drain.progress,
             store=None if link is None else link.figures(),
+            datagrams=None if datagrams is None else datagrams_of(counters, datagrams.channels, datagrams.peers),
         )
 
     def _lanes(self, survey: Survey) -> Mapping[str, LaneFigures]:
         accepted = self._parts.counters.lanes
-        return MappingProxyType({name: LaneFigures(accepted[name], survey.lanes[name]) for name in LANES})
+        names = dict.fromkeys([*LANES, *accepted, *survey.lanes])
+        return MappingProxyType({name: LaneFigures(accepted[name], survey.lanes[name]) for name in names})
 
     def _protocols(self, survey: Survey) -> Mapping[str, ProtocolFigures]:
         live, stale = survey.live, survey.stale
@@ -117,8 +122,8 @@ class Observer:
         session = self._registry.sessions.get(client_id)
         if session is None:
             return False
-        connection = self._clients.connection_of(session)
-        return text in str(client_id) or (connection is not None and text in connection.peer.lower())
+        link = self._clients.link_of(session)
+        return text in str(client_id) or (link is not None and text in link.peer.lower())
 
     def page(self, sort: str, offset: int, limit: int, descending: bool) -> ClientsPage:
         """`limit` clients from `offset` on, by one of `statistics.SORT_KEYS`; of equals the lower id comes first.
@@ -144,7 +149,7 @@ class Observer:
         return ClientsPage(len(sessions), offset, tuple(rows))
 
     def _row(self, session: Session) -> ClientRow:
-        connection, now = self._clients.connection_of(session), self._reactor.now
+        link, now = self._clients.link_of(session), self._reactor.now
         row = ClientRow(
             id=session.id,
             state=session.state.value,
@@ -157,13 +162,14 @@ class Observer:
         queue = self._queue_of(session)
         if queue is not None:
             row = row._replace(queue_bytes=queue.size, queue_packets=queue.packets)
-        if connection is not None and connection.sock is not None:
-            row = row._replace(peer=connection.peer, lane=connection.lane, **self._link(connection))
+        if link is not None:
+            row = row._replace(peer=link.peer, lane=link.lane, **self._link(link))
         return row
 
-    def _link(self, connection: ClientConnection) -> dict[str, Any]:
+    def _link(self, link: Present) -> dict[str, Any]:
         """What is known of it at this moment: first what clients are sorted by, and by the same words."""
-        info, quality = self._sampler.sample(connection), connection.quality
+        info = self._sampler.sample(cast("Measured", link))
+        quality = link.quality
         if quality is None:
             return {}
         known = {
@@ -172,6 +178,8 @@ class Observer:
             "rtt": quality.latency,
             "loss": quality.loss,
             "score": quality.score,
+            "jitter": quality.jitter,
+            "reordered": quality.reordered,
         }
         if info is None:
             return known
@@ -187,8 +195,8 @@ class Observer:
     def _age(self, session: Session, now: float) -> float:
         if session.state is State.STALE:
             return now - session.lost
-        connection = self._clients.connection_of(session)
-        return 0.0 if connection is None else now - connection.since
+        link = self._clients.link_of(session)
+        return 0.0 if link is None else now - link.since
 
     def _queue(self, session: Session, now: float) -> float:
         queue = self._queue_of(session)
@@ -196,16 +204,16 @@ class Observer:
 
     def _queue_of(self, session: Session) -> Outbox | Backlog | None:
         """What waits for a client: in its connection's outbox, or kept for when it is back."""
-        connection = self._clients.connection_of(session)
-        return session.backlog if connection is None else connection.outbox
+        link = self._clients.link_of(session)
+        return session.backlog if link is None else link.outbox
 
 
 def _of_link(attribute: str) -> _Key:
     """Sort by what is known of the link."""
 
     def value(observer: Observer, session: Session, now: float) -> float | None:
-        connection = observer._clients.connection_of(session)
-        quality = None if connection is None else connection.quality
+        link = observer._clients.link_of(session)
+        quality = None if link is None else link.quality
         return None if quality is None else getattr(quality, attribute)
 
     return value
@@ -229,4 +237,5 @@ _KEYS: dict[str, _Key] = {
     "bandwidth": _bandwidth,
     "rtt": _of_link("latency"),
     "loss": _of_link("loss"),
+    "jitter": _of_link("jitter"),
 }

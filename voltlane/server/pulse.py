@@ -6,7 +6,8 @@ when the next one begins. A server that is idle is not woken.
 
 from __future__ import annotations
 
-from typing import Callable
+from collections import Counter
+from typing import Any, Callable
 
 from ..core.counters import Counters
 from ..core.histogram import LATENCY_BOUNDS, ROUND_TRIP_BOUNDS
@@ -68,8 +69,8 @@ def totals_of(parts: Parts) -> Totals:
 
 
 def reasons_of(counters: Counters) -> Reasons:
-    """How often what has happened, by reason; zeros left out."""
-    return {
-        name: {reason.value: count for reason, count in counts.items() if count}
-        for name, counts in (("closed", counters.closed), ("ended", counters.ended), ("held", counters.held))
-    }
+    """How often what has happened, by reason; zeros left out, and datagrams where none was dropped."""
+    known: dict[str, Counter[Any]] = {"closed": counters.closed, "ended": counters.ended, "held": counters.held}
+    if counters.datagrams_dropped:
+        known["dropped_datagrams"] = counters.datagrams_dropped
+    return {name: {reason.value: count for reason, count in counts.items() if count} for name, counts in known.items()}

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..core.counters import OF_DATAGRAMS
 from .gauges import Survey, clients
 from .parts import Parts
 
@@ -19,6 +20,9 @@ def state_lines(parts: Parts) -> Iterator[str]:
     yield f"counters: {_pairs(_totals(parts))}"
     yield f"connections closed: {_by_reason(parts.counters.closed)}"
     yield f"sessions ended: {_by_reason(parts.counters.ended)}"
+    if parts.datagrams is not None:
+        there = {"channels": parts.datagrams.channels, "peers": parts.datagrams.peers}
+        yield f"datagrams: {_pairs(there)}; dropped: {_by_reason(parts.counters.datagrams_dropped)}"
     yield f"not accepting: {', '.join([hold.value for hold in parts.entrance.holds]) or 'nothing is in the way'}"
 
 
@@ -63,7 +67,8 @@ def _master(parts: Parts, survey: Survey) -> dict[str, object]:
 
 def _totals(parts: Parts) -> dict[str, object]:
     counters = parts.counters
-    values = {name: getattr(counters, name) for name in counters.__slots__}
+    names = [name for name in counters.__slots__ if name not in OF_DATAGRAMS or parts.datagrams is not None]
+    values = {name: getattr(counters, name) for name in names}
     return {name: value for name, value in values.items() if isinstance(value, int)}
 
 

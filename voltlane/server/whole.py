@@ -177,7 +177,7 @@ class Whole:
             latencies=tallies.latencies,
             clients=Clients(0, 0, len(host.crew.lounge)),
             queues=Queues(0, 0, 0, 0, 0, 0, 0, 0),
-            links=Links(0, nothing, Histogram(LOSS_BOUNDS).distribution()),
+            links=Links(0, nothing, Histogram(LOSS_BOUNDS).distribution(), Histogram(ROUND_TRIP_BOUNDS).distribution()),
             master=MasterLink(host.master_address, False, 0, False, None, 0),
             loop=host.reactor.metrics.summary(),
             lanes={},

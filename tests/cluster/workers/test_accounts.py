@@ -15,9 +15,9 @@ from voltlane.cluster.workers.accounts import (
     together,
     totals_from,
 )
-from voltlane.reasons import CloseReason, Hold
+from voltlane.reasons import CloseReason, DatagramDrop, Hold
 from voltlane.server.pulse import totals_of
-from voltlane.statistics import CertificateFigures, Statistics
+from voltlane.statistics import CertificateFigures, DatagramFigures, Statistics
 
 
 def figures(clients: int) -> Statistics:
@@ -30,6 +30,32 @@ def figures(clients: int) -> Statistics:
         ones[0].cut()
         made.settle()
         return made.server.statistics()
+
+
+DROPPED = {"dropped_datagrams": {reason: 3 * (reason is DatagramDrop.RATE) for reason in DatagramDrop}}
+
+
+def with_datagrams(found: Statistics) -> Statistics:
+    """The same of a process that has an address for them."""
+    return found._replace(
+        reasons={**found.reasons, **DROPPED}, datagrams=DatagramFigures(10, 5, 1_000, 500, 2, 1, 3, 4)
+    )
+
+
+def test_datagrams_there_and_back() -> None:
+    found = with_datagrams(figures(2))
+    assert from_plain(json.loads(json.dumps(plain(found)))) == found
+
+
+def test_datagrams_of_those_that_have_any() -> None:
+    one = figures(1)
+    assert together(one, [one]).datagrams is None and "dropped_datagrams" not in together(one, [one]).reasons
+    gone = counted(with_datagrams(one))
+    assert gone.datagrams == (10, 5, 1_000, 500, 0, 0, 3, 4)
+    both = together(one, [with_datagrams(one), one, gone])
+    assert both.datagrams == (20, 10, 2_000, 1_000, 2, 1, 6, 8)
+    assert both.reasons["dropped_datagrams"][DatagramDrop.RATE] == 6
+    assert both.reasons["dropped_datagrams"][DatagramDrop.LATE] == 0
 
 
 def test_there_and_back() -> None:
@@ -82,3 +108,5 @@ def test_totals() -> None:
     assert both.packets_up == 2 and both.stale == 1 and both.closed == 2
     assert both.turns == tuple(2 * count for count in totals.turns)
     assert both.reasons["closed"] == {"peer closed": 2} and both.reasons["held"] == totals.reasons["held"]
+    dropping = totals._replace(reasons={**totals.reasons, "dropped_datagrams": {"came before": 3}})
+    assert add_totals(totals, [dropping, dropping]).reasons["dropped_datagrams"] == {"came before": 6}

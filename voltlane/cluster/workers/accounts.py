@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Callable, TypeVar
 
 from ...core.timeline import Counts, Totals
-from ...reasons import AdminEnd, CloseReason, EndReason, Hold, StoreEnd
+from ...reasons import AdminEnd, CloseReason, DatagramDrop, EndReason, Hold, StoreEnd
 from ...statistics import (
     CertificateFigures,
     Clients,
+    DatagramFigures,
     Distribution,
     Draining,
     LaneFigures,
@@ -30,6 +31,8 @@ _REASONS: dict[str, type[enum.Enum]] = {
     "admin": AdminEnd,
     "store": StoreEnd,
 }
+_REASONS_OF_SOME: dict[str, type[enum.Enum]] = {"dropped_datagrams": DatagramDrop}
+"""That not every process has."""
 _OF_THE_PARENT = ("held", "admin")
 """Reasons that only the process counts which accepts, and has the admin endpoint."""
 T = TypeVar("T")
@@ -58,19 +61,20 @@ def plain(statistics: Statistics) -> dict[str, Any]:
 def from_plain(data: Mapping[str, Any]) -> Statistics:
     """What `plain` gave."""
     turns, busy, lag, phases = data["loop"]
-    known, latency, loss = data["links"]
+    known, *spreads = data["links"]
+    reasons = {**_REASONS, **{name: kind for name, kind in _REASONS_OF_SOME.items() if name in data["reasons"]}}
     return Statistics(
         version=data["version"],
         uptime=data["uptime"],
         counts=data["counts"],
         reasons={
             name: {reason: data["reasons"].get(name, {}).get(reason.name, 0) for reason in kind}
-            for name, kind in _REASONS.items()
+            for name, kind in reasons.items()
         },
         latencies={name: _distribution(value) for name, value in data["latencies"].items()},
         clients=Clients(*data["clients"]),
         queues=Queues(*data["queues"]),
-        links=Links(known, _distribution(latency), _distribution(loss)),
+        links=Links(known, *map(_distribution, spreads)),
         master=MasterLink(*data["master"]),
         loop=Loop(turns, busy, _distribution(lag), {name: _distribution(value) for name, value in phases.items()}),
         lanes={name: LaneFigures(*value) for name, value in data["lanes"].items()},
@@ -78,6 +82,7 @@ def from_plain(data: Mapping[str, Any]) -> Statistics:
         certificates=tuple([CertificateFigures(tuple(value[0]), *value[1:]) for value in data["certificates"]]),
         draining=None if data["draining"] is None else Draining(*data["draining"]),
         store=None if data["store"] is None else StoreFigures(*data["store"]),
+        datagrams=None if data["datagrams"] is None else DatagramFigures(*data["datagrams"]),
     )
 
 
@@ -97,26 +102,28 @@ def totals_from(data: list[Any]) -> Totals:
 
 def counted(statistics: Statistics) -> Statistics:
     """What was counted by a process that is gone: nothing of it is there any more."""
-    links = statistics.links
+    links, datagrams = statistics.links, statistics.datagrams
     return statistics._replace(
         clients=Clients(0, 0, 0),
         queues=Queues(0, 0, 0, 0, 0, 0, 0, 0),
-        links=Links(0, _nothing(links.latency), _nothing(links.loss)),
+        links=Links(0, *map(_nothing, links[1:])),
         master=statistics.master._replace(connected=False, full=False, stalled_secs=None, processes=0),
         lanes={name: value._replace(live=0) for name, value in statistics.lanes.items()},
         protocols={name: value._replace(live=0, stale=0) for name, value in statistics.protocols.items()},
+        datagrams=None if datagrams is None else datagrams._replace(channels=0, peers=0),
     )
 
 
 def together(parent: Statistics, parts: list[Statistics]) -> Statistics:
     """All of them as one server's. The parent's uptime is that of all; what only it counts is its alone."""
     everything = [parent, *parts]
+    datagrams = [one.datagrams for one in everything if one.datagrams is not None]
     certificates = {one.names: one for part in parts for one in part.certificates}
     return parent._replace(
         counts=_sums([one.counts for one in everything]),
         reasons={
-            name: parent.reasons[name] if name in _OF_THE_PARENT else _sums([one.reasons[name] for one in everything])
-            for name in parent.reasons
+            **_by_name([one.reasons for one in everything], _sums),
+            **{name: parent.reasons[name] for name in _OF_THE_PARENT},
         },
         latencies=_by_name([one.latencies for one in everything], _spread),
         clients=Clients(*_columns([one.clients for one in everything])),
@@ -125,6 +132,7 @@ def together(parent: Statistics, parts: list[Statistics]) -> Statistics:
             sum(one.links.known for one in everything),
             _spread([one.links.latency for one in everything]),
             _spread([one.links.loss for one in everything]),
+            _spread([one.links.jitter for one in everything]),
         ),
         master=_master([one.master for one in parts]) if parts else parent.master,
         loop=Loop(
@@ -136,6 +144,7 @@ def together(parent: Statistics, parts: list[Statistics]) -> Statistics:
         lanes=_by_name([one.lanes for one in everything], lambda values: LaneFigures(*_columns(values))),
         protocols=_by_name([one.protocols for one in everything], lambda values: ProtocolFigures(*_columns(values))),
         certificates=tuple(certificates.values()),
+        datagrams=DatagramFigures(*_columns(datagrams)) if datagrams else None,
     )
 
 
@@ -164,8 +173,8 @@ def add_totals(parent: Totals, parts: list[Totals]) -> Totals:
         turns=_add([one.turns for one in everything]),
         round_trips=_add([one.round_trips for one in everything]),
         reasons={
-            name: counts if name in _OF_THE_PARENT else _sums([one.reasons.get(name, {}) for one in everything])
-            for name, counts in parent.reasons.items()
+            **_by_name([one.reasons for one in everything], _sums),
+            **{name: counts for name, counts in parent.reasons.items() if name in _OF_THE_PARENT},
         },
     )
 

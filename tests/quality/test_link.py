@@ -1,4 +1,4 @@
-"""Link quality: averages, loss, the score and when it is computed, and addresses that can be a peer's."""
+"""A link: averages, the score and when it is computed, and silence."""
 
 from __future__ import annotations
 
@@ -6,65 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltlane.quality import (
-    LOSS_HISTORY,
-    WORST,
-    LinkQuality,
-    LossTracker,
-    validate_address,
-)
-
-# ---- loss
-
-
-def test_the_lost_of_a_thousand():
-    tracker = LossTracker()
-    assert tracker.rate() == 0
-    for number in range(200):
-        tracker.record(number % 4 != 0)
-    assert tracker.rate() == 250
-    tracker.record_many(0, 200)
-    assert tracker.rate() == 625
-
-
-def test_both_counters_are_halved_past_the_history():
-    tracker = LossTracker()
-    tracker.record_many(LOSS_HISTORY - 100, 100)
-    assert (tracker.expected, tracker.lost) == (10_000, 100)
-    tracker.record(True)
-    assert (tracker.expected, tracker.lost) == (5_000, 50)
-
-
-def test_what_is_long_ago_fades():
-    old, new = LossTracker(), LossTracker()
-    for tracker in (old, new):
-        tracker.record_many(9_000, 1_000)
-    assert old.rate() == 100
-    for _ in range(50_000):
-        old.record(True)
-    assert old.rate() < 10
-    for _ in range(20_000):
-        new.record(False)
-    assert new.rate() > 800
-
-
-@given(st.lists(st.tuples(st.integers(0, 30_000), st.integers(0, 30_000))))
-def test_loss_stays_within_its_bounds(records):
-    tracker = LossTracker()
-    for received, lost in records:
-        tracker.record_many(received, lost)
-        assert 0 <= tracker.lost <= tracker.expected <= LOSS_HISTORY
-        assert 0 <= tracker.rate() <= 1000
-
-
-@given(st.lists(st.booleans(), max_size=300))
-def test_one_by_one_is_the_same_as_at_once(packets):
-    single, bulk = LossTracker(), LossTracker()
-    for received in packets:
-        single.record(received)
-    bulk.record_many(sum(packets), len(packets) - sum(packets))
-    assert (single.expected, single.lost) == (bulk.expected, bulk.lost)
-
+from voltlane.quality import WORST, LinkQuality
 
 # ---- bandwidth
 
@@ -121,11 +63,14 @@ def test_bandwidth_never_leaves_the_range_of_its_samples(steps):
 # ---- the score
 
 
-def scored(loss: int | None = None, latency: float | None = None, bandwidth: float | None = None) -> int | None:
+def scored(
+    loss: int | None = None, latency: float | None = None, bandwidth: float | None = None, jitter: float | None = None
+) -> int | None:
     link = LinkQuality(0.0)
     if loss is not None:
         link.record(1000 - loss, loss)
     link.set_latency(latency)
+    link.set_jitter(jitter)
     if bandwidth is not None:
         link.sample(0, 0, 0.0)
         link.sample(0, int(bandwidth), 1.0)
@@ -142,16 +87,33 @@ def test_the_formula():
     assert scored(latency=7.0) == WORST
 
 
+def test_jitter_is_a_part_of_the_latency():
+    assert scored(latency=0.08, jitter=0.01) == 80 + 4 * 10
+    assert scored(10, 0.05, jitter=0.02) == round((5 * 10 + 3 * (50 + 4 * 20)) / 8)
+    assert scored(latency=0.9, jitter=0.1) == WORST
+    assert scored(jitter=0.01) == 40  # the only thing that is known
+
+
+@given(st.none() | st.integers(0, 1000), st.none() | st.floats(0, 5), st.none() | st.integers(0, 1 << 30))
+def test_no_jitter_and_jitter_that_is_not_known_score_alike(loss, latency, bandwidth):
+    steady = scored(loss, latency, bandwidth, 0.0)
+    if latency is None:  # then jitter is all that is known of the time
+        assert steady is not None and steady <= (scored(loss, 0.0, bandwidth) or 0)
+    else:
+        assert steady == scored(loss, latency, bandwidth)
+
+
 parts = {
     "loss": st.integers(0, 1000),
     "latency": st.floats(0, 5),
     "bandwidth": st.integers(0, 1 << 30),
+    "jitter": st.floats(0, 2),
 }
 
 
 @given(**parts, worse=st.sampled_from(sorted(parts)), by=st.integers(0, 400))
-def test_worse_is_never_better(loss, latency, bandwidth, worse, by):
-    link = {"loss": loss, "latency": latency, "bandwidth": bandwidth}
+def test_worse_is_never_better(loss, latency, bandwidth, jitter, worse, by):
+    link = {"loss": loss, "latency": latency, "bandwidth": bandwidth, "jitter": jitter}
     other = dict(link)
     other[worse] = min(1000, loss + by) if worse == "loss" else link[worse] + by
     assert 0 <= scored(**link) <= scored(**other) <= WORST
@@ -181,6 +143,23 @@ def test_it_is_computed_when_asked_for_and_only_after_a_change(monkeypatch):
     assert link.score and len(computed) == 3
     link.sample(9_000, 20, 3.0)
     assert link.score and len(computed) == 4
+    link.set_jitter(0.01)
+    assert link.score and len(computed) == 5
+    link.set_jitter(0.01)
+    link.record_order(10, 10)  # which is no part of it
+    assert link.score and len(computed) == 5
+
+
+# ---- order
+
+
+def test_the_reordered_of_a_thousand():
+    link = LinkQuality(0.0)
+    assert link.reordered is None
+    link.record_order(0, 0)
+    assert link.reordered is None
+    link.record_order(95, 5)
+    assert (link.reordered, link.loss, link.score) == (50, None, None)
 
 
 # ---- time
@@ -199,68 +178,3 @@ def test_silence_and_age():
 
 def test_no_timeout():
     assert not LinkQuality(0.0, timeout=0).timed_out(1e9)
-
-
-# ---- addresses
-
-
-@pytest.mark.parametrize(
-    "host",
-    ["1.2.3.4", "10.0.0.1", "192.168.1.255", "::ffff:1.2.3.4", "2001:db8::1", "fe80::1", "fe80::1%eth0", "0.0.0.1"],
-)
-def test_addresses_that_a_peer_can_have(host):
-    assert validate_address(host, 5678)
-
-
-def test_a_mapped_address_is_the_one_that_it_stands_for():
-    assert str(validate_address("::ffff:1.2.3.4", 1)) == "1.2.3.4"
-
-
-@pytest.mark.parametrize(
-    ("host", "kind"),
-    [
-        ("127.0.0.1", "a loopback"),
-        ("127.255.3.4", "a loopback"),
-        ("::1", "a loopback"),
-        ("::ffff:127.0.0.1", "a loopback"),
-        ("0.0.0.0", "the unspecified"),
-        ("::", "the unspecified"),
-        ("::ffff:0.0.0.0", "the unspecified"),
-        ("255.255.255.255", "the broadcast"),
-        ("::ffff:255.255.255.255", "the broadcast"),
-        ("224.0.0.1", "a multicast"),
-        ("239.255.255.255", "a multicast"),
-        ("ff02::1", "a multicast"),
-        ("::ffff:224.0.0.1", "a multicast"),
-        ("::ffff:e000:1", "a multicast"),
-    ],
-)
-def test_addresses_that_no_peer_has(host, kind):
-    with pytest.raises(ValueError, match=f"is {kind} address"):
-        validate_address(host, 5678)
-
-
-@pytest.mark.parametrize("port", [0, -1, 65536])
-def test_ports_that_no_peer_has(port):
-    with pytest.raises(ValueError, match=f"port {port}"):
-        validate_address("1.2.3.4", port)
-
-
-@pytest.mark.parametrize("host", ["", "localhost", "1.2.3", "1.2.3.4.5", "::g", "1.2.3.4:5"])
-def test_what_is_no_address(host):
-    with pytest.raises(ValueError):
-        validate_address(host, 1)
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_mapped_or_not_is_the_same(number):
-    from ipaddress import IPv4Address
-
-    def outcome(host: str) -> str:
-        try:
-            return str(validate_address(host, 9))
-        except ValueError as error:
-            return str(error).partition(" is ")[2]
-
-    address = str(IPv4Address(number))
-    assert outcome(address) == outcome(f"::ffff:{address}")

@@ -1,71 +1,44 @@
-"""How good the link to a peer is: for this server's clients, and for any other relay, since it needs nothing else here.
+"""One peer's link: when it was last heard, bandwidth both ways, latency, loss, jitter, and a score made of them.
 
-`LinkQuality` is one peer's: when it was last heard, bandwidth both ways, latency, loss, and a score made of them.
-`LossTracker` is the loss alone. `validate_address` says whether an address can be a peer's at all.
-
-Nothing here reads a clock: `now` is seconds of any clock that does not go back, read once a turn of the caller's loop.
-Nothing here is for a packet's way either: bandwidth is taken from totals that are counted anyway.
+Nothing here is for a packet's way: bandwidth is taken from totals that are counted anyway.
 
     link = LinkQuality(now)
     link.heard(now)                                     # something came
     link.sample(total_bytes_in, total_bytes_out, now)   # now and then; once a second is enough
     link.set_latency(0.08)                              # seconds, whenever it is measured
+    link.set_jitter(0.004)
     link.record(received=97, lost=3)                    # or a packet at a time, like a LossTracker
     peers.sort(key=lambda peer: peer.link.score)        # who is served first; None where nothing is known
 
 The score is from 0, the best, to 1000: the mean of what is known, of these, each from 0 to 1000, by weight:
 
     5  loss        the lost of a thousand
-    3  latency     in milliseconds, 1000 from a second on
+    3  latency     the round trip and four times the jitter, in milliseconds, 1000 from a second on
     2  bandwidth   both ways together: 1000 · b / (b + 1 MiB/s), 500 for who takes a MiB a second
 
-So a link that works counts before a short one, and that before one that takes little. Ideas and numbers of the averages
-are those of the crate udp-relay-core.
+So a link that works counts before a short one, and that before one that takes little. Jitter is a part of the latency,
+since whoever wants an even stream has to wait for what comes late: as long as a timer that awaits an answer does, which
+is the round trip and four times what it varies (RFC 6298). So more of it never makes a link better, and where none is
+known the score is what it would be without. Of both, one that is not known counts as 0 beside the other.
 """
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import ClassVar
+
+from .loss import LOSS_HISTORY, LossTracker
 
 OLD_SHARE, NEW_SHARE = 0.7, 0.3
 """An average's next value: so much of the old one, and so much of the sample."""
 SAMPLE_INTERVAL = 1.0
 """Seconds that a bandwidth sample spans at least."""
-LOSS_HISTORY = 10_000
-"""Packets; past that, what was counted is halved, so that what is long ago fades."""
 LOSS_WEIGHT, LATENCY_WEIGHT, BANDWIDTH_WEIGHT = 5, 3, 2
+JITTERS = 4
+"""How much jitter counts beside the latency."""
 WORST = 1000
 """The worst score, and the worst of each of its parts."""
 HALF_BANDWIDTH = 1 << 20
 """Bytes a second that count for half of the worst."""
-
-_BROADCAST = IPv4Address("255.255.255.255")
-
-
-class LossTracker:
-    """How much of what was to come has come."""
-
-    __slots__ = ("expected", "lost")
-
-    def __init__(self) -> None:
-        self.expected = 0
-        self.lost = 0
-
-    def record(self, received: bool) -> None:
-        """One packet that came, or did not."""
-        self.record_many(int(received), int(not received))
-
-    def record_many(self, received: int, lost: int) -> None:
-        """The same for several at once."""
-        self.expected += received + lost
-        self.lost += lost
-        while self.expected > LOSS_HISTORY:
-            self.expected //= 2
-            self.lost //= 2
-
-    def rate(self) -> int:
-        """The lost of a thousand; 0 before anything was recorded."""
-        return self.lost * 1000 // self.expected if self.expected else 0
 
 
 class LinkQuality:
@@ -76,15 +49,20 @@ class LinkQuality:
         "_bytes_out",
         "_changed",
         "_losses",
+        "_order",
         "_sampled",
         "_score",
         "bandwidth_in",
         "bandwidth_out",
         "born",
+        "jitter",
         "last_receive",
         "latency",
         "timeout",
     )
+
+    history: ClassVar[int] = LOSS_HISTORY
+    """Packets that loss and reordering are told by, as LossTracker has it."""
 
     def __init__(self, now: float, timeout: float = 30.0) -> None:
         self.born = now
@@ -95,7 +73,10 @@ class LinkQuality:
         self.bandwidth_out: float | None = None
         self.latency: float | None = None
         """Seconds there and back."""
+        self.jitter: float | None = None
+        """Seconds by which packets come less evenly than they were sent."""
         self._losses: LossTracker | None = None
+        self._order: LossTracker | None = None
         self._sampled: float | None = None
         self._bytes_in = self._bytes_out = 0
         self._score: int | None = None
@@ -131,14 +112,26 @@ class LinkQuality:
         self._changed |= seconds != self.latency
         self.latency = seconds
 
+    def set_jitter(self, seconds: float | None) -> None:
+        """The jitter as it was measured last; None for not known any more."""
+        self._changed |= seconds != self.jitter
+        self.jitter = seconds
+
     def record(self, received: int, lost: int) -> None:
-        """So many packets came, and so many did not."""
+        """So many packets came, and so many did not; fewer than 0 where some came that had been counted as lost."""
         if received or lost:
             before = self.loss
             if self._losses is None:
-                self._losses = LossTracker()
+                self._losses = LossTracker(self.history)
             self._losses.record_many(received, lost)
             self._changed |= before != self.loss
+
+    def record_order(self, in_order: int, late: int) -> None:
+        """So many packets came in order, and so many behind one that was sent after them."""
+        if in_order or late:
+            if self._order is None:
+                self._order = LossTracker(self.history)
+            self._order.record_many(in_order, late)
 
     # ---- what is asked
 
@@ -146,6 +139,12 @@ class LinkQuality:
     def loss(self) -> int | None:
         """The lost of a thousand; None before anything was recorded."""
         return None if self._losses is None else self._losses.rate()
+
+    @property
+    def reordered(self) -> int | None:
+        """Of a thousand that came, those behind one that was sent after them; None before any came. No part of the
+        score: what it costs is jitter, and what came too late to be of use, loss."""
+        return None if self._order is None else self._order.rate()
 
     @property
     def score(self) -> int | None:
@@ -172,8 +171,9 @@ class LinkQuality:
         if self.loss is not None:
             total += LOSS_WEIGHT * self.loss
             weight += LOSS_WEIGHT
-        if self.latency is not None:
-            total += LATENCY_WEIGHT * min(1000 * self.latency, WORST)
+        if self.latency is not None or self.jitter is not None:
+            wait = (self.latency or 0.0) + JITTERS * (self.jitter or 0.0)
+            total += LATENCY_WEIGHT * min(1000 * wait, WORST)
             weight += LATENCY_WEIGHT
         if self.bandwidth_in is not None and self.bandwidth_out is not None:
             bandwidth = self.bandwidth_in + self.bandwidth_out
@@ -185,25 +185,3 @@ class LinkQuality:
 def _averaged(old: float | None, sample: float) -> float:
     """The next value of an exponentially weighted moving average; the first sample is the first value."""
     return sample if old is None else OLD_SHARE * old + NEW_SHARE * sample
-
-
-def validate_address(host: str, port: int) -> IPv4Address | IPv6Address:
-    """The address, if a peer of a relay can be there; an IPv4 address mapped into IPv6 is taken for what it is.
-
-    Raises ValueError for what is no address (a name is none), for port 0 and those there are not, and for the loopback,
-    unspecified, broadcast and multicast addresses: to relay to those is to talk to oneself, to nobody or to everybody.
-    """
-    if not 0 < port < 1 << 16:
-        raise ValueError(f"port {port}: no peer is there; 1 to 65535 are possible")
-    address = ip_address(host)
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    for kind, is_that in (
-        ("a loopback", address.is_loopback),
-        ("the unspecified", address.is_unspecified),
-        ("the broadcast", address == _BROADCAST),
-        ("a multicast", address.is_multicast),
-    ):
-        if is_that:
-            raise ValueError(f"{host} is {kind} address: one peer's own is needed")
-    return address
