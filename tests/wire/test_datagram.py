@@ -51,7 +51,7 @@ class TestDatagram:
     @given(u64, u8, u16, u16, some.binary(max_size=1200))
     def test_there_and_back(self, number: int, kind: int, time: int, echo: int, body: bytes):
         datagram = seal_datagram(CLIENT, number, kind, time, echo, body)
-        assert len(datagram) == len(body) + wire.OVERHEAD
+        assert len(datagram) == len(body) + wire.SMALLEST
         assert wire.head_of(datagram) == (CLIENT.id_out, number)
         assert open_datagram(SERVER, datagram) == (number, kind, time, echo, body)
         assert open_datagram(SERVER, memoryview(datagram)) == (number, kind, time, echo, body)
@@ -62,7 +62,7 @@ class TestDatagram:
         head = CLIENT.id_out + number
         expected = head + encrypt(inner, head, bytes(4) + number, CLIENT.key_out)
         assert seal_datagram(CLIENT, 7, Kind.DATA, 5, 6, b"body") == expected
-        assert wire.OVERHEAD == 37
+        assert wire.SMALLEST == 37
 
     def test_cut_anywhere(self):
         for cut in cuts(seal_datagram(CLIENT, 1, 0, 0, 0, b"four")):

@@ -316,21 +316,8 @@ class Close(NamedTuple):
         return _CLOSE.pack(self.code, self.taken) + self.text.encode()
 
 
-class Ask(NamedTuple):
-    """The body of ask: the client's part of the keys of its datagrams (SPEC 23)."""
-
-    seed: bytes
-
-    def encode(self) -> bytes:
-        """Its bytes."""
-        return _ASK.pack(*self)
-
-    def __repr__(self) -> str:
-        return "<Ask>"
-
-
-class Datagrams(NamedTuple):
-    """The body of datagrams, the answer."""
+class DatagramsOffer(NamedTuple):
+    """The body of datagrams, the answer to ask (SPEC 23)."""
 
     port: int
     """0: there are none."""
@@ -349,11 +336,11 @@ class Datagrams(NamedTuple):
         return _DATAGRAMS.pack(*self[:-1], len(host)) + host
 
     def __repr__(self) -> str:
-        return f"<Datagrams {self.host!r}, port {self.port}>"
+        return f"<DatagramsOffer of {self.host!r}, port {self.port}>"
 
 
-NO_DATAGRAMS = Datagrams(0, 0, 0, bytes(32), "")
-"""There are none here, or none any longer."""
+NO_DATAGRAMS = DatagramsOffer(0, 0, 0, bytes(RANDOM_SIZE), "").encode()
+"""The body of datagrams where there are none, or none any longer."""
 
 
 def decode_open(body: bytes) -> Open:
@@ -385,19 +372,20 @@ def decode_close(body: bytes) -> Close:
     return Close(code, taken, body[_CLOSE.size :].decode("utf-8", "replace"))
 
 
-def decode_ask(body: bytes) -> Ask:
-    """Raises MalformedRecord."""
-    return Ask(*_fields(_ASK, body, "ask"))
+def decode_ask(body: bytes) -> bytes:
+    """The body of ask: the client's part of the keys of its datagrams, 32 bytes. Raises MalformedRecord."""
+    seed: bytes = _fields(_ASK, body, "ask")[0]
+    return seed
 
 
-def decode_datagrams(body: bytes) -> Datagrams:
+def decode_datagrams(body: bytes) -> DatagramsOffer:
     """Raises MalformedRecord."""
     port, mtu, keepalive, seed, size = _fields(_DATAGRAMS, body, "datagrams")
     host = body[_DATAGRAMS.size : _DATAGRAMS.size + size]
     if len(host) < size:
         raise MalformedRecord(f"the host in datagrams has {len(host)} bytes of {size}")
     try:
-        return Datagrams(port, mtu, keepalive, seed, host.decode())
+        return DatagramsOffer(port, mtu, keepalive, seed, host.decode())
     except UnicodeDecodeError:
         raise MalformedRecord("the host in datagrams is no UTF-8") from None
 
