@@ -5,9 +5,9 @@ framing  u32 length prefix + payload                      SPEC 2
 v2       handshake packets (a bincode enum)               SPEC 3
 crypto   keys, key agreement, sealed blobs                SPEC 4
 curve    the arithmetic of secp256k1, in the fastest form this interpreter has
-v3       version 3: hellos, records, what is in them       SPEC 10 to 18
+v3       version 3: hellos, records, what is in them       SPEC 10 to 18, 23
 noise    version 3: its handshake and its ciphers         SPEC 12
-datagram  version 3: sealed datagrams beside a stream
+datagram  version 3: sealed datagrams beside a stream   SPEC 22 to 28
 aead     ChaCha20-Poly1305
 tagged   client id + flag + data, on the firehose         SPEC 6
 proxy    headers of the PROXY protocol

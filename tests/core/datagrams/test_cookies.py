@@ -6,7 +6,8 @@ from itertools import count
 
 import pytest
 
-from voltlane.core.datagrams.cookies import COOKIE_SIZE, EPOCH_SECS, Cookies
+from voltlane.core.datagrams.cookies import Cookies
+from voltlane.wire.datagram import COOKIE_SECS, COOKIE_SIZE
 
 HERE = bytes((192, 0, 2, 1))
 
@@ -38,7 +39,7 @@ def test_a_part_or_more_of_one_is_none(cookies: Cookies):
     assert not cookies.good(cookie[:-1], HERE, 7, 101.0) and not cookies.good(cookie + b"\0", HERE, 7, 101.0)
 
 
-@pytest.mark.parametrize(("later", "good"), [(0.0, True), (EPOCH_SECS - 2, True), (EPOCH_SECS, True), (2 * EPOCH_SECS, False)])
+@pytest.mark.parametrize(("later", "good"), [(0.0, True), (COOKIE_SECS - 2, True), (COOKIE_SECS, True), (2 * COOKIE_SECS, False)])
 def test_it_is_good_for_half_a_minute_at_least_and_a_minute_at_most(cookies: Cookies, later: float, good: bool):
     cookie = cookies.bake(HERE, 7, 100.0)
     assert cookies.good(cookie, HERE, 7, 100.0 + later) is good
@@ -46,5 +47,5 @@ def test_it_is_good_for_half_a_minute_at_least_and_a_minute_at_most(cookies: Coo
 
 def test_after_a_long_silence_none_is_left(cookies: Cookies):
     cookie = cookies.bake(HERE, 7, 100.0)
-    assert not cookies.good(cookie, HERE, 7, 100.0 + 3 * EPOCH_SECS)
+    assert not cookies.good(cookie, HERE, 7, 100.0 + 3 * COOKIE_SECS)
     assert cookies.good(cookies.bake(HERE, 7, 300.0), HERE, 7, 301.0)

@@ -7,7 +7,8 @@ from itertools import count
 
 import pytest
 
-from voltlane.core.datagrams.path import AGAIN_SECS, FACTOR, WORDS_SIZE, Candidate, answers, challenge, heard
+from voltlane.core.datagrams.path import Candidate, answers, challenge, heard
+from voltlane.wire.datagram import CHALLENGE_EVERY_SECS, UNVALIDATED_FACTOR, WORDS_SIZE
 
 A, B, C = ("192.0.2.1", 1), ("192.0.2.2", 1), ("192.0.2.2", 2)
 
@@ -51,8 +52,8 @@ def test_it_is_challenged_at_once_and_then_not_all_the_time():
     candidate = Candidate(A, b"12345678")
     candidate.received = 1000
     assert challenge(candidate, 45, 7.0)
-    assert not challenge(candidate, 45, 7.0 + AGAIN_SECS / 2)
-    assert challenge(candidate, 45, 7.0 + 2 * AGAIN_SECS)
+    assert not challenge(candidate, 45, 7.0 + CHALLENGE_EVERY_SECS / 2)
+    assert challenge(candidate, 45, 7.0 + 2 * CHALLENGE_EVERY_SECS)
     assert candidate.sent == 90
 
 
@@ -65,7 +66,7 @@ def test_whatever_comes_it_is_sent_at_most_three_times_that():
         (candidate.spend if random_.random() < 0.5 else lambda size: challenge(candidate, size, now))(
             random_.choice([37, 45, 1200])
         )
-        assert candidate.sent <= FACTOR * candidate.received
+        assert candidate.sent <= UNVALIDATED_FACTOR * candidate.received
 
 
 def test_what_is_too_much_is_not_counted():

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hmac
 from typing import Callable
 
-COOKIE_SIZE = 16
-EPOCH_SECS = 30.0
+from ...wire.datagram import COOKIE_SECS, cookie
 
 
 class Cookies:
@@ -24,20 +23,15 @@ class Cookies:
     def bake(self, packed: bytes, port: int, now: float) -> bytes:
         """Those for this address, 4 or 16 bytes, and port."""
         self._turn(now)
-        return _cookie(self._secret, packed, port)
+        return cookie(self._secret, packed, port)
 
-    def good(self, cookie: bytes, packed: bytes, port: int, now: float) -> bool:
+    def good(self, shown: bytes, packed: bytes, port: int, now: float) -> bool:
         """Whether these were for it, in this half minute or the one before."""
         self._turn(now)
-        return any([hmac.compare_digest(cookie, _cookie(each, packed, port)) for each in (self._secret, self._former)])
+        return any([hmac.compare_digest(shown, cookie(each, packed, port)) for each in (self._secret, self._former)])
 
     def _turn(self, now: float) -> None:
         elapsed = now - self._since
-        if elapsed >= EPOCH_SECS:
-            self._former = self._secret if elapsed < 2 * EPOCH_SECS else self._random(32)
+        if elapsed >= COOKIE_SECS:
+            self._former = self._secret if elapsed < 2 * COOKIE_SECS else self._random(32)
             self._secret, self._since = self._random(32), now
-
-
-def _cookie(secret: bytes, packed: bytes, port: int) -> bytes:
-    words = packed + port.to_bytes(2, "little")
-    return hmac.digest(secret, words, "sha256")[:COOKIE_SIZE]

@@ -9,7 +9,7 @@
 
 Only who has the keys gets as far as this: a datagram that does not open, or came before, is none. So what is left to
 fear is one that somebody caught on its way and sent on from an address of his own, or of his victim. To that goes no
-more than three times what came from there, and no packet before it has answered.
+more than three times what came from there, and no packet before it has answered (as RFC 9000, 8).
 """
 
 from __future__ import annotations
@@ -18,11 +18,7 @@ from collections.abc import Hashable
 from hmac import compare_digest
 from typing import Callable
 
-FACTOR = 3
-"""How many times the bytes that came from an address it may be sent before it has answered (as RFC 9000, 8)."""
-AGAIN_SECS = 0.1
-"""Between two challenges of one address, at least."""
-WORDS_SIZE = 8
+from ...wire.datagram import CHALLENGE_EVERY_SECS, UNVALIDATED_FACTOR, WORDS_SIZE
 
 
 class Candidate:
@@ -40,7 +36,7 @@ class Candidate:
 
     def spend(self, size: int) -> bool:
         """Send it so many bytes, if that is not too much."""
-        if self.sent + size > FACTOR * self.received:
+        if self.sent + size > UNVALIDATED_FACTOR * self.received:
             return False
         self.sent += size
         return True
@@ -63,7 +59,7 @@ def heard(
 
 def challenge(candidate: Candidate, size: int, now: float) -> bool:
     """Whether it is to be challenged now, with a datagram of this size; that counts then."""
-    if candidate.asked is not None and now - candidate.asked < AGAIN_SECS:
+    if candidate.asked is not None and now - candidate.asked < CHALLENGE_EVERY_SECS:
         return False
     if not candidate.spend(size):
         return False

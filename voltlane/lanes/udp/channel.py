@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...core.datagrams.path import Candidate
 from ...core.timers import Timer
-from ...net.udp import Channel
+from ...net.udp.loops import Channel
 from ...quality import LinkQuality
 from ...wire.datagram import DatagramKeys
 from .port import Port

@@ -8,15 +8,14 @@ from typing import Callable, NamedTuple, Union
 from ...address import Address
 from ...config import Config
 from ...core.admission import Admission, Source
-from ...core.datagrams.cookies import COOKIE_SIZE, Cookies
+from ...core.datagrams.cookies import Cookies
 from ...core.datagrams.strangers import Strangers
-from ...net.udp import Name, host_port, packed
+from ...net.udp.loops import host_port, packed
+from ...net.udp.names import Name
 from ...quality import validate_address
 from ...reasons import CloseReason, DatagramDrop
-from ...wire.datagram import COOKIE_MAGIC
+from ...wire.datagram import COOKIE_LEAST, split_cookie, with_cookie
 
-FACTOR = 3
-"""How many times the bytes that came from a stranger it may be answered."""
 KICKED_SECS = 10.0
 """How long an address is no client again whose client was kicked: it does not know, and goes on sending."""
 MOST_KICKED = 1024
@@ -75,13 +74,12 @@ class StrangerGate:
         if not self._can_be(host, port):
             return DatagramDrop.BAD_ADDRESS
         if self._asks:
-            head = len(COOKIE_MAGIC) + COOKIE_SIZE
-            cookie = data[len(COOKIE_MAGIC) : head]
-            good = data.startswith(COOKIE_MAGIC) and self._cookies.good(cookie, address, port, now)
-            if not good:
-                enough = FACTOR * len(data) >= head
-                return Cookie(COOKIE_MAGIC + self._cookies.bake(address, port, now)) if enough else DatagramDrop.NO_COOKIE
-            data = data[head:]
+            shown, packet = split_cookie(data) or (b"", b"")
+            if not self._cookies.good(shown, address, port, now):
+                if len(data) < COOKIE_LEAST:  # for three times that is not enough for one
+                    return DatagramDrop.NO_COOKIE
+                return Cookie(with_cookie(self._cookies.bake(address, port, now)))
+            data = packet
         if self._kicked.get(name, now) > now:
             return DatagramDrop.NOT_ADMITTED
         if not self._strangers.network_may(address, now):

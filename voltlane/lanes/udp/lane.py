@@ -10,7 +10,8 @@ from ...config import Config
 from ...core.counters import Counters
 from ...core.datagrams.side import Datagrams
 from ...errors import StartupError
-from ...net.udp import Sent, udp_socket
+from ...net.udp.results import Sent
+from ...net.udp.sockets import udp_socket
 from ...reasons import CloseReason, DatagramDrop
 from ..clients import Clients
 from .port import Port, Queue
@@ -37,6 +38,16 @@ class UdpLane(Datagrams):
         """Go by these settings from now on."""
         self.falls_back = config.udp.fallback == "stream"
         self.queue_bytes = config.udp.queue_bytes
+
+    @property
+    def channels(self) -> int:
+        """How many sessions have datagrams beside their connection."""
+        return 0
+
+    @property
+    def peers(self) -> int:
+        """How many clients are nothing but an address."""
+        return 0
 
     # ---- the sockets
 

@@ -8,7 +8,8 @@ from typing import Protocol
 from ...core.admission import Source
 from ...core.outbox import Chunk
 from ...core.session import Session
-from ...net.udp import Name, Peer, host_port
+from ...net.udp.loops import Peer, host_port
+from ...net.udp.names import Name
 from ...quality import LinkQuality
 from ...reasons import CloseReason
 from .port import Port

@@ -11,7 +11,9 @@ from ...core.counters import Counters
 from ...net.poller import WRITE
 from ...net.reactor import Handler, Reactor
 from ...net.sockets import local_address
-from ...net.udp import Channel, Name, Peer, Sent, send_to
+from ...net.udp.loops import Channel, Peer
+from ...net.udp.names import Name, address_of
+from ...net.udp.results import Sent
 from ...reasons import CloseReason, DatagramDrop
 from ...wire.framing import count_frames
 from ..fairness.sampler import rank
@@ -86,7 +88,10 @@ class Port(Handler):
 
     def say(self, name: Name, datagram: bytes) -> None:
         """Send this one now, or not at all."""
-        if self.sock is None or not send_to(self.sock, name, datagram):
+        try:
+            assert self.sock is not None
+            self.sock.sendto(datagram, address_of(name))
+        except OSError:
             self._owner.counters.datagrams_dropped[DatagramDrop.UNSENT] += 1
 
     def on_flush(self) -> None:

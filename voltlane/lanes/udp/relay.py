@@ -17,7 +17,9 @@ from ...core.admission import Admission, Source
 from ...core.protocols.open import OPEN
 from ...core.session import Session, State
 from ...core.timers import Timer
-from ...net.udp import Name, Peers, Sent
+from ...net.udp.loops import Peers
+from ...net.udp.names import Name
+from ...net.udp.results import Sent
 from ...quality import LinkQuality
 from ...reasons import CloseReason, DatagramDrop
 from ...wire.tagged import Flag, frame_tagged
@@ -48,7 +50,7 @@ class OpenRelay(UdpLane):
         sampler: Sampler,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.peers = Peers()
+        self.table = Peers()
         self._why_not = why_not
         self._sampler = sampler
         self._cursor = 0
@@ -61,9 +63,14 @@ class OpenRelay(UdpLane):
         """See UdpLane."""
         super().configure(config)
         clients = config.clients
-        self.peers.set_rates(clients.packet_rate, clients.byte_rate, clients.rate_burst_secs)
+        self.table.set_rates(clients.packet_rate, clients.byte_rate, clients.rate_burst_secs)
         self._gate.configure(config)
         self._most, self._idle_secs = config.udp.peers, config.udp.idle_secs
+
+    @property
+    def peers(self) -> int:
+        """See UdpLane."""
+        return len(self.table)
 
     # ---- down
 
@@ -77,8 +84,8 @@ class OpenRelay(UdpLane):
     def transmit(self, port: Port, queue: Queue, offset: int) -> Sent:
         """See Owner."""
         assert port.sock is not None
-        sent = self.peers.send(port.sock, queue, 0, offset, self.mtu)
-        self.count(self.peers.take_drops())
+        sent = self.table.send(port.sock, queue, 0, offset, self.mtu)
+        self.count(self.table.take_drops())
         return sent
 
     def too_large(self, packets: int) -> None:
@@ -90,16 +97,16 @@ class OpenRelay(UdpLane):
     def receive(self, port: Port) -> bool:
         """See Owner."""
         assert port.sock is not None
-        came = self.peers.receive(port.sock, self.reactor.now, BATCH, DATA, self.mtu)
+        came = self.table.receive(port.sock, self.reactor.now, BATCH, DATA, self.mtu)
         if came.packets:
             self.pass_on(came.chunk, came.packets, came.size)
         for name, data in came.strangers:
             self._on_stranger(port, name, data)
-        self.count(self.peers.take_drops())
+        self.count(self.table.take_drops())
         return came.more
 
     def _on_stranger(self, port: Port, name: Name, data: bytes) -> None:
-        known = self.peers.get(name)  # since another one of this batch
+        known = self.table.get(name)  # since another one of this batch
         if known is not None:
             self.pass_on(frame_tagged(known.client_id, DATA, data), 1, len(data))
             return
@@ -121,7 +128,7 @@ class OpenRelay(UdpLane):
         clients = self.clients
         if clients.trunk.full:
             return DatagramDrop.TRUNK_FULL
-        if len(self.peers) >= self._most or self.budget.is_near:
+        if len(self.table) >= self._most or self.budget.is_near:
             return DatagramDrop.NOT_ADMITTED
         if not clients.hub.registry.ids.available(self.reactor.now):
             return DatagramDrop.NOT_ADMITTED
@@ -133,7 +140,7 @@ class OpenRelay(UdpLane):
         registry.promised = registry.promised or registry.ids.take()
         peer = OpenPeer(self, port, name, registry.promised, source, now)
         peer.session = session = hub.open(b"", peer)
-        self.peers.add(peer)
+        self.table.add(peer)
         source.greeted()
         self.counters.lanes[peer.lane] += 1
         self.counters.greeted[OPEN.name] += 1
@@ -148,7 +155,7 @@ class OpenRelay(UdpLane):
         """See Relay."""
         now, session = self.reactor.now, peer.session
         peer.session = None
-        self.peers.remove(peer)
+        self.table.remove(peer)
         if reason in (CloseReason.KICKED, CloseReason.EXPELLED):
             self._gate.kicked(peer.name, now)
         self.clients.log.closed(reason, peer.client_id, peer.peer, "")
@@ -159,13 +166,13 @@ class OpenRelay(UdpLane):
     def _look(self, now: float) -> None:
         """Look at the next ones."""
         self._timer = None
-        peers, self._cursor = self.peers.sweep(self._cursor, self._slice())
+        peers, self._cursor = self.table.sweep(self._cursor, self._slice())
         for peer in peers:
             if now - peer.heard >= self._idle_secs:
                 self.leave(peer, CloseReason.IDLE)
             else:
                 self._sample(peer, now)
-        if len(self.peers):
+        if len(self.table):
             self._timer = self.reactor.call_later(self._pause(), self._look)
 
     def _sample(self, peer: OpenPeer, now: float) -> None:
@@ -179,10 +186,10 @@ class OpenRelay(UdpLane):
         peer.quality.sample(peer.bytes_in, peer.bytes_out, now)
 
     def _slice(self) -> int:
-        return max(SLICE, ceil(len(self.peers) / 64))
+        return max(SLICE, ceil(len(self.table) / 64))
 
     def _pause(self) -> float:
-        rounds = ceil(len(self.peers) / self._slice()) or 1
+        rounds = ceil(len(self.table) / self._slice()) or 1
         return min(ROUND_SECS, self._idle_secs / 4) / rounds
 
     # ---- the sockets

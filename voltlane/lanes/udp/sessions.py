@@ -7,7 +7,6 @@ the session is there, and get other keys with each connection that asks.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Callable
 
 from ...address import parse_address
@@ -15,10 +14,12 @@ from ...config import Config
 from ...core.datagrams.path import answers, challenge, heard
 from ...core.protocols.secrets import decode_secrets
 from ...core.session import Session
-from ...net.udp import Channels, Event, Name, Sent
+from ...net.udp.loops import Channels
+from ...net.udp.names import Name
+from ...net.udp.results import Sent
 from ...reasons import DatagramDrop
 from ...wire import datagram
-from ...wire.datagram import SMALLEST, WORDS_SIZE, Kind
+from ...wire.datagram import OLD_KEYS_SECS, SMALLEST, WORDS_SIZE, Kind
 from ...wire.tagged import Flag
 from ...wire.v3 import DatagramsOffer, decode_ask
 from ..clients import Clients
@@ -26,8 +27,6 @@ from .channel import ClientChannel
 from .lane import BATCH, UdpLane
 from .port import Port, Queue
 
-GRACE_SECS = 10.0
-"""How long keys go on receiving when the client has others, or has come back without asking for any."""
 _CHALLENGE_SIZE = SMALLEST + WORDS_SIZE
 NOT_WANTED = -1
 
@@ -37,7 +36,7 @@ class SessionDatagrams(UdpLane):
 
     def __init__(self, clients: Clients, config: Config, random: Callable[[int], bytes] = os.urandom) -> None:
         self._random = random
-        self.channels = Channels()
+        self.table = Channels()
         self._current: dict[int, ClientChannel] = {}  # by client
         self._marked = config.master.datagrams
         self._host, self._port = _advertised(config.udp.advertise)
@@ -48,13 +47,14 @@ class SessionDatagrams(UdpLane):
         """See UdpLane."""
         super().configure(config)
         clients = config.clients
-        self.channels.set_rates(clients.packet_rate, clients.byte_rate, clients.rate_burst_secs)
+        self.table.set_rates(clients.packet_rate, clients.byte_rate, clients.rate_burst_secs)
         self._keepalive = round(config.udp.keepalive_secs)
         self._flag = int(Flag.DATAGRAM) if self._marked else int(Flag.DATA) if config.udp.as_data else NOT_WANTED
 
-    def __iter__(self) -> Iterator[ClientChannel]:
-        """The channels that clients have now."""
-        return iter(self._current.values())
+    @property
+    def channels(self) -> int:
+        """See UdpLane."""
+        return len(self._current)
 
     def channel_of(self, client_id: int) -> ClientChannel | None:
         """That of a client."""
@@ -71,7 +71,7 @@ class SessionDatagrams(UdpLane):
         while True:  # no other channel may have its id
             seed = self._random(datagram.SEED_SIZE)
             keys = datagram.server_keys(datagram.derive(secret, asked, seed))
-            if self.channels.get(keys.id_in) is None:
+            if self.table.get(keys.id_in) is None:
                 break
         channel = ClientChannel(keys, session.id, port, now)
         before = self._current.get(session.id)
@@ -82,7 +82,7 @@ class SessionDatagrams(UdpLane):
                 before.former = None
             channel.former = before
         self._current[session.id] = channel
-        self.channels.add(channel)
+        self.table.add(channel)
         offer = DatagramsOffer(self._port or port.address.port, self.mtu, self._keepalive, seed, self._host)
         return offer.encode()
 
@@ -101,7 +101,7 @@ class SessionDatagrams(UdpLane):
 
     def _end_soon(self, channel: ClientChannel) -> None:
         if channel.ending is None:
-            channel.ending = self.reactor.call_later(GRACE_SECS, lambda now: self._time_out(channel))
+            channel.ending = self.reactor.call_later(OLD_KEYS_SECS, lambda now: self._time_out(channel))
 
     def _time_out(self, channel: ClientChannel) -> None:
         channel.ending = None
@@ -117,7 +117,7 @@ class SessionDatagrams(UdpLane):
             self.reactor.cancel(channel.ending)
             channel.ending = None
         channel.path = channel.candidate = None
-        self.channels.remove(channel)
+        self.table.remove(channel)
 
     # ---- down
 
@@ -132,8 +132,8 @@ class SessionDatagrams(UdpLane):
     def transmit(self, port: Port, queue: Queue, offset: int) -> Sent:
         """See Owner."""
         assert port.sock is not None
-        sent = self.channels.send(port.sock, queue, 0, offset, self.mtu, self.reactor.now)
-        self.count(self.channels.take_drops())
+        sent = self.table.send(port.sock, queue, 0, offset, self.mtu, self.reactor.now)
+        self.count(self.table.take_drops())
         return sent
 
     # ---- up
@@ -141,12 +141,12 @@ class SessionDatagrams(UdpLane):
     def receive(self, port: Port) -> bool:
         """See Owner."""
         assert port.sock is not None
-        opened = self.channels.receive(port.sock, self.reactor.now, BATCH, self._flag, self.mtu)
+        opened = self.table.receive(port.sock, self.reactor.now, BATCH, self._flag, self.mtu)
         if opened.packets:
             self.pass_on(opened.chunk, opened.packets, opened.size)
         for event in opened.events:
             self._on_event(port, *event)
-        self.count(self.channels.take_drops())
+        self.count(self.table.take_drops())
         return opened.more
 
     def _on_event(

@@ -40,6 +40,17 @@ def packed(name: Name) -> bytes:
     return address[12:] if address.startswith(_MAPPED) and len(address) == 16 else address
 
 
+def address_of(name: Name) -> tuple[Any, ...]:
+    """What a socket's `sendto` takes."""
+    if not isinstance(name, bytes):
+        return name
+    (port,) = _PORT.unpack_from(name, 2)
+    if len(name) == _IPV4:
+        return socket.inet_ntop(socket.AF_INET, name[4:8]), port
+    scope = int.from_bytes(name[24:28], sys.byteorder)
+    return socket.inet_ntop(socket.AF_INET6, name[8:24]), port, 0, scope
+
+
 def tuple_name(family: int, host: str, port: int) -> Name:
     """What the socket module calls this IP address and port on a socket of this family. Raises OSError for another."""
     if family == socket.AF_INET:
