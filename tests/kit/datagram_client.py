@@ -91,6 +91,8 @@ class Wire:
         self.heard: list[Got] = []
         self.received = self.sent = 0
         """Bytes."""
+        self.socks: list[socket.socket] = []
+        """That of now is the last."""
         self.move(source)
 
     def move(self, source: tuple[str, int] = ("127.0.0.1", 0)) -> None:
@@ -98,6 +100,11 @@ class Wire:
         self.sock = socket.socket(socket.AF_INET6 if ":" in source[0] else socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind(source)
         self.sock.setblocking(False)
+        self.socks.append(self.sock)
+
+    def close(self) -> None:
+        for sock in self.socks:
+            sock.close()
 
     def raw(self, datagram: bytes) -> None:
         self.sent += len(datagram)

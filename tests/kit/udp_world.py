@@ -23,6 +23,7 @@ class UdpWorld(World):
     def __init__(self, mode: str = "sessions", settings: Mapping[str, object] | None = None) -> None:
         listening = ["udp://127.0.0.1:0"] if mode == "open" else ["127.0.0.1:0", "udp://127.0.0.1:0"]
         self.wires: list[Wire] = []
+        self.strangers: list[socket.socket] = []
         super().__init__({"listener.address": listening, "udp.mode": mode, **(settings or {})})
         self.udp.open([parse_listener("udp://127.0.0.1:0")])
 
@@ -48,6 +49,7 @@ class UdpWorld(World):
         sock.bind((host, 0))
         sock.connect(self.place)
         sock.setblocking(False)
+        self.strangers.append(sock)
         return sock
 
     def ask(self, client: RecordClient) -> Sealed:
@@ -94,6 +96,9 @@ def udp_world(mode: str = "sessions", settings: Mapping[str, object] | None = No
     except BaseException:
         made.abandon()
         raise
+    finally:
+        for one in [*made.wires, *made.strangers]:
+            one.close()
 
 
 def taken(sock: socket.socket) -> list[bytes]:
