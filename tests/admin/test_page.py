@@ -286,6 +286,36 @@ def test_certificates_are_shown_where_there_are_any(browser: Browser) -> None:
         assert "good" in rows[1][1] and "bad" in rows[3][1]
 
 
+def test_datagrams_are_shown_where_there_are_any(browser: Browser) -> None:
+    with shown() as (rig, page):
+        rig.new()
+        browser.open(page)
+        browser.wait_for(CONNECTION, "live")
+        browser.wait_for("return $('rows').rows.length", 1)
+        jitter = "[...document.querySelectorAll('.datagram')].map((node) => getComputedStyle(node).display)"
+        assert browser.run("return $('datagrams-card').hidden") is True
+        assert set(browser.run(f"return {jitter}")) == {"none"}
+        now = {"packets_up": 300, "packets_down": 60, "bytes_up": 30_000, "bytes_down": 600}
+        now |= {"channels": 2, "peers": 1, "roamed": 3, "challenges": 4}
+        then = {**now, "packets_up": 200, "packets_down": 50, "bytes_up": 10_000, "bytes_down": 500}
+        spread = {"observed": 2, "bounds": [0.001, 0.002, 0.005], "counts": [0, 2, 2, 2]}
+        rows = browser.run(
+            "source.close();"  # the next snapshot has none
+            "datagrams({ datagrams: arguments[0], uptime: 20, links: { jitter: arguments[2] } },"
+            " { datagrams: arguments[1], uptime: 10 });"
+            "return ['datagrams-up', 'datagrams-down', 'channels', 'peers', 'roamed', 'jitter']"
+            ".map((id) => $(id).textContent)",
+            now,
+            then,
+            spread,
+        )
+        assert rows == ["10/s, 2 KiB/s", "1/s, 10 B/s", "2", "1", "3", "≤ 2 ms"]
+        assert browser.run("return $('datagrams-card').hidden") is False
+        assert "none" not in browser.run(f"return {jitter}")
+        browser.run("reasons({ dropped_datagrams: { 'came before': 7 } }, {})")
+        assert "Datagrams dropped" in browser.text("#reasons") and "came before" in browser.text("#reasons")
+
+
 def test_a_client_is_kicked(browser: Browser) -> None:
     with shown() as (rig, page):
         stays, kicked = rig.new(), rig.new()

@@ -6,6 +6,7 @@ import enum
 
 WINDOW = 1024
 """Numbers, from the highest down, of which it is known whether they came."""
+_WINDOW_BITS = (1 << WINDOW) - 1
 LEAP = 64 * WINDOW
 """Numbers that may be missing in a row."""
 
@@ -67,7 +68,7 @@ class Numbers:
             return Arrival.STRAY
         self._awaited = -1
         if ahead > 0:
-            self._seen = (self._seen << min(ahead, WINDOW) | 1) & ((1 << WINDOW) - 1)
+            self._seen = (self._seen << min(ahead, WINDOW) | 1) & _WINDOW_BITS
             self.highest += ahead
             self.received += 1
             return Arrival.NEWEST
