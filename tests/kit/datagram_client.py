@@ -62,7 +62,9 @@ class Sealed:
         self.key_in, self.id_in = _hmac(root, b"key " + theirs), _hmac(root, b"id " + theirs)[:8]
         self.number = 0
 
-    def datagram(self, kind: int, body: bytes = b"", *, number: int | None = None, time: int = 7, echo: int = 0) -> bytes:
+    def datagram(
+        self, kind: int, body: bytes = b"", *, number: int | None = None, time: int = 7, echo: int = 0
+    ) -> bytes:
         if number is None:
             number, self.number = self.number, self.number + 1
         head = self.id_out + number.to_bytes(8, "little")

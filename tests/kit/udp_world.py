@@ -91,6 +91,10 @@ def udp_world(mode: str = "sessions", settings: Mapping[str, object] | None = No
     made.settle()
     try:
         yield made
+        made.master.reading = True
+        made.settle()
+        if made.udp.peers:
+            made.pass_(made.server.config.udp.idle_secs + 5)
         made.udp.close()
         made.end()
     except BaseException:

@@ -134,7 +134,12 @@ def test_random_streams(form: ModuleType, seed: int):
 def test_packets_of_another_flag_are_sorted_like_data(form: ModuleType, seed: int):
     random_ = random.Random(seed)
     stream = master_stream(random_, 4)
-    for piece in (stream, stream[: random_.randint(0, len(stream))], master_stream(random_), stream + join([data(1, b"x")])):
+    for piece in (
+        stream,
+        stream[: random_.randint(0, len(stream))],
+        master_stream(random_),
+        stream + join([data(1, b"x")]),
+    ):
         check_group(form, piece, random_.choice([MOST, 9, 10**6]), 4)
         check_group(form, piece, MOST, 255)
 

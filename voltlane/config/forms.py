@@ -84,7 +84,9 @@ def _network(text: str) -> str:
 
 _LISTEN = "host:port, [IPv6]:port, *:port (every interface) or unix:/path"
 LISTEN = Form(
-    f"{_LISTEN}, with its lane in front (tcp://, tls://, udp://) or without", "ADDRESS", lambda text: str(parse_listener(text))
+    f"{_LISTEN}, with its lane in front (tcp://, tls://, udp://) or without",
+    "ADDRESS",
+    lambda text: str(parse_listener(text)),
 )
 LISTEN_OR_NOT = Form(f'{_LISTEN}, or "" for nowhere', "ADDRESS", lambda text: text and str(parse_address(text)))
 TOKEN = Form('16 to 256 printable characters of ASCII without blanks, or "" for none', "TOKEN", _token, secret=True)

@@ -33,9 +33,7 @@ class Udp(Section):
         "datagram a packet, as it is: for programs that know nothing of this server.",
         form=one_of("sessions", "open"),
     )
-    mtu: int = setting(
-        1200, "Bytes of the largest datagram, either way.", unit="bytes", at_least=100, at_most=65507
-    )
+    mtu: int = setting(1200, "Bytes of the largest datagram, either way.", unit="bytes", at_least=100, at_most=65507)
     as_data: bool = setting(
         False,
         "Whether a client's datagrams go to the master as ordinary packets where it has not asked for datagrams "

@@ -51,9 +51,7 @@ def listen(
     return unlisted
 
 
-def listen_at(
-    entrance: Entrance, config: Config, addresses: list[Address], kept: Kept, ports: Ports | None
-) -> None:
+def listen_at(entrance: Entrance, config: Config, addresses: list[Address], kept: Kept, ports: Ports | None) -> None:
     """The same at some addresses more. Raises StartupError."""
     unix_mode = config.listener.unix_mode
     streams = [address for address in addresses if address.scheme != UDP]

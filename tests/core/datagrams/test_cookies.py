@@ -39,7 +39,9 @@ def test_a_part_or_more_of_one_is_none(cookies: Cookies):
     assert not cookies.good(cookie[:-1], HERE, 7, 101.0) and not cookies.good(cookie + b"\0", HERE, 7, 101.0)
 
 
-@pytest.mark.parametrize(("later", "good"), [(0.0, True), (COOKIE_SECS - 2, True), (COOKIE_SECS, True), (2 * COOKIE_SECS, False)])
+@pytest.mark.parametrize(
+    ("later", "good"), [(0.0, True), (COOKIE_SECS - 2, True), (COOKIE_SECS, True), (2 * COOKIE_SECS, False)]
+)
 def test_it_is_good_for_half_a_minute_at_least_and_a_minute_at_most(cookies: Cookies, later: float, good: bool):
     cookie = cookies.bake(HERE, 7, 100.0)
     assert cookies.good(cookie, HERE, 7, 100.0 + later) is good

@@ -38,7 +38,8 @@ def test_an_old_one_from_elsewhere_says_nothing():
 
 
 @pytest.mark.parametrize(
-    ("name", "sent", "good"), [(A, b"right its", True), (B, b"right its", False), (A, b"wrong its", False), (A, b"", False)]
+    ("name", "sent", "good"),
+    [(A, b"right its", True), (B, b"right its", False), (A, b"wrong its", False), (A, b"", False)],
 )
 def test_who_answers_has_to_be_there_and_to_have_read_it(name, sent: bytes, good: bool):
     assert answers(Candidate(A, b"right its"), name, sent) is good

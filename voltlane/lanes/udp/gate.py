@@ -50,9 +50,7 @@ class StrangerGate:
         udp, limits = config.udp, config.limits
         self._cookies = Cookies(random, now)
         self._asks = udp.cookie
-        self._strangers = Strangers(
-            udp.new_rate, udp.network_rate, limits.ipv4_prefix, limits.ipv6_prefix, random(32)
-        )
+        self._strangers = Strangers(udp.new_rate, udp.network_rate, limits.ipv4_prefix, limits.ipv6_prefix, random(32))
         self._kicked: OrderedDict[Name, float] = OrderedDict()  # until when
 
     def configure(self, config: Config) -> None:

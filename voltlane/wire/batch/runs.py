@@ -162,9 +162,7 @@ def _retag_mixed(buffer: bytes | bytearray, start: int, stop: int, client_id: in
     return b"".join(pieces), start + position - PREFIX_SIZE, len(payloads)
 
 
-def _group_mixed(
-    buffer: bytearray, start: int, stop: int, most: int, wanted: int
-) -> tuple[dict[int, bytes], int, int]:
+def _group_mixed(buffer: bytearray, start: int, stop: int, most: int, wanted: int) -> tuple[dict[int, bytes], int, int]:
     data = bytes(memoryview(buffer)[start:stop])
     steps, position, count = _group_steps(most), HEADER_SIZE, 0
     pieces: dict[int, list[bytes]] = {}
