@@ -172,7 +172,8 @@ def test_the_longest_unix_path_is_allowed() -> None:
         ("tcp://:42000", "the host is empty"),
         ("TCP://*:65536", "the port may be at most 65535"),
         ("tcp://tcp://*:1", "a scheme has its place"),
-        ("udp://*:1", "the lane udp:// is not built yet"),
+        ("udp://*", "it has no port"),
+        ("udp://unix:/path", "datagrams come over IP, not on a unix socket"),
     ],
 )
 def test_what_is_wrong_behind_a_lane_is_told_with_the_lane(text: str, why: str) -> None:

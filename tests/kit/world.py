@@ -553,6 +553,9 @@ class DatagramsThere(NamedTuple):
     channels: int = 2
     peers: int = 1
 
+    def close(self) -> None:
+        """There is nothing."""
+
 
 def numbered(count: int, size: int = 20, start: int = 0) -> list[bytes]:
     """Payloads that can be told apart."""

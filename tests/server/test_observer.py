@@ -180,6 +180,7 @@ def test_certificates_are_told_where_there_is_tls():
 class AddressLink:
     """A client that is nothing but an address from which datagrams come."""
 
+    is_stream = False
     lane, outbox, sock = "udp", None, None
 
     def __init__(self, peer: str, since: float) -> None:

@@ -177,13 +177,13 @@ class Master(Section):
         "0 = never.",
         live=True,
     )
+    give_up_secs: float = seconds(
+        0.0, "End the process (exit code 4) when the master could not be reached for this long. 0 = never.", live=True
+    )
     datagrams: bool = setting(
         False,
         "Whether clients' datagrams go to the master marked as such (flag 4), and it may send some. A backend has to "
         "know of that.",
-    )
-    give_up_secs: float = seconds(
-        0.0, "End the process (exit code 4) when the master could not be reached for this long. 0 = never.", live=True
     )
 
 

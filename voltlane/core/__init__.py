@@ -11,6 +11,7 @@ registry    every session: ids, look-ups, stale ones in their order, the reaping
 whereabouts sessions that are not here, where several processes or machines are one
 ids         client ids that do not come back
 protocols/  what messages mean: the handshake of each protocol
+datagrams/  datagrams beside connections, and in their place: where clients are, who may become one
 outbox      bytes on their way to one peer, and its limits
 retention   the same where what was sent is kept until it is safe
 coded       the same where frames are encoded when they are written

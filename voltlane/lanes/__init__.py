@@ -15,6 +15,7 @@ windows           version 3: how much they may send ahead
 websocket         the frames of a WebSocket, and their messages
 websocket_path    the connections whose packets are these messages as they are
 web/              HTTP in front of that: requests, pages and their origins, pings; events
+udp/              datagrams, beside a connection or in its place
 posts             packets that come in requests
 quiet             reading those who say little, many at once
 quiet_records     the same for version 3

@@ -76,7 +76,7 @@ class ClientConnection(Stream):
     )
 
     measured = True
-    is_stream = True
+    is_stream: ClassVar[bool] = True
     protocol: ClassVar[str] = "v2"
     """What it speaks, as `table.CODED` has it; the open protocol goes the ways of version 2."""
     retains: ClassVar[bool] = False

@@ -452,12 +452,6 @@ class RecordConnection(SealedConnection):
             raise MalformedRecord(f"a ping of {len(body)} bytes; at most {MAX_PING} are allowed")
         self._pong = body  # of several that came together the last is answered
 
-    def _ask(self, body: bytes) -> None:
-        session, shared = self.session, self.shared
-        if session is not None:
-            words = self.flow.record(shared.space, Kind.DATAGRAMS, shared.hub.datagrams.answer(session, body))
-            self.say(bytes(words) if self.framing is None else self.framing.encode(words))
-
     def _skip(self, body: bytes) -> None:
         """There is nothing to be done for it."""
 
@@ -502,5 +496,5 @@ _STEPS: dict[int, Callable[[RecordConnection, bytes], None]] = {
     Kind.CLOSE: RecordConnection._close,
     Kind.PING: RecordConnection._ping,
     Kind.PONG: RecordConnection._skip,
-    Kind.ASK: RecordConnection._ask,
+    Kind.ASK: RecordConnection.offer_datagrams,
 }

@@ -278,6 +278,13 @@ class SealedConnection(ClientConnection):
             pong, self._pong = self._pong, None
             self._send(self.flow.record(self.shared.space, Kind.PONG, pong))
 
+    def offer_datagrams(self, asked: bytes) -> None:
+        """The client asks for datagrams beside its stream."""
+        session, shared = self.session, self.shared
+        if session is not None:
+            offer = self.flow.record(shared.space, Kind.DATAGRAMS, shared.hub.datagrams.answer(session, asked))
+            self.say(bytes(offer) if self.framing is None else self.framing.encode(offer))
+
     # ---- acks and credit
 
     def settle(self, much: bool) -> bool:

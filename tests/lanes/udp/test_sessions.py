@@ -97,7 +97,7 @@ class TestUp:
 
     def test_else_it_is_dropped_and_counted(self):
         with udp_world() as world:
-            client, wire = world.new_wire()
+            _client, wire = world.new_wire()
             wire.send(b"one", b"two")
             world.settle()
             assert world.master.data == {} and came(world) == [] and world.dropped == {"NOT_WANTED": 2}
@@ -128,7 +128,7 @@ class TestUp:
 
     def test_more_than_its_rate_is_dropped(self):
         with udp_world("sessions", {**MARKED, "clients.packet_rate": 10}) as world:
-            client, wire = world.new_wire()
+            _client, wire = world.new_wire()
             wire.send(*[b"x"] * 30)
             world.settle()
             assert 8 <= len(came(world)) <= 10 and world.dropped["RATE"] == 30 - len(came(world))
@@ -292,7 +292,7 @@ class TestRoaming:
         assert wire.got == [] and wire.sealed.open(before.recv(100)).body == b"secret"
 
     def test_the_answer_has_to_come_from_there(self, world: UdpWorld):
-        client, wire = world.new_wire()
+        _client, wire = world.new_wire()
         wire.answers = False
         wire.move()
         wire.send(b"perhaps")
@@ -356,7 +356,7 @@ class TestRoaming:
 
 class TestPings:
     def test_one_is_answered_at_once(self, world: UdpWorld):
-        client, wire = world.new_wire()
+        _client, wire = world.new_wire()
         before = sum(got.kind == PONG for got in wire.heard)
         wire.ping()
         world.settle()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ...core.admission import Source
 from ...core.outbox import Chunk
@@ -30,7 +30,7 @@ class OpenPeer(Peer):
 
     __slots__ = ("port", "quality", "relay", "session", "since", "source")
 
-    is_stream = False
+    is_stream: ClassVar[bool] = False
     lane = "udp"
     outbox = None
     """Nothing of its own waits."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Protocol, Union
+from typing import Any, Protocol
 
 from ...address import UDP, Address
 from ...core.budget import CHUNK_COST, Budget, Holding
@@ -11,16 +11,14 @@ from ...core.counters import Counters
 from ...net.poller import WRITE
 from ...net.reactor import Handler, Reactor
 from ...net.sockets import local_address
-from ...net.udp.loops import Channel, Peer
 from ...net.udp.names import Name, address_of
 from ...net.udp.results import Sent
 from ...reasons import CloseReason, DatagramDrop
 from ...wire.framing import count_frames
 from ..fairness.sampler import rank
 
-Target = Union[Peer, Channel]
-Queue = list[tuple[Target, bytes]]
-"""What is to be sent, each chunk of frames to whom."""
+Queue = list[tuple[Any, bytes]]
+"""What is to be sent, each chunk of frames to whom: a peer or a channel, as its owner has them."""
 
 
 class Owner(Protocol):
@@ -80,7 +78,7 @@ class Port(Handler):
 
     # ---- out
 
-    def send(self, target: Target, chunk: bytes) -> None:
+    def send(self, target: object, chunk: bytes) -> None:
         """Send each frame of a chunk as a datagram, when the turn ends."""
         if not self._queue:
             self._reactor.mark_dirty(self)
@@ -137,5 +135,5 @@ class Port(Handler):
             self._reactor.remove(sock)
 
 
-def _rank(entry: tuple[Target, bytes]) -> int:
+def _rank(entry: tuple[object, bytes]) -> int:
     return rank(entry[0])

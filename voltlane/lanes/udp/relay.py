@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Iterable
 from math import ceil
-from typing import Callable
+from typing import Callable, cast
 
 from ...address import Address
 from ...config import Config
@@ -167,7 +167,7 @@ class OpenRelay(UdpLane):
         """Look at the next ones."""
         self._timer = None
         peers, self._cursor = self.table.sweep(self._cursor, self._slice())
-        for peer in peers:
+        for peer in cast("list[OpenPeer]", peers):
             if now - peer.heard >= self._idle_secs:
                 self.leave(peer, CloseReason.IDLE)
             else:

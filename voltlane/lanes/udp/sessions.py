@@ -1,4 +1,4 @@
-"""Datagrams beside clients' connections: sealed with keys of their sessions, and not bound to an address (SPEC 22 to 26).
+"""Datagrams beside clients' connections: sealed with keys of their sessions, bound to no address (SPEC 22 to 28).
 
 A client asks for them over its connection, and is told keys and a port. They go on when that connection is lost, while
 the session is there, and get other keys with each connection that asks.
@@ -174,10 +174,9 @@ class SessionDatagrams(UdpLane):
         channel.path, channel.port, channel.candidate = name, port, None
 
     def _reply(self, port: Port, channel: ClientChannel, kind: int, name: Name, body: bytes) -> None:
-        candidate = channel.candidate
         if name != channel.path:
-            known = candidate is not None and candidate.name == name
-            if not known or not candidate.spend(SMALLEST + len(body)):
+            candidate = channel.candidate
+            if candidate is None or candidate.name != name or not candidate.spend(SMALLEST + len(body)):
                 self.drop_one(DatagramDrop.UNVALIDATED)
                 return
         port.say(name, channel.seal(kind, body, self.reactor.now))
