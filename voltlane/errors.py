@@ -37,6 +37,7 @@
     │   ├── ServerKeyChanged        the server's key is not the one pinned at the first connection
     │   ├── Refused                 version 3: who answers refuses the connection, and need not be the server
     │   └── Unproven                version 3: who answers does not know the session's secret, so is not the server
+    ├── NoDatagrams                 the server has none for us
     ├── BadState                    bytes that no client of version 3 can be restored from (also a ValueError)
     └── Told                        no failure, but what a client of version 3 is told
         ├── Gap                     packets for us that will not come
@@ -316,6 +317,10 @@ class Refused(ConnectionLost):
 
 class Unproven(ConnectionLost):
     """Who answers has not proven that it knows the session's secret (version 3)."""
+
+
+class NoDatagrams(VoltlaneError):
+    """The server has no datagrams for clients, or not any longer (version 3)."""
 
 
 class BadState(VoltlaneError, ValueError):

@@ -205,6 +205,8 @@ class ServerLink:
             self.say(Kind.PONG, body)
         elif kind == Kind.PONG:
             self.pongs.append(body)
+        elif kind == Kind.ASK:
+            self.say(Kind.DATAGRAMS, self.server.datagrams(self.session, v3.decode_ask(body)))
         else:
             assert kind == Kind.ACK, kind
         self.pump()

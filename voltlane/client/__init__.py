@@ -7,6 +7,7 @@ link        one connection of it: connecting, sending and receiving with deadlin
 session_v3  a session of version 3, by
 driver      who waits for what: the lock, the line, reconnecting; with
 line        one connection as a socket that never blocks
+datagram_socket  the socket for datagrams, which outlives connections and addresses
 backoff     when to try again
 
 approach    what comes before the protocol's first byte, by the scheme of the address
@@ -23,11 +24,26 @@ inbox       what was received and the application does not have yet
 state       a memory ↔ bytes
 options     what programs may choose
 
+datagrams   version 3's datagrams as a state machine, as endpoint is for the stream, with
+datagram_keys  numbers, window and times under one pair of keys
+datagram_link  how good their way is, as programs are told it
+
 It stands on `wire` and on the sockets of `net`, beside the server; it needs neither the server's parts nor its loop.
 """
 
-from ..errors import ConnectionLost, Gap, Refused, ServerKeyChanged, SessionLost, Told, Uncertain, Unproven
+from ..errors import (
+    ConnectionLost,
+    Gap,
+    NoDatagrams,
+    Refused,
+    ServerKeyChanged,
+    SessionLost,
+    Told,
+    Uncertain,
+    Unproven,
+)
 from .connection import CLOSE_SECS, Connection
+from .datagram_link import DatagramLink
 from .options import PACKET_LIMIT
 
 __all__ = [
@@ -35,7 +51,9 @@ __all__ = [
     "PACKET_LIMIT",
     "Connection",
     "ConnectionLost",
+    "DatagramLink",
     "Gap",
+    "NoDatagrams",
     "Refused",
     "ServerKeyChanged",
     "SessionLost",

@@ -22,6 +22,7 @@ from ..errors import ConfigError, ConnectionLost, ProtocolError
 from ..net.openssl import ssl
 from ..wire.aead import KEY_SIZE
 from ..wire.framing import Buffer
+from .datagram_link import DatagramLink
 from .memory import Memory
 from .options import DEFAULTS, PACKET_LIMIT, Options, check_server_key
 from .pinning import Pins
@@ -244,6 +245,44 @@ class Connection:
     def ping(self, timeout: float | None = None) -> float:
         """Seconds to the server and back. Version 3 only. Raises TimeoutError, ConnectionLost."""
         return self._v3("ping").ping(timeout)
+
+    def datagram(self, data: Buffer, timeout: float | None = None) -> bool:
+        """Send one packet as a datagram: it may be lost, or overtaken, and comes at most once. Version 3 only, where
+        the server has datagrams.
+
+        The first asks the server, and waits until one has come through, at most `timeout` seconds (as at the beginning,
+        if none is given); the others never wait. Whether the system has taken it; one that it does not take is lost.
+        Datagrams need no connection once there are keys for them: they go on while it is lost, as long as the server
+        keeps the session, and from whatever address this machine gets. After each reconnect new keys are asked for.
+
+        Raises NoDatagrams (the server has none), TimeoutError (its answer, or every datagram, was lost: something on
+        the way may let none pass), ConnectionLost, all of them only until one has come through, and ConnectionLost
+        when the session is over; ValueError when it does not fit into a datagram (`datagram_link.most`).
+        """
+        packet = data if isinstance(data, bytes) else memoryview(data).tobytes()
+        return self._v3("datagram").datagram(packet, timeout)
+
+    def recv_datagram(self, timeout: float | None = None) -> bytes:
+        """The next packet that came as a datagram. `timeout` in seconds; None waits for ever, 0 takes only what is
+        there. Version 3 only.
+
+        The first asks the server for datagrams, where `datagram` has not. Of those that nobody takes 1024 are kept,
+        the newest. Raises TimeoutError, NoDatagrams, and ConnectionLost when the session is over, or this side has
+        closed it; a connection that is only lost ends no datagrams.
+        """
+        return self._v3("recv_datagram").recv_datagram(timeout)
+
+    @property
+    def datagram_link(self) -> DatagramLink:
+        """How good the way of the datagrams is: round trip, jitter, losses both ways, and counts. Version 3 only."""
+        return self._v3("datagram_link").datagram_link
+
+    def datagram_fileno(self) -> int:
+        """The descriptor for datagrams, for select and the like, or -1. It may change whenever the network does.
+
+        Whoever waits for it should call something at least each second: pings are sent from within calls.
+        """
+        return self._v3("datagram_fileno").datagram_fileno()
 
     def state(self) -> bytes:
         """What a later program needs to go on with this session (`restore`): secrets, numbers, what was sent and is not

@@ -8,6 +8,7 @@ nothing is done.
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from threading import Condition
 from typing import Callable, NoReturn, TypeVar
@@ -15,8 +16,9 @@ from typing import Callable, NoReturn, TypeVar
 from ..address import Address
 from ..errors import BadRecord, ConnectionLost, ProtocolError, ServerKeyChanged, SessionLost
 from ..net.deadlines import Deadline, deadline_after, remaining
-from ..wire.v3 import may_return
+from ..wire.v3 import DatagramsOffer, may_return
 from .backoff import Backoff
+from .datagram_socket import DatagramSocket
 from .endpoint import Endpoint, Phase
 from .line import Line
 from .link import look_up
@@ -24,6 +26,10 @@ from .secure import Trust
 
 FAREWELL_SECS = 0.5
 """How long, behind our close, the server's end is waited for."""
+ALONE_SECS = 0.25
+"""Without a connection, how long datagrams are waited for until it is looked whether another thread has made one."""
+DATAGRAM_BATCH = 256
+"""Datagrams taken at once."""
 
 _T = TypeVar("_T")
 
@@ -57,8 +63,13 @@ class Driver:
         self._timeout = timeout
         self._welcomed = welcomed
         self._line: Line | None = None
+        self._socket = DatagramSocket()
+        self._offer: DatagramsOffer | None = None
+        """Where the socket sends to."""
         self._waiting = False
         """Whether a thread waits at the socket: it alone reads."""
+        self._alone = False
+        """Whether a thread waits for datagrams alone."""
         self._looking = False
         """Whether a thread looks up the address."""
         self._live_by: Deadline = None
@@ -80,6 +91,10 @@ class Driver:
         """The descriptor, or -1."""
         line = self._line
         return -1 if line is None else line.fileno()
+
+    def datagram_fileno(self) -> int:
+        """The descriptor for datagrams, or -1."""
+        return self._socket.fileno()
 
     @property
     def wants_write(self) -> bool:
@@ -123,6 +138,18 @@ class Driver:
             self._wait(remaining(deadline))
             self._go_on()
 
+    def send_datagram(self, packet: bytes) -> bool:
+        """Whether it is on its way. Raises ValueError when it is too large for a datagram."""
+        datagrams = self.endpoint.datagrams
+        self._turn_datagrams()
+        datagram = datagrams.seal(packet, time.monotonic())
+        sent = datagram is not None and self._socket.send(datagram)
+        if sent:
+            datagrams.link.sent += 1
+        else:
+            datagrams.link.unsent += 1
+        return sent
+
     # ---- connections
 
     def connect(self, deadline: Deadline) -> None:
@@ -163,8 +190,14 @@ class Driver:
         self.loss = error
         if isinstance(error, SessionLost):
             self.over = error
+            self.end_datagrams()
         self._backoff.lost(time.monotonic())
         self._drop()
+
+    def end_datagrams(self) -> None:
+        """There will be no more."""
+        self.endpoint.datagrams.end()
+        self._socket.forget()
 
     def _drop(self) -> None:
         line, self._line = self._line, None
@@ -189,6 +222,7 @@ class Driver:
             # Whatever was half done is done again over the next connection.
             self.lose(ConnectionLost("the connection was given up: a call was interrupted"))
             raise
+        self._turn_datagrams()
 
     def _turn(self, line: Line) -> None:
         """Read, if nobody else is to, what is there; write what there is room for. Raises what ends the connection."""
@@ -265,26 +299,88 @@ class Driver:
             unsent=tuple(packet for _, packet in self.endpoint.memory.retention.packets()),
         )
 
+    def _turn_datagrams(self) -> None:
+        """Take what is there, do what is due, and send what comes of both."""
+        datagrams = self.endpoint.datagrams
+        if datagrams.offer is None:
+            return
+        if datagrams.offer is not self._offer:
+            self._aim(datagrams.offer)
+        now = time.monotonic()
+        for _ in range(DATAGRAM_BATCH):
+            datagram = self._socket.receive()
+            if datagram is None:
+                break
+            datagrams.receive(datagram, now)
+            self.lock.notify_all()
+        datagrams.tick(now)
+        while datagrams.output:
+            self._socket.send(datagrams.output.popleft())
+
+    def _aim(self, offer: DatagramsOffer) -> None:
+        """Send to where the server has said. The lock is open while a name is looked up."""
+        self._offer = offer
+        if offer.host:
+            self.lock.release()
+            try:
+                targets = look_up(Address("tcp", offer.host, offer.port, ""))
+            except ConnectionLost:
+                targets = []
+            finally:
+                self.lock.acquire()
+        else:
+            peer = None if self._line is None else self._line.peer
+            targets = [] if peer is None else [_with_port(*peer, offer.port)]
+        if self._offer is offer and not self.closed:
+            self._socket.aim(targets)
+
     def _wait(self, left: float | None) -> None:
         """Until something has changed, or may have; at most so many seconds. The lock is open meanwhile."""
         line, endpoint, now = self._line, self.endpoint, time.monotonic()
         live = endpoint.phase is Phase.LIVE
         reading, writing = not self._waiting, bool(endpoint.output) and (live or not self._waiting)
+        pings_at = endpoint.datagrams.due()
+        if line is None and self._socket.fileno() >= 0 and not self._alone:
+            self._wait_alone(_soonest(left, None if pings_at is None else pings_at - now))
+            return
         if line is None or not (reading or writing):
             pause = None if self.connected or not self.heals else self.pause
             self.lock.wait(_soonest(left, pause))
             return
-        times = [endpoint.due(now), None if live else self._live_by]
+        times = [endpoint.due(now), None if live else self._live_by, pings_at]
         waits = [left, *(None if at is None else max(0.0, at - now) for at in times)]
         self._waiting = self._waiting or reading
         self.lock.release()
         try:
-            line.wait(reading, writing, min((secs for secs in waits if secs is not None), default=None))
+            line.wait(
+                reading,
+                writing,
+                min((secs for secs in waits if secs is not None), default=None),
+                self._socket if reading else None,
+            )
         finally:
             self.lock.acquire()
             if reading:
                 self._waiting = False
                 self.lock.notify_all()
+
+    def _wait_alone(self, left: float | None) -> None:
+        """For datagrams, while there is no connection."""
+        pause = self.pause if self.heals else None
+        self._alone = True
+        self.lock.release()
+        try:
+            self._socket.wait(max(0.0, _soonest(left, pause, ALONE_SECS) or 0.0))
+        finally:
+            self.lock.acquire()
+            self._alone = False
+
+
+def _with_port(family: int, name: object, port: int) -> tuple[int, object]:
+    """The same host, with another port; of a unix socket it is this machine."""
+    if isinstance(name, tuple):
+        return family, (name[0], port, *name[2:])
+    return socket.AF_INET, ("127.0.0.1", port)
 
 
 def _soonest(*times: float | None) -> float | None:

@@ -31,6 +31,7 @@ from ..wire import v3
 from ..wire.framing import FrameBuffer, frame
 from ..wire.noise import MESSAGE_MAX, Channel
 from ..wire.v3 import Code, Kind, Retained
+from .datagrams import Datagrams, Stage
 from .handshake import Hellos
 from .inbox import Item
 from .memory import Memory, Present
@@ -81,6 +82,8 @@ class Endpoint:
         """Whether an opening record was sent: from then on the server may know the session."""
         self.closed: Closed | None = None
         """What the server said last on this connection."""
+        self.datagrams = Datagrams()
+        """They go beside it, and are asked for here."""
         self._pings = self.ponged = 0
         """The number of the last ping that was answered."""
         self._retained = options.retained
@@ -93,6 +96,7 @@ class Endpoint:
         """What belongs to one connection."""
         self.output.clear()
         self.closed = None
+        self.datagrams.begin()
         self._messages = FrameBuffer(MESSAGE_MAX)
         self._hellos: Hellos | None = None
         self._channel: Channel | None = None
@@ -273,6 +277,9 @@ class Endpoint:
         if len(body) == 4:
             self.ponged = max(self.ponged, int.from_bytes(body, "little"))
 
+    def _on_datagrams(self, ack: int, credit: int, body: memoryview) -> None:
+        self.datagrams.answered(v3.decode_datagrams(bytes(body)), self._heard)
+
     def _on_nothing(self, ack: int, credit: int, body: memoryview) -> None:
         """Its ack and its credit were all."""
 
@@ -348,6 +355,8 @@ class Endpoint:
         if self._pong is not None:
             body, self._pong = self._pong, None
             self._emit(Kind.PONG, body)
+        if self.datagrams.stage is Stage.WANTED:
+            self._emit(Kind.ASK, self.datagrams.ask(self.memory.present.secret))
         retention = self.memory.retention
         while retention.unsent and len(self.output) < OUTPUT_BYTES:
             if unused := retention.unused:
@@ -405,6 +414,7 @@ _HANDLERS: dict[tuple[Phase, int], Callable[[Endpoint, int, int, memoryview], No
     (Phase.LIVE, Kind.CLOSE): Endpoint._on_close,
     (Phase.LIVE, Kind.PING): Endpoint._on_ping,
     (Phase.LIVE, Kind.PONG): Endpoint._on_pong,
+    (Phase.LIVE, Kind.DATAGRAMS): Endpoint._on_datagrams,
 }
 """What a record means, by where the connection is. A kind that is not there must not be there, unless it is unknown and
 odd."""

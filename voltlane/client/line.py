@@ -17,6 +17,7 @@ from ..net.deadlines import LONGEST_POLL
 from ..net.sockets import NO_SIGNAL, close_gently
 from ..wire.noise import MESSAGE_MAX
 from .approach import openings_for
+from .datagram_socket import DatagramSocket
 from .link import opening_failed, refuse_itself, tune
 from .openings import Openings
 from .secure import Trust
@@ -41,6 +42,7 @@ class Line:
         "_trust",
         "_waiting",
         "connected",
+        "peer",
     )
 
     def __init__(
@@ -60,6 +62,8 @@ class Line:
         self._closed = False
         self.connected = False
         """Whether it is, and through with what comes before the protocol."""
+        self.peer: tuple[int, object] | None = None
+        """Family and address of who has answered."""
         self._openings: Openings | None = None
         self._socket: socket.socket | None = None
         self._try_next(0)
@@ -113,6 +117,7 @@ class Line:
                 if not error:
                     refuse_itself(self._socket)
                     tune(self._socket)
+                    self.peer = self._socket.family, self._socket.getpeername()
                     self._openings = Openings(self._socket, openings_for(self._address, 3, MESSAGE_MAX, self._trust))
                     if self._on_reached is not None:
                         self._on_reached()
@@ -161,9 +166,9 @@ class Line:
             return self._openings is None or self._openings.wants_write
         return bool(getattr(self._socket, "wants_write", False))
 
-    def wait(self, reading: bool, writing: bool, seconds: float | None) -> None:
+    def wait(self, reading: bool, writing: bool, seconds: float | None, beside: DatagramSocket | None = None) -> None:
         """Until there is something to read, or room to write, or the time is over, or it is closed. Who reads also
-        waits for what is the connection's own."""
+        waits for what is the connection's own, and for datagrams, if there is a socket for them."""
         assert self._socket is not None
         if not self.connected:
             writing, reading = self.wants_write, not self.wants_write
@@ -172,10 +177,14 @@ class Line:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN * reading | select.POLLOUT * writing)
         self._waiting += 1
+        if beside is not None:
+            beside.enter(poll)
         try:
             poll.poll(math.ceil(1000 * (LONGEST_POLL if seconds is None else min(seconds, LONGEST_POLL))))
         finally:
             self._waiting -= 1
+            if beside is not None:
+                beside.leave()
             if self._closed:
                 self._release()
 

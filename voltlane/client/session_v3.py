@@ -12,6 +12,7 @@ from ..errors import (
     ConfigError,
     ConnectionLost,
     Gap,
+    NoDatagrams,
     ProtocolError,
     Refused,
     ServerKeyChanged,
@@ -20,6 +21,8 @@ from ..errors import (
 )
 from ..net.deadlines import deadline_after, remaining
 from ..wire.v3 import Code, Suite
+from .datagram_link import DatagramLink
+from .datagrams import Stage
 from .driver import FAREWELL_SECS, Driver
 from .endpoint import Endpoint, Phase
 from .inbox import Item
@@ -56,6 +59,7 @@ class SessionV3:
         self._timeout = timeout
         self._packet_limit = packet_limit
         self._endpoint = Endpoint(memory, options)
+        self._datagrams = self._endpoint.datagrams
         self._driver = Driver(self._endpoint, address, timeout, self._keep, trust, on_reached)
         self._lock = self._driver.lock
         self._begin()
@@ -201,6 +205,63 @@ class SessionV3:
 
             return self._driver.until(answered, deadline, lambda: f"no pong came in time{self._why_not()}")
 
+    # ---- datagrams
+
+    @property
+    def datagram_link(self) -> DatagramLink:
+        """How good their way is."""
+        return self._datagrams.link
+
+    def datagram_fileno(self) -> int:
+        """Their descriptor, or -1."""
+        return self._driver.datagram_fileno()
+
+    def datagram(self, packet: bytes, timeout: float | None) -> bool:
+        """Send one; whether it is on its way. The first waits until there is one."""
+        with self._lock:
+            self._want_datagrams()
+            if not self._datagrams.began:
+                deadline = deadline_after(self._timeout if timeout is None else timeout)
+                self._driver.until(self._is_working, deadline, self._why_no_datagrams)
+            return self._driver.send_datagram(packet)
+
+    def recv_datagram(self, timeout: float | None) -> bytes:
+        """The next one."""
+        with self._lock:
+            self._want_datagrams()
+            return self._driver.until(self._take_datagram, deadline_after(timeout), self._why_no_datagram)
+
+    def _want_datagrams(self) -> None:
+        """They need no connection once there are keys."""
+        if self.closed or self._driver.over is not None:
+            self._driver.refuse_lost()
+        self._datagrams.want(time.monotonic())
+
+    def _is_working(self) -> bool | None:
+        if self._datagrams.stage is Stage.REFUSED:
+            raise NoDatagrams("the server has no datagrams for clients")
+        if not self._datagrams.began:
+            self._driver.refuse_lost()
+            return None
+        return True
+
+    def _take_datagram(self) -> bytes | None:
+        if self._datagrams.inbox:
+            return self._datagrams.inbox.popleft()
+        if self.closed or self._driver.over is not None:
+            self._driver.refuse_lost()
+        if not self._datagrams.began:
+            self._is_working()
+        return None
+
+    def _why_no_datagrams(self) -> str:
+        if self._datagrams.stage is not Stage.KEYED:
+            return f"the server has not answered in time whether there are datagrams{self._why_not()}"
+        return "no datagram has come through in time: something on the way may let none pass"
+
+    def _why_no_datagram(self) -> str:
+        return "no datagram came in time" if self._datagrams.began else self._why_no_datagrams()
+
     # ---- connections
 
     def reconnect(self, timeout: float | None) -> None:
@@ -250,6 +311,7 @@ class SessionV3:
             self._driver.closed = True
             code = Code.LEFT if goodbye and failure is None else Code.AWAY
             self._driver.hang_up(code, FAREWELL_SECS)
+            self._driver.end_datagrams()
         if failure is not None and self._driver.over is None:
             raise failure
 
