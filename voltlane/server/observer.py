@@ -22,6 +22,7 @@ from ..version import __version__
 from .gauges import Survey, clients
 from .parts import Parts
 from .tallies import datagrams_of, dropped_by, tallies_of
+from .ways import Way, joined
 
 
 class Observer:
@@ -163,13 +164,15 @@ class Observer:
         if queue is not None:
             row = row._replace(queue_bytes=queue.size, queue_packets=queue.packets)
         if link is not None:
-            row = row._replace(peer=link.peer, lane=link.lane, **self._link(link))
+            row = row._replace(peer=link.peer, lane=link.lane, **self._link(session, link))
         return row
 
-    def _link(self, link: Present) -> dict[str, Any]:
+    def _link(self, session: Session, link: Present) -> dict[str, Any]:
         """What is known of it at this moment: first what clients are sorted by, and by the same words."""
-        info = self._sampler.sample(cast("Measured", link))
-        quality = link.quality
+        info, datagrams = self._sampler.sample(cast("Measured", link)), self._parts.datagrams
+        if datagrams is not None:
+            datagrams.look_at(session)
+        quality = self._way(session)
         if quality is None:
             return {}
         known = {
@@ -192,6 +195,13 @@ class Observer:
             "delivery_rate": info.delivery_rate,
         }
 
+    def _way(self, session: Session) -> Way | None:
+        """How good the way to a client is that is here."""
+        link, datagrams = self._clients.link_of(session), self._parts.datagrams
+        if link is None:
+            return None
+        return joined(link.quality, None if datagrams is None else datagrams.quality_beside(session.id))
+
     def _age(self, session: Session, now: float) -> float:
         if session.state is State.STALE:
             return now - session.lost
@@ -212,8 +222,7 @@ def _of_link(attribute: str) -> _Key:
     """Sort by what is known of the link."""
 
     def value(observer: Observer, session: Session, now: float) -> float | None:
-        link = observer._clients.link_of(session)
-        quality = None if link is None else link.quality
+        quality = observer._way(session)
         return None if quality is None else getattr(quality, attribute)
 
     return value

@@ -282,6 +282,7 @@ class Parts:
         else:
             lane = SessionDatagrams(self.clients, self.config)
         self.hub.datagrams = lane
+        self.sampler.also = lane.measure_some
         return lane
 
     def _why_no_strangers(self) -> DatagramDrop | None:

@@ -1,4 +1,4 @@
-"""The live settings of [udp] are what both modes go by, from the moment of a reload on (see also server/test_reload)."""
+"""The live settings of [udp] are what both modes go by, from a reload on (see also server/test_reload)."""
 
 from __future__ import annotations
 

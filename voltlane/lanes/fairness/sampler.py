@@ -89,6 +89,8 @@ class Sampler:
         self._timer: Timer | None = None
         self.round_trips = Histogram(ROUND_TRIP_BOUNDS)
         """Seconds there and back, of all that was asked about."""
+        self.also: Callable[[float], None] = _nothing_more
+        """Called with each slice: whoever else has links that are of interest meanwhile."""
 
     def look(self) -> None:
         """Somebody wants to know: sample, for a while."""
@@ -162,6 +164,7 @@ class Sampler:
                 self.sample(cast(Measured, handler))
                 if self._reactor.time() - begin > LONGEST_SLICE:
                     break
+        self.also(now)
         spent = self._reactor.time() - begin
         pause = self._interval * (self._cursor - start) / slots
         if self._cursor >= slots:
@@ -169,8 +172,12 @@ class Sampler:
         self._timer = self._reactor.call_later(max(pause, spent / SHARE), self._slice)
 
 
+def _nothing_more(now: float) -> None:
+    """There are none."""
+
+
 def rank(client: object) -> int:
     """A client's link for comparing: its score, or in the middle where nothing is known. The lowest is served first."""
-    quality: ClientQuality | None = getattr(client, "quality", None)  # a session without a connection has none
+    quality: LinkQuality | None = getattr(client, "quality", None)  # a session without a connection has none
     score = quality.score if quality is not None else None
     return UNKNOWN if score is None else score

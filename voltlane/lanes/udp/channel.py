@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...core.datagrams.path import Candidate
 from ...core.timers import Timer
 from ...net.udp.loops import Channel
-from ...quality import LinkQuality
+from ...quality import DatagramQuality
 from ...wire.datagram import DatagramKeys
 from .port import Port
 
@@ -24,4 +24,4 @@ class ClientChannel(Channel):
         self.ending: Timer | None = None
         """Ends it."""
         self.since = now
-        self.quality: LinkQuality | None = None
+        self.quality: DatagramQuality | None = None

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, MutableMapping, Sequence
+from typing import Any
 
 from ...address import Address
 from ...config import Config
 from ...core.counters import Counters
 from ...core.datagrams.side import Datagrams
+from ...core.session import Session
 from ...errors import StartupError
 from ...net.udp.results import Sent
 from ...net.udp.sockets import udp_socket
+from ...quality import LinkQuality
 from ...reasons import CloseReason, DatagramDrop
 from ..clients import Clients
 from .port import Port, Queue
 
 BATCH = 256
 """Datagrams taken from one socket before others have their turn."""
+MEASURED = 512
+"""Clients whose links are looked at in one go."""
 
 
 class UdpLane(Datagrams):
@@ -30,6 +35,7 @@ class UdpLane(Datagrams):
         self.budget = clients.budget
         self.mtu = config.udp.mtu
         self.ports: list[Port] = []
+        self._cursor = 0
         self.queue_bytes = 0
         """See Owner."""
         self.configure(config)
@@ -98,7 +104,29 @@ class UdpLane(Datagrams):
         """See Owner."""
         raise NotImplementedError
 
+    def sweep(self, slot: int, slots: int) -> tuple[Sequence[object], int]:
+        """About so many clients from there on, and where to go on; 0 at the end."""
+        raise NotImplementedError
+
+    def measure(self, target: Any, now: float) -> None:
+        """See Owner."""
+        raise NotImplementedError
+
+    def look_at(self, session: Session) -> None:
+        """Somebody wants to know of this client's link now."""
+        raise NotImplementedError
+
+    def quality_beside(self, client_id: int) -> LinkQuality | None:
+        """How good the way is that a client's datagrams go beside its connection, where they go one."""
+        return None
+
     # ---- for both
+
+    def measure_some(self, now: float) -> None:
+        """Look at the next ones' links, as somebody is interested in them."""
+        targets, self._cursor = self.sweep(self._cursor, MEASURED)
+        for target in targets:
+            self.measure(target, now)
 
     def pass_on(self, chunk: bytes, packets: int, size: int) -> None:
         """Tagged packets have come, in datagrams of so many bytes."""

@@ -34,6 +34,8 @@ class OpenPeer(Peer):
     lane = "udp"
     outbox = None
     """Nothing of its own waits."""
+    sock = None
+    """Nor has it one of its own."""
 
     def __init__(self, relay: Relay, port: Port, name: Name, client_id: int, source: Source, now: float) -> None:
         super().__init__(name, client_id, now)

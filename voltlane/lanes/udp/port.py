@@ -38,6 +38,9 @@ class Owner(Protocol):
         """Send what is in the queue, from this byte of its first chunk on, as far as the socket takes it."""
         ...
 
+    def measure(self, target: Any, now: float) -> None:
+        """Look how good the way to somebody is who is in a queue."""
+
 
 class Port(Handler):
     """A bound socket. `asked`: the address that it was opened for, or ""."""
@@ -61,7 +64,7 @@ class Port(Handler):
         """See Handler."""
         if mask & WRITE and self._blocked:
             self._blocked = False
-            self._queue.sort(key=_rank)  # whose link is best is served first
+            self._queue[1:] = self._ranked(self._queue[1:])  # the first may be out in part; then whose link is best
             self._reactor.mark_dirty(self)
         if mask & ~WRITE and not self._going_on:
             self._read()
@@ -115,7 +118,7 @@ class Port(Handler):
         waiting, most = sum(len(chunk) for _, chunk in self._queue) - self._offset, self._owner.queue_bytes
         if waiting <= most:
             return
-        first, rest = self._queue[0], sorted(self._queue[1:], key=_rank)
+        first, rest = self._queue[0], self._ranked(self._queue[1:])
         dropped = 0
         while rest and waiting > most:
             _, chunk = rest.pop()
@@ -123,6 +126,12 @@ class Port(Handler):
             dropped += count_frames(chunk)
         self._queue = [first, *rest]  # the first may be out in part
         self._owner.counters.datagrams_dropped[DatagramDrop.NO_ROOM] += dropped
+
+    def _ranked(self, queue: Queue) -> Queue:
+        now = self._reactor.now
+        for target in {id(target): target for target, _ in queue}.values():
+            self._owner.measure(target, now)
+        return sorted(queue, key=_rank)
 
     # ---- the end
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import ceil
 from typing import Callable, cast
 
@@ -53,7 +53,7 @@ class OpenRelay(UdpLane):
         self.table = Peers()
         self._why_not = why_not
         self._sampler = sampler
-        self._cursor = 0
+        self._at = 0
         self._timer: Timer | None = None
         self._addresses: list[Address] = []
         self._gate = StrangerGate(admission, config, random, clients.reactor.now, self._addresses)
@@ -166,20 +166,27 @@ class OpenRelay(UdpLane):
     def _look(self, now: float) -> None:
         """Look at the next ones."""
         self._timer = None
-        peers, self._cursor = self.table.sweep(self._cursor, self._slice())
+        peers, self._at = self.table.sweep(self._at, self._slice())
         for peer in cast("list[OpenPeer]", peers):
             if now - peer.heard >= self._idle_secs:
                 self.leave(peer, CloseReason.IDLE)
             else:
-                self._sample(peer, now)
+                if not self._sampler.is_looking:
+                    peer.quality = None  # which nobody needs now, and is memory
         if len(self.table):
             self._timer = self.reactor.call_later(self._pause(), self._look)
 
-    def _sample(self, peer: OpenPeer, now: float) -> None:
-        """What it sends and is sent is of interest while somebody looks, and costs memory."""
-        if not self._sampler.is_looking:
-            peer.quality = None
-            return
+    def sweep(self, slot: int, slots: int) -> tuple[Sequence[object], int]:
+        """See UdpLane."""
+        return self.table.sweep(slot, slots)
+
+    def look_at(self, session: Session) -> None:
+        """See UdpLane."""
+        if session.link is not None and not session.link.is_stream:
+            self.measure(cast(OpenPeer, session.link), self.reactor.now)
+
+    def measure(self, peer: OpenPeer, now: float) -> None:
+        """See Owner."""
         if peer.quality is None:
             peer.quality = LinkQuality(peer.since, self._idle_secs)
         peer.quality.heard(peer.heard)

@@ -7,6 +7,7 @@ the session is there, and get other keys with each connection that asks.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Callable
 
 from ...address import parse_address
@@ -17,6 +18,7 @@ from ...core.session import Session
 from ...net.udp.loops import Channels
 from ...net.udp.names import Name
 from ...net.udp.results import Sent
+from ...quality import DatagramQuality, LinkQuality
 from ...reasons import DatagramDrop
 from ...wire import datagram
 from ...wire.datagram import OLD_KEYS_SECS, SMALLEST, WORDS_SIZE, Kind
@@ -59,6 +61,34 @@ class SessionDatagrams(UdpLane):
     def channel_of(self, client_id: int) -> ClientChannel | None:
         """That of a client."""
         return self._current.get(client_id)
+
+    # ---- how good their ways are
+
+    def sweep(self, slot: int, slots: int) -> tuple[Sequence[object], int]:
+        """See UdpLane."""
+        return self.table.sweep(slot, slots)
+
+    def measure(self, channel: ClientChannel, now: float) -> None:
+        """See Owner."""
+        quality = channel.quality
+        if quality is None:
+            quality = channel.quality = DatagramQuality(channel.since)
+        quality.heard(channel.heard)
+        quality.count(channel.highest, channel.received, channel.late)
+        quality.set_latency(channel.rtt)
+        quality.set_jitter(channel.jitter)
+        quality.sample(channel.bytes_in, channel.bytes_out, now)
+
+    def look_at(self, session: Session) -> None:
+        """See UdpLane."""
+        channel = self._current.get(session.id)
+        if channel is not None:
+            self.measure(channel, self.reactor.now)
+
+    def quality_beside(self, client_id: int) -> LinkQuality | None:
+        """See UdpLane."""
+        channel = self._current.get(client_id)
+        return None if channel is None or not channel.received else channel.quality
 
     # ---- keys
 
