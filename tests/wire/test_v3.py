@@ -14,8 +14,10 @@ from kit.vectors import cuts
 from voltlane.errors import MalformedPacket, MalformedRecord, UnsupportedVersion
 from voltlane.wire import v3
 from voltlane.wire.v3 import (
+    Ask,
     Close,
     Code,
+    Datagrams,
     Gap,
     Hello,
     Kind,
@@ -25,7 +27,9 @@ from voltlane.wire.v3 import (
     Retained,
     ServerPayload,
     Welcome,
+    decode_ask,
     decode_close,
+    decode_datagrams,
     decode_gap,
     decode_hello,
     decode_open,
@@ -51,6 +55,8 @@ BODIES: dict[str, tuple[some.SearchStrategy[Any], Callable[[bytes], Any], int]] 
     "welcome": (some.builds(Welcome, u64, exactly(32), u64, u32, u64, exactly(32), u64), decode_welcome, 100),
     "gap": (some.builds(Gap, u64, u64, u8), decode_gap, 17),
     "close": (some.builds(Close, u16, u64, some.text()), decode_close, 10),
+    "ask": (some.builds(Ask, exactly(32)), decode_ask, 32),
+    "datagrams": (some.builds(Datagrams, u16, u16, u16, exactly(32), some.text(max_size=60)), decode_datagrams, 39),
 }
 """Values, how they are read, and how many bytes their fields have."""
 
@@ -64,7 +70,7 @@ class TestBodies:
         def check(value: Any) -> None:
             body = value.encode()
             assert decode(body) == value
-            assert len(body) == size or name == "close"
+            assert len(body) == size or name in ("close", "datagrams")
 
         check()
 
@@ -97,12 +103,28 @@ def test_layouts_are_those_of_the_text():
     assert Welcome(1, s, 2, 3, 4, b"t" * 32, 5).encode() == n64(1) + s + n64(2) + n32(3) + n64(4) + b"t" * 32 + n64(5)
     assert Gap(1, 2, 3).encode() == n64(1) + n64(2) + b"\3"
     assert Close(3500, 2, "why").encode() == b"\xac\x0d" + n64(2) + b"why"
+    assert Ask(s).encode() == s
+    n16 = lambda n: n.to_bytes(2, "little")  # noqa: E731
+    assert Datagrams(1, 2, 3, s, "é").encode() == n16(1) + n16(2) + n16(3) + s + b"\2\xc3\xa9"
+    assert v3.NO_DATAGRAMS.encode() == bytes(39)
     assert v3.record(Kind.ACK, 5, 6, b"body") == b"\1" + n64(5) + n64(6) + b"body"
     assert v3.refusal(Code.NO_SUITE, "no") == b"\x56\xff\xb4\x0dno"
     limits = Limits(1, Retained(2, 3))
     assert ServerPayload(1, limits, (s,)).encode() == b"\1" + n32(1) + n32(2) + n32(3) + b"\1" + s
     assert Hello((1, 0), s).encode() == b"\x56\3\2\1\0" + s
     assert v3.server_hello(1, b"answer") == b"\x56\1answer"
+
+
+class TestWhereDatagramsGo:
+    def test_a_host_that_is_cut(self):
+        body = Datagrams(1, 2, 3, bytes(32), "example.org").encode()
+        for cut in cuts(body):
+            with pytest.raises(MalformedRecord):
+                decode_datagrams(cut)
+
+    def test_a_host_that_is_no_text(self):
+        with pytest.raises(MalformedRecord, match="no UTF-8"):
+            decode_datagrams(Datagrams(1, 2, 3, bytes(32), "").encode()[:-1] + b"\1\xff")
 
 
 class TestHello:
@@ -187,7 +209,7 @@ class TestRecords:
 
     def test_kinds_that_may_be_skipped_are_odd(self):
         """The sender of any other must know that its receiver knows it."""
-        assert [kind for kind in Kind if kind & 1] == [Kind.ACK]
+        assert [kind for kind in Kind if kind & 1] == [Kind.ACK, Kind.ASK, Kind.DATAGRAMS]
 
     def test_the_largest(self):
         assert v3.MAX_RECORD + 16 == 65535
@@ -212,7 +234,13 @@ class TestSecrets:
         assert channel.seal(b"x") == channel.open(b"x") == b"x"
 
     @pytest.mark.parametrize(
-        "value", [Open(b"h" * 16, b"SECRET" * 5 + b"..", Retained(1, 2)), Welcome(1, b"", 1, 1, 1, b"SECRET" * 5, 0)]
+        "value",
+        [
+            Open(b"h" * 16, b"SECRET" * 5 + b"..", Retained(1, 2)),
+            Welcome(1, b"", 1, 1, 1, b"SECRET" * 5, 0),
+            Ask(b"SECRET" * 5),
+            Datagrams(1, 2, 3, b"SECRET" * 5, ""),
+        ],
     )
     def test_no_secret_is_shown(self, value: Any):
         assert "SECRET" not in repr(value) and "SECRET" not in str(value)

@@ -1,4 +1,4 @@
-"""Version 3 on the wire: hellos, records and what is in them (SPEC 10 to 18). Bytes ↔ values."""
+"""Version 3 on the wire: hellos, records and what is in them (SPEC 10 to 18, 23). Bytes ↔ values."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ class Kind(enum.IntEnum):
     CLOSE = 12
     PING = 14
     PONG = 16
+    ASK = 19
+    DATAGRAMS = 21
 
 
 class Code(enum.IntEnum):
@@ -226,6 +228,8 @@ _RESUME = Struct("<QIQ32sQQQQII")
 _WELCOME = Struct("<Q32sQIQ32sQ")
 _GAP = Struct("<QQB")
 _CLOSE = Struct("<HQ")
+_ASK = Struct("<32s")
+_DATAGRAMS = Struct("<HHH32sB")
 
 
 class Open(NamedTuple):
@@ -312,6 +316,46 @@ class Close(NamedTuple):
         return _CLOSE.pack(self.code, self.taken) + self.text.encode()
 
 
+class Ask(NamedTuple):
+    """The body of ask: the client's part of the keys of its datagrams (SPEC 23)."""
+
+    seed: bytes
+
+    def encode(self) -> bytes:
+        """Its bytes."""
+        return _ASK.pack(*self)
+
+    def __repr__(self) -> str:
+        return "<Ask>"
+
+
+class Datagrams(NamedTuple):
+    """The body of datagrams, the answer."""
+
+    port: int
+    """0: there are none."""
+    mtu: int
+    """Bytes of the largest datagram, all of it."""
+    keepalive: int
+    """Seconds."""
+    seed: bytes
+    """The server's part of the keys."""
+    host: str
+    """Empty: that of the stream. At most 255 bytes in UTF-8."""
+
+    def encode(self) -> bytes:
+        """Its bytes."""
+        host = self.host.encode()
+        return _DATAGRAMS.pack(*self[:-1], len(host)) + host
+
+    def __repr__(self) -> str:
+        return f"<Datagrams {self.host!r}, port {self.port}>"
+
+
+NO_DATAGRAMS = Datagrams(0, 0, 0, bytes(32), "")
+"""There are none here, or none any longer."""
+
+
 def decode_open(body: bytes) -> Open:
     """Raises MalformedRecord."""
     handle, secret, *retained = _fields(_OPEN, body, "open")
@@ -339,6 +383,23 @@ def decode_close(body: bytes) -> Close:
     """Raises MalformedRecord."""
     code, taken = _fields(_CLOSE, body, "close")
     return Close(code, taken, body[_CLOSE.size :].decode("utf-8", "replace"))
+
+
+def decode_ask(body: bytes) -> Ask:
+    """Raises MalformedRecord."""
+    return Ask(*_fields(_ASK, body, "ask"))
+
+
+def decode_datagrams(body: bytes) -> Datagrams:
+    """Raises MalformedRecord."""
+    port, mtu, keepalive, seed, size = _fields(_DATAGRAMS, body, "datagrams")
+    host = body[_DATAGRAMS.size : _DATAGRAMS.size + size]
+    if len(host) < size:
+        raise MalformedRecord(f"the host in datagrams has {len(host)} bytes of {size}")
+    try:
+        return Datagrams(port, mtu, keepalive, seed, host.decode())
+    except UnicodeDecodeError:
+        raise MalformedRecord("the host in datagrams is no UTF-8") from None
 
 
 def head_of(plaintext: Buffer) -> tuple[int, int, int]:
