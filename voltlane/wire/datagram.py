@@ -14,7 +14,8 @@ from .framing import Buffer
 ID_SIZE = 8
 SEED_SIZE = 32
 """Bytes that each side draws for the keys."""
-CHALLENGE_SIZE = 8
+WORDS_SIZE = 8
+"""Bytes of a challenge, and of the response to it."""
 
 HEAD = Struct("<8sQ")
 """What stands in front, and is sealed as associated data: whose it is, and its number."""
@@ -22,8 +23,8 @@ HEAD_SIZE = HEAD.size
 INNER = Struct("<BHH")
 """What stands before the body, sealed with it: kind, time, echo."""
 INNER_SIZE = INNER.size
-OVERHEAD = HEAD_SIZE + INNER_SIZE + TAG_SIZE
-"""Bytes around a body; the smallest datagram has as many."""
+SMALLEST = HEAD_SIZE + INNER_SIZE + TAG_SIZE
+"""Bytes of a datagram without a body; and those around one."""
 
 WINDOW = 1024
 """Numbers behind the highest that are still taken."""
@@ -115,8 +116,8 @@ def open_datagram(keys: DatagramKeys, datagram: Buffer) -> Datagram:
 
     Whether its number came before is for who has a window to say, which must not move before this.
     """
-    if len(datagram) < OVERHEAD:
-        raise ValueError(f"a datagram of {len(datagram)} bytes; at least {OVERHEAD} are needed")
+    if len(datagram) < SMALLEST:
+        raise ValueError(f"a datagram of {len(datagram)} bytes; at least {SMALLEST} are needed")
     head = bytes(datagram[:HEAD_SIZE])
     identity, number = HEAD.unpack(head)
     if identity != keys.id_in:
