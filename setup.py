@@ -1,9 +1,18 @@
-"""The one part of the build that pyproject.toml cannot say: the accelerator, which may fail to build without a word."""
+"""The one part of the build that pyproject.toml cannot say: the accelerators, which may fail to build without a word."""
 
 import platform
 
 from setuptools import Extension, setup
 
-NATIVE = Extension("voltlane.wire.batch._native", ["voltlane/wire/batch/_native.c"], optional=True)
+UDP = "voltlane/net/udp"
+NATIVE = [
+    Extension("voltlane.wire.batch._native", ["voltlane/wire/batch/_native.c"], optional=True),
+    Extension(
+        "voltlane.net.udp._native",
+        [f"{UDP}/_{name}.c" for name in ("native", "table", "batch", "peers", "channels")],
+        depends=[f"{UDP}/_native.h"],
+        optional=True,
+    ),
+]
 
-setup(ext_modules=[NATIVE] if platform.python_implementation() == "CPython" else [])
+setup(ext_modules=NATIVE if platform.python_implementation() == "CPython" else [])

@@ -1,6 +1,7 @@
 """Datagrams by the batch: what came to a socket as tagged frames, and frames out to many addresses.
 
-loops    the form that is fastest here; the others are plain, and one in C
+loops    the form that is fastest here
+native   the same in C, where that was built
 plain    peers, which are addresses, in plain Python: the reference
 sealed   channels of sealed datagrams, the same
 rates    what each may send

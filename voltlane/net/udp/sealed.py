@@ -13,8 +13,19 @@ from itertools import islice
 from struct import Struct
 
 from ...reasons import DatagramDrop
-from ...wire.aead import TAG_SIZE, open_sealed, seal
-from ...wire.datagram import DatagramKeys
+from ...wire.datagram import (
+    HEAD,
+    SMALLEST,
+    TICKS,
+    WINDOW,
+    DatagramKeys,
+    Kind,
+    clock,
+    held_echo,
+    open_datagram,
+    round_trip,
+    seal_datagram,
+)
 from ...wire.framing import PREFIX, PREFIX_SIZE, Buffer
 from ...wire.tagged import HEADER, HEADER_SIZE
 from ...wire.tagged import TAG_SIZE as CLIENT_TAG
@@ -23,19 +34,6 @@ from .names import Name
 from .rates import Rated, Rates
 from .results import Opened, Sent
 
-WINDOW = 1024
-"""Numbers below the highest of which it is known whether they have come."""
-TICKS = 8000
-"""A second of the times in datagrams, which are modulo 65536."""
-ECHO_SECS = 1.0
-"""For how long the time of what came is worth sending back."""
-
-_HEAD = Struct("<8sQ")
-_NUMBER = Struct("<Q")
-_INNER = Struct("<BHH")
-_LEAST = _HEAD.size + _INNER.size + TAG_SIZE
-_ZEROS = bytes(4)
-_DATA = 0
 _MASK = (1 << WINDOW) - 1
 _STATE = Struct(f"<9Qdd{WINDOW // 8}s")
 _NO_LIMIT = Rates(0, 0, 0)
@@ -100,19 +98,15 @@ class Channel(Rated):
 
     def seal(self, kind: int, body: Buffer, now: float) -> bytes:
         """The next datagram, with the next number, whatever becomes of it."""
-        return self._sealed(_INNER.pack(kind, int(now * TICKS) & 0xFFFF, self._echo(now)) + body)
+        return self._sealed(kind, clock(now), self._echo(now), body)
 
     def _echo(self, now: float) -> int:
-        """The time of the newest that came and how long that is ago; 0 where that says nothing."""
-        if self._peer_at is None or now - self._peer_at > ECHO_SECS:
-            return 0
-        return (self._peer_time + int((now - self._peer_at) * TICKS)) & 0xFFFF or 1
+        return held_echo(self._peer_time, self._peer_at, now)
 
-    def _sealed(self, plaintext: bytes) -> bytes:
+    def _sealed(self, kind: int, time: int, echo: int, body: Buffer) -> bytes:
         number = self.next_number
         self.next_number = number + 1
-        head = _HEAD.pack(self._keys.id_out, number)
-        return head + seal(plaintext, _ZEROS + head[8:], self._keys.key_out, head)
+        return seal_datagram(self._keys, number, kind, time, echo, body)
 
     def _judge(self, number: int) -> DatagramDrop | None:
         """Whether that number may be looked into."""
@@ -131,7 +125,6 @@ class Channel(Rated):
         self.heard = now
         self.received += 1
         ahead = number - self.highest
-        ticks = int(now * TICKS)
         if ahead == 1:
             if self._gaps:
                 self._gaps = self._gaps << 1 & _MASK
@@ -144,10 +137,10 @@ class Channel(Rated):
         if ahead > 0:
             self.highest = number
             self._peer_time, self._peer_at = time, now
-        if echo:
-            trip = (ticks - echo & 0xFFFF) / TICKS
+        trip = round_trip(echo, now)
+        if trip is not None:
             self.rtt = trip if self.rtt is None else self.rtt + (trip - self.rtt) / 8
-        transit = ticks - time & 0xFFFF
+        transit = clock(now) - time & 0xFFFF
         if self._transit is not None:
             change = transit - self._transit & 0xFFFF
             jitter = self.jitter or 0.0
@@ -245,10 +238,10 @@ class Channels:
                 more = False
                 break
             size = len(datagram)
-            if not _LEAST <= size <= limit:
-                drops[DatagramDrop.SHORT if size < _LEAST else DatagramDrop.TOO_LARGE] += 1
+            if not SMALLEST <= size <= limit:
+                drops[DatagramDrop.SHORT if size < SMALLEST else DatagramDrop.TOO_LARGE] += 1
                 continue
-            id, number = _HEAD.unpack_from(datagram)
+            id, number = HEAD.unpack_from(datagram)
             channel = channels.get(id)
             if channel is None:
                 drops[DatagramDrop.UNKNOWN_ID] += 1
@@ -257,21 +250,18 @@ class Channels:
             if why is not None:
                 drops[why] += 1
                 continue
-            head = datagram[: _HEAD.size]
             try:
-                plaintext = open_sealed(datagram[_HEAD.size :], _ZEROS + head[8:], channel._keys.key_in, head)
+                _, kind, time, echo, body = open_datagram(channel._keys, datagram)
             except ValueError:
                 drops[DatagramDrop.UNSEALED] += 1
                 continue
-            kind, time, echo = _INNER.unpack_from(plaintext)
             newest = channel._take(number, time, echo, now)
-            body = bytes(memoryview(plaintext)[_INNER.size :])
             if limited and not channel.within(rates, len(body), now):
                 drops[DatagramDrop.RATE] += 1
                 continue
-            if kind != _DATA or name != channel.path:
+            if kind or name != channel.path:
                 events.append((channel, kind, name, body, newest, size))
-                if kind != _DATA:
+                if kind:  # no data
                     continue
             channel.packets_in += 1
             channel.bytes_in += len(body)
@@ -297,11 +287,11 @@ class Channels:
         A channel without a path loses what it was to get. Where the socket takes no more, the number is given back.
         """
         drops, unpack, sendto = self._drops, PREFIX.unpack_from, sock.sendto
-        time, most = int(now * TICKS) & 0xFFFF, limit - _LEAST
+        time, most = clock(now), limit - SMALLEST
         datagrams = total = 0
         for index in range(first, len(queue)):
             channel, chunk = queue[index]
-            path, inner = channel.path, _INNER.pack(_DATA, time, channel._echo(now))
+            path, echo = channel.path, channel._echo(now)
             sent, size_sent, end = 0, 0, len(chunk)
             blocked = False
             while offset < end:
@@ -311,7 +301,7 @@ class Channels:
                     drops[DatagramDrop.NO_PATH if path is None else DatagramDrop.TOO_LARGE] += 1
                 else:
                     try:
-                        sendto(channel._sealed(inner + chunk[begin:stop]), path)
+                        sendto(channel._sealed(Kind.DATA, time, echo, chunk[begin:stop]), path)
                         sent += 1
                         size_sent += stop - begin
                     except BlockingIOError:

@@ -1,0 +1,308 @@
+/* What is told to the system a batch at a time. */
+#include "_native.h"
+#include <errno.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+/* ---- in */
+
+static int make_room(arena *in, size_t limit)
+{
+    if (in->bytes && limit == in->limit)
+        return 0;
+    size_t stride = (limit + 1 + 63) & ~(size_t)63;
+    if (stride > in->stride) {
+        unsigned char *bytes = PyMem_Malloc(stride * BATCH);
+        if (!bytes) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        PyMem_Free(in->bytes);
+        in->bytes = bytes;
+        in->stride = stride;
+    }
+    for (size_t n = 0; n < BATCH; n++) {
+        in->pieces[n].iov_base = in->bytes + n * in->stride;
+        in->pieces[n].iov_len = limit + 1;
+        in->messages[n].msg_hdr.msg_name = in->names[n];
+        in->messages[n].msg_hdr.msg_namelen = NAME_ROOM;
+        in->messages[n].msg_hdr.msg_iov = &in->pieces[n];
+        in->messages[n].msg_hdr.msg_iovlen = 1;
+    }
+    in->limit = limit;
+    return 0;
+}
+
+int receive_begin(table *t, PyObject *const *args, Py_ssize_t nargs, int *fd, double *now, size_t *most, long *flag,
+                  size_t *limit)
+{
+    if (nargs != 5) {
+        PyErr_SetString(PyExc_TypeError, "receive takes 5 arguments: sock, now, most, flag, limit");
+        return -1;
+    }
+    *fd = PyObject_AsFileDescriptor(args[0]);
+    *now = PyFloat_AsDouble(args[1]);
+    *most = PyLong_AsSize_t(args[2]);
+    *flag = PyLong_AsLong(args[3]);
+    *limit = PyLong_AsSize_t(args[4]);
+    if (PyErr_Occurred())
+        return -1;
+    if (*flag > 255 || *limit > 65535) {
+        PyErr_SetString(PyExc_ValueError, "a flag is at most 255, a limit at most 65535");
+        return -1;
+    }
+    if (t->busy) {
+        PyErr_SetString(PyExc_RuntimeError, "it is receiving or sending already");
+        return -1;
+    }
+    return make_room(&t->in, *limit);
+}
+
+/* As many as there are, up to a batch and to `most`. */
+unsigned receive_some(table *t, int fd, size_t most)
+{
+    int got;
+    do
+        got = recvmmsg(fd, t->in.messages, most < BATCH ? (unsigned)most : BATCH, MSG_DONTWAIT, NULL);
+    while (got < 0 && errno == EINTR);
+    return got < 0 ? 0 : (unsigned)got;
+}
+
+int chunk_begin(chunk *c, size_t room)
+{
+    c->size = 0;
+    c->room = room < 512 ? 512 : room;
+    c->bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)c->room);
+    return c->bytes ? 0 : -1;
+}
+
+int chunk_add(chunk *c, uint64_t client_id, unsigned char flag, const unsigned char *data, size_t size)
+{
+    if (c->room - c->size < HEADER + size) {
+        size_t room = 2 * c->room + HEADER + size;
+        if (_PyBytes_Resize(&c->bytes, (Py_ssize_t)room) < 0)
+            return -1;
+        c->room = room;
+    }
+    unsigned char *to = (unsigned char *)PyBytes_AS_STRING(c->bytes) + c->size;
+    put32(to, (uint32_t)size + TAG);
+    put64(to + PREFIX, client_id);
+    to[HEADER - 1] = flag;
+    memcpy(to + HEADER, data, size);
+    c->size += HEADER + size;
+    return 0;
+}
+
+PyObject *chunk_end(chunk *c)
+{
+    if (_PyBytes_Resize(&c->bytes, (Py_ssize_t)c->size) < 0)
+        return NULL;
+    return c->bytes;
+}
+
+/* ---- out */
+
+/* How many datagrams from there on, the first of `size` bytes of data, the kernel may make of one message: all of one
+ * size, but for a last one that may be shorter. */
+unsigned run_of(const unsigned char *p, const unsigned char *end, uint32_t size, size_t around)
+{
+    unsigned count = 1;
+    size_t total = size + around;
+    if (!total)
+        return 1;
+    for (p += PREFIX + (size_t)size; count < SEGMENTS && end - p >= PREFIX; count++) {
+        uint32_t next = get32(p);
+        total += next + around;
+        if (!(next + around) || next > size || total > SEGMENTED || (size_t)(end - p) - PREFIX < next)
+            break;
+        if (next < size)
+            return count + 1;
+        p += PREFIX + (size_t)next;
+    }
+    return count;
+}
+
+/* The socket's descriptor, or -1 with an error. The arguments begin with it, a queue, and where to begin there. */
+int send_begin(table *t, PyObject *const *args, PyTypeObject *type)
+{
+    int fd = PyObject_AsFileDescriptor(args[0]);
+    if (fd < 0)
+        return -1;
+    if (t->busy) {
+        PyErr_SetString(PyExc_RuntimeError, "it is receiving or sending already");
+        return -1;
+    }
+    if (!PyList_Check(args[1])) {
+        PyErr_Format(PyExc_TypeError, "a queue is a list of pairs of a %s and a chunk", type->tp_name);
+        return -1;
+    }
+    if (t->segments < 0) {
+        int value;
+        socklen_t size = sizeof value;
+        t->segments = !getsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &value, &size);
+    }
+    batch *b = &t->out;
+    b->count = b->piece = 0;
+    b->datagrams = b->size = 0;
+    b->blocked = 0;
+    t->busy = 1;
+    return fd;
+}
+
+static void let_go(held *h)
+{
+    while (h->count) {
+        h->count--;
+        PyBuffer_Release(&h->buffers[h->count]);
+        Py_DECREF(h->owners[h->count]);
+    }
+}
+
+/* Take hold of what is next in the queue. 1, 0 when the socket takes no more, -1 with an error. */
+int send_next(table *t, PyObject *pair, PyTypeObject *type, int fd, size_t around)
+{
+    held *h = &t->chunks;
+    if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2 || !PyObject_TypeCheck(PyTuple_GET_ITEM(pair, 0), type)) {
+        PyErr_Format(PyExc_TypeError, "a queue is a list of pairs of a %s and a chunk", type->tp_name);
+        return -1;
+    }
+    if (h->count > BATCH) {
+        if (!batch_flush(t, fd, around))
+            return 0;
+        let_go(h);
+    }
+    if (PyObject_GetBuffer(PyTuple_GET_ITEM(pair, 1), &h->buffers[h->count], PyBUF_SIMPLE) < 0)
+        return -1;
+    h->owners[h->count] = PyTuple_GET_ITEM(pair, 0);
+    Py_INCREF(h->owners[h->count]);
+    h->count++;
+    return 1;
+}
+
+/* The next message of the batch, with no datagram in it yet. */
+struct msghdr *batch_add(batch *b, party *owner, Py_ssize_t index, Py_ssize_t offset, const unsigned char *name,
+                         size_t name_size)
+{
+    struct msghdr *message = &b->messages[b->count].msg_hdr;
+    memset(message, 0, sizeof *message);
+    message->msg_name = (void *)name;
+    message->msg_namelen = (socklen_t)name_size;
+    message->msg_iov = &b->pieces[b->piece];
+    b->about[b->count++] = (outgoing){.owner = owner, .index = index, .offset = offset};
+    return message;
+}
+
+/* One datagram more in the message that was added last; `counted` is its data. */
+void batch_segment(batch *b, const void *data, size_t sent, size_t counted)
+{
+    b->pieces[b->piece].iov_base = (void *)data;
+    b->pieces[b->piece++].iov_len = sent;
+    b->messages[b->count - 1].msg_hdr.msg_iovlen++;
+    b->about[b->count - 1].segments++;
+    b->about[b->count - 1].size += counted;
+}
+
+/* Have the kernel take that message apart, into datagrams of so many bytes. */
+void batch_segmented(batch *b, size_t each)
+{
+    struct msghdr *message = &b->messages[b->count - 1].msg_hdr;
+    message->msg_control = b->controls[b->count - 1].bytes;
+    message->msg_controllen = sizeof b->controls[0].bytes;
+    struct cmsghdr *head = CMSG_FIRSTHDR(message);
+    head->cmsg_level = IPPROTO_UDP;
+    head->cmsg_type = UDP_SEGMENT;
+    head->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+    uint16_t value = (uint16_t)each;
+    memcpy(CMSG_DATA(head), &value, sizeof value);
+}
+
+static void sent(batch *b, outgoing *one, unsigned segments, size_t size)
+{
+    one->owner->packets_out += segments;
+    one->owner->bytes_out += size;
+    b->datagrams += segments;
+    b->size += size;
+}
+
+/* Where it goes on, which is in front of that datagram. */
+static int blocked(batch *b, const outgoing *one, Py_ssize_t offset)
+{
+    b->index = one->index;
+    b->offset = offset;
+    b->blocked = 1;
+    return 0;
+}
+
+/* A message that the kernel would not take apart: on some ways out it cannot. */
+static int one_by_one(table *t, batch *b, unsigned at, int fd, size_t around)
+{
+    struct msghdr whole = b->messages[at].msg_hdr, message = whole;
+    outgoing *one = &b->about[at];
+    Py_ssize_t offset = one->offset;
+    message.msg_control = NULL;
+    message.msg_controllen = 0;
+    message.msg_iovlen = 1;
+    while (one->segments) {
+        size_t size = message.msg_iov->iov_len - around;
+        if (sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+            sent(b, one, 1, size);
+        else if (errno == EINTR)
+            continue;
+        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return blocked(b, one, offset);
+        else
+            t->drops[UNSENT]++;
+        message.msg_iov++;
+        one->segments--;
+        offset += PREFIX + (Py_ssize_t)size;
+    }
+    return 1;
+}
+
+/* Send what is in the batch, each datagram of which has so many bytes around its data. 0: the socket takes no more, and
+ * the batch says where to go on. What was not sent then stands from message `unsent` up to `count`, and in each
+ * `segments` says how many datagrams of it were not. */
+int batch_flush(table *t, int fd, size_t around)
+{
+    batch *b = &t->out;
+    unsigned done = 0, count = b->count;
+    while (done < count) {
+        int taken = sendmmsg(fd, b->messages + done, count - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (taken > 0) {
+            for (unsigned end = done + (unsigned)taken; done < end; done++)
+                sent(b, &b->about[done], b->about[done].segments, b->about[done].size);
+            continue;
+        }
+        outgoing *one = &b->about[done];
+        if (errno == EINTR)
+            continue;
+        if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            b->unsent = done;
+            return blocked(b, one, one->offset);
+        }
+        if (one->segments > 1 && (errno == EINVAL || errno == EIO || errno == EMSGSIZE)) {
+            if (!one_by_one(t, b, done, fd, around)) {
+                b->unsent = done;
+                return 0;
+            }
+        } else
+            t->drops[UNSENT] += one->segments;
+        done++;
+    }
+    b->count = b->piece = 0;
+    return 1;
+}
+
+/* What to give back, once all of the queue was sent, or the socket takes no more; NULL where there was an error. */
+PyObject *send_end(table *t, int going, Py_ssize_t length)
+{
+    const batch *b = &t->out;
+    let_go(&t->chunks);
+    t->busy = 0;
+    if (going < 0)
+        return NULL;
+    return PyObject_CallFunction(sent_type, "nnnnO", b->blocked ? b->index : length, b->blocked ? b->offset : 0,
+                                 (Py_ssize_t)b->datagrams, (Py_ssize_t)b->size, b->blocked ? Py_True : Py_False);
+}
