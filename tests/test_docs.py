@@ -25,7 +25,7 @@ from voltlane.admin import exposition
 from voltlane.client import Connection
 from voltlane.config import SETTINGS, Setting, load
 from voltlane.core.protocols.ends import CODES
-from voltlane.reasons import AdminEnd, CloseReason, EndReason, Hold, StoreEnd, Symbol
+from voltlane.reasons import AdminEnd, CloseReason, DatagramDrop, EndReason, Hold, StoreEnd, Symbol
 from voltlane.statistics import ClientRow, StoreFigures, WorkerFigures
 from voltlane.wire.v3 import Code
 
@@ -118,8 +118,9 @@ def test_exit_codes_are_those_there_are(path: Path):
         ("### Why nobody is accepted", Hold),
         ("### Why the admin endpoint gives up", AdminEnd),
         ("### Why the store is given up", StoreEnd),
+        ("### Why datagrams are dropped", DatagramDrop),
     ],
-    ids=["CloseReason", "EndReason", "Hold", "AdminEnd", "StoreEnd"],
+    ids=["CloseReason", "EndReason", "Hold", "AdminEnd", "StoreEnd", "DatagramDrop"],
 )
 def test_every_reason_is_explained(heading: str, reasons: type[Symbol]):
     rows = table_below(OPERATIONS, heading)

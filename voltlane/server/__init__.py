@@ -2,6 +2,7 @@
 
 server      `Server`: its life, its settings, and what it is asked
 tallies     what was counted
+ways        how good the way to a client is that has two
 whole       all processes as an operator sees them
 reports     what a worker tells its parent for that
 supervisor  the parent of several processes that are one server
