@@ -15,6 +15,7 @@ import time
 from kit.fake_server_v3 import FakeServerV3
 from kit.model_datagrams import ModelDatagrams
 from kit.model_v3 import Session
+from kit.wait import wait_until
 
 from voltlane.wire.v3 import NO_DATAGRAMS
 
@@ -51,16 +52,21 @@ class FakeDatagrams:
         return list(self.model.taken) if self.models else []
 
     def push(self, *packets: bytes) -> None:
-        """To the client, where there is a path."""
+        """To the client, when there is a path."""
+        self._wait_for_path()
         with self._server.lock:
             for packet in packets:
                 datagram, path = self.model.send(packet)
-                assert path is not None, "there is no path to the client"
                 self._socket.sendto(datagram, path)  # type: ignore[arg-type]
 
     def raw(self, datagram: bytes) -> None:
         """To the client's path, whatever it is."""
+        self._wait_for_path()
         self._socket.sendto(datagram, self.model.keyed.path)  # type: ignore[arg-type]
+
+    def _wait_for_path(self) -> None:
+        """The client has answered the challenge before its call is over; here that may come a little later."""
+        wait_until(lambda: self.model.keyed.path is not None, "a path to the client")
 
     def close(self) -> None:
         self._closed = True
