@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from typing import Callable
 
 from voltlane.wire import v3
 from voltlane.wire.framing import FrameBuffer, frame
@@ -334,6 +335,8 @@ class ModelServer:
         self.sessions: dict[int, Session] = {}
         self.opens: list[bytes] = []
         self.resumes: list[v3.Resume] = []
+        self.datagrams: Callable[[Session, bytes], bytes] = lambda session, seed: v3.NO_DATAGRAMS
+        """What an ask with this seed is answered."""
 
     def accept(self) -> ServerLink:
         return ServerLink(self)

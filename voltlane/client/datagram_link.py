@@ -30,7 +30,7 @@ class DatagramLink:
 
     def __init__(self) -> None:
         self.working = False
-        """Whether something has come under the present keys."""
+        """Whether the server has asked whether we are here, and was answered, under the present keys."""
         self.most = 0
         """Bytes of the largest packet that fits into a datagram; 0 before the server has said that."""
         self.round_trip: float | None = None

@@ -61,7 +61,8 @@ class Datagrams:
         self._former_until = self._refused_at = 0.0
         self._unsettled = False
         self._pause = PROBE_SECS
-        self._sent_at = self._pinged_at = self._challenged_at = self._looked_at = 0.0
+        self._sent_at = self._pinged_at = self._looked_at = 0.0
+        self._challenged_at: float | None = None  # under the present keys; a server does so before it sends packets
         self._sent_since = False  # packets, since the last ping
 
     # ---- asking, over the stream
@@ -95,7 +96,7 @@ class Datagrams:
             self._keyed = KeyedDatagrams(client_keys(derive(secret, seed, offer.seed)), offer.mtu, self.link)
             self.offer, self.stage = offer, Stage.KEYED
             self.link.working, self.link.most = False, offer.mtu - SMALLEST
-            self._looked_at, self._challenged_at = now, 0.0
+            self._looked_at, self._challenged_at = now, None
             self._unsettled, self._pause = True, PROBE_SECS
             self._ping(now)
 
@@ -154,7 +155,6 @@ class Datagrams:
         keyed = self._keyed
         opened = keyed.open(datagram, now) if keyed is not None else None
         if opened is not None:
-            self.began = self.link.working = True
             if now >= self._looked_at + MEASURE_SECS:
                 self._looked_at = now
                 keyed.look()  # type: ignore[union-attr] # it has opened
@@ -181,7 +181,7 @@ class Datagrams:
     def _on_pong(self, body: bytes, now: float) -> None:
         assert self._keyed is not None
         self._keyed.told(body)
-        if self._challenged_at < self._pinged_at:
+        if self._challenged_at is not None and self._challenged_at < self._pinged_at:
             self._unsettled = False
 
     def _on_challenge(self, body: bytes, now: float) -> None:
@@ -190,6 +190,7 @@ class Datagrams:
         if len(body) >= WORDS_SIZE:
             self._say(Kind.RESPONSE, body[:WORDS_SIZE], now)
             self._challenged_at = now
+            self.began = self.link.working = True
             if not self._unsettled:
                 self._unsettled, self._pause = True, PROBE_SECS
             self._pinged_at = now
