@@ -18,7 +18,7 @@ installed := $(VENV)/.installed
 installed-dev := $(VENV)/.installed-dev
 installed-bench := $(VENV)/.installed-bench
 pytest := $(bin)/python -m pytest -q -n $(JOBS) --dist loadfile
-recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c)
+recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c voltlane/net/udp/*.[ch])
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-js test-quick test-all check check-native fast bench bench-scaling bench-upgrade bench-workers cluster siege starve fuzz soak clean model cert
@@ -52,7 +52,7 @@ check: $(installed-dev) ## ruff, mypy --strict on the package, and the tests of 
 	$(bin)/mypy --strict voltlane
 	$(bin)/python -m pytest -q tests/test_architecture.py
 
-check-native: $(installed-dev) ## the C loops against the plain ones, under the address and undefined-behaviour sanitizers
+check-native: $(installed-dev) ## the loops in C against the plain ones, under the address and undefined-behaviour sanitizers
 	@.ci/check-native $(bin)/python
 
 fast: $(installed) ## libsecp256k1 into .venv, the C loops where there is a compiler; says what is in use

@@ -1,4 +1,4 @@
-"""The one part of the build that pyproject.toml cannot say: the accelerators, which may fail to build without a word."""
+"""What pyproject.toml cannot say of the build: the accelerators, each of which may fail to build without a word."""
 
 import platform
 

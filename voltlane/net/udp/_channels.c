@@ -405,7 +405,7 @@ static PyObject *channels_receive(PyObject *self, PyObject *const *args, Py_ssiz
     if (!events || chunk_begin(&c, t->last_chunk) < 0)
         goto failed;
     t->busy = 1;
-    while (most && more) {
+    while (most && more && c.size < ENOUGH) {
         unsigned got = receive_some(t, fd, most);
         more = got == (most < BATCH ? most : BATCH);
         most -= got;

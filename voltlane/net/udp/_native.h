@@ -26,6 +26,7 @@ enum {
     SEGMENTED = 65000,
     STRANGERS = 64,
     PIECES = 4 * BATCH,
+    ENOUGH = 1 << 16, /* bytes of a chunk: one much larger costs more to allocate than to fill */
 };
 
 /* Indices into the reasons that native.py gives, in its order. */

@@ -98,7 +98,7 @@ static PyObject *peers_receive(PyObject *self, PyObject *const *args, Py_ssize_t
     if (!strangers || chunk_begin(&c, t->last_chunk) < 0)
         goto failed;
     t->busy = 1;
-    while (most && more) {
+    while (most && more && c.size < ENOUGH) {
         unsigned got = receive_some(t, fd, most);
         more = got == (most < BATCH ? most : BATCH);
         most -= got;

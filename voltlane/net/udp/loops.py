@@ -13,7 +13,7 @@ if os.environ.get("VOLTLANE_PURE_PYTHON"):
     BACKEND = "pure Python"
 else:
     try:
-        from .native import Channel, Channels, Peer, Peers, host_port, name_of, packed  # type: ignore[no-redef]
+        from .native import Channel, Channels, Peer, Peers, host_port, name_of, packed
 
         BACKEND = "native"
     except ImportError:
