@@ -204,7 +204,7 @@ class TestWrittenFile:
             Limits(1, 2, 3, 0.5, 5, 6, 7, 8.0, 9.5, 24, 56, ("10.0.0.0/8", "::/0"), ("10.1.0.0/16",), 4, 1 << 30, 9.0),
             Quality(0.0),
             Web(("https://a.example",), "chat", 7.5, 77, "forwarded"),
-            Udp("open", 999, True, "drop", 7.0, "a.example:7", 7.5, 8.5, 9, 7.0, True, 7),
+            Udp("open", 999, True, "drop", 7.0, "a.example:7", 7.5, 8.5, 9, 7.0, True, 1.5, 7),
         )
         clustered = dataclasses.replace(  # which none with workers, or a state directory, can be
             config.defaults(),

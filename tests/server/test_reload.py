@@ -182,6 +182,7 @@ USES = {
     "udp.network_rate": Use(7.0, lambda server: server.config.udp.network_rate),
     "udp.peers": Use(7, lambda server: server.config.udp.peers),
     "udp.idle_secs": Use(7.0, lambda server: server.config.udp.idle_secs),
+    "udp.amplification": Use(7.0, lambda server: server.config.udp.amplification),
     "udp.cookie": Use(True, lambda server: server.config.udp.cookie),
     "limits.accept_rate": Use(7.0, lambda server: server.entrance.rate),
     "limits.connections": Use(7, lambda server: server.admission.limits.connections),

@@ -91,6 +91,14 @@ class Udp(Section):
         "nothing of it cannot come in then, and neither can senders of forged addresses.",
         live=True,
     )
+    amplification: float = setting(
+        0.0,
+        "How many times the bytes that have come from a client it may be sent, in all, where it has shown no cookie "
+        "(open mode): so nobody can have more than that sent to another's address. 0 = any number.",
+        unit="times",
+        at_least=0,
+        live=True,
+    )
     queue_bytes: int = setting(
         1024 * 1024,
         "Bytes of datagrams that may wait while the system takes no more; past that those go first whose links are "

@@ -248,6 +248,29 @@ class TestCookies:
         assert world.server.registry.sessions == {}
 
 
+def test_nobody_is_sent_more_than_so_many_times_what_came():
+    with udp_world("open", {"udp.amplification": 3}) as world:
+        sock, other = world.socket(), world.socket()
+        sock.send(b"x" * 100)
+        world.settle()
+        other.send(b"x" * 100)
+        world.settle()
+        first, second = ids(world)
+        # With its size a packet of 86 bytes is 90.
+        world.master.send(first, *[bytes(86)] * 3)
+        world.master.send(second, bytes(20))
+        world.settle()
+        world.master.send(first, bytes(86))
+        world.settle()
+        assert [len(body) for body in taken(sock)] == [86, 86, 86] and len(taken(other)) == 1
+        assert world.dropped == {"UNVALIDATED": 1}
+        sock.send(b"x" * 30)
+        world.settle()
+        world.master.send(first, bytes(86))
+        world.settle()
+        assert len(taken(sock)) == 1
+
+
 def test_a_rate_limit_lets_existing_clients_alone():
     with udp_world("open", {"udp.new_rate": 1, "udp.network_rate": 0}) as world:
         sock = world.socket()

@@ -21,6 +21,7 @@ OPEN: dict[str, tuple[object, Callable[[Any], object]]] = {
     "udp.network_rate": (7.0, lambda lane: lane._gate._strangers._network_rate),
     "udp.peers": (7, lambda lane: lane._most),
     "udp.idle_secs": (7.0, lambda lane: lane._idle_secs),
+    "udp.amplification": (7.0, lambda lane: lane._factor),
     "udp.cookie": (True, lambda lane: lane._gate._asks),
 }
 

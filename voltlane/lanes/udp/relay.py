@@ -22,6 +22,7 @@ from ...net.udp.names import Name
 from ...net.udp.results import Sent
 from ...quality import LinkQuality
 from ...reasons import CloseReason, DatagramDrop
+from ...wire.framing import count_frames
 from ...wire.tagged import Flag, frame_tagged
 from ..clients import Clients
 from ..fairness.sampler import Sampler
@@ -66,6 +67,7 @@ class OpenRelay(UdpLane):
         self.table.set_rates(clients.packet_rate, clients.byte_rate, clients.rate_burst_secs)
         self._gate.configure(config)
         self._most, self._idle_secs = config.udp.peers, config.udp.idle_secs
+        self._factor = 0.0 if config.udp.cookie else config.udp.amplification
 
     @property
     def peers(self) -> int:
@@ -84,9 +86,27 @@ class OpenRelay(UdpLane):
     def transmit(self, port: Port, queue: Queue, offset: int) -> Sent:
         """See Owner."""
         assert port.sock is not None
+        if self._factor:
+            offset = self._bound(queue, offset)
         sent = self.table.send(port.sock, queue, 0, offset, self.mtu)
         self.count(self.table.take_drops())
         return sent
+
+    def _bound(self, queue: Queue, offset: int) -> int:
+        """Leave only what those may be sent whom it is for. Where the first chunk that is left goes on."""
+        rooms: dict[OpenPeer, float] = {}
+        kept: Queue = []
+        for place, (peer, chunk) in enumerate(queue):
+            room = rooms.get(peer, self._factor * peer.bytes_in - peer.bytes_out)
+            size = len(chunk) - (0 if place else offset)
+            if size > room:
+                self.counters.datagrams_dropped[DatagramDrop.UNVALIDATED] += count_frames(memoryview(chunk)[-size:])
+                offset = 0 if not place else offset
+                continue
+            rooms[peer] = room - size
+            kept.append((peer, chunk))
+        queue[:] = kept
+        return offset
 
     def too_large(self, packets: int) -> None:
         """See Relay."""
@@ -108,7 +128,7 @@ class OpenRelay(UdpLane):
     def _on_stranger(self, port: Port, name: Name, data: bytes) -> None:
         known = self.table.get(name)  # since another one of this batch
         if known is not None:
-            self.pass_on(frame_tagged(known.client_id, DATA, data), 1, len(data))
+            self._first(cast(OpenPeer, known), data)
             return
         why = self._no_room()
         if why is not None:
@@ -121,8 +141,13 @@ class OpenRelay(UdpLane):
             self.drop_one(DatagramDrop.NO_COOKIE)
             port.say(name, verdict.words)
         else:
-            peer = self._let_in(port, name, verdict.source)
-            self.pass_on(frame_tagged(peer.client_id, DATA, verdict.packet), 1, len(data))
+            self._first(self._let_in(port, name, verdict.source), verdict.packet)
+
+    def _first(self, peer: OpenPeer, packet: bytes) -> None:
+        """One that came before the table knew of the peer."""
+        peer.packets_in += 1
+        peer.bytes_in += len(packet)
+        self.pass_on(frame_tagged(peer.client_id, DATA, packet), 1, len(packet))
 
     def _no_room(self) -> DatagramDrop | None:
         clients = self.clients
