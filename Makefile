@@ -21,7 +21,7 @@ pytest := $(bin)/python -m pytest -q -n $(JOBS) --dist loadfile
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c voltlane/net/udp/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-js test-quick test-all check check-native fast bench bench-scaling bench-upgrade bench-workers cluster siege starve fuzz soak clean model cert
+.PHONY: help run test test-js test-quick test-all check check-native fast bench bench-scaling bench-upgrade bench-workers bench-udp cluster siege starve fuzz soak clean model cert
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ bench-scaling: $(installed-bench) ## how the cost of a packet grows with clients
 
 bench-upgrade: $(installed) ## ten thousand clients under traffic, and the server upgraded ten times (ARGS='--clients 1000 --times 3 --most 500')
 	@$(bin)/python -m bench.upgrade $(ARGS)
+
+bench-udp: $(installed-bench) ## datagrams through the plain relay, beside a C program and other relays (ARGS='--rounds 1 --only up-64')
+	@$(bin)/python -m bench.udp $(ARGS)
 
 cluster: $(installed) ## three nodes, a redis, a HAProxy, and clients of nodes that are killed (ARGS='--seconds 30'; needs both programs)
 	@.ci/install $(VENV) '$(PYTHON)' '.[cluster]'

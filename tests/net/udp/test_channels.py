@@ -21,6 +21,7 @@ from kit.datagrams import (
     opened,
     readable,
     sealed,
+    send_at_once,
     take,
 )
 from kit.frames import join
@@ -121,6 +122,17 @@ def test_flipped_bits(place: Place):
     assert place.channels.take_drops() == {DatagramDrop.UNKNOWN_ID: 8, DatagramDrop.UNSEALED: len(whole) - 8}
     place.come(whole)
     assert place.receive().chunk == tagged(9, b"abc")
+
+
+@every_datagram_form
+def test_what_was_sent_at_once_comes_apart(place: Place):
+    place.channels.receive(place.server, 1.0, 1, 4, LIMIT)
+    whole = [sealed(n, b"%03d" % n) for n in range(30)]
+    whole[7] = whole[7][:-1] + b"?"
+    send_at_once(place.client, b"".join(whole), 40, place.server.getsockname())
+    place.come(sealed(30, b"030"))
+    assert place.receive().chunk == b"".join(tagged(9, b"%03d" % n) for n in range(31) if n != 7)
+    assert place.channels.take_drops() == {DatagramDrop.UNSEALED: 1}
 
 
 @every_datagram_form

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from kit.datagrams import bound, every_datagram_form, readable, take
+from kit.datagrams import bound, every_datagram_form, readable, send_at_once, take
 from kit.frames import join
 
 from voltlane.reasons import DatagramDrop
@@ -113,6 +113,41 @@ def test_at_most_so_many_at_once(form: ModuleType):
         got = place.receive(most=100)
         assert (got.packets, got.more) == (80, False)
         assert got.chunk == b"".join(tagged(100, bytes([n])) for n in range(70, 150))
+
+
+@every_datagram_form
+@pytest.mark.parametrize("size", [1, 8, 100, LIMIT])
+def test_what_was_sent_at_once_comes_apart(form: ModuleType, size: int):
+    """The kernel may give it in one piece to who can take it apart."""
+    with bound(count=3) as socks:
+        place = Place(form, socks, known=1)
+        place.peers.receive(place.server, 1.0, 1, 0, LIMIT)  # it says so when it receives for the first time
+        pieces = [bytes([65 + n]) * size for n in range(20)] + [b"!" * (size // 2)] * (size > 1)
+        for client in (0, 1):
+            send_at_once(socks[1 + client], b"".join(pieces), size, place.where)
+            place.come(client, b"one")
+        place.come(0, b"", b"x" * (LIMIT + 1))
+        chunk, strangers = b"", []
+        while not chunk.endswith(tagged(100, b"")):
+            got = place.receive(most=7)
+            chunk, strangers = chunk + got.chunk, strangers + got.strangers
+        assert chunk == b"".join(tagged(100, piece) for piece in [*pieces, b"one", b""])
+        assert [data for _, data in strangers] == [*pieces, b"one"]
+        assert place.known[0].packets_in == len(pieces) + 2
+        place.peers.receive(place.server, 1.0, 9, 0, LIMIT)
+        assert place.peers.take_drops() == {DatagramDrop.TOO_LARGE: 1}
+
+
+@every_datagram_form
+def test_too_large_ones_sent_at_once(form: ModuleType):
+    with bound(count=2) as socks:
+        place = Place(form, socks, known=1)
+        place.peers.receive(place.server, 1.0, 1, 0, LIMIT)
+        send_at_once(socks[1], b"x" * 101 * 5 + b"y" * 100, 101, place.where)
+        place.come(0, b"z")
+        got = place.receive(limit=100)
+        assert got.chunk == tagged(100, b"y" * 100) + tagged(100, b"z")
+        assert place.peers.take_drops() == {DatagramDrop.TOO_LARGE: 5}
 
 
 @every_datagram_form

@@ -5,34 +5,73 @@
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+enum { JOINED = 65536 };
 
 /* ---- in */
 
-static int make_room(arena *in, size_t limit)
+static void set_up(arena *in, size_t stride)
 {
-    if (in->bytes && limit == in->limit)
+    for (size_t n = 0; n < ARRIVING; n++) {
+        struct msghdr *message = &in->messages[n].msg_hdr;
+        in->pieces[n].iov_base = in->bytes + n * stride;
+        in->pieces[n].iov_len = in->room;
+        message->msg_name = in->names[n];
+        message->msg_namelen = NAME_ROOM;
+        message->msg_iov = &in->pieces[n];
+        message->msg_iovlen = 1;
+        message->msg_control = in->joined ? in->controls[n].bytes : NULL;
+        message->msg_controllen = in->joined ? sizeof in->controls[n].bytes : 0;
+    }
+}
+
+/* Room for datagrams of at most `limit` bytes; where they may come joined, for the largest message there is. */
+static int make_room(arena *in, int fd, size_t limit)
+{
+    if (!in->bytes || fd != in->sock) {
+        int yes = 1;
+        in->joined = !setsockopt(fd, IPPROTO_UDP, UDP_GRO, &yes, sizeof yes);
+        in->sock = fd;
+        in->room = 0;
+    }
+    size_t room = in->joined ? JOINED : limit + 1;
+    if (room == in->room)
         return 0;
-    size_t stride = (limit + 1 + 63) & ~(size_t)63;
-    if (stride > in->stride) {
-        unsigned char *bytes = PyMem_Malloc(stride * BATCH);
-        if (!bytes) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        PyMem_Free(in->bytes);
-        in->bytes = bytes;
-        in->stride = stride;
+    size_t stride = ((room + 63) & ~(size_t)63) + 192; /* no power of two: they would share a few lines of the cache */
+    unsigned char *bytes = PyMem_Malloc(stride * ARRIVING);
+    if (!bytes) {
+        PyErr_NoMemory();
+        return -1;
     }
-    for (size_t n = 0; n < BATCH; n++) {
-        in->pieces[n].iov_base = in->bytes + n * in->stride;
-        in->pieces[n].iov_len = limit + 1;
-        in->messages[n].msg_hdr.msg_name = in->names[n];
-        in->messages[n].msg_hdr.msg_namelen = NAME_ROOM;
-        in->messages[n].msg_hdr.msg_iov = &in->pieces[n];
-        in->messages[n].msg_hdr.msg_iovlen = 1;
-    }
-    in->limit = limit;
+    PyMem_Free(in->bytes);
+    in->bytes = bytes;
+    in->room = room;
+    set_up(in, stride);
     return 0;
+}
+
+/* The size of the datagrams in message n. */
+size_t datagram_size(const arena *in, size_t n)
+{
+    const struct msghdr *message = &in->messages[n].msg_hdr;
+    const struct cmsghdr *head = message->msg_controllen ? CMSG_FIRSTHDR(message) : NULL;
+    int size = 0;
+    if (head && head->cmsg_level == IPPROTO_UDP && head->cmsg_type == UDP_GRO)
+        memcpy(&size, CMSG_DATA(head), sizeof size);
+    return size > 0 ? (size_t)size : in->messages[n].msg_len;
+}
+
+/* So many were received, and have been looked at. */
+void receive_again(table *t, unsigned got)
+{
+    for (unsigned n = 0; n < got; n++) {
+        t->in.messages[n].msg_hdr.msg_namelen = NAME_ROOM;
+        if (t->in.joined)
+            t->in.messages[n].msg_hdr.msg_controllen = sizeof t->in.controls[n].bytes;
+    }
 }
 
 int receive_begin(table *t, PyObject *const *args, Py_ssize_t nargs, int *fd, double *now, size_t *most, long *flag,
@@ -57,7 +96,7 @@ int receive_begin(table *t, PyObject *const *args, Py_ssize_t nargs, int *fd, do
         PyErr_SetString(PyExc_RuntimeError, "it is receiving or sending already");
         return -1;
     }
-    return make_room(&t->in, *limit);
+    return make_room(&t->in, *fd, *limit);
 }
 
 /* As many as there are, up to a batch and to `most`. */
@@ -65,7 +104,7 @@ unsigned receive_some(table *t, int fd, size_t most)
 {
     int got;
     do
-        got = recvmmsg(fd, t->in.messages, most < BATCH ? (unsigned)most : BATCH, MSG_DONTWAIT, NULL);
+        got = recvmmsg(fd, t->in.messages, most < ARRIVING ? (unsigned)most : ARRIVING, MSG_DONTWAIT, NULL);
     while (got < 0 && errno == EINTR);
     return got < 0 ? 0 : (unsigned)got;
 }

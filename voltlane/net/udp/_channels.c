@@ -320,31 +320,28 @@ static PyObject *channels_add(PyObject *self, PyObject *one)
     return table_add(self, one, &channel_type);
 }
 
-static int add_event(PyObject *events, channel *c, const arena *in, size_t n, const unsigned char *plain, size_t body,
-                     int newest)
+static int add_event(PyObject *events, channel *c, const arrival *one, int newest)
 {
-    size_t name_size = in->messages[n].msg_hdr.msg_namelen;
-    PyObject *one = Py_BuildValue("Oiy#y#Oi", c, plain[0], in->names[n],
-                                  (Py_ssize_t)(name_size < NAME_ROOM ? name_size : NAME_ROOM), plain + INNER,
-                                  (Py_ssize_t)body, newest ? Py_True : Py_False, (int)in->messages[n].msg_len);
-    int result = one ? PyList_Append(events, one) : -1;
-    Py_XDECREF(one);
+    const unsigned char *plain = one->data + HEAD;
+    PyObject *event = Py_BuildValue("Oiy#y#Oi", c, plain[0], one->name, (Py_ssize_t)one->name_size, plain + INNER,
+                                    (Py_ssize_t)(one->size - AROUND), newest ? Py_True : Py_False, (int)one->size);
+    int result = event ? PyList_Append(events, event) : -1;
+    Py_XDECREF(event);
     return result;
 }
 
 /* What opened, of that channel; 0, or -1 with an error. */
-static int take_opened(table *t, channel *c, size_t n, double now, long flag, int newest, chunk *to, size_t *packets,
-                       PyObject *events)
+static int take_opened(table *t, channel *c, const arrival *one, double now, long flag, int newest, chunk *to,
+                       size_t *packets, PyObject *events)
 {
-    const arena *in = &t->in;
-    size_t body = in->messages[n].msg_len - AROUND, name_size = in->messages[n].msg_hdr.msg_namelen;
-    const unsigned char *plain = (unsigned char *)in->pieces[n].iov_base + HEAD;
+    const unsigned char *plain = one->data + HEAD;
+    size_t body = one->size - AROUND;
     if ((t->packet_rate > 0 || t->byte_rate > 0) && !within(t, &c->p, body, now)) {
         t->drops[RATE]++;
         return 0;
     }
-    int elsewhere = name_size != c->path_size || memcmp(in->names[n], c->path, name_size);
-    if ((plain[0] != DATA || elsewhere) && add_event(events, c, in, n, plain, body, newest) < 0)
+    int elsewhere = one->name_size != c->path_size || memcmp(one->name, c->path, one->name_size);
+    if ((plain[0] != DATA || elsewhere) && add_event(events, c, one, newest) < 0)
         return -1;
     if (plain[0] != DATA)
         return 0;
@@ -358,11 +355,11 @@ static int take_opened(table *t, channel *c, size_t n, double now, long flag, in
     return chunk_add(to, c->p.client_id, (unsigned char)flag, plain + INNER, body);
 }
 
-static int take_one(table *t, size_t n, double now, long flag, size_t limit, chunk *to, size_t *packets,
+static int take_one(table *t, const arrival *one, double now, long flag, size_t limit, chunk *to, size_t *packets,
                     PyObject *events)
 {
-    unsigned char *data = t->in.pieces[n].iov_base, nonce[12] = {0};
-    size_t size = t->in.messages[n].msg_len;
+    unsigned char *data = one->data, nonce[12] = {0};
+    size_t size = one->size;
     if (size < AROUND || size > limit) {
         t->drops[size < AROUND ? SHORT : TOO_LARGE]++;
         return 0;
@@ -386,7 +383,7 @@ static int take_one(table *t, size_t n, double now, long flag, size_t limit, chu
     const unsigned char *plain = data + HEAD;
     int newest = take_notice(c, number, plain[1] | (uint32_t)plain[2] << 8, plain[3] | (uint32_t)plain[4] << 8, now);
     Py_INCREF(c); /* making an event may run anything */
-    int result = take_opened(t, c, n, now, flag, newest, to, packets, events);
+    int result = take_opened(t, c, one, now, flag, newest, to, packets, events);
     Py_DECREF(c);
     return result;
 }
@@ -407,13 +404,22 @@ static PyObject *channels_receive(PyObject *self, PyObject *const *args, Py_ssiz
     t->busy = 1;
     while (most && more && c.size < ENOUGH) {
         unsigned got = receive_some(t, fd, most);
-        more = got == (most < BATCH ? most : BATCH);
-        most -= got;
-        for (size_t n = 0; n < got; n++)
-            if (take_one(t, n, now, flag, limit, &c, &packets, events) < 0)
-                goto failed;
-        for (size_t n = 0; n < got; n++)
-            t->in.messages[n].msg_hdr.msg_namelen = NAME_ROOM;
+        more = got == (most < ARRIVING ? most : ARRIVING);
+        for (size_t n = 0; n < got; n++) {
+            size_t each = datagram_size(&t->in, n), left = t->in.messages[n].msg_len;
+            size_t name_size = t->in.messages[n].msg_hdr.msg_namelen;
+            arrival one = {.data = t->in.pieces[n].iov_base, .name = t->in.names[n]};
+            one.name_size = name_size < NAME_ROOM ? name_size : NAME_ROOM;
+            do { /* an empty one is one, too */
+                one.size = left < each ? left : each;
+                if (take_one(t, &one, now, flag, limit, &c, &packets, events) < 0)
+                    goto failed;
+                one.data += one.size;
+                left -= one.size;
+                most -= most > 0;
+            } while (left);
+        }
+        receive_again(t, got);
     }
     t->busy = 0;
     t->last_chunk = c.size;
@@ -423,7 +429,7 @@ static PyObject *channels_receive(PyObject *self, PyObject *const *args, Py_ssiz
                                      more ? Py_True : Py_False);
 failed:
     t->busy = 0;
-    t->in.limit = 0; /* it is set up anew */
+    t->in.room = 0; /* it is set up anew */
     Py_XDECREF(c.bytes);
     Py_XDECREF(events);
     return NULL;

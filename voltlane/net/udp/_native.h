@@ -21,7 +21,8 @@ enum {
     HEADER = PREFIX + TAG,
     NAME = 28,       /* bytes of the longest name: struct sockaddr_in6 */
     NAME_ROOM = 32,
-    BATCH = 64,      /* messages of one call of the system */
+    BATCH = 64,      /* messages of one call of the system, out */
+    ARRIVING = 32,   /* and in, where each may be many datagrams */
     SEGMENTS = 64,   /* datagrams that the kernel makes of one message, at most */
     SEGMENTED = 65000,
     STRANGERS = 64,
@@ -45,15 +46,25 @@ typedef struct {
     unsigned char key[NAME];                    /* a peer's name, a channel's id */
 } party;
 
-/* The memory that datagrams are received into, and what the system is told of it. */
+/* The memory that messages are received into, and what the system is told of it. What one address sends at once may come
+ * as one message (UDP_GRO), whose datagrams have all one size, but for a last one that may be shorter. */
 typedef struct {
     unsigned char *bytes;
-    size_t stride;                              /* from one datagram to the next */
-    struct mmsghdr messages[BATCH];
-    struct iovec pieces[BATCH];
-    unsigned char names[BATCH][NAME_ROOM];
-    size_t limit;                               /* that all this is set up for */
+    size_t room;                                /* for each message, as things are set up for now; 0: they are not */
+    int joined;                                 /* whether they may come so */
+    int sock;                                   /* the socket that was told so last */
+    struct mmsghdr messages[ARRIVING];
+    struct iovec pieces[ARRIVING];
+    unsigned char names[ARRIVING][NAME_ROOM];
+    union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } controls[ARRIVING];
 } arena;
+
+/* One datagram in there. */
+typedef struct {
+    unsigned char *data;
+    size_t size, name_size;
+    const unsigned char *name;
+} arrival;
 
 /* A chunk that grows while it is filled. */
 typedef struct {
@@ -158,6 +169,8 @@ PyObject *table_take_drops(PyObject *self, PyObject *nothing);
 int receive_begin(table *t, PyObject *const *args, Py_ssize_t nargs, int *fd, double *now, size_t *most, long *flag,
                   size_t *limit);
 unsigned receive_some(table *t, int fd, size_t most);
+size_t datagram_size(const arena *in, size_t n);
+void receive_again(table *t, unsigned got);
 int chunk_begin(chunk *c, size_t room);
 int chunk_add(chunk *c, uint64_t client_id, unsigned char flag, const unsigned char *data, size_t size);
 PyObject *chunk_end(chunk *c);

@@ -46,33 +46,30 @@ static PyObject *peers_add(PyObject *self, PyObject *one)
     return table_add(self, one, &peer_type);
 }
 
-static int add_stranger(table *t, PyObject *strangers, size_t n, const unsigned char *data, size_t size)
+static int add_stranger(table *t, PyObject *strangers, const arrival *one)
 {
     if (PyList_GET_SIZE(strangers) >= STRANGERS) {
         t->drops[TOO_STRANGE]++;
         return 0;
     }
-    size_t name_size = t->in.messages[n].msg_hdr.msg_namelen;
-    PyObject *one = Py_BuildValue("y#y#", t->in.names[n], (Py_ssize_t)(name_size < NAME_ROOM ? name_size : NAME_ROOM),
-                                  data, (Py_ssize_t)size);
-    int result = one ? PyList_Append(strangers, one) : -1;
-    Py_XDECREF(one);
+    PyObject *pair = Py_BuildValue("y#y#", one->name, (Py_ssize_t)one->name_size, one->data, (Py_ssize_t)one->size);
+    int result = pair ? PyList_Append(strangers, pair) : -1;
+    Py_XDECREF(pair);
     return result;
 }
 
 /* 0, or -1 with an error. */
-static int take_one(table *t, size_t n, double now, unsigned char flag, size_t limit, chunk *c, size_t *packets,
-                    PyObject *strangers)
+static int take_one(table *t, const arrival *one, double now, unsigned char flag, size_t limit, chunk *c,
+                    size_t *packets, PyObject *strangers)
 {
-    size_t size = t->in.messages[n].msg_len, name_size = t->in.messages[n].msg_hdr.msg_namelen;
-    const unsigned char *data = t->in.pieces[n].iov_base;
+    size_t size = one->size;
     if (size > limit) {
         t->drops[TOO_LARGE]++;
         return 0;
     }
-    party *p = table_find(t, t->in.names[n], name_size < NAME_ROOM ? name_size : NAME_ROOM);
+    party *p = table_find(t, one->name, one->name_size);
     if (!p)
-        return add_stranger(t, strangers, n, data, size);
+        return add_stranger(t, strangers, one);
     p->heard = now;
     if ((t->packet_rate > 0 || t->byte_rate > 0) && !within(t, p, size, now)) {
         t->drops[RATE]++;
@@ -81,7 +78,7 @@ static int take_one(table *t, size_t n, double now, unsigned char flag, size_t l
     p->packets_in++;
     p->bytes_in += size;
     ++*packets;
-    return chunk_add(c, p->client_id, flag, data, size);
+    return chunk_add(c, p->client_id, flag, one->data, size);
 }
 
 static PyObject *peers_receive(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
@@ -100,13 +97,22 @@ static PyObject *peers_receive(PyObject *self, PyObject *const *args, Py_ssize_t
     t->busy = 1;
     while (most && more && c.size < ENOUGH) {
         unsigned got = receive_some(t, fd, most);
-        more = got == (most < BATCH ? most : BATCH);
-        most -= got;
-        for (size_t n = 0; n < got; n++)
-            if (take_one(t, n, now, (unsigned char)flag, limit, &c, &packets, strangers) < 0)
-                goto failed;
-        for (size_t n = 0; n < got; n++)
-            t->in.messages[n].msg_hdr.msg_namelen = NAME_ROOM;
+        more = got == (most < ARRIVING ? most : ARRIVING);
+        for (size_t n = 0; n < got; n++) {
+            size_t each = datagram_size(&t->in, n), left = t->in.messages[n].msg_len;
+            size_t name_size = t->in.messages[n].msg_hdr.msg_namelen;
+            arrival one = {.data = t->in.pieces[n].iov_base, .name = t->in.names[n]};
+            one.name_size = name_size < NAME_ROOM ? name_size : NAME_ROOM;
+            do { /* an empty one is one, too */
+                one.size = left < each ? left : each;
+                if (take_one(t, &one, now, (unsigned char)flag, limit, &c, &packets, strangers) < 0)
+                    goto failed;
+                one.data += one.size;
+                left -= one.size;
+                most -= most > 0;
+            } while (left);
+        }
+        receive_again(t, got);
     }
     t->busy = 0;
     t->last_chunk = c.size;
@@ -116,7 +122,7 @@ static PyObject *peers_receive(PyObject *self, PyObject *const *args, Py_ssize_t
                                      more ? Py_True : Py_False);
 failed:
     t->busy = 0;
-    t->in.limit = 0; /* it is set up anew */
+    t->in.room = 0; /* it is set up anew */
     Py_XDECREF(c.bytes);
     Py_XDECREF(strangers);
     return NULL;

@@ -11,10 +11,14 @@ from typing import Any
 
 from ...reasons import DatagramDrop
 from ...wire.datagram import DatagramKeys
-from . import _native, sealed  # type: ignore[attr-defined]
+from ._native import Channel as NativeChannel  # type: ignore[import-not-found]
+from ._native import Channels as NativeChannels
+from ._native import Peer, Peers, begin
 from .names import host_port, packed
 from .names import raw_name as name_of
 from .results import Opened, Received, Sent
+from .sealed import Channel as PlainChannel
+from .sealed import Channels as PlainChannels
 
 __all__ = ["SODIUM", "Channel", "Channels", "Peer", "Peers", "host_port", "name_of", "packed"]
 
@@ -48,18 +52,16 @@ def _sodium() -> tuple[int, int]:
 def _agrees() -> bool:
     """Whether a channel of this form seals as the plain one does."""
     keys = DatagramKeys(b"id in...", bytes(range(32)), b"id out..", bytes(range(32, 64)))
-    ours, plain = _native.Channel(keys, 1, 0.0), sealed.Channel(keys, 1, 0.0)
+    ours, plain = NativeChannel(keys, 1, 0.0), PlainChannel(keys, 1, 0.0)
     return bool(ours.seal(3, b"known answer", 1.5) == plain.seal(3, b"known answer", 1.5))
 
 
 def _begin(seal: int, open_sealed: int) -> None:
-    _native.begin((Received, Opened, Sent), _REASONS, os.urandom(16), seal, open_sealed)
+    begin((Received, Opened, Sent), _REASONS, os.urandom(16), seal, open_sealed)
 
 
-Peer: Any = _native.Peer
-Peers: Any = _native.Peers
-Channel: Any = sealed.Channel
-Channels: Any = sealed.Channels
+Channel: Any = PlainChannel
+Channels: Any = PlainChannels
 SODIUM = False
 try:
     _begin(*_sodium())
@@ -67,4 +69,4 @@ try:
 except (ImportError, AttributeError, TypeError, ValueError):  # PyNaCl as it may be one day
     _begin(0, 0)
 if SODIUM:
-    Channel, Channels = _native.Channel, _native.Channels
+    Channel, Channels = NativeChannel, NativeChannels
