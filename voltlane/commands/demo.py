@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from .. import config
-from ..address import ENCRYPTED, Address, nearby, parse_listener
+from ..address import ENCRYPTED, UDP, Address, nearby, parse_listener
 from ..backend import Firehose
 from ..config import Config
 from ..errors import StartupError
@@ -102,12 +102,18 @@ def _page_listener() -> Address:
 
 def _invite(settings: Config, listening: Iterable[Address]) -> None:
     """Say what to try, and where."""
-    close = [nearby(parse_listener(text), address) for address, text in zip(listening, settings.listener.address)]
+    asked = sorted(map(parse_listener, settings.listener.address), key=lambda address: address.scheme == UDP)
+    near = [nearby(wanted, address) for wanted, address in zip(asked, listening)]  # these have datagrams last, too
+    close = [address for address in near if address.scheme != UDP]
     for address in sorted(close, key=lambda address: bool(address.scheme))[:1]:  # TCP, else the first there is
         note(f"try it in a second terminal:  {command_line('connect', str(address), *_trust(settings, address))}")
     for address in close:
         if address.scheme in _WEB and address.kind == "tcp" and settings.web.page != "off":
             note(f"or in two windows of a browser:  {address._replace(scheme=_WEB[address.scheme])}/")
+            break
+    for address in near:
+        if address.scheme == UDP and settings.udp.mode == "open":
+            note(f"or with any program for UDP:  nc -u {address.host} {address.port}")
             break
 
 

@@ -45,6 +45,11 @@ def say_listening(addresses: Iterable[Address]) -> None:
         log.info("clients connect to %s", address)
 
 
+def say_datagrams(backend: str) -> None:
+    """In which form datagrams are taken and sent."""
+    log.info("datagrams by the batch: %s", backend)
+
+
 def say_keys(public: bytes, following: Iterable[bytes]) -> None:
     """What clients know it by."""
     log.info("the server's key for version 3 is %s", public.hex())

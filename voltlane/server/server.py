@@ -21,7 +21,7 @@ from ..ops.log import log
 from ..statistics import ClientRow, ClientsPage, Statistics
 from ..wire.crypto import KeyPair
 from .farewell import Farewell
-from .introduction import page_url, say_admin, say_keys, say_listening, say_program
+from .introduction import page_url, say_admin, say_datagrams, say_keys, say_listening, say_program
 from .listening import Kept, encrypts, listen, listen_at
 from .minute import MinuteLog
 from .observer import Observer
@@ -203,6 +203,8 @@ class Server(Parts):
         say_program()
         log.info("memory for all that is queued: %d MiB", self.budget.limit >> 20)
         say_listening(self.listen_addresses)
+        if self.datagrams is not None:
+            say_datagrams(self.datagrams.backend)
         say_keys(self.store.channel_key.public, self.store.next_keys)
         say_admin(self.admin, self.page_url)
 

@@ -12,6 +12,7 @@ from ...core.counters import Counters
 from ...core.datagrams.side import Datagrams
 from ...core.session import Session
 from ...errors import StartupError
+from ...net.udp.loops import BACKEND
 from ...net.udp.results import Sent
 from ...net.udp.sockets import udp_socket
 from ...quality import LinkQuality
@@ -27,6 +28,9 @@ MEASURED = 512
 
 class UdpLane(Datagrams):
     """One server's. Subclasses say what a datagram is."""
+
+    backend = BACKEND
+    """In which form datagrams are taken and sent."""
 
     def __init__(self, clients: Clients, config: Config) -> None:
         self.clients = clients
