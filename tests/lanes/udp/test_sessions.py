@@ -259,6 +259,19 @@ class TestDown:
         down(world, client.session.id, b"x" * (1201 - SMALLEST), b"x" * (1200 - SMALLEST), b"x" * 70_000)
         assert wire.got == [b"x" * (1200 - SMALLEST)] and world.dropped == {"TOO_LARGE": 2}
 
+    def test_to_an_address_from_which_nothing_comes_any_more_nothing_goes(self, world: UdpWorld):
+        client, wire = world.new_wire()
+        world.pass_(44)
+        down(world, client.session.id, b"still there")
+        assert wire.got == [b"still there"]
+        world.pass_(2)
+        down(world, client.session.id, b"by the stream")
+        assert client.session.got == [b"by the stream"]
+        wire.ping()
+        world.settle()
+        down(world, client.session.id, b"there again")
+        assert wire.got == [b"still there", b"there again"]
+
     def test_both_kinds_in_one_stream(self, world: UdpWorld):
         client, wire = world.new_wire()
         tag = client.session.id.to_bytes(8, "little")

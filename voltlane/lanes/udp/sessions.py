@@ -31,6 +31,8 @@ from .port import Port, Queue
 
 _CHALLENGE_SIZE = SMALLEST + WORDS_SIZE
 NOT_WANTED = -1
+SILENT = 3
+"""Keepalives that may be missing until an address is no path any more."""
 
 
 class SessionDatagrams(UdpLane):
@@ -155,6 +157,9 @@ class SessionDatagrams(UdpLane):
         """See Datagrams."""
         channel = self._current.get(session.id)
         if channel is None or channel.path is None:
+            return False
+        if self.reactor.now - channel.heard > SILENT * self._keepalive:
+            channel.path = None  # until it is heard again: the way may be gone, and its connection is not
             return False
         channel.port.send(channel, chunk)
         return True
