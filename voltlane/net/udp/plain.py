@@ -19,6 +19,7 @@ from .names import tuple_name as name_of
 from .rates import Rated, Rates
 from .results import Received, Sent
 from .sealed import Channel, Channels
+from .sockets import receive_one_by_one
 
 __all__ = ["Channel", "Channels", "Peer", "Peers", "host_port", "name_of", "packed"]
 
@@ -48,6 +49,7 @@ class Peers:
     def __init__(self) -> None:
         self._peers: dict[Name, Peer] = {}
         self._rates = _NO_LIMIT
+        self._sock: socket.socket | None = None  # that was received from last
         self._drops = Drops()
 
     def __len__(self) -> int:
@@ -87,6 +89,9 @@ class Peers:
     def receive(self, sock: socket.socket, now: float, most: int, flag: int, limit: int) -> Received:
         """Take up to `most` datagrams of at most `limit` bytes; those of peers become packets with that flag."""
         peers, drops, rates = self._peers, self._drops, self._rates
+        if sock is not self._sock:
+            receive_one_by_one(sock)
+            self._sock = sock
         limited, pack, recvfrom, room = rates.limited, HEADER.pack, sock.recvfrom, limit + 1
         strangers: list[tuple[Name, bytes]] = []
         pieces: list[bytes] = []
