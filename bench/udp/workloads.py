@@ -43,6 +43,7 @@ WORKLOADS = {
     row.name: row
     for row in (
         Workload("up-64", "clients → backend, 64 B", "up", burst=16),
+        Workload("up-64-one", "clients → backend, 64 B, sent one by one", "up", bars=False),
         Workload("up-1k", "clients → backend, 1 KiB", "up", 1024, burst=16),
         Workload("down-64", "backend → clients, 64 B", "down"),
         Workload("echo-1", "there and back, 1 under way per client", "echo", depth=1),

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from kit.datagrams import bound, every_datagram_form, readable, send_at_once, take
+from kit.datagrams import bound, datagram_forms, every_datagram_form, readable, send_at_once, take
 from kit.frames import join
 
 from voltlane.reasons import DatagramDrop
@@ -136,6 +136,17 @@ def test_what_was_sent_at_once_comes_apart(form: ModuleType, size: int):
         assert place.known[0].packets_in == len(pieces) + 2
         place.peers.receive(place.server, 1.0, 9, 0, LIMIT)
         assert place.peers.take_drops() == {DatagramDrop.TOO_LARGE: 1}
+
+
+@pytest.mark.parametrize("before", datagram_forms())
+@every_datagram_form
+def test_one_form_goes_on_with_the_socket_of_another(form: ModuleType, before: ModuleType):
+    with bound(count=2) as socks:
+        before.Peers().receive(socks[0], 1.0, 1, 0, LIMIT)
+        place = Place(form, socks, known=1)
+        place.peers.receive(place.server, 1.0, 1, 0, LIMIT)
+        send_at_once(socks[1], b"onetwosix", 3, place.where)
+        assert place.receive().chunk == tagged(100, b"one") + tagged(100, b"two") + tagged(100, b"six")
 
 
 @every_datagram_form

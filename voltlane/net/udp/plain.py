@@ -12,13 +12,14 @@ from itertools import islice
 
 from ...reasons import DatagramDrop
 from ...wire.framing import PREFIX, PREFIX_SIZE, Buffer
-from ...wire.tagged import TAG, TAG_SIZE
+from ...wire.tagged import HEADER, HEADER_SIZE, TAG_SIZE
 from .drops import Drops
 from .names import Name, host_port, packed
 from .names import tuple_name as name_of
 from .rates import Rated, Rates
 from .results import Received, Sent
 from .sealed import Channel, Channels
+from .sockets import receive_one_by_one
 
 __all__ = ["Channel", "Channels", "Peer", "Peers", "host_port", "name_of", "packed"]
 
@@ -27,22 +28,10 @@ MOST_STRANGERS = 64
 _NO_LIMIT = Rates(0, 0, 0)
 
 
-class Heads(dict[int, bytes]):
-    """The size in front of a tagged packet, by the bytes of its data. Sizes repeat: a look-up is a third of packing."""
-
-    _MOST = 1 << 12
-
-    def __missing__(self, size: int) -> bytes:
-        head = PREFIX.pack(TAG_SIZE + size)
-        if len(self) < self._MOST:
-            self[size] = head
-        return head
-
-
 class Peer(Rated):
     """One address and port, that is a client. Meant to be derived from: a client that is silent has no other object."""
 
-    __slots__ = ("_tag", "bytes_in", "bytes_out", "client_id", "heard", "name", "packets_in", "packets_out")
+    __slots__ = ("bytes_in", "bytes_out", "client_id", "heard", "name", "packets_in", "packets_out")
 
     def __init__(self, name: Name, client_id: int, now: float) -> None:
         super().__init__()
@@ -51,7 +40,7 @@ class Peer(Rated):
         self.heard = now
         """When something came last."""
         self.packets_in = self.bytes_in = self.packets_out = self.bytes_out = 0
-        self._tag = TAG.pack(client_id, 0)
+        HEADER.pack(0, client_id, 0)  # which says if it is none
 
 
 class Peers:
@@ -60,7 +49,7 @@ class Peers:
     def __init__(self) -> None:
         self._peers: dict[Name, Peer] = {}
         self._rates = _NO_LIMIT
-        self._heads = Heads()
+        self._sock: socket.socket | None = None  # that was received from last
         self._drops = Drops()
 
     def __len__(self) -> int:
@@ -99,8 +88,11 @@ class Peers:
 
     def receive(self, sock: socket.socket, now: float, most: int, flag: int, limit: int) -> Received:
         """Take up to `most` datagrams of at most `limit` bytes; those of peers become packets with that flag."""
-        peers, heads, drops, rates = self._peers, self._heads, self._drops, self._rates
-        limited, retag, recvfrom, room = rates.limited, flag != 0, sock.recvfrom, limit + 1
+        peers, drops, rates = self._peers, self._drops, self._rates
+        if sock is not self._sock:
+            receive_one_by_one(sock)
+            self._sock = sock
+        limited, pack, recvfrom, room = rates.limited, HEADER.pack, sock.recvfrom, limit + 1
         strangers: list[tuple[Name, bytes]] = []
         pieces: list[bytes] = []
         append = pieces.append
@@ -129,12 +121,11 @@ class Peers:
                 continue
             peer.packets_in += 1
             peer.bytes_in += size
-            append(heads[size])
-            append(TAG.pack(peer.client_id, flag) if retag else peer._tag)
+            append(pack(TAG_SIZE + size, peer.client_id, flag))
             append(data)
         chunk = b"".join(pieces)
-        packets = len(pieces) // 3
-        return Received(chunk, packets, len(chunk) - packets * (PREFIX_SIZE + TAG_SIZE), strangers, more)
+        packets = len(pieces) // 2
+        return Received(chunk, packets, len(chunk) - packets * HEADER_SIZE, strangers, more)
 
     def send(
         self, sock: socket.socket, queue: Sequence[tuple[Peer, Buffer]], first: int, offset: int, limit: int

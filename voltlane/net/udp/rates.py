@@ -19,23 +19,21 @@ class Rates:
 
 
 class Rated:
-    """One that the rates are held against. `_tokens_at` is None until something has come: its buckets are full."""
+    """One that the rates are held against. Its buckets take memory from the first datagram on that is."""
 
-    __slots__ = ("_bytes_left", "_packets_left", "_tokens_at")
+    __slots__ = ("_left",)
 
     def __init__(self) -> None:
-        self._tokens_at: float | None = None
-        self._packets_left = self._bytes_left = 0.0
+        self._left: tuple[float, float, float] | None = None  # packets, bytes, and when that was; None: both are full
 
     def within(self, rates: Rates, size: int, now: float) -> bool:
         """Take a datagram of so many bytes off, if nothing is owed."""
-        if self._tokens_at is None:
+        if self._left is None:
             packets, bytes_ = rates.packet_burst, rates.byte_burst
         else:
-            passed = now - self._tokens_at
-            packets = min(self._packets_left + passed * rates.packet_rate, rates.packet_burst)
-            bytes_ = min(self._bytes_left + passed * rates.byte_rate, rates.byte_burst)
+            packets, bytes_, at = self._left
+            packets = min(packets + (now - at) * rates.packet_rate, rates.packet_burst)
+            bytes_ = min(bytes_ + (now - at) * rates.byte_rate, rates.byte_burst)
         good = (packets > 0 or not rates.packet_rate) and (bytes_ > 0 or not rates.byte_rate)
-        self._tokens_at = now
-        self._packets_left, self._bytes_left = packets - good, bytes_ - good * size
+        self._left = packets - good, bytes_ - good * size, now
         return good

@@ -33,6 +33,7 @@ from .drops import Drops
 from .names import Name
 from .rates import Rated, Rates
 from .results import Opened, Sent
+from .sockets import receive_one_by_one
 
 _MASK = (1 << WINDOW) - 1
 _STATE = Struct(f"<9Qdd{WINDOW // 8}s")
@@ -187,6 +188,7 @@ class Channels:
     def __init__(self) -> None:
         self._channels: dict[bytes, Channel] = {}
         self._rates = _NO_LIMIT
+        self._sock: socket.socket | None = None  # that was received from last
         self._drops = Drops()
 
     def __len__(self) -> int:
@@ -227,6 +229,9 @@ class Channels:
         them up for a channel else.
         """
         channels, drops, rates = self._channels, self._drops, self._rates
+        if sock is not self._sock:
+            receive_one_by_one(sock)
+            self._sock = sock
         limited, recvfrom, room = rates.limited, sock.recvfrom, limit + 1
         pieces: list[bytes] = []
         events: list[tuple[Channel, int, Name, bytes, bool, int]] = []

@@ -15,6 +15,8 @@ _LINUX = sys.platform == "linux"
 _FORCED = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32} if _LINUX else {}
 _MTU_DISCOVER = {socket.AF_INET: (socket.IPPROTO_IP, 10), socket.AF_INET6: (socket.IPPROTO_IPV6, 23)} if _LINUX else {}
 _DONT = 0
+_JOINED = 104
+"""UDP_GRO: what one address sends at once may be received in one piece."""
 
 
 def udp_socket(address: Address) -> socket.socket:
@@ -32,6 +34,16 @@ def udp_socket(address: Address) -> socket.socket:
         return _bind(family, where)
     except OSError as error:
         raise cannot_listen(address, error) from None
+
+
+def receive_one_by_one(sock: socket.socket) -> None:
+    """Have each datagram received by itself, for who could not take others apart. Another process, which has left us
+    this socket, may have asked for it otherwise."""
+    if _LINUX:
+        try:
+            sock.setsockopt(socket.IPPROTO_UDP, _JOINED, 0)
+        except (OSError, AttributeError):  # an old kernel; no socket for UDP
+            pass
 
 
 def _bind(family: int, where: object, dual_stack: bool = False) -> socket.socket:
