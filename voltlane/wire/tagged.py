@@ -18,12 +18,13 @@ HEADER_SIZE = HEADER.size
 
 
 class Flag(enum.IntEnum):
-    """What a tagged packet is."""
+    """What a tagged packet is. A datagram is on a firehose only where that was agreed on (`master.datagrams`)."""
 
     DATA = 0
     FAILURE = 1
     KICK = 2
     RECONNECTION = 3
+    DATAGRAM = 4
 
 
 FLAGS = tuple(Flag)
