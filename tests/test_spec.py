@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from kit import examples
+from kit import examples, examples_datagrams
 from kit.vectors import VECTORS, unhex
 from kit.wait import wait_until
 
@@ -126,6 +126,7 @@ COMPUTED = {
     "malformed tagged: eight bytes, no flag": frame(bytes(8)),
     "malformed tagged: flag 200": frame_tagged(1, 200),
     **examples.EXAMPLES,
+    **examples_datagrams.EXAMPLES,
 }
 
 
@@ -377,7 +378,7 @@ class TestText:
             "7",
             "8",
             "9",
-            *map(str, range(10, 22)),
+            *map(str, range(10, 31)),
         ]
         package = Path(__file__).parent.parent / "voltlane"
         referred = {

@@ -16,6 +16,7 @@ from voltlane.wire.tagged import TAG_SIZE
 from voltlane.wire.v3 import Code, Kind, Suite, Why
 
 TEXT = (Path(__file__).parent.parent / "SPEC.txt").read_text(encoding="utf-8").split("PART TWO: VERSION 3", 1)[1]
+TEXT = TEXT.split("PART THREE: DATAGRAMS", 1)[0]
 
 
 def section(number: int) -> str:

@@ -149,6 +149,29 @@ def test_each_kind_of_packet(firehose, server):
     assert packets[0].link is firehose.links[0]
 
 
+def test_a_datagram_and_the_answer_to_it_go_as_such(firehose, server):
+    server.send(7, b"where I am", Flag.DATAGRAM)
+    (packet,) = firehose.poll(5)
+    assert packet[:3] == (7, Flag.DATAGRAM, b"where I am") and packet.is_datagram and flags_of(packet) == (False,) * 3
+    assert packet.reply(b"where you are")
+    assert packet.link.send(7, memoryview(b"an event"))
+    assert firehose.datagram(7, bytearray(b"where they are")) and firehose.datagram(7, b"", packet.link)
+    firehose.flush()
+    assert [server.recv() for _ in range(4)] == [
+        (7, Flag.DATAGRAM, b"where you are"),
+        (7, Flag.DATA, b"an event"),
+        (7, Flag.DATAGRAM, b"where they are"),
+        (7, Flag.DATAGRAM, b""),
+    ]
+
+
+def test_a_datagram_has_the_limits_of_other_packets(firehose, server):
+    server.send(7, b"", Flag.DATAGRAM)
+    (packet,) = firehose.poll(5)
+    with pytest.raises(ValueError, match="at most"):
+        packet.link.datagram(7, bytes(PACKET_LIMIT + 1))
+
+
 def test_a_reason_that_is_no_text(firehose, server):
     server.send(1, b"\xff!", Flag.FAILURE)
     assert firehose.poll(5)[0].reason == "�!"
@@ -315,6 +338,19 @@ def test_without_a_link_it_goes_to_where_the_client_was_last_heard_of(firehose, 
     assert two.recv() == (5, Flag.DATA, b"for two")
     assert two.recv() == (5, Flag.DATA, b"asked for")
     assert one.recv() == (5, Flag.DATA, b"for one")
+
+
+def test_a_late_datagram_does_not_say_where_a_client_is(firehose, connect):
+    (one, _), (two, _) = connect(), connect()
+    one.send(5, b"", Flag.DATAGRAM)
+    assert take(firehose, 1)
+    two.send(5, b"", Flag.RECONNECTION)
+    assert take(firehose, 1)
+    one.send(5, b"late", Flag.DATAGRAM)
+    assert take(firehose, 1)
+    assert firehose.datagram(5, b"for two")
+    firehose.flush()
+    assert two.recv() == (5, Flag.DATAGRAM, b"for two")
 
 
 def test_a_client_that_no_one_knows(firehose, connect):
@@ -766,6 +802,9 @@ class Recorder(Handler):
     def on_data(self, packet):
         self.said.append(("data", packet.client_id, packet.data))
 
+    def on_datagram(self, packet):
+        self.said.append(("datagram", packet.client_id, packet.data))
+
     def on_failure(self, packet):
         self.said.append(("failure", packet.client_id, packet.reason))
 
@@ -781,6 +820,7 @@ def test_a_handler_hears_of_everything(firehose):
     handler = Recorder()
     server = Server(firehose.address)
     server.send(1, b"hi")
+    server.send(1, b"here", Flag.DATAGRAM)
     server.send(2, b"", Flag.RECONNECTION)
     server.send(3, b"", Flag.KICK)
     server.send(4, b"why", Flag.FAILURE)
@@ -789,6 +829,7 @@ def test_a_handler_hears_of_everything(firehose):
     assert handler.said == [
         "link",
         ("data", 1, b"hi"),
+        ("datagram", 1, b"here"),
         ("reconnection", 2),
         ("failure", 4, "why"),
         ("failure", 1, LINK_LOST),

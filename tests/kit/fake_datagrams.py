@@ -83,13 +83,14 @@ class FakeDatagrams:
         assert not self.errors, self.errors
 
     def _answer(self, session: Session, seed: bytes) -> bytes:
-        self.asked += 1
         if self.refuses:
             return NO_DATAGRAMS
-        if session.id not in self.models:
-            self.models[session.id] = ModelDatagrams(time.monotonic, self.port)
-        self.models[session.id].host = self.tells_host
-        return self.models[session.id].answer(session.secret, seed)
+        model = self.models.get(session.id) or ModelDatagrams(time.monotonic, self.port)
+        model.host = self.tells_host
+        body = model.answer(session.secret, seed)
+        self.models[session.id] = model  # with its keys: others look at it meanwhile
+        self.asked += 1
+        return body
 
     def _loop(self) -> None:
         while True:

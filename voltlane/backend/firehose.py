@@ -136,6 +136,13 @@ class Firehose:
         link = link or self._link_of(client_id)
         return link is not None and link.send(client_id, data)
 
+    def datagram(self, client_id: int, data: Buffer, link: ServerLink | None = None) -> bool:
+        """Queue a datagram for a client, which may be lost, or overtaken: as `send`. Only for a server that was told
+        that its master knows of datagrams (`master.datagrams = true`): any other one takes it for an error, and closes
+        the link. Where the client has no way for datagrams it comes as a packet (`udp.fallback`), or not at all."""
+        link = link or self._link_of(client_id)
+        return link is not None and link.datagram(client_id, data)
+
     def kick(self, client_id: int, link: ServerLink | None = None) -> bool:
         """Drop a client at once: what is still on its way to it is dropped as well, and it cannot resume. As `send`."""
         link = link or self._link_of(client_id)

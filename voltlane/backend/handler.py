@@ -20,6 +20,9 @@ class Handler:
     def on_data(self, packet: Packet) -> None:
         """A client sent `packet.data`."""
 
+    def on_datagram(self, packet: Packet) -> None:
+        """A client sent `packet.data` as a datagram: in no order with its other packets."""
+
     def on_failure(self, packet: Packet) -> None:
         """A client is gone for good, or never was: `packet.reason`. Or its link is lost, and it may come again."""
 
@@ -52,6 +55,8 @@ class Handler:
         """Give a packet to its method: for loops of one's own."""
         if packet.flag is Flag.DATA:
             self.on_data(packet)
+        elif packet.flag is Flag.DATAGRAM:
+            self.on_datagram(packet)
         elif packet.is_undelivered:
             self.on_undelivered(packet)
         elif packet.flag is Flag.FAILURE:

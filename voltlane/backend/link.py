@@ -35,12 +35,14 @@ class Packet(NamedTuple):
     """Unsigned, 64 bits; unique to the link."""
     flag: Flag
     data: bytes
-    """What the client sent; the reason (UTF-8) in a failure; empty in a reconnection."""
+    """What the client sent, also as a datagram; the reason (UTF-8) in a failure; empty in a reconnection."""
     link: ServerLink
     """The connection server that it came from."""
 
     def reply(self, data: Buffer) -> bool:
-        """Send data to this client: as `Firehose.send`."""
+        """Send data to this client, in the way in which this came: as `Firehose.send`, or as `Firehose.datagram`."""
+        if self.flag is Flag.DATAGRAM:
+            return self.link.datagram(self.client_id, data)
         return self.link.send(self.client_id, data)
 
     def kick(self) -> bool:
@@ -51,6 +53,12 @@ class Packet(NamedTuple):
     def is_data(self) -> bool:
         """The client sent `data`."""
         return self.flag is Flag.DATA
+
+    @property
+    def is_datagram(self) -> bool:
+        """The client sent `data` as a datagram: in no order with anything else of it, and perhaps behind its failure
+        (`master.datagrams = true` in the server)."""
+        return self.flag is Flag.DATAGRAM
 
     @property
     def is_failure(self) -> bool:
@@ -167,6 +175,10 @@ class ServerLink:
         """Send data to a client of this link: as `Firehose.send`."""
         return self._put(client_id, Flag.DATA, data if type(data) is bytes else memoryview(data).tobytes())
 
+    def datagram(self, client_id: int, data: Buffer) -> bool:
+        """Send a datagram to a client of this link: as `Firehose.datagram`."""
+        return self._put(client_id, Flag.DATAGRAM, data if type(data) is bytes else memoryview(data).tobytes())
+
     def kick(self, client_id: int) -> bool:
         """Drop a client of this link: as `Firehose.kick`."""
         self._shared.forget(client_id, self)
@@ -279,7 +291,7 @@ class ServerLink:
                 self._shared.fail(packet)
             else:
                 add(packet)
-                if flag or client_id not in seen:  # it has resumed
+                if 0 < flag < 4 or client_id not in seen:  # it has resumed; a datagram may be from where it was before
                     seen[client_id] = self
             start = end
         return start
