@@ -23,7 +23,7 @@ class Ports(Protocol):
     def open(self, addresses: Sequence[Address], kept: Kept | None = None) -> None:
         """See lanes.udp."""
 
-    def adopt(self, socks: Iterable[tuple[str, socket.socket]]) -> None:
+    def adopt(self, socks: Iterable[tuple[str, socket.socket]]) -> object:
         """See lanes.udp."""
 
 
@@ -66,6 +66,11 @@ def _set_options(config: Config, socks: list[socket.socket]) -> None:
     for sock in socks:
         SocketOptions(*astuple(config.socket)).apply(sock)
         set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))
+
+
+def listens_for_datagrams(config: Config) -> bool:
+    """Whether there is an address for them."""
+    return any(parse_listener(text).scheme == UDP for text in config.listener.address)
 
 
 def encrypts(addresses: Iterable[Address]) -> bool:

@@ -67,6 +67,8 @@ class Server(Parts):
         self.unlisted: list[str] = []
         """Addresses on which a process before this one has listened, and that are not asked for any more."""
         self._listening_before = () if heritage is None else heritage.listening
+        if heritage is not None and heritage.datagrams:
+            self.have_datagrams(heritage.datagrams)  # be it that there is no address for them any more
 
     @staticmethod
     def heir(config: Config, taker: Taker) -> Server:
@@ -123,12 +125,12 @@ class Server(Parts):
         except StartupError as error:
             taker.refuse(str(error))
             for address in more:
-                self.entrance.drop(str(address))
+                self._drop(str(address))
             raise
         self.unlisted = [text for text in before if text not in map(str, listed)]
         for text in self.unlisted:
             log.info("clients connect to %s no more: it is not in listener.address", text)
-            self.entrance.drop(text)
+            self.entrance.drop(text)  # and at the first turn what was for datagrams, of whose end clients are told
         self.reactor.refresh()
         self.store.begin()
         if self.node is not None:
@@ -143,6 +145,13 @@ class Server(Parts):
         self.trunk.wake()
         self.clients.wake()
         self._on_stale()
+        for text in self.unlisted:
+            self._drop(text)
+
+    def _drop(self, address: str) -> None:
+        self.entrance.drop(address)
+        if self.datagrams is not None:
+            self.datagrams.drop(address)
 
     def _open(self, inherited: list[tuple[str, socket.socket]], kept: Kept) -> None:
         self.unlisted = listen(self.entrance, self.config, inherited, kept, self.datagrams)
