@@ -12,6 +12,7 @@ from ..address import ENCRYPTED, UDP, Address, parse_listener
 from ..config import Config
 from ..lanes.entry.entrance import Entrance
 from ..net.sockets import SocketOptions, raise_descriptor_limit, set_keepalive
+from ..net.udp.sockets import equip
 
 Kept = MutableMapping[str, socket.socket]
 """Sockets that an earlier process has bound, by the addresses that it was asked for."""
@@ -42,7 +43,10 @@ def listen(
         entrance.adopt(streams)
         _set_options(config, [sock for _, sock in streams])
         if ports is not None:
-            ports.adopt([("", sock) for scheme, sock in inherited if scheme == UDP])
+            datagrams = [("", sock) for scheme, sock in inherited if scheme == UDP]
+            for _, sock in datagrams:
+                equip(sock)
+            ports.adopt(datagrams)
     else:
         listen_at(entrance, config, [parse_listener(text) for text in config.listener.address], kept, ports)
     unlisted = list(kept)

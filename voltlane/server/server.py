@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Callable
 
-from ..address import Address, parse_address, parse_listener
+from ..address import UDP, Address, parse_address, parse_listener
 from ..cluster.handover.goods import Door
 from ..cluster.handover.heritage import Heritage
 from ..cluster.handover.taker import Taker
@@ -88,10 +88,13 @@ class Server(Parts):
 
         Clients may connect from now on, but wait in the kernel's queue until there is a master.
         """
+        listening = list(listening)
+        if any(scheme == UDP for scheme, _ in listening):
+            self.have_datagrams(self.config.udp.mode)
         if self.node is not None:
             self.node.start()
         try:
-            self._open(list(listening), kept or {})
+            self._open(listening, kept or {})
             self.store.begin()
         except StartupError:
             self.entrance.close()  # and remove the files of unix sockets
@@ -169,6 +172,12 @@ class Server(Parts):
     def listen_addresses(self) -> list[Address]:
         """Where clients connect to, once `start` has bound it."""
         return [*self.entrance.addresses, *([] if self.datagrams is None else self.datagrams.addresses)]
+
+    @property
+    def bound(self) -> list[tuple[str, socket.socket]]:
+        """See Served."""
+        ports = [] if self.datagrams is None else self.datagrams.ports
+        return [*self.entrance.bound, *((port.asked, port.sock) for port in ports if port.asked and port.sock)]
 
     @property
     def listen_address(self) -> Address | None:
