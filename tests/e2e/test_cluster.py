@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 from kit.cluster import ClusterRig
+from kit.datagram_parties import ask, sealed_client
 from kit.event_reader import EventReader, Sender
 from kit.fault_proxy import FaultProxy
 from kit.process import environment
@@ -90,6 +91,33 @@ def test_a_stale_client_of_version_3_goes_from_one_to_the_other(rig: ClusterRig)
         client.reconnect(10)
         assert [client.recv(10) for _ in range(5)] == [b"%d" % number for number in range(5)]
         arrived(rig, client.client_id, b"1", b"2")
+
+
+def test_datagrams_go_on_by_the_server_that_has_the_session() -> None:
+    """Its old server forgets their keys with the session; the client asks the new one."""
+    settings: dict[str, object] = {"listener.address": "127.0.0.1:0, udp://127.0.0.1:0", "udp.as_data": "true"}
+    with ClusterRig(settings=settings) as rig, contextlib.ExitStack() as stack:
+        one, two = rig.servers
+        client, wire = sealed_client(one.address)
+        other, behind = sealed_client(one.address)
+        for thing in (client, wire, other, behind):
+            stack.callback(thing.close)
+        wire.send(b"at first")
+        arrived(rig, client.client_id, b"at first")
+        expected = [b"at first"]
+        for server in (two, one, two):
+            client = RawRecordClient(server.address, client.session).enter()
+            stack.callback(client.close)
+            again = ask(client)
+            stack.callback(again.close)
+            again.send(b"under new keys")
+            expected.append(b"under new keys")
+            arrived(rig, client.client_id, *expected)
+        before = len(rig.backend.got[other.client_id])
+        wire.send(b"under keys that one has forgotten")
+        behind.send(b"behind that")
+        wait_until(lambda: len(rig.backend.got[other.client_id]) > before, "what came behind it")
+        arrived(rig, client.client_id, *expected)
 
 
 @pytest.mark.parametrize("stale", [False, True])

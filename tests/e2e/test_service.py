@@ -7,10 +7,12 @@ import re
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from kit.process import Process, ServerProcess, environment, usual
+from kit.datagram_parties import Plain, sealed_client
+from kit.process import Process, ServerProcess, Settings, environment, usual
 from kit.raw_client import RawClient
 from kit.raw_master import RawMaster
 from kit.rig import running
@@ -170,18 +172,24 @@ os.execv(sys.executable, [sys.executable, "-m", "voltlane", "serve"])
 """
 
 
-def activated(master: str, socks: list[socket.socket], names: str = "a:b", address: str = "127.0.0.1:1") -> Process:
+def activated(
+    master: str,
+    socks: list[socket.socket],
+    names: str = "a:b",
+    address: str = "127.0.0.1:1",
+    more: Settings | None = None,
+) -> Process:
     """A server that gets its listening sockets, as from a service manager. It has no use for this address, unless the
     sockets are for that."""
     descriptors = [sock.fileno() for sock in socks]
-    environ = environment(usual(master, {"listener.address": address}))
+    environ = environment(usual(master, {"listener.address": address, **(more or {})}))
     return Process(["-c", LAUNCHER, ",".join(map(str, descriptors)), names], environ, descriptors)
 
 
-def restarted(manager: Manager, master: str, address: str) -> Process:
+def restarted(manager: Manager, master: str, address: str, more: Settings | None = None) -> Process:
     """The next process of a service, with what its manager has kept."""
     assert manager.messages is not None
-    return activated(master, list(manager.kept.values()), ":".join(manager.kept), address)
+    return activated(master, list(manager.kept.values()), ":".join(manager.kept), address, more)
 
 
 def free_port() -> int:
@@ -262,6 +270,39 @@ def test_sockets_that_were_passed_are_listened_on_and_not_removed(tmp_path: Path
         assert path.exists()
         # The manager's sockets still listen: the next server can have them.
         socket.create_connection(tcp.getsockname()).close()
+
+
+def test_a_socket_for_datagrams_that_was_passed(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, RawMaster() as master:
+        udp.bind(("127.0.0.1", 0))
+        place = f"udp://127.0.0.1:{udp.getsockname()[1]}"
+        tcp = socket.create_server(("127.0.0.1", 0))
+        with tcp, activated(master.address, [tcp, udp], "tcp:udp") as server:
+            master.accept()
+            server.wait_for_log(f"clients connect to {place}")
+            client, wire = sealed_client(f"127.0.0.1:{tcp.getsockname()[1]}")
+            client.close(), wire.close()
+            assert server.stop() == 0
+
+
+def test_datagrams_after_a_crash_wait_for_the_next_process(manager: Manager) -> None:
+    place = f"udp://127.0.0.1:{free_port()}"
+    settings = {"listener.address": place, "udp.mode": "open"}
+    with RawMaster() as master:
+        with ServerProcess(master.address, settings) as server:
+            master.accept()
+            manager.wait_for("STATUS=ready.*")
+            assert list(manager.kept) == [name_of(place)]
+            server.kill()
+        master.drop()
+        with restarted(manager, master.address, place, {"udp.mode": "open"}) as server, closing(Plain(place)) as client:
+            master.accept()
+            manager.wait_for("STATUS=ready.*", 2)
+            master.fence()
+            client.send(b"to the same socket")
+            assert master.recv().data == b"to the same socket"
+            assert list(manager.kept) == [name_of(place)]
+            assert server.stop() == 0
 
 
 def test_a_descriptor_that_is_no_listening_socket_ends_with_3() -> None:

@@ -365,9 +365,22 @@ PARSERS += _with_proxy()
 
 def _handing_over() -> list[Target]:
     """What one process says to the one that follows it: read, or refused as damaged, and nothing else."""
-    from kit.handovers import AROUND, ARRIVALS, HERITAGE, NODES, ORIGINS, SESSIONS, STATES, STONE, STORE, TRUNKS
+    from kit.handovers import (
+        AROUND,
+        ARRIVALS,
+        CHANNELS,
+        HERITAGE,
+        NODES,
+        ORIGINS,
+        PEERS,
+        SESSIONS,
+        STATES,
+        STONE,
+        STORE,
+        TRUNKS,
+    )
 
-    from voltlane.cluster.handover import arrivals, heritage, nodes, notes, sessions, states, stores
+    from voltlane.cluster.handover import arrivals, datagrams, heritage, nodes, notes, sessions, states, stores
 
     readers = [
         states.decode_state,
@@ -384,6 +397,8 @@ def _handing_over() -> list[Target]:
         lambda data: states.decode_origin(7, data),
         arrivals.decode_arrival,
         nodes.decode_node,
+        lambda data: datagrams.decode_channel(7, data),
+        lambda data: datagrams.decode_peer(7, data),
     ]
 
     def handover(data: bytes) -> None:
@@ -400,6 +415,8 @@ def _handing_over() -> list[Target]:
     seeds += [b"\3" + sessions.encode_tombstone(STONE), b"\7" + stores.encode_store(STORE), b"\x08" + HERITAGE.encode()]
     seeds += [b"\x09" + notes.note(notes.Kind.SESSION, 7, b"x"), b"\x0a" + notes.Greeting(1, "1.0").encode()]
     seeds += [b"\x0c" + arrivals.encode_arrival(moved) for moved in ARRIVALS]
+    seeds += [b"\x0e" + datagrams.encode_channel(moved) for moved in CHANNELS]
+    seeds += [b"\x0f" + datagrams.encode_peer(moved) for moved in PEERS]
     seeds += [b"\x0d" + nodes.encode_node(moved) for moved in NODES]
     return [Target("handover", handover, seeds)]
 

@@ -20,6 +20,8 @@ from voltlane.core.session import Session, State
 from voltlane.core.tombstones import Tombstone
 from voltlane.lanes.entry.moved import MovedArrival, MovedHandshake, MovedRequests
 from voltlane.lanes.moved import Moved, Origin, Recorded, Unconfirmed
+from voltlane.lanes.udp.moved import MovedChannel, MovedPeer
+from voltlane.net.udp.names import Place
 from voltlane.reasons import EndReason
 from voltlane.store.journal import MovedJournal
 from voltlane.store.no_store import MovedStore
@@ -71,8 +73,16 @@ ARRIVALS = [
 TRUNKS = [MovedTrunk("", b"", None), MovedTrunk("127.0.0.1:1", b"part", _QUEUED)]
 STORE = MovedStore(MovedJournal(-1, 100, 90, 80), MovedSpool(2**64 - 1, True, False, [1, 2], [0, 3]))
 HERITAGE = Heritage(
-    123, 4, 5, "/var/lib/voltlane", b"k" * 32, b"c" * 32, ("*:42000",), "redis://store:6379/0 voltlane:"
+    123, 4, 5, "/var/lib/voltlane", b"k" * 32, b"c" * 32, ("*:42000",), "redis://store:6379/0 voltlane:", "open"
 )
+CHANNELS = [
+    MovedChannel(7, 0, bytes(range(32)), None, 1.5, 2.5, None, b"state"),
+    MovedChannel(7, 2**32 - 1, bytes(32), Place("fe80::1", 65535, 2**32 - 1), 1.5, 2.5, 12.5, b""),
+]
+PEERS = [
+    MovedPeer(7, 0, Place("192.0.2.1", 1), 1.5, 2.5, b"", (0, 0, 0, 0)),
+    MovedPeer(7, 1, Place("2001:db8::1", 5, 3), 1.5, 2.5, b"\xc0\0\2\0", (1, 2, 3, 2**64 - 1)),
+]
 NODES = [
     MovedNode(b"sealed", None, -1.0, {}, [], [], []),
     MovedNode(

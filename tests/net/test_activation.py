@@ -67,9 +67,45 @@ def test_a_name_may_say_the_lane(
     sock.close()
 
 
-def test_a_lane_that_is_not_built_yet_is_refused(passed: tuple[socket.socket, int]) -> None:
-    with pytest.raises(StartupError, match="it is named udp, a lane that is not built yet"):
-        inherited_sockets({**environment(1), "LISTEN_FDNAMES": "udp"}, passed[1])
+NAMED_UDP = {**environment(1), "LISTEN_FDNAMES": "udp"}
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_one_for_datagrams_is_taken_where_it_is_named_so(family: int) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+        ((scheme, sock),), _ = inherited_sockets(dict(NAMED_UDP), os.dup(bound.fileno()))
+        assert scheme == "udp" and sock.getsockname() == bound.getsockname()
+        assert not sock.getblocking() and not sock.get_inheritable()
+        sock.close()
+        ((address, sock),) = inherited_sockets(
+            {**NAMED_UDP, "LISTEN_FDNAMES": name_of("udp://*:1")}, os.dup(bound.fileno())
+        ).kept.items()
+        assert address == "udp://*:1" and sock.getsockname() == bound.getsockname()
+        sock.close()
+        for text in ("other", name_of("*:1")):
+            number = os.dup(bound.fileno())
+            try:
+                assert inherited_sockets({**NAMED_UDP, "LISTEN_FDNAMES": text}, number) == ([], {}), text
+            except StartupError as error:
+                assert text == "other" and str(error).endswith("but for datagrams, and those are to be named udp")
+                os.close(number)
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "why"),
+    [
+        (socket.AF_INET, socket.SOCK_STREAM, "and no socket for datagrams over IP"),
+        (socket.AF_UNIX, socket.SOCK_DGRAM, "and no socket for datagrams over IP"),
+        (socket.AF_INET, socket.SOCK_DGRAM, "and bound to no port"),
+    ],
+)
+def test_one_that_is_for_no_datagrams_is_refused(family: int, kind: int, why: str) -> None:
+    with socket.socket(family, kind) as sock:
+        number = os.dup(sock.fileno())
+        with pytest.raises(StartupError, match=f"it is named udp, {why}"):
+            inherited_sockets(dict(NAMED_UDP), number)
+        os.close(number)
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,9 @@ class ClientConnection(Stream):
         if self.sock is not None:
             self.shared.meters.look_again(self)
 
+    def end_datagrams(self) -> None:
+        """Tell the client that the datagrams beside its connection are over, where it could have some."""
+
     @property
     def framing_name(self) -> str:
         """That of its framing."""

@@ -25,7 +25,7 @@ from ..net.stall import Waiting
 from ..net.stream import WRITE_QUANTUM
 from ..reasons import BY_PEER, CloseReason
 from ..wire.framing import Buffer, count_frames
-from ..wire.v3 import MAX_BODY, Kind
+from ..wire.v3 import MAX_BODY, NO_DATAGRAMS, Kind
 from .connection import ClientConnection
 from .fairness.turns import OWED, PARKED
 from .framing import PLAIN, Framing
@@ -271,6 +271,12 @@ class SealedConnection(ClientConnection):
         self._write(words)
         if self.unsent is not None and self.unsent.size > self.shared.pressure.park_above:
             self.flags |= PARKED
+
+    def end_datagrams(self) -> None:
+        """See ClientConnection."""
+        if self.sock is not None:
+            words = self.flow.record(self.shared.space, Kind.DATAGRAMS, NO_DATAGRAMS)
+            self.say(bytes(words) if self.framing is None else self.framing.encode(words))
 
     def _say_pong(self) -> None:
         """Answer the last ping, unless what was sealed before waits: who does not read is not answered each time."""

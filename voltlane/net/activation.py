@@ -1,9 +1,9 @@
-"""Listening sockets that come from a service manager (man 3 sd_listen_fds): some were opened by it for us (socket
+"""Sockets for clients that come from a service manager (man 3 sd_listen_fds): some were opened by it for us (socket
 activation), some by an earlier process of this service, which has given them to it to keep (its descriptor store).
 
 LISTEN_FDS says how many there are, from descriptor 3 on; LISTEN_PID says whom they are meant for; LISTEN_FDNAMES has
 the name of each, with colons between them. A name that an earlier process has given says which address was asked for;
-any other may be the lane, as the schemes of addresses are, and says nothing else.
+any other may be the lane, as the schemes of addresses are, and says nothing else. Those for datagrams are named udp.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MOST_NAME = 255
 
 
 class Inherited(NamedTuple):
-    """Non-blocking sockets that listen, of which child processes do not know."""
+    """Non-blocking sockets that listen, or are bound for datagrams, of which child processes do not know."""
 
     opened: list[tuple[str, socket.socket]]
     """(scheme, socket) pairs: what the manager has opened for us."""
@@ -41,8 +41,8 @@ class Inherited(NamedTuple):
 def inherited_sockets(environ: MutableMapping[str, str], first: int = FIRST) -> Inherited:
     """All that came. The variables are taken away.
 
-    Raises StartupError when a descriptor that the manager has opened is no stream socket that listens, or is for a lane
-    that is not built yet. One that it has kept, and that is no such thing, is closed.
+    Raises StartupError when a descriptor that the manager has opened is not what its lane needs. One that it has kept,
+    and that is no such thing, is closed.
     """
     pid, count, names = [environ.pop(name, "") for name in _VARIABLES]
     found = Inherited([], {})
@@ -51,11 +51,12 @@ def inherited_sockets(environ: MutableMapping[str, str], first: int = FIRST) -> 
     descriptors = range(first, first + (parse_count(count) or 0))
     for descriptor, name in zip(descriptors, chain(names.split(":"), repeat(""))):
         if not name.startswith(_OURS):
-            found.opened.append((_scheme(descriptor, name), _adopt(descriptor)))
+            scheme = name if name in (*SCHEMES, UDP) else "tcp"
+            found.opened.append((scheme, _adopt(descriptor, scheme)))
             continue
         address = decoded(name[len(_OURS) :], "surrogateescape")
         try:
-            sock = _adopt(descriptor)
+            sock = _adopt(descriptor, UDP if address.startswith(f"{UDP}://") else "tcp")
         except StartupError:
             with suppress(OSError):
                 os.close(descriptor)
@@ -72,25 +73,36 @@ def name_of(address: str) -> str:
     return name if len(name) <= _MOST_NAME else ""
 
 
-def _scheme(descriptor: int, name: str) -> str:
-    if name == UDP:
-        raise _refusal(descriptor, f"it is named {name}, a lane that is not built yet")
-    return name if name in SCHEMES else "tcp"
-
-
-def _adopt(descriptor: int) -> socket.socket:
+def _adopt(descriptor: int, scheme: str) -> socket.socket:
     try:
         sock = socket.socket(fileno=descriptor)
-        kind = sock.type
-        listens = bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        wrong = _no_datagrams(sock) if scheme == UDP else _no_streams(sock)
     except OSError as error:
         raise _refusal(descriptor, error.strerror or str(error)) from None
-    if kind != socket.SOCK_STREAM or not listens:
+    if wrong:
         sock.detach()
-        raise _refusal(descriptor, "it is no stream socket that listens")
+        raise _refusal(descriptor, wrong)
     sock.setblocking(False)
     sock.set_inheritable(False)
     return sock
+
+
+def _no_streams(sock: socket.socket) -> str:
+    """What makes it none that connections come by, or ""."""
+    if sock.type == socket.SOCK_DGRAM:
+        return f"it is no stream socket that listens, but for datagrams, and those are to be named {UDP}"
+    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return "it is no stream socket that listens"
+    return ""
+
+
+def _no_datagrams(sock: socket.socket) -> str:
+    """The same for datagrams."""
+    if sock.type != socket.SOCK_DGRAM or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return f"it is named {UDP}, and no socket for datagrams over IP"
+    if not sock.getsockname()[1]:
+        return f"it is named {UDP}, and bound to no port"
+    return ""
 
 
 def _refusal(descriptor: int, why: str) -> StartupError:

@@ -12,6 +12,7 @@ from ..address import ENCRYPTED, UDP, Address, parse_listener
 from ..config import Config
 from ..lanes.entry.entrance import Entrance
 from ..net.sockets import SocketOptions, raise_descriptor_limit, set_keepalive
+from ..net.udp.sockets import equip
 
 Kept = MutableMapping[str, socket.socket]
 """Sockets that an earlier process has bound, by the addresses that it was asked for."""
@@ -23,7 +24,7 @@ class Ports(Protocol):
     def open(self, addresses: Sequence[Address], kept: Kept | None = None) -> None:
         """See lanes.udp."""
 
-    def adopt(self, socks: Iterable[tuple[str, socket.socket]]) -> None:
+    def adopt(self, socks: Iterable[tuple[str, socket.socket]]) -> object:
         """See lanes.udp."""
 
 
@@ -42,7 +43,10 @@ def listen(
         entrance.adopt(streams)
         _set_options(config, [sock for _, sock in streams])
         if ports is not None:
-            ports.adopt([("", sock) for scheme, sock in inherited if scheme == UDP])
+            datagrams = [("", sock) for scheme, sock in inherited if scheme == UDP]
+            for _, sock in datagrams:
+                equip(sock)
+            ports.adopt(datagrams)
     else:
         listen_at(entrance, config, [parse_listener(text) for text in config.listener.address], kept, ports)
     unlisted = list(kept)
@@ -66,6 +70,11 @@ def _set_options(config: Config, socks: list[socket.socket]) -> None:
     for sock in socks:
         SocketOptions(*astuple(config.socket)).apply(sock)
         set_keepalive(sock, ceil(clients.keepalive_secs), ceil(clients.user_timeout_secs))
+
+
+def listens_for_datagrams(config: Config) -> bool:
+    """Whether there is an address for them."""
+    return any(parse_listener(text).scheme == UDP for text in config.listener.address)
 
 
 def encrypts(addresses: Iterable[Address]) -> bool:

@@ -11,7 +11,6 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..address import UDP, parse_listener
 from ..cluster.handover.heritage import Heritage
 from ..config import Config
 from ..core.admission import Admission
@@ -56,6 +55,7 @@ from ..trunk.firehose import Firehose
 from ..trunk.trunk import Trunk, TrunkLimits
 from ..wire.crypto import KeyPair
 from .drain import Drain
+from .listening import listens_for_datagrams
 
 if TYPE_CHECKING:
     from ..cluster.node import Node
@@ -175,8 +175,10 @@ class Parts:
         self.gate = Gate(self.reactor, self.admission, self.connection_log, self.arrivals.accept, self.proxies)
         self.entrance = Entrance(self.reactor, self.counters, self.gate.accept)
         self.entrance.limit_rate(config.limits.accept_rate)
-        self.datagrams = self._open_datagrams()
+        self.datagrams: UdpLane | None = None
         """What comes and goes in datagrams, if there is an address for that."""
+        if listens_for_datagrams(config):
+            self.have_datagrams(config.udp.mode)
         self.firehose = Firehose(
             self.reactor,
             self.trunk,
@@ -270,25 +272,26 @@ class Parts:
 
         return Node(self.reactor, self.config, self.counters, self.budget)
 
-    def _open_datagrams(self) -> UdpLane | None:
-        if not any(parse_listener(text).scheme == UDP for text in self.config.listener.address):
-            return None
+    def have_datagrams(self, mode: str) -> None:
+        """Be ready for datagrams, in this mode, unless that is so already."""
+        if self.datagrams is not None:
+            return
         from ..lanes.udp.relay import OpenRelay  # here: without such an address nothing of it is loaded
         from ..lanes.udp.sessions import SessionDatagrams
 
         lane: UdpLane
-        if self.config.udp.mode == "open":
+        if mode == "open":
             lane = OpenRelay(self.clients, self.config, self.admission, self._why_no_strangers, self.sampler)
         else:
             lane = SessionDatagrams(self.clients, self.config)
-        self.hub.datagrams = lane
         self.sampler.also = lane.measure_some
-        return lane
+        self.datagrams = self.hub.datagrams = lane
 
     def _why_no_strangers(self) -> DatagramDrop | None:
         if Hold.MASTER in self.entrance.holds:
             return DatagramDrop.NO_MASTER
-        return DatagramDrop.NOT_ADMITTED if self.entrance.holds or self.gate.shut is not None else None
+        holds = self.entrance.holds - {Hold.UPGRADE}  # there are no handshakes to wait for
+        return DatagramDrop.NOT_ADMITTED if holds or self.gate.shut is not None else None
 
     def _on_store(self) -> None:
         if self.link is not None and not self.readiness.leaving:  # then it has other things to say

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Callable
 
-from ..address import Address, parse_address, parse_listener
+from ..address import UDP, Address, parse_address, parse_listener
 from ..cluster.handover.goods import Door
 from ..cluster.handover.heritage import Heritage
 from ..cluster.handover.taker import Taker
@@ -67,6 +67,8 @@ class Server(Parts):
         self.unlisted: list[str] = []
         """Addresses on which a process before this one has listened, and that are not asked for any more."""
         self._listening_before = () if heritage is None else heritage.listening
+        if heritage is not None and heritage.datagrams:
+            self.have_datagrams(heritage.datagrams)  # be it that there is no address for them any more
 
     @staticmethod
     def heir(config: Config, taker: Taker) -> Server:
@@ -86,10 +88,13 @@ class Server(Parts):
 
         Clients may connect from now on, but wait in the kernel's queue until there is a master.
         """
+        listening = list(listening)
+        if any(scheme == UDP for scheme, _ in listening):
+            self.have_datagrams(self.config.udp.mode)
         if self.node is not None:
             self.node.start()
         try:
-            self._open(list(listening), kept or {})
+            self._open(listening, kept or {})
             self.store.begin()
         except StartupError:
             self.entrance.close()  # and remove the files of unix sockets
@@ -123,12 +128,12 @@ class Server(Parts):
         except StartupError as error:
             taker.refuse(str(error))
             for address in more:
-                self.entrance.drop(str(address))
+                self._drop(str(address))
             raise
         self.unlisted = [text for text in before if text not in map(str, listed)]
         for text in self.unlisted:
             log.info("clients connect to %s no more: it is not in listener.address", text)
-            self.entrance.drop(text)
+            self.entrance.drop(text)  # and at the first turn what was for datagrams, of whose end clients are told
         self.reactor.refresh()
         self.store.begin()
         if self.node is not None:
@@ -143,6 +148,13 @@ class Server(Parts):
         self.trunk.wake()
         self.clients.wake()
         self._on_stale()
+        for text in self.unlisted:
+            self._drop(text)
+
+    def _drop(self, address: str) -> None:
+        self.entrance.drop(address)
+        if self.datagrams is not None:
+            self.datagrams.drop(address)
 
     def _open(self, inherited: list[tuple[str, socket.socket]], kept: Kept) -> None:
         self.unlisted = listen(self.entrance, self.config, inherited, kept, self.datagrams)
@@ -160,6 +172,12 @@ class Server(Parts):
     def listen_addresses(self) -> list[Address]:
         """Where clients connect to, once `start` has bound it."""
         return [*self.entrance.addresses, *([] if self.datagrams is None else self.datagrams.addresses)]
+
+    @property
+    def bound(self) -> list[tuple[str, socket.socket]]:
+        """See Served."""
+        ports = [] if self.datagrams is None else self.datagrams.ports
+        return [*self.entrance.bound, *((port.asked, port.sock) for port in ports if port.asked and port.sock)]
 
     @property
     def listen_address(self) -> Address | None:

@@ -3,10 +3,10 @@ watches us, that the loop still turns."""
 
 from __future__ import annotations
 
+import socket
 from typing import Callable, Protocol
 
 from ..core.readiness import Readiness, State
-from ..lanes.entry.entrance import Entrance
 from ..net.activation import name_of
 from ..net.reactor import Reactor
 from ..ops.notify import Notifier
@@ -17,10 +17,14 @@ class Served(Protocol):
 
     reactor: Reactor
     readiness: Readiness
-    entrance: Entrance
     unlisted: list[str]
     """Addresses on which a process before this one has listened, and that are not asked for any more."""
     on_reload: list[Callable[[bool], None]]
+
+    @property
+    def bound(self) -> list[tuple[str, socket.socket]]:
+        """The sockets that were bound, here or in a process before, for an address that was asked for, with that."""
+        ...
 
     @property
     def counted(self) -> tuple[int, int]:
@@ -64,11 +68,11 @@ class Service:
         self._manager.send(*lines, self._status())
 
     def _keep(self) -> None:
-        """Have it keep the sockets that listen and that it has not opened itself, so that who connects between this
-        process and the next one waits for that."""
+        """Have it keep the sockets for clients that it has not opened itself, so that who connects between this process
+        and the next one waits for that, and datagrams do."""
         self._forget([name for text in self._server.unlisted if (name := name_of(text))])
-        for _, sock, _, asked in self._server.entrance.listening:
-            name = name_of(asked) if asked else ""
+        for asked, sock in self._server.bound:
+            name = name_of(asked)
             if name:
                 self._manager.forget(name)  # one of an earlier process, whose file is gone, had the same
                 self._manager.keep(name, sock.fileno())

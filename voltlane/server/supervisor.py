@@ -121,6 +121,11 @@ class Supervisor:
         self.connection_log.watcher = whole.recorder = self.admin.recorder
 
     @property
+    def bound(self) -> list[tuple[str, socket.socket]]:
+        """See Served."""
+        return self.entrance.bound
+
+    @property
     def listen_addresses(self) -> list[Address]:
         """Where clients connect to."""
         return self.entrance.addresses

@@ -20,6 +20,7 @@ from ..core.registry import SessionJournal
 from ..errors import StartupError
 from ..ops.log import log
 from ..reasons import CloseReason, Hold
+from .listening import listens_for_datagrams
 from .parts import Parts
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -96,9 +97,20 @@ class Upgrade:
         store, general = parts.store, parts.config.general
         state_dir = os.path.abspath(general.state_dir) if general.state_dir else ""
         keys = store.key.secret, store.channel_key.secret
-        asked = tuple(parts.entrance.asked)
-        epoch, cluster = parts.registry.epoch, cluster_of(parts.config)
-        return Heritage(os.getpid(), general.node, epoch, state_dir, *keys, asked, cluster, store.lock)
+        asked, datagrams = list(parts.entrance.asked), parts.datagrams
+        if datagrams is not None:
+            asked += datagrams.asked
+        return Heritage(
+            os.getpid(),
+            general.node,
+            parts.registry.epoch,
+            state_dir,
+            *keys,
+            tuple(asked),
+            cluster_of(parts.config),
+            "" if datagrams is None else datagrams.mode,
+            store.lock,
+        )
 
     @property
     def settled(self) -> bool:
@@ -161,6 +173,7 @@ def goods_of(parts: Parts) -> Goods:
         parts.budget,
         MeterLimits.of(parts.config.clients),
         parts.node,
+        parts.datagrams,
     )
 
 
@@ -174,9 +187,11 @@ def check_heritage(heritage: Heritage, config: Config) -> None:
     """Raises StartupError where these settings are not those of a process that can follow that one."""
     general = config.general
     state_dir = os.path.abspath(general.state_dir) if general.state_dir else ""
+    mode = config.udp.mode if heritage.datagrams and listens_for_datagrams(config) else heritage.datagrams
     for name, now, before in (
         ("general.state_dir", state_dir, heritage.state_dir),
         ("general.node", general.node, heritage.node),
+        ("udp.mode", mode, heritage.datagrams),
         ("the store of cluster.url and cluster.prefix", cluster_of(config), heritage.cluster),
     ):
         if now != before:

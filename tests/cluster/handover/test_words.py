@@ -6,9 +6,22 @@ import random
 from typing import Any, Callable
 
 import pytest
-from kit.handovers import AROUND, ARRIVALS, HERITAGE, NODES, ORIGINS, SESSIONS, STATES, STONE, STORE, TRUNKS
+from kit.handovers import (
+    AROUND,
+    ARRIVALS,
+    CHANNELS,
+    HERITAGE,
+    NODES,
+    ORIGINS,
+    PEERS,
+    SESSIONS,
+    STATES,
+    STONE,
+    STORE,
+    TRUNKS,
+)
 
-from voltlane.cluster.handover import arrivals, nodes, sessions, states, stores
+from voltlane.cluster.handover import arrivals, datagrams, nodes, sessions, states, stores
 from voltlane.cluster.handover.heritage import decode_heritage
 from voltlane.cluster.handover.notes import Greeting, Kind, Note, greeting_in, head_of, note, note_at, piece_in
 from voltlane.core.ids import Counting
@@ -28,6 +41,8 @@ WORDS: list[tuple[Callable[[bytes], Any], bytes]] = [
     *((arrivals.decode_arrival, arrivals.encode_arrival(moved)) for moved in ARRIVALS),
     *((nodes.decode_node, nodes.encode_node(moved)) for moved in NODES),
     (sessions.decode_ban, sessions.encode_ban(b"\x7f\0\0\1", 5.0)),
+    *((lambda data: datagrams.decode_channel(7, data), datagrams.encode_channel(moved)) for moved in CHANNELS),
+    *((lambda data: datagrams.decode_peer(7, data), datagrams.encode_peer(moved)) for moved in PEERS),
 ]
 
 
@@ -42,6 +57,10 @@ def test_everything_comes_back_as_it_was() -> None:
         assert states.decode_trunk(states.encode_trunk(trunk)) == trunk
     for node in NODES:
         assert nodes.decode_node(nodes.encode_node(node)) == node
+    for channel in CHANNELS:
+        assert datagrams.decode_channel(7, datagrams.encode_channel(channel)) == channel
+    for peer in PEERS:
+        assert datagrams.decode_peer(7, datagrams.encode_peer(peer)) == peer
     for session in SESSIONS:
         again = sessions.decode_session(session.id, sessions.encode_session(session, 5.0), AROUND)
         assert look(again) == look(session)
@@ -133,3 +152,15 @@ def test_greetings() -> None:
 
 def test_secrets_stand_in_no_repr() -> None:
     assert "kkkk" not in repr(HERITAGE) and "cccc" not in repr(HERITAGE)
+    assert repr(CHANNELS[0]) == "<MovedChannel of client 7>"
+
+
+def test_datagrams_that_end_at_no_time() -> None:
+    for never in (float("inf"), float("nan")):
+        with pytest.raises(Damaged, match="no time"):
+            datagrams.decode_channel(7, datagrams.encode_channel(CHANNELS[0]._replace(ending=never)))
+
+
+def test_datagrams_of_a_mode_that_is_none() -> None:
+    with pytest.raises(Damaged, match="mode loud"):
+        decode_heritage(HERITAGE._replace(datagrams="loud").encode())

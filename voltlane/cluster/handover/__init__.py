@@ -6,6 +6,7 @@ wire        the socket between them, and the descriptors that go over it
 heritage    what the other process has to be
 states      what is said of a connection
 sessions    what is said of a session
+datagrams   what is said of datagrams, beside a connection and in its place
 arrivals    what is said of a connection in its handshake, which goes alone
 nodes       what is said of a server as one of several
 stores      what is said of the state directory

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ...core.link import Link
 from ...core.registry import Registry
 from ...core.session import Session, State
 from ...lanes.clients import Clients
 from ...lanes.connection import ClientConnection
 from ...lanes.moved import Moved
 from .notes import Kind
-from .sessions import encode_numbers, encode_session
+from .sessions import encode_session
 from .states import NOTHING, encode_origin, encode_state
 
 LOOK_SECS = 0.02
@@ -42,6 +43,7 @@ class Told(NamedTuple):
     """What was said of a session."""
 
     session: Session
+    link: Link | None
     connection: ClientConnection | None
     known: tuple[object, ...]
     """What the session was, ..."""
@@ -81,8 +83,8 @@ class Ahead:
         """Of whom that was said is no more, or has another connection. To be said soon: only when the other process
         has closed the socket too, its client hears of the end."""
         sessions, told = self._registry.sessions, self._told
-        for client_id, (session, connection, _, _) in list(told.items()):
-            if session.link is not connection or sessions.get(client_id) is not session:
+        for client_id, (session, link, _, _, _) in list(told.items()):
+            if session.link is not link or sessions.get(client_id) is not session:
                 del told[client_id]
                 yield Words(Kind.GONE, client_id, b"")
 
@@ -103,8 +105,6 @@ class Ahead:
                 moved = before.connection.moved
                 if moved != before.moved:
                     yield Words(Kind.STATE, session.id, encode_state(moved))
-        ids = list(self._registry.sessions)
-        yield Words(Kind.ORDER, len(ids), encode_numbers(ids))
 
     def _can_move(self, session: Session) -> bool:
         connection = self._clients.connection_of(session)
@@ -119,7 +119,7 @@ class Ahead:
             state = encode_state(moved)
             if state != NOTHING:
                 yield Words(Kind.STATE, session.id, state)
-        self._told[session.id] = Told(session, connection, known, moved)
+        self._told[session.id] = Told(session, session.link, connection, known, moved)
 
 
 def _known(session: Session, now: float) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ import socket
 from struct import error as StructError
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...address import UDP
 from ...core.admission import Admission
 from ...core.budget import Budget
 from ...core.ids import go_on_from
@@ -20,11 +21,13 @@ from ...lanes.clients import Clients
 from ...lanes.connection import ClientConnection
 from ...lanes.entry.entrance import Entrance
 from ...lanes.table import LANES
+from ...lanes.udp.moved import Moved
 from ...net.sockets import socket_file
 from ...store.no_store import NoStore
 from ...store.records import Damaged
 from ...trunk.trunk import Trunk
 from ...wire.v3 import HANDLE_SIZE
+from .datagrams import decode_channel, decode_peer
 from .fields import Reader
 from .nodes import decode_node
 from .notes import Kind, Note
@@ -34,6 +37,8 @@ from .stores import decode_store
 from .wire import Wire
 
 if TYPE_CHECKING:
+    from ...lanes.udp.lane import UdpLane
+    from ...lanes.udp.port import Port
     from ..node import Node
 
 
@@ -49,6 +54,7 @@ class Goods(NamedTuple):
     budget: Budget
     meter: MeterLimits
     node: Node | None = None
+    datagrams: UdpLane | None = None
 
 
 _AT_ONCE = 100
@@ -81,6 +87,8 @@ class Intake:
         self._around = Surroundings(goods.budget, goods.meter, now)
         self._sessions: dict[int, Session] = {}
         self._expected: dict[int, tuple[ClientConnection, bytes]] = {}  # and the keys of where they come from
+        self._ports: list[Port] = []  # for datagrams, in the order in which they came
+        self._peers = 0
         self._count = 0
         self.admin: Door | None = None
         """The admin endpoint's socket, if one came."""
@@ -103,8 +111,8 @@ class Intake:
 
     @property
     def connections(self) -> int:
-        """How many came."""
-        return len(self._expected)
+        """How many came; and of clients that are nothing but an address, each is one."""
+        return len(self._expected) + self._peers
 
     def _take(self, found: Note, wire: Wire) -> None:
         goods, kind = self._goods, found.kind
@@ -124,13 +132,12 @@ class Intake:
             sock = _socket(wire.descriptor()) if found.number else None
             goods.trunk.move_in(decode_trunk(found.data), sock)
         elif kind is Kind.LISTENER:
-            door = _decode_door(found.data, wire)
-            if door.scheme not in ("", *LANES):
-                raise Damaged(f"nothing here listens for {door.scheme}")
-            LANES[door.scheme or "tcp"].check()
-            goods.entrance.adopt([(door.scheme, door.sock)], [door.asked])
-            if door.own_file:
-                goods.entrance.own_files([door.sock])
+            self._listener(_decode_door(found.data, wire))
+        elif kind is Kind.CHANNEL:
+            self._datagrams(decode_channel(found.number, found.data))
+        elif kind is Kind.PEER:
+            self._datagrams(decode_peer(found.number, found.data))
+            self._peers += 1
         elif kind is Kind.ADMIN:
             self.admin = _decode_door(found.data, wire)
         elif kind is Kind.STORE:
@@ -154,6 +161,31 @@ class Intake:
             goods.admission.ban(*decode_ban(found.data))
         else:
             raise Damaged(f"a note {kind.name} in the middle of an offer")
+
+    def _listener(self, door: Door) -> None:
+        goods = self._goods
+        if door.scheme == UDP and goods.datagrams is not None:
+            if door.sock.type != socket.SOCK_DGRAM or door.sock.family not in (socket.AF_INET, socket.AF_INET6):
+                raise Damaged("a socket for datagrams that is none")
+            self._ports += goods.datagrams.adopt([(door.asked, door.sock)])
+            return
+        if door.scheme not in ("", *LANES):
+            raise Damaged(f"nothing here listens for {door.scheme}")
+        LANES[door.scheme or "tcp"].check()
+        goods.entrance.adopt([(door.scheme, door.sock)], [door.asked])
+        if door.own_file:
+            goods.entrance.own_files([door.sock])
+
+    def _datagrams(self, moved: Moved) -> None:
+        session = self._sessions.get(moved.client_id)
+        if session is None or session.link is not None:
+            raise Damaged(f"datagrams of client {moved.client_id}, whose session did not come, or has others")
+        if moved.port >= len(self._ports) or self._goods.datagrams is None:
+            raise Damaged(f"datagrams of client {moved.client_id} by a socket that did not come")
+        try:
+            self._goods.datagrams.move_in(moved, self._ports[moved.port], session)
+        except (ValueError, OSError) as error:
+            raise Damaged(f"datagrams of client {moved.client_id}: {error}") from None
 
     def _connection(self, found: Note, wire: Wire) -> None:
         origin = decode_origin(found.number, found.data)
@@ -205,7 +237,7 @@ class Intake:
                 registry.take_over(session)
             except (LookupError, StructError):
                 raise Damaged(f"session {client_id} has a credential that is none") from None
-            if (client_id in expected) != (session.state is State.LIVE):
+            if (client_id in expected) + (session.link is not None) != (session.state is State.LIVE):
                 raise Damaged(f"session {client_id} is {session.state.value}, and its connection says otherwise")
             if client_id in expected:
                 connection, key = expected[client_id]

@@ -11,6 +11,7 @@ from .fields import Reader, Writer
 
 _NUMBERS = Struct("<QQQB")
 _KEY_SIZE = 32
+_MODES = ("", "sessions", "open")
 
 
 class Heritage(NamedTuple):
@@ -29,6 +30,8 @@ class Heritage(NamedTuple):
     """The addresses that it was asked to listen on, and does; not those of sockets that others have opened for it."""
     cluster: str = ""
     """Which store it has in common with other servers, and the prefix there; "" where it is alone."""
+    datagrams: str = ""
+    """What datagrams are there, as `udp.mode` has it; "" where there are none."""
     lock: int = -1
     """The descriptor of the state directory's lock, if there is one."""
 
@@ -41,6 +44,7 @@ class Heritage(NamedTuple):
         writer.blob(self.channel_key)
         writer.text("\n".join(self.listening))
         writer.text(self.cluster)
+        writer.text(self.datagrams)
         return writer.done()
 
     def lock_file(self) -> IO[bytes]:
@@ -56,9 +60,11 @@ def decode_heritage(data: bytes) -> tuple[Heritage, bool]:
     reader = Reader(data)
     pid, node, epoch, locked = reader.take(_NUMBERS)
     state_dir, key, channel_key, listening = reader.text(), reader.blob(), reader.blob(), reader.text()
-    cluster = reader.text()
+    cluster, datagrams = reader.text(), reader.text()
     reader.end()
     if len(key) != _KEY_SIZE or len(channel_key) != _KEY_SIZE:
         raise Damaged("a key that is none")
+    if datagrams not in _MODES:
+        raise Damaged(f"nothing here has datagrams of mode {datagrams}")
     addresses = tuple(listening.split("\n")) if listening else ()
-    return Heritage(pid, node, epoch, state_dir, key, channel_key, addresses, cluster), bool(locked)
+    return Heritage(pid, node, epoch, state_dir, key, channel_key, addresses, cluster, datagrams), bool(locked)

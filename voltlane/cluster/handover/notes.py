@@ -27,7 +27,7 @@ from zlib import crc32
 from ...store.records import FRAME, FRAME_SIZE, Damaged
 from ...wire.framing import Buffer
 
-FORMAT = 3
+FORMAT = 4
 """Of all that is said. Whatever changes in a note, or in what its fields mean, makes it another one."""
 GO = b"\x01"
 """The last word."""
@@ -49,7 +49,7 @@ class Kind(enum.IntEnum):
     READY = 2
     IDS = 3
     TRUNK = 4  # u64 1: with a descriptor; 0: there is no master
-    LISTENER = 5  # with a descriptor: a socket that clients connect to
+    LISTENER = 5  # with a descriptor: a socket that clients connect to, or send datagrams to
     ADMIN = 6  # the same, of the admin endpoint
     SESSION = 7  # u64 id; in place of what was said of it before
     CONNECTION = 8  # u64 id of its session, which was said before; with a descriptor: how it came
@@ -61,6 +61,8 @@ class Kind(enum.IntEnum):
     OPENINGS = 11  # u64 how many: the handles of openings that were confirmed
     BAN = 12  # u64 0: an address that is banned
     STORE = 16  # u64 1: with a descriptor, the journal; 0: there is none
+    CHANNEL = 21  # u64 id of a session, which was said before: sealed datagrams beside its connection
+    PEER = 22  # the same: its client is an address
     NODE = 20  # this server as one of several, in place of IDS: see `nodes`
     END = 13  # u64 how many notes there were
     TAKEN = 14

@@ -6,8 +6,12 @@ Each note that has a descriptor is behind the one before it, and so is its descr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
+from ...address import UDP
+from ...lanes.udp.moved import Moved, MovedChannel
 from .ahead import Ahead, Words
+from .datagrams import encode_channel, encode_peer
 from .fields import FLAG, Writer
 from .goods import Door, Goods
 from .nodes import encode_node
@@ -15,6 +19,9 @@ from .notes import Kind, note
 from .sessions import encode_ban, encode_ids, encode_numbers, encode_tombstone
 from .states import encode_trunk
 from .stores import encode_store
+
+if TYPE_CHECKING:
+    from ...lanes.udp.lane import UdpLane
 
 
 class Offer:
@@ -46,7 +53,8 @@ class Offer:
             yield Words(Kind.IDS, 0, encode_ids(registry.ids.counting()))
         else:
             yield Words(Kind.NODE, 0, encode_node(node.moved))
-        for door in map(Door._make, self._goods.entrance.listening):
+        datagrams = self._goods.datagrams
+        for door in (*map(Door._make, self._goods.entrance.listening), *_doors_of(datagrams)):
             yield Words(Kind.LISTENER, 0, _encode_door(door), door.sock.fileno())
         if admin is not None:
             yield Words(Kind.ADMIN, 0, _encode_door(admin), admin.sock.fileno())
@@ -57,6 +65,10 @@ class Offer:
         descriptor = -1 if master is None else master.fileno()
         yield Words(Kind.TRUNK, int(master is not None), encode_trunk(trunk.moved), descriptor)
         yield from self._ahead.rest(now)
+        for moved in () if datagrams is None else datagrams.moved():
+            yield _words_of(moved)
+        ids = list(registry.sessions)
+        yield Words(Kind.ORDER, len(ids), encode_numbers(ids))
         stale = [session.id for session in registry.stale()]
         yield Words(Kind.STALE, len(stale), encode_numbers(stale))
         for client_id, stone in registry.tombstones.items():
@@ -66,6 +78,18 @@ class Offer:
         for source in self._goods.admission.sources.values():
             if source.banned_until > now:
                 yield Words(Kind.BAN, 0, encode_ban(source.key, source.banned_until))
+
+
+def _doors_of(datagrams: UdpLane | None) -> list[Door]:
+    """Its sockets; what is said of its clients numbers them in this order."""
+    ports = [] if datagrams is None else datagrams.ports
+    return [Door(UDP, port.sock, False, port.asked) for port in ports if port.sock is not None]
+
+
+def _words_of(moved: Moved) -> Words:
+    if isinstance(moved, MovedChannel):
+        return Words(Kind.CHANNEL, moved.client_id, encode_channel(moved))
+    return Words(Kind.PEER, moved.client_id, encode_peer(moved))
 
 
 def _encode_door(door: Door) -> bytes:

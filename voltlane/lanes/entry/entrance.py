@@ -145,6 +145,11 @@ class Entrance:
         """The addresses that were asked for, of those that are open."""
         return [one.asked for one in self._opened if one.asked]
 
+    @property
+    def bound(self) -> list[tuple[str, socket.socket]]:
+        """The same with their sockets."""
+        return [(one.asked, one.sock) for one in self._opened if one.asked]
+
     def adopt(self, socks: Iterable[tuple[str, socket.socket]], asked: Iterable[str] = ()) -> None:
         """Accept from sockets that listen already, and are non-blocking, each for the lane of a scheme; they belong to
         the entrance from now on. `asked`: the address that each was opened for, where that was here or in the process

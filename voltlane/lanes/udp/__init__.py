@@ -5,4 +5,5 @@ port        one of the sockets
 sessions    sealed datagrams beside clients' connections; channel: one client's
 relay       each address is a client; peer: one of them, a link of the core's
 gate        which strangers may become one
+moved       what of all that goes from one process to another
 """

@@ -6,17 +6,19 @@ from ...core.datagrams.path import Candidate
 from ...core.timers import Timer
 from ...net.udp.loops import Channel
 from ...quality import DatagramQuality
-from ...wire.datagram import DatagramKeys
+from ...wire.datagram import server_keys
 from .port import Port
 
 
 class ClientChannel(Channel):
     """What is received and sent under one pair of keys. Its way down is `path`, by `port`."""
 
-    __slots__ = ("candidate", "ending", "former", "port", "quality", "since")
+    __slots__ = ("candidate", "ending", "former", "port", "quality", "root", "since")
 
-    def __init__(self, keys: DatagramKeys, client_id: int, port: Port, now: float) -> None:
-        super().__init__(keys, client_id, now)
+    def __init__(self, root: bytes, client_id: int, port: Port, now: float) -> None:
+        super().__init__(server_keys(root), client_id, now)
+        self.root = root
+        """What its keys come of, in a fifth of their size: for another process."""
         self.port = port
         self.candidate: Candidate | None = None
         self.former: ClientChannel | None = None

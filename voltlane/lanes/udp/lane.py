@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from typing import Any
 
 from ...address import Address
@@ -18,6 +18,7 @@ from ...net.udp.sockets import udp_socket
 from ...quality import LinkQuality
 from ...reasons import CloseReason, DatagramDrop
 from ..clients import Clients
+from .moved import Moved
 from .port import Port, Queue
 
 BATCH = 256
@@ -31,6 +32,8 @@ class UdpLane(Datagrams):
 
     backend = BACKEND
     """In which form datagrams are taken and sent."""
+    mode = ""
+    """As `udp.mode` has it."""
 
     def __init__(self, clients: Clients, config: Config) -> None:
         self.clients = clients
@@ -75,16 +78,23 @@ class UdpLane(Datagrams):
             raise
         self.adopt(socks)
 
-    def adopt(self, socks: Iterable[tuple[str, socket.socket]]) -> None:
+    def adopt(self, socks: Iterable[tuple[str, socket.socket]]) -> list[Port]:
         """Receive on sockets that are bound already, each with the address that it was bound for, or ""."""
-        for asked, sock in socks:
-            self.ports.append(Port(self, sock, asked))
+        ports = [Port(self, sock, asked) for asked, sock in socks]
+        self.ports += ports
+        return ports
 
     def drop(self, asked: str) -> None:
-        """Receive no more where that was asked for."""
+        """Receive no more where that was asked for. Whose datagrams went that way is told, or gone."""
         for port in [port for port in self.ports if port.asked == asked]:
             self.ports.remove(port)
+            self.leave_port(port)
             port.close(CloseReason.SHUTDOWN)
+
+    @property
+    def asked(self) -> list[str]:
+        """The addresses that were asked for, of those where datagrams are received."""
+        return [port.asked for port in self.ports if port.asked]
 
     @property
     def addresses(self) -> list[Address]:
@@ -123,6 +133,20 @@ class UdpLane(Datagrams):
     def quality_beside(self, client_id: int) -> LinkQuality | None:
         """How good the way is that a client's datagrams go beside its connection, where they go one."""
         return None
+
+    def leave_port(self, port: Port) -> None:
+        """That one is closed."""
+        raise NotImplementedError
+
+    # ---- from one process to another
+
+    def moved(self) -> Iterator[Moved]:
+        """Everybody's, for the process that follows. What a socket has not taken yet does not go along."""
+        raise NotImplementedError
+
+    def move_in(self, moved: Moved, port: Port, session: Session) -> None:
+        """Go on with what another process had, by that port, for a session that has come. Raises ValueError."""
+        raise NotImplementedError
 
     # ---- for both
 

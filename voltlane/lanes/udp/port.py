@@ -48,6 +48,7 @@ class Port(Handler):
     def __init__(self, owner: Owner, sock: socket.socket, asked: str) -> None:
         self.sock: socket.socket | None = sock
         self.asked = asked
+        self.family = sock.family
         self.address: Address = local_address(sock)._replace(scheme=UDP)
         self._owner = owner
         self._reactor = owner.reactor

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
 from typing import Callable, cast
 
@@ -17,8 +17,8 @@ from ...core.admission import Admission, Source
 from ...core.protocols.open import OPEN
 from ...core.session import Session, State
 from ...core.timers import Timer
-from ...net.udp.loops import Peers
-from ...net.udp.names import Name
+from ...net.udp.loops import Peers, name_of
+from ...net.udp.names import Name, place_of
 from ...net.udp.results import Sent
 from ...quality import LinkQuality
 from ...reasons import CloseReason, DatagramDrop
@@ -28,6 +28,7 @@ from ..clients import Clients
 from ..fairness.sampler import Sampler
 from .gate import Cookie, StrangerGate
 from .lane import BATCH, UdpLane
+from .moved import Moved, MovedPeer
 from .peer import OpenPeer
 from .port import Port, Queue
 
@@ -42,6 +43,8 @@ DATA = int(Flag.DATA)
 class OpenRelay(UdpLane):
     """One server's. `why_not`: why nobody may come in at the moment."""
 
+    mode = "open"
+
     def __init__(
         self,
         clients: Clients,
@@ -52,6 +55,7 @@ class OpenRelay(UdpLane):
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.table = Peers()
+        self._admission = admission
         self._why_not = why_not
         self._sampler = sampler
         self._at = 0
@@ -170,8 +174,7 @@ class OpenRelay(UdpLane):
         self.counters.lanes[peer.lane] += 1
         self.counters.greeted[OPEN.name] += 1
         self.clients.log.here(session.id, peer.peer, False, peer.lane)
-        if self._timer is None:
-            self._timer = self.reactor.call_later(self._pause(), self._look)
+        self._look_later()
         return peer
 
     # ---- who is gone
@@ -199,6 +202,10 @@ class OpenRelay(UdpLane):
                 if not self._sampler.is_looking:
                     peer.quality = None  # which nobody needs now, and is memory
         if len(self.table):
+            self._look_later()
+
+    def _look_later(self) -> None:
+        if self._timer is None:
             self._timer = self.reactor.call_later(self._pause(), self._look)
 
     def sweep(self, slot: int, slots: int) -> tuple[Sequence[object], int]:
@@ -224,12 +231,55 @@ class OpenRelay(UdpLane):
         rounds = ceil(len(self.table) / self._slice()) or 1
         return min(ROUND_SECS, self._idle_secs / 4) / rounds
 
+    # ---- from one process to another
+
+    def moved(self) -> Iterator[Moved]:
+        """See UdpLane."""
+        numbers = {port: number for number, port in enumerate(self.ports)}
+        for peer in self._everybody():
+            yield MovedPeer(
+                peer.client_id,
+                numbers[peer.port],
+                place_of(peer.name),
+                peer.since,
+                peer.heard,
+                peer.source.key,
+                (peer.packets_in, peer.bytes_in, peer.packets_out, peer.bytes_out),
+            )
+
+    def move_in(self, moved: Moved, port: Port, session: Session) -> None:
+        """See UdpLane."""
+        if not isinstance(moved, MovedPeer):
+            raise ValueError("no client that is an address, where there are no others")
+        name, source = name_of(port.family, *moved.place), self._admission.readmit(moved.source)
+        peer = OpenPeer(self, port, name, session.id, source, moved.since)
+        peer.heard = moved.heard
+        peer.packets_in, peer.bytes_in, peer.packets_out, peer.bytes_out = moved.counted
+        self.table.add(peer)
+        peer.session, session.link = session, peer
+        self._look_later()
+
+    def _everybody(self) -> list[OpenPeer]:
+        found, at = self.table.sweep(0, SLICE)
+        while at:
+            more, at = self.table.sweep(at, SLICE)
+            found += more
+        return cast("list[OpenPeer]", found)
+
     # ---- the sockets
 
-    def adopt(self, socks: Iterable[tuple[str, socket.socket]]) -> None:
+    def adopt(self, socks: Iterable[tuple[str, socket.socket]]) -> list[Port]:
         """See UdpLane."""
-        super().adopt(socks)
+        ports = super().adopt(socks)
         self._addresses[:] = self.addresses
+        return ports
+
+    def leave_port(self, port: Port) -> None:
+        """See UdpLane."""
+        self._addresses[:] = self.addresses
+        for peer in self._everybody():
+            if peer.port is port:
+                self.leave(peer, CloseReason.SHUTDOWN)
 
     def close(self) -> None:
         """See UdpLane."""

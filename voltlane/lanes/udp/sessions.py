@@ -7,7 +7,7 @@ the session is there, and get other keys with each connection that asks.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Callable
 
 from ...address import parse_address
@@ -15,8 +15,8 @@ from ...config import Config
 from ...core.datagrams.path import answers, challenge, heard
 from ...core.protocols.secrets import decode_secrets
 from ...core.session import Session
-from ...net.udp.loops import Channels
-from ...net.udp.names import Name
+from ...net.udp.loops import Channels, name_of
+from ...net.udp.names import Name, place_of
 from ...net.udp.results import Sent
 from ...quality import DatagramQuality, LinkQuality
 from ...reasons import DatagramDrop
@@ -27,6 +27,7 @@ from ...wire.v3 import DatagramsOffer, decode_ask
 from ..clients import Clients
 from .channel import ClientChannel
 from .lane import BATCH, UdpLane
+from .moved import Moved, MovedChannel
 from .port import Port, Queue
 
 _CHALLENGE_SIZE = SMALLEST + WORDS_SIZE
@@ -37,6 +38,8 @@ SILENT = 3
 
 class SessionDatagrams(UdpLane):
     """One server's."""
+
+    mode = "sessions"
 
     def __init__(self, clients: Clients, config: Config, random: Callable[[int], bytes] = os.urandom) -> None:
         self._random = random
@@ -102,10 +105,9 @@ class SessionDatagrams(UdpLane):
         secret, port, now = decode_secrets(session.credential).present, self.ports[0], self.reactor.now
         while True:  # no other channel may have its id
             seed = self._random(datagram.SEED_SIZE)
-            keys = datagram.server_keys(datagram.derive(secret, asked, seed))
-            if self.table.get(keys.id_in) is None:
+            channel = ClientChannel(datagram.derive(secret, asked, seed), session.id, port, now)
+            if self.table.get(channel.id) is None:
                 break
-        channel = ClientChannel(keys, session.id, port, now)
         before = self._current.get(session.id)
         if before is not None:
             self._end_soon(before)
@@ -133,7 +135,10 @@ class SessionDatagrams(UdpLane):
 
     def _end_soon(self, channel: ClientChannel) -> None:
         if channel.ending is None:
-            channel.ending = self.reactor.call_later(OLD_KEYS_SECS, lambda now: self._time_out(channel))
+            self._end_at(channel, self.reactor.now + OLD_KEYS_SECS)
+
+    def _end_at(self, channel: ClientChannel, deadline: float) -> None:
+        channel.ending = self.reactor.call_at(deadline, lambda now: self._time_out(channel))
 
     def _time_out(self, channel: ClientChannel) -> None:
         channel.ending = None
@@ -150,6 +155,56 @@ class SessionDatagrams(UdpLane):
             channel.ending = None
         channel.path = channel.candidate = None
         self.table.remove(channel)
+
+    def leave_port(self, port: Port) -> None:
+        """See UdpLane: their clients may ask again."""
+        for channel in list(self._current.values()):
+            if channel.former is not None and channel.former.port is port:
+                self._end(channel.former)
+                channel.former = None
+            if channel.port is port:
+                session = self.clients.hub.registry.sessions[channel.client_id]
+                self._on_gone(session)
+                connection = self.clients.connection_of(session)
+                if connection is not None:
+                    self.reactor.guard(connection, connection.end_datagrams)
+
+    # ---- from one process to another
+
+    def moved(self) -> Iterator[Moved]:
+        """See UdpLane."""
+        numbers = {port: number for number, port in enumerate(self.ports)}
+        for current in self._current.values():
+            for channel in (current.former, current):
+                if channel is not None:
+                    yield MovedChannel(
+                        channel.client_id,
+                        numbers[channel.port],
+                        channel.root,
+                        None if channel.path is None else place_of(channel.path),
+                        channel.since,
+                        channel.heard,
+                        None if channel.ending is None else channel.ending.deadline,
+                        channel.export(),
+                    )
+
+    def move_in(self, moved: Moved, port: Port, session: Session) -> None:
+        """See UdpLane."""
+        if not isinstance(moved, MovedChannel):
+            raise ValueError("no sealed datagrams, where there are no others")
+        channel = ClientChannel(moved.root, session.id, port, moved.heard)
+        channel.restore(moved.state)
+        channel.since = moved.since
+        if moved.path is not None:
+            channel.path = name_of(port.family, *moved.path)
+        former = self._current.get(session.id)
+        if former is not None and (former.former is not None or former.ending is None):
+            raise ValueError("more datagrams than a client has")
+        self.table.add(channel)
+        self._current[session.id] = channel
+        channel.former = former
+        if moved.ending is not None:
+            self._end_at(channel, moved.ending)
 
     # ---- down
 

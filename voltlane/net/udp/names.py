@@ -8,9 +8,19 @@ from __future__ import annotations
 import socket
 import sys
 from struct import Struct
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 Name = Union[tuple[Any, ...], bytes]
+
+
+class Place(NamedTuple):
+    """The same for a process that may have the other form."""
+
+    host: str
+    port: int
+    scope: int = 0
+    """The interface that an address of IPv6 is at which is good there only; 0 for all others."""
+
 
 _MAPPED = bytes(10) + b"\xff\xff"
 """What an IPv4 address has in front of it, on a socket that takes both."""
@@ -47,23 +57,33 @@ def address_of(name: Name) -> tuple[Any, ...]:
     (port,) = _PORT.unpack_from(name, 2)
     if len(name) == _IPV4:
         return socket.inet_ntop(socket.AF_INET, name[4:8]), port
-    scope = int.from_bytes(name[24:28], sys.byteorder)
-    return socket.inet_ntop(socket.AF_INET6, name[8:24]), port, 0, scope
+    return socket.inet_ntop(socket.AF_INET6, name[8:24]), port, 0, _scope_of(name)
 
 
-def tuple_name(family: int, host: str, port: int) -> Name:
+def place_of(name: Name) -> Place:
+    """What `tuple_name` and `raw_name` make a name of again."""
+    return Place(*host_port(name), _scope_of(name))
+
+
+def _scope_of(name: Name) -> int:
+    if isinstance(name, bytes):
+        return int.from_bytes(name[24:28], sys.byteorder)
+    return int(name[3]) if len(name) > 2 else 0
+
+
+def tuple_name(family: int, host: str, port: int, scope: int = 0) -> Name:
     """What the socket module calls this IP address and port on a socket of this family. Raises OSError for another."""
     if family == socket.AF_INET:
         return socket.inet_ntop(family, socket.inet_pton(family, host)), port
-    return socket.inet_ntop(socket.AF_INET6, _in_ipv6(host)), port, 0, 0
+    return socket.inet_ntop(socket.AF_INET6, _in_ipv6(host)), port, 0, scope
 
 
-def raw_name(family: int, host: str, port: int) -> Name:
+def raw_name(family: int, host: str, port: int, scope: int = 0) -> Name:
     """The same as the native loops call it."""
     head = _FAMILY.pack(family) + _PORT.pack(port)
     if family == socket.AF_INET:
         return head + socket.inet_pton(family, host) + bytes(8)
-    return head + _FLOW + _in_ipv6(host) + bytes(4)
+    return head + _FLOW + _in_ipv6(host) + scope.to_bytes(4, sys.byteorder)
 
 
 def _in_ipv6(host: str) -> bytes:

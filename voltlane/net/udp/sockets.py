@@ -51,18 +51,24 @@ def _bind(family: int, where: object, dual_stack: bool = False) -> socket.socket
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual_stack else 1)
-        for each in {family, socket.AF_INET} if dual_stack else {family}:
-            if each in _MTU_DISCOVER:
-                level, option = _MTU_DISCOVER[each]  # type: ignore[index]
-                sock.setsockopt(level, option, _DONT)
-        for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            _enlarge(sock, buffer)
+        equip(sock)
         sock.bind(where)  # type: ignore[arg-type]
         sock.setblocking(False)
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def equip(sock: socket.socket) -> None:
+    """Give a socket, bound or not, the options that are said of `udp_socket`. Raises OSError."""
+    both = sock.family == socket.AF_INET6 and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    for family in {sock.family, socket.AF_INET} if both else {sock.family}:
+        if family in _MTU_DISCOVER:
+            level, option = _MTU_DISCOVER[family]
+            sock.setsockopt(level, option, _DONT)
+    for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        _enlarge(sock, buffer)
 
 
 def _enlarge(sock: socket.socket, buffer: int) -> None:
