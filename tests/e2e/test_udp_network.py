@@ -7,7 +7,7 @@ when its client gets another address may be lost, and behind the one challenge a
 
 from __future__ import annotations
 
-import os
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,8 +17,8 @@ from typing import Callable
 import pytest
 from kit.datagram_client import CHALLENGE, DATA, Wire
 from kit.datagram_wire import DOWN, UP, DatagramWire, Faults
-from kit.fault_proxy import End, FaultProxy
-from kit.netns import CLIENT, SERVER, Cable, why_no_faults, why_not
+from kit.fault_proxy import FaultProxy
+from kit.netns import CLIENT, SERVER, SERVER_HOST, Cable, why_no_faults, why_not
 from kit.process import BackendProcess, ServerProcess
 from kit.raw_master import RawMaster, tagged
 from kit.raw_records import RawRecordClient
@@ -29,6 +29,9 @@ from voltlane.reasons import DatagramDrop
 
 DATAGRAM = 4
 HEAD = 37
+SIZE = 100
+"""Bytes of a packet in a datagram, that tell it from everything else on a wire."""
+TIMEOUT = 10.0
 SETTINGS: dict[str, object] = {
     "listener.address": "127.0.0.1:0, udp://127.0.0.1:0",
     "master.datagrams": True,
@@ -244,3 +247,202 @@ def test_where_large_ones_vanish_small_ones_go_on() -> None:
         assert client.up == [0, 1, 4] and client.down == [0, 3]
         client.stream.send(b"x" * 5000)
         client.until(lambda: client.packets == [b"x" * 5000], "the stream is not disturbed")
+
+
+# ---- the client library, on loopback and between machines of the test's own
+
+
+class Player:
+    """The client library against an echo: numbers its packets and its datagrams, and notes what comes back."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.packets = self.returned = 0
+        self.sent = 0
+        self.got: list[int] = []
+
+    def exchange(self) -> None:
+        """A packet there and back; and a datagram there, and whatever has come back."""
+        self.connection.send(b"packet %d" % self.packets)
+        self.packets += 1
+        self.datagram()
+        assert self.connection.recv(TIMEOUT) == b"packet %d" % self.returned
+        self.returned += 1
+        self.take()
+
+    def datagram(self, size: int = SIZE) -> int:
+        self.connection.datagram(self.sent.to_bytes(8, "little").ljust(size, b"."))
+        self.sent += 1
+        return self.sent - 1
+
+    def take(self, timeout: float = 0.0) -> None:
+        """Datagrams that are there, or come within so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self.got.append(int.from_bytes(self.connection.recv_datagram(timeout)[:8], "little"))
+                timeout = 0.0
+
+    def until_one_returns(self, size: int = SIZE) -> None:
+        """Send datagrams until one of these has come back: the way stands again."""
+        first, end = self.sent, time.monotonic() + TIMEOUT
+        while not self.got or self.got[-1] < first:
+            assert time.monotonic() < end, "no datagram comes back"
+            self.datagram(size)
+            self.take(0.05)
+
+    def until_the_last_is_back(self) -> None:
+        def there() -> bool:
+            self.take(0.01)
+            return self.got[-1] == self.sent - 1
+
+        wait_until(there, "the last datagram is back")
+
+    def check(self) -> None:
+        """Each packet once and in order: recv would have told a gap. No datagram twice, and none that was not sent."""
+        assert self.returned == self.packets
+        assert len(set(self.got)) == len(self.got) and set(self.got) <= set(range(self.sent))
+
+
+@contextmanager
+def echoing(**settings: object) -> Iterator[ServerProcess]:
+    with BackendProcess() as backend, ServerProcess(backend.address, {**SETTINGS, **settings}) as server:
+        backend.wait_for_log("a server is here")
+        yield server
+
+
+@needs_library
+@pytest.mark.parametrize("cut", [False, True], ids=["the stream stays", "the stream is lost each time"])
+def test_the_library_changes_its_address_five_times(cut: bool) -> None:
+    RAN.add("wire")
+    with DatagramWire() as wire, echoing(**{"udp.advertise": f"127.0.0.1:{wire.address[1]}"}) as server:
+        wire.target = server.datagrams
+        with FaultProxy(server.address) as proxy, wire.running():
+            player = Player(Connection(proxy.address, timeout=TIMEOUT, reconnect="auto"))
+            with player.connection:
+                client_id = player.connection.client_id
+                for change in range(6):
+                    if change:
+                        wire.rebind()
+                    if change and cut:
+                        proxy.cut_all()
+                    for _ in range(5):
+                        player.exchange()
+                    player.until_one_returns()
+                    for _ in range(5):
+                        player.exchange()
+                    player.until_the_last_is_back()
+                player.check()
+                assert player.connection.client_id == client_id
+            for change in range(6):
+                behind = behind_the_response(wire, change)
+                # Down there may be one more: what went up before the response, and came back from the master behind it.
+                assert 0 < behind[UP] <= behind[DOWN], "what was sent behind the last response is all back"
+        figures = server.stats["datagrams"]
+        assert figures["channels"] <= 1 and figures["challenges"] >= 6
+
+
+def behind_the_response(wire: DatagramWire, binding: int) -> Counter[str]:
+    """Datagrams with data, by their ways, while clients were at one address and the server knew that they were."""
+    ones = [one for one in wire.log if one.binding == binding]
+    responses = [place for place, one in enumerate(ones) if (one.way, one.size) == (UP, HEAD + 8)]
+    assert responses, "the address was validated"
+    return Counter(one.way for one in ones[responses[-1] :] if one.size == HEAD + SIZE)
+
+
+@needs_library
+def test_the_library_over_a_bad_network() -> None:
+    RAN.add("wire")
+    faults = BAD._replace(mtu=576)
+    with DatagramWire(faults=faults) as wire, echoing(**{"udp.advertise": f"127.0.0.1:{wire.address[1]}"}) as server:
+        wire.target = server.datagrams
+        with FaultProxy(server.address) as proxy, wire.running():
+            player = Player(Connection(proxy.address, timeout=TIMEOUT, reconnect="auto"))
+            with player.connection:
+                for round_ in range(4):
+                    for _ in range(50):
+                        player.exchange()
+                        player.datagram(576)  # too large for the way
+                    player.until_one_returns()
+                    wire.rebind()
+                    if round_ % 2:
+                        proxy.cut_all()
+                player.check()
+                assert len(player.got) > 50 and player.connection.datagram_link.working
+
+
+needs_namespaces = pytest.mark.skipif(bool(why_not()), reason=why_not())
+
+
+@contextmanager
+def far_away(heartbeat: float = 0.3) -> Iterator[tuple[Cable, ServerProcess, Player]]:
+    """A server on one machine, and a client on another that this thread is on."""
+    RAN.add("namespaces")
+    with Cable() as cable, ExitStack() as stack:
+        with cable.inside(SERVER):
+            where = f"{SERVER_HOST}:0, udp://{SERVER_HOST}:0"
+            server = stack.enter_context(echoing(**{"listener.address": where}))
+            address = server.address
+        stack.enter_context(cable.inside(CLIENT))
+        player = Player(Connection(address, timeout=TIMEOUT, reconnect="auto", heartbeat=heartbeat))
+        stack.enter_context(player.connection)
+        yield cable, server, player
+
+
+@needs_library
+@needs_namespaces
+def test_a_machine_gets_another_address_five_times() -> None:
+    """Its connections die with the address, without a word from anybody."""
+    with far_away() as (cable, server, player):
+        for change in range(6):
+            if change:
+                cable.readdress(f"10.77.0.{10 + change}")
+            player.until_one_returns()
+            for _ in range(5):
+                player.exchange()
+        player.check()
+        with cable.inside(SERVER):
+            figures = server.stats["datagrams"]
+        assert figures["channels"] == 1 and figures["challenges"] >= 6
+
+
+@needs_library
+@needs_namespaces
+def test_large_ones_pass_where_packets_are_small() -> None:
+    """In fragments, both ways: neither side forbids them."""
+    with far_away(heartbeat=5.0) as (cable, _, player):
+        cable.set_mtu(576)
+        player.until_one_returns(1200 - HEAD)
+        for _ in range(20):
+            player.exchange()
+            player.until_one_returns(1200 - HEAD)
+        player.check()
+
+
+@needs_library
+@pytest.mark.skipif(bool(why_no_faults()), reason=why_no_faults())
+def test_a_bad_cable() -> None:
+    with far_away(heartbeat=5.0) as (cable, _, player):
+        cable.set_mtu(576)
+        cable.spoil("delay", "80ms", "20ms", "loss", "10%", "duplicate", "5%", "reorder", "10%")
+        for change in range(3):
+            if change:
+                cable.readdress(f"10.77.0.{10 + change}")
+            player.until_one_returns()
+            for _ in range(5):
+                player.exchange()
+        player.check()
+        assert player.connection.datagram_link.working
+
+
+# ---- one of both
+
+
+def test_there_was_a_network(request: pytest.FixtureRequest) -> None:
+    """The wire runs everywhere; namespaces where they can be had. Where neither ran nothing was tested."""
+    here = [item for item in request.session.items if item.path == request.node.path]
+    if len(here) == 1:
+        pytest.skip("asked for alone")
+    assert RAN, "neither namespaces nor the wire"
+    assert why_not() or "namespaces" in RAN or not hasattr(Connection, "datagram"), (
+        "they can be made here, and were not"
+    )

@@ -1,5 +1,5 @@
-"""A bad way for datagrams, behind a NAT: loses, repeats, delays, puts them in another order, drops large ones, and gives
-the senders other addresses. The same seed has the same fate for the n-th datagram of a direction in every run.
+"""A bad way for datagrams, behind a NAT: loses, repeats and delays them, puts them in another order, drops large ones,
+and gives the senders other addresses. By the same seed the n-th datagram of a direction has the same fate in every run.
 
 with DatagramWire(place, Faults(loss=0.1), seed=1) as wire:
     sock.sendto(b"up", wire.address)
@@ -43,6 +43,9 @@ class Faults(NamedTuple):
     """Bytes of the largest packet, with the heads; what is larger vanishes."""
 
 
+NONE = Faults()
+
+
 class Passed(NamedTuple):
     """One that has come to the wire."""
 
@@ -68,7 +71,7 @@ class DatagramWire:
     def __init__(
         self,
         target: tuple[str, int] = ("127.0.0.1", 0),
-        faults: Faults = Faults(),
+        faults: Faults = NONE,
         seed: int = 0,
         *,
         rebind_every: int = 0,

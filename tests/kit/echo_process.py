@@ -1,7 +1,7 @@
 """An echoing backend as a program: `python echo_process.py PORT`. Only the wire, nothing of the package.
 
-Every data packet goes back as it is, and every datagram. A reconnection notice and a failure are written to the log, a line each. It reads
-on while it cannot write, so that it never is what a test waits for.
+Every data packet goes back as it is, and every datagram. A reconnection notice and a failure are written to the log, a
+line each. It reads on while it cannot write, so that it never is what a test waits for.
 """
 
 from __future__ import annotations
