@@ -1,7 +1,7 @@
 """An echoing backend as a program: `python echo_process.py PORT`. Only the wire, nothing of the package.
 
-Every data packet goes back as it is. A reconnection notice and a failure are written to the log, a line each. It reads
-on while it cannot write, so that it never is what a test waits for.
+Every data packet goes back as it is, and every datagram. A reconnection notice and a failure are written to the log, a
+line each. It reads on while it cannot write, so that it never is what a test waits for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import struct
 import sys
 
 HEAD = struct.Struct("<IQB")
+ECHOED = (0, 4)
+"""Data, and datagrams where the server sends them."""
 NOTES = {1: "failure", 3: "reconnection"}
 
 
@@ -49,14 +51,14 @@ def echo(link: socket.socket) -> None:
 
 
 def answers(received: bytearray) -> bytes:
-    """Cut the whole packets off `received`; those that are data."""
+    """Cut the whole packets off `received`; those that go back."""
     position, start, length, kept = 0, 0, len(received), []
     while position + HEAD.size <= length:
         size, client_id, flag = HEAD.unpack_from(received, position)
         end = position + 4 + size
         if end > length:
             break
-        if flag:
+        if flag not in ECHOED:
             kept.append(received[start:position])
             start = end
             print(NOTES.get(flag, "unexpected"), client_id, bytes(received[position + HEAD.size : end]), flush=True)

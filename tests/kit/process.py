@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -11,8 +12,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from kit.wait import wait_until
 
@@ -145,6 +148,22 @@ class ServerProcess(Process):
             self.wait_for_log("clients connect to ")
             self._address = re.search(r"clients connect to ([^\s\"\\]+)", self.log)[1]  # type: ignore[index]
         return self._address
+
+    @property
+    def datagrams(self) -> tuple[str, int]:
+        """The first place to which datagrams are sent; waits until the server receives there."""
+        self.wait_for_log("clients connect to udp://")
+        host, port = re.search(r"clients connect to udp://(\S+?):(\d+)", self.log).groups()  # type: ignore[union-attr]
+        return host, int(port)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """What /stats says now; the admin endpoint has to be on (`admin.address`), without a token."""
+        self.wait_for_log("the admin endpoint is at ")
+        place = re.search(r"the admin endpoint is at ([^\s\"\\]+)", self.log)[1]  # type: ignore[index]
+        with urllib.request.urlopen(f"http://{place}/stats", timeout=EXIT_TIMEOUT) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
 
     def __enter__(self) -> ServerProcess:
         return self

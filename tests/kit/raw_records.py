@@ -8,9 +8,11 @@ again = client.come_back()                  # resumes the session over a second 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
+from kit.datagram_client import ASK, Offer, Sealed
 from kit.raw_client import connect
 from kit.records import Endpoint, Event, Session, framed
 
@@ -55,6 +57,20 @@ class RawRecordClient:
         while len(self.endpoint.pongs) == pongs:
             if not self.step():
                 raise EOFError(f"closed: {self.endpoint.close}")
+
+    def ask(self) -> Sealed:
+        """Ask for datagrams: what both sides seal them with. `offer` is the last answer."""
+        seed, before = os.urandom(32), len(self.endpoint.offers)
+        self.record(ASK, seed)
+        while len(self.endpoint.offers) == before:
+            if not self.step():
+                raise EOFError(f"closed: {self.endpoint.close}")
+        return Sealed(self.session.secret, seed, self.offer.seed)
+
+    @property
+    def offer(self) -> Offer:
+        """What the server has said last of datagrams."""
+        return Offer.of(self.endpoint.offers[-1])
 
     def close(self) -> None:
         self.sock.close()
