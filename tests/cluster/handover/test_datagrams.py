@@ -192,7 +192,7 @@ class TestOpen:
         home.settle()
         assert (taken(one), taken(other)) == ([b"to one"], [b"to other"])
         peer = home.server.registry.sessions[first].link
-        assert (peer.packets_in, peer.bytes_in, peer.packets_out) == (2, 10, 1)  # type: ignore[union-attr]
+        assert (peer.packets_in, peer.bytes_in, peer.packets_out) == (3, 15, 1)  # type: ignore[union-attr]
         assert home.server.admission.connections == 2 and home.master.notices(Flag.FAILURE) == []
 
     def test_who_comes_and_goes_when_that_was_said_already(self, open_home: UdpWorld):

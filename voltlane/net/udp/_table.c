@@ -206,7 +206,8 @@ PyObject *table_add(PyObject *self, PyObject *one, PyTypeObject *type)
     if (!p->key_size)
         return PyErr_Format(PyExc_ValueError, "it was not initialized");
     if (table_find(t, p->key, p->key_size))
-        return PyErr_Format(PyExc_ValueError, "there is one of that key");
+        return PyErr_Format(PyExc_ValueError, type == &peer_type ? "there is a peer of that name"
+                                                               : "there is a channel of that id");
     if ((t->count + 1) * 2 > t->slots && resize(t, t->slots ? 2 * t->slots : 16) < 0)
         return NULL;
     Py_INCREF(p);
