@@ -7,7 +7,7 @@ now is in an outbox (net), a backlog (a stale session) or refused with a notice.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from ..config import Clients
 from ..reasons import CloseReason, DatagramDrop, EndReason
@@ -68,6 +68,8 @@ class Hub:
         self._budget = budget or Budget()
         self.datagrams = Datagrams()
         """By which ways there are besides connections."""
+        self.take_all: Callable[[dict[int, bytes]], bool] | None = None
+        """Takes the data of a whole bite at once, or says no, where clients may all be alike."""
         self.moved: Container[int] = ()
         """Clients who are at another server now, as far as is remembered."""
         self.registry: Registry
@@ -167,6 +169,8 @@ class Hub:
     def deliver(self, chunks: dict[int, bytes]) -> None:
         """Data for clients: one chunk of frames each."""
         sessions = self.registry.sessions
+        if self.take_all is not None and self.take_all(chunks):
+            return
         for client_id, chunk in chunks.items():
             session = sessions.get(client_id)
             if session is None:

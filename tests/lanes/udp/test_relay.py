@@ -301,3 +301,19 @@ def test_over_ipv6_as_well():
             world.master.send(ids(world)[-1], b"hi")
             world.settle()
             assert taken(sock) == [b"hi"]
+
+
+def test_beside_streams_and_for_who_is_gone_each_packet_goes_its_own_way():
+    with udp_world("open", {"listener.address": ["127.0.0.1:0", "udp://127.0.0.1:0"]}) as world:
+        sock = world.socket()
+        sock.send(b"hello")
+        world.settle()
+        (client_id,) = ids(world)
+        world.master.write(join([client_id.to_bytes(8, "little") + b"\0one", (77).to_bytes(8, "little") + b"\0?"]))
+        world.settle()
+        assert taken(sock) == [b"one"] and world.master.notices(Flag.FAILURE) == [(77, b"Client not found")]
+        stream = world.new()
+        tag = stream.id.to_bytes(8, "little") + b"\0"
+        world.master.write(join([client_id.to_bytes(8, "little") + b"\0two", tag + b"by the stream"]))
+        world.settle()
+        assert taken(sock) == [b"two"] and stream.got == [b"by the stream"]

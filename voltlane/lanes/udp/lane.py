@@ -167,8 +167,9 @@ class UdpLane(Datagrams):
             trunk.push(chunk, packets)
 
     def count(self, drops: dict[DatagramDrop, int]) -> None:
-        """These were dropped."""
-        self.counters.datagrams_dropped.update(drops)
+        """These were dropped, if any were."""
+        if drops:
+            self.counters.datagrams_dropped.update(drops)
 
     def drop_one(self, reason: DatagramDrop) -> None:
         """One was dropped."""

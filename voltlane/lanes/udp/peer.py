@@ -56,7 +56,10 @@ class OpenPeer(Peer):
 
     def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
         """See Link."""
-        self.port.send(self, bytes(chunk))
+        port = self.port  # what `Port.send` does, here, for there is one of these for each client and bite
+        if not port.queue:
+            port.reactor.mark_dirty(port)
+        port.queue.append((self, chunk))
         return True
 
     def try_send_views(self, views: Sequence[memoryview], packets: int) -> bool:

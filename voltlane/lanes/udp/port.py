@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ...address import UDP, Address
 from ...core.budget import CHUNK_COST, Budget, Holding
 from ...core.counters import Counters
+from ...core.outbox import Chunk
 from ...net.poller import WRITE
 from ...net.reactor import Handler, Reactor
 from ...net.sockets import local_address
@@ -17,7 +18,7 @@ from ...reasons import CloseReason, DatagramDrop
 from ...wire.framing import count_frames
 from ..fairness.sampler import rank
 
-Queue = list[tuple[Any, bytes]]
+Queue = list[tuple[Any, Chunk]]
 """What is to be sent, each chunk of frames to whom: a peer or a channel, as its owner has them."""
 
 
@@ -51,8 +52,9 @@ class Port(Handler):
         self.family = sock.family
         self.address: Address = local_address(sock)._replace(scheme=UDP)
         self._owner = owner
-        self._reactor = owner.reactor
-        self._queue: Queue = []
+        self.reactor = owner.reactor
+        self.queue: Queue = []
+        """What goes out when the turn ends. Whoever is the first to add to it marks the port dirty."""
         self._offset = 0  # bytes of the first chunk that are out
         self._held = Holding(owner.budget)
         self._blocked = False  # the socket takes no more
@@ -65,8 +67,8 @@ class Port(Handler):
         """See Handler."""
         if mask & WRITE and self._blocked:
             self._blocked = False
-            self._queue[1:] = self._ranked(self._queue[1:])  # the first may be out in part; then whose link is best
-            self._reactor.mark_dirty(self)
+            self.queue[1:] = self._ranked(self.queue[1:])  # the first may be out in part; then whose link is best
+            self.reactor.mark_dirty(self)
         if mask & ~WRITE and not self._going_on:
             self._read()
 
@@ -76,17 +78,23 @@ class Port(Handler):
             return
         if self._owner.receive(self):
             self._going_on = True
-            self._reactor.call_soon(self._read, self)
+            self.reactor.call_soon(self._read, self)
         else:
-            self._reactor.drained(self.sock)
+            self.reactor.drained(self.sock)
 
     # ---- out
 
-    def send(self, target: object, chunk: bytes) -> None:
+    def send(self, target: object, chunk: Chunk) -> None:
         """Send each frame of a chunk as a datagram, when the turn ends."""
-        if not self._queue:
-            self._reactor.mark_dirty(self)
-        self._queue.append((target, chunk))
+        if not self.queue:
+            self.reactor.mark_dirty(self)
+        self.queue.append((target, chunk))
+
+    def send_all(self, queue: Queue) -> None:
+        """The same for many."""
+        if not self.queue:
+            self.reactor.mark_dirty(self)
+        self.queue += queue
 
     def say(self, name: Name, datagram: bytes) -> None:
         """Send this one now, or not at all."""
@@ -101,35 +109,37 @@ class Port(Handler):
         if self.sock is None:
             return
         if not self._blocked:
-            sent = self._owner.transmit(self, self._queue, self._offset)
+            sent = self._owner.transmit(self, self.queue, self._offset)
             counters = self._owner.counters
             counters.datagrams_down += sent.datagrams
             counters.datagram_bytes_down += sent.size
-            del self._queue[: sent.index]
+            del self.queue[: sent.index]
             self._offset = sent.offset
             if sent.blocked:
                 self._blocked = True
-                self._reactor.filled(self.sock)
-        if self._queue:
+                self.reactor.filled(self.sock)
+        if self.queue:
             self._bound()
-        self._held.hold(sum(len(chunk) + CHUNK_COST for _, chunk in self._queue))
+            self._held.hold(sum(len(chunk) + CHUNK_COST for _, chunk in self.queue))
+        elif self._held.held:
+            self._held.hold(0)
 
     def _bound(self) -> None:
         """Let no more wait than is allowed: those go whose links are worst."""
-        waiting, most = sum(len(chunk) for _, chunk in self._queue) - self._offset, self._owner.queue_bytes
+        waiting, most = sum(len(chunk) for _, chunk in self.queue) - self._offset, self._owner.queue_bytes
         if waiting <= most:
             return
-        first, rest = self._queue[0], self._ranked(self._queue[1:])
+        first, rest = self.queue[0], self._ranked(self.queue[1:])
         dropped = 0
         while rest and waiting > most:
             _, chunk = rest.pop()
             waiting -= len(chunk)
             dropped += count_frames(chunk)
-        self._queue = [first, *rest]  # the first may be out in part
+        self.queue = [first, *rest]  # the first may be out in part
         self._owner.counters.datagrams_dropped[DatagramDrop.NO_ROOM] += dropped
 
     def _ranked(self, queue: Queue) -> Queue:
-        now = self._reactor.now
+        now = self.reactor.now
         for target in {id(target): target for target, _ in queue}.values():
             self._owner.measure(target, now)
         return sorted(queue, key=_rank)
@@ -139,11 +149,11 @@ class Port(Handler):
     def close(self, reason: CloseReason, detail: str = "") -> None:
         """Receive no more there."""
         sock, self.sock = self.sock, None
-        self._queue.clear()
+        self.queue.clear()
         self._held.hold(0)
         if sock is not None:
-            self._reactor.remove(sock)
+            self.reactor.remove(sock)
 
 
-def _rank(entry: tuple[object, bytes]) -> int:
+def _rank(entry: tuple[object, Chunk]) -> int:
     return rank(entry[0])

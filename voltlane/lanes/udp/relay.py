@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
+from operator import attrgetter
 from typing import Callable, cast
 
 from ...address import Address
@@ -38,6 +39,7 @@ less."""
 SLICE = 512
 """Peers looked at in one go, at the least that many are there."""
 DATA = int(Flag.DATA)
+_link_of = attrgetter("link")
 
 
 class OpenRelay(UdpLane):
@@ -63,6 +65,7 @@ class OpenRelay(UdpLane):
         self._addresses: list[Address] = []
         self._gate = StrangerGate(admission, config, random, clients.reactor.now, self._addresses)
         super().__init__(clients, config)
+        clients.hub.take_all = self.take_all
 
     def configure(self, config: Config) -> None:
         """See UdpLane."""
@@ -86,6 +89,19 @@ class OpenRelay(UdpLane):
         if link is None or link.is_stream:
             return False
         return link.try_send(chunk)
+
+    def take_all(self, chunks: dict[int, bytes]) -> bool:
+        """See Hub: while there is nobody but peers of one socket, what is for them goes there without a call for
+        each."""
+        sessions = self.clients.hub.registry.sessions
+        if len(self.ports) != 1 or len(sessions) != len(self.table):
+            return False
+        try:
+            queue: Queue = list(zip(map(_link_of, map(sessions.__getitem__, chunks)), chunks.values()))
+        except KeyError:  # somebody is not there any more, of which the master has to be told
+            return False
+        self.ports[0].send_all(queue)
+        return True
 
     def transmit(self, port: Port, queue: Queue, offset: int) -> Sent:
         """See Owner."""
