@@ -12,7 +12,7 @@ from pathlib import Path
 from kit.examples_datagrams import CLIENT, EXAMPLES, KEEPALIVE, MTU, PORT, ROOT, SECRET, SEEDS, SERVER, WORDS
 from nacl.bindings import crypto_aead_chacha20poly1305_ietf_decrypt as decrypt
 
-from voltlane.client.datagram_keys import COUNTS, KeyedDatagrams
+from voltlane.client.datagram_keys import KeyedDatagrams
 from voltlane.client.datagram_link import DatagramLink
 from voltlane.wire import datagram as wire
 from voltlane.wire import v3
@@ -47,7 +47,7 @@ def test_layouts():
     inner = next(line for line in layout.splitlines() if "u8 kind" in line)
     assert sum(sizes(inner)) == wire.INNER_SIZE
     assert f"So {wire.SMALLEST} bytes stand around a body" in layout
-    assert COUNTS.size == 16 and "u64 above ‖ u64 received" in layout
+    assert wire.COUNTS.size == 16 and "u64 above ‖ u64 received" in layout
     answer = section(23).split("datagrams, from the server (kind 21):")[1].split("\n\n")[0]
     assert sum(sizes(answer)) == len(v3.NO_DATAGRAMS)
     assert f"ask, from the client (kind 19):           {wire.SEED_SIZE} bytes" in section(23)

@@ -441,10 +441,10 @@ def test_what_a_server_sent_before_it_went_is_read_although_it_takes_no_more(fir
         struct.pack("<I", 0),
         struct.pack("<IQ", 8, 1),
         struct.pack("<I", LIMIT + 1),
-        frame_tagged(1, 4, b"data"),
+        frame_tagged(1, 5, b"data"),
         frame_tagged(1, 255),
     ],
-    ids=["empty", "no flag", "too large", "flag 4", "flag 255"],
+    ids=["empty", "no flag", "too large", "flag 5", "flag 255"],
 )
 @pytest.mark.parametrize("step", [1, 1000], ids=["byte by byte", "whole"])
 def test_a_server_that_breaks_the_protocol_is_dropped_alone(firehose, connect, raw, step):

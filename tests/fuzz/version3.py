@@ -12,6 +12,7 @@ from voltlane.errors import MalformedPacket, MalformedRecord, UnsupportedVersion
 from voltlane.wire.framing import frame
 from voltlane.wire.v3 import (
     Close,
+    DatagramsOffer,
     Gap,
     Hello,
     Kind,
@@ -22,6 +23,7 @@ from voltlane.wire.v3 import (
     ServerPayload,
     Welcome,
     decode_close,
+    decode_datagrams,
     decode_gap,
     decode_hello,
     decode_open,
@@ -47,6 +49,7 @@ _BODIES = [
     Welcome(1, SECRET, 2, 3, 4, SECRET, 5).encode(),
     Gap(1, 2, 3).encode(),
     Close(3510, 2, "text").encode(),
+    DatagramsOffer(1, 1200, 15, SECRET, "host").encode(),
 ]
 
 
@@ -61,7 +64,7 @@ def hello(data: bytes) -> None:
 
 def bodies(data: bytes) -> None:
     """Whatever stands there: too short, or what its fields say."""
-    for decode in (decode_open, decode_resume, decode_welcome, decode_gap):
+    for decode in (decode_open, decode_resume, decode_welcome, decode_gap, decode_datagrams):
         try:
             found = decode(data)
         except MalformedRecord:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from struct import Struct
-
 from ..wire.datagram import (
+    COUNTS,
     SMALLEST,
     WINDOW,
     Datagram,
@@ -18,8 +17,6 @@ from ..wire.datagram import (
 )
 from .datagram_link import DatagramLink, Totals
 
-COUNTS = Struct("<QQ")
-"""What a pong says: the highest number that came and how many came, each once."""
 _MASK = (1 << WINDOW) - 1
 
 

@@ -34,7 +34,8 @@ class DatagramLink:
         self.most = 0
         """Bytes of the largest packet that fits into a datagram; 0 before the server has said that."""
         self.round_trip: float | None = None
-        """Seconds there and back, smoothed; None before it is known."""
+        """Seconds there and back, smoothed, with what a datagram waited here until a call took it; None before it is
+        known."""
         self.jitter: float | None = None
         """Seconds by which the way here varies (RFC 3550, section 6.4.1); None before it is known."""
         self.sent = self.received = 0

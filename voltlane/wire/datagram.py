@@ -36,6 +36,9 @@ CHALLENGE_EVERY_SECS = 0.1
 UNVALIDATED_FACTOR = 3
 """How many bytes go to an address that is not validated, for one that came from there."""
 
+COUNTS = Struct("<QQ")
+"""What a pong says of what came to its sender: one more than the highest number, and how many, each once."""
+
 _LABEL = b"VOLTLANE 3 datagrams"
 _NONCE = Struct("<4xQ")
 
