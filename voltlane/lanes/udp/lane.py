@@ -35,6 +35,8 @@ class UdpLane(Datagrams):
         self.budget = clients.budget
         self.mtu = config.udp.mtu
         self.ports: list[Port] = []
+        self.share = (0, 1)
+        """Which this process is, and of how many that have one address together."""
         self.queue_bytes = 0
         """See Owner."""
         self.configure(config)
