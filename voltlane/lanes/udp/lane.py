@@ -27,6 +27,8 @@ class UdpLane(Datagrams):
 
     mode = ""
     """As `udp.mode` has it."""
+    share = (0, 1)
+    """Which this process is, and of how many that have one address together."""
 
     def __init__(self, clients: Clients, config: Config) -> None:
         self.clients = clients
@@ -35,8 +37,6 @@ class UdpLane(Datagrams):
         self.budget = clients.budget
         self.mtu = config.udp.mtu
         self.ports: list[Port] = []
-        self.share = (0, 1)
-        """Which this process is, and of how many that have one address together."""
         self.queue_bytes = 0
         """See Owner."""
         self.configure(config)
