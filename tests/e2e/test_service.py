@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ from kit.raw_client import RawClient
 from kit.raw_master import RawMaster
 from kit.rig import running
 from kit.wait import wait_until
+from kit.workers import EchoBackend
 
 from voltlane.net.activation import name_of
 
@@ -303,6 +305,34 @@ def test_datagrams_after_a_crash_wait_for_the_next_process(manager: Manager) -> 
             assert master.recv().data == b"to the same socket"
             assert list(manager.kept) == [name_of(place)]
             assert server.stop() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="that is for Linux only")
+def test_workers_go_on_with_what_one_process_had_kept(manager: Manager) -> None:
+    place = f"udp://127.0.0.1:{free_port()}"
+    with EchoBackend() as backend:
+        with ServerProcess(backend.address, {"listener.address": place, "udp.mode": "open"}) as server:
+            manager.wait_for("STATUS=ready.*")
+            assert list(manager.kept) == [name_of(place)]
+            server.kill()
+        more: Settings = {"udp.mode": "open", "general.workers": 2}
+        with restarted(manager, backend.address, place, more) as server, closing(Plain(place)) as client:
+            for index in range(2):
+                server.wait_for_log(f"worker {index} takes connections")
+            assert manager.messages and manager.kept == {}, "another group could come into disorder beside it"
+            client.send(b"hello")
+            wait_until(client.pump, "an answer")
+            assert client.got == [b"hello"] and server.stop() == 0
+
+
+@pytest.mark.parametrize("mode", ["open", "sessions"])
+def test_workers_do_not_share_a_socket_that_was_passed(mode: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        more: Settings = {"udp.mode": mode, "general.workers": 2}
+        with activated("127.0.0.1:1", [udp], "udp", more=more) as server:
+            assert server.wait() == 3
+            assert "which was passed: that goes with general.workers = 1 only" in server.log
 
 
 def test_a_descriptor_that_is_no_listening_socket_ends_with_3() -> None:

@@ -86,6 +86,7 @@ def work(load: Callable[[], Config], settle: Callable[[], None]) -> int:
         settings = replace(
             settings,
             general=replace(settings.general, node=hello.first_node, state_dir=hello.state_dir, workers=workers),
+            udp=replace(settings.udp, mode=hello.datagrams or settings.udp.mode),
         )
         return share_of(settings, index, workers, memory_for_queues(settings))
 

@@ -150,13 +150,6 @@ def _nobody_has_sessions(values: Values, _: object) -> str:
     )
 
 
-def _datagrams_of_workers(values: Values, _: object) -> str:
-    udp = any(parse_listener(text).scheme == UDP for text in values["listener.address"])
-    if udp and values["general.workers"] != 1:
-        return "listener.address has udp://, which goes with general.workers = 1 only"
-    return ""
-
-
 def _taken_twice(values: Values, _: object) -> str:
     taken: set[Address] = set()
     for address in _listening(values):
@@ -198,7 +191,6 @@ RULES = (
     Rule(("listener.proxy_tls", "listener.proxy_protocol", "web.forwarded"), _nobody_ends_tls),
     Rule(("general.node", "general.workers"), _nodes_used_up),
     Rule(("listener.address", "udp.mode"), _nobody_has_sessions),
-    Rule(("listener.address", "general.workers"), _datagrams_of_workers),
     Rule(("listener.address", "admin.address"), _taken_twice),
     Rule(("listener.address", "tls.certificate"), _no_certificate),
     Rule(("tls.certificate", "tls.key"), _keys_of_others),

@@ -151,6 +151,10 @@ class Admission:
 
     def readmit(self, key: bytes) -> Source:
         """A connection that another process has let in, and whose source had this key there: no limit refuses it."""
+        return self.readmit_own(key)
+
+    def readmit_own(self, key: bytes) -> Source:
+        """The same, where it was that process itself that has judged its address."""
         self.connections += 1
         if not key or not self._tracking:
             return self._anyone

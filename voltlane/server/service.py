@@ -18,7 +18,7 @@ class Served(Protocol):
     reactor: Reactor
     readiness: Readiness
     unlisted: list[str]
-    """Addresses on which a process before this one has listened, and that are not asked for any more."""
+    """Addresses on which a process before this one has listened, and whose sockets are to be kept no more."""
     on_reload: list[Callable[[bool], None]]
 
     @property

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Callable
 from ..address import Address, parse_address
 from ..cluster.handover.notes import Note
 from ..cluster.workers.crew import MOST_WAITING, Crew, Launch
+from ..cluster.workers.datagrams import Groups
 from ..cluster.workers.directories import divide
 from ..cluster.workers.notes import Kind
 from ..cluster.workers.worker import Step, Worker
@@ -90,6 +91,7 @@ class Supervisor:
         self.drain = DrainOfAll(self.reactor, self.readiness, self.gate, self.crew)
         self.entrance = Entrance(self.reactor, self.counters, self.gate.accept)
         self.entrance.limit_rate(limits.accept_rate)
+        self._groups = Groups(workers, config.udp.mode)
         self.unlisted: list[str] = []
         """See Server."""
         self.wakeup = Wakeup(self.reactor, self._on_stop)
@@ -102,12 +104,15 @@ class Supervisor:
     def start(self, listening: Iterable[tuple[str, socket.socket]] = (), kept: Kept | None = None) -> None:
         """See Server."""
         try:
-            self.unlisted = listen(self.entrance, self.config, list(listening), kept or {}, None)
+            self.unlisted = listen(self.entrance, self.config, list(listening), kept or {}, self._groups)
+            self.unlisted += self._groups.not_to_be_kept
+            self.crew.groups = self._groups
             self.crew.most_waiting = min(MOST_WAITING, raise_descriptor_limit() // 4 or MOST_WAITING)
             if self.config.admin.address:
                 self._open_admin()
         except StartupError:
             self.entrance.close()
+            self._groups.close()
             raise
 
     def _open_admin(self) -> None:
@@ -128,7 +133,7 @@ class Supervisor:
     @property
     def listen_addresses(self) -> list[Address]:
         """Where clients connect to."""
-        return self.entrance.addresses
+        return [*self.entrance.addresses, *self._groups.addresses]
 
     def run(self) -> int:
         """Serve until `stop`, SIGTERM or SIGINT. The process's exit code: the worst of all of them."""
@@ -156,6 +161,7 @@ class Supervisor:
     def close(self) -> None:
         """Close everything that is open."""
         self.entrance.close()
+        self._groups.close()
         if self.admin is not None:
             self.admin.close()
         self.connection_log.sum_up()

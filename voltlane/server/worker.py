@@ -91,11 +91,23 @@ class WorkerServer(Server):
         self.entrance.limit_descriptors(raise_descriptor_limit())
         if encrypts(map(parse_listener, self.config.listener.address)):
             self.certificates.load()
+        if self.parent.ports:
+            self.have_datagrams(self.config.udp.mode)
+        if self.datagrams is not None:
+            self.datagrams.adopt([("", sock) for sock in self.parent.ports])
         self.store.begin()
         self._is_open = True
 
+    def have_datagrams(self, mode: str) -> None:
+        """See Parts. The others have the same address."""
+        super().have_datagrams(mode)
+        assert self.datagrams is not None
+        self.datagrams.share = self.parent.hello.which, self.parent.hello.workers
+
     def take_over(self, taker: Taker) -> None:
         """See Server."""
+        for sock in self.parent.ports:  # which come from the other process, with what goes on there
+            sock.close()
         super().take_over(taker)
         self._is_open = True
 

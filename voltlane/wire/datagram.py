@@ -83,6 +83,11 @@ def client_keys(root: bytes) -> DatagramKeys:
     return DatagramKeys(*_sender(root, b"server"), *_sender(root, b"client"))
 
 
+def client_id(root: bytes) -> bytes:
+    """What the client's datagrams begin with."""
+    return hmac.digest(root, b"id client", "sha256")[:ID_SIZE]
+
+
 def _sender(root: bytes, who: bytes) -> tuple[bytes, bytes]:
     """Id and key of what this side sends."""
     return hmac.digest(root, b"id " + who, "sha256")[:ID_SIZE], hmac.digest(root, b"key " + who, "sha256")

@@ -38,8 +38,9 @@ def test_there_and_back(encode: Callable[[Any], bytes], decode: Callable[[bytes]
 
 def test_a_hello() -> None:
     keys = Keys(*new_keys()[:2], (bytes(range(32)), bytes(32)))
-    data = notes.encode_hello(Hello(3, 4, True, keys, 9, "state"))
+    data = notes.encode_hello(Hello(3, 4, True, keys, 9, "state", "open", 2))
     found = notes.decode_hello(data)
+    assert (found.state_dir, found.datagrams, found.ports) == ("state", "open", 2)
     assert (found.which, found.workers, found.watched) == (3, 4, True)
     assert found.keys.key.public == keys.key.public and found.keys.channel_key.public == keys.channel_key.public
     assert found.keys.next_keys == keys.next_keys

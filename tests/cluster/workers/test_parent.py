@@ -17,7 +17,7 @@ from voltlane.store.keys import new_keys
 def test_what_it_can_do_without_is_not_kept_while_it_stands_still() -> None:
     ours, theirs = socket.socketpair()
     reactor = Reactor()
-    parent = Parent(Wire(ours, KINDS), Hello(0, 2, True, new_keys(), 0, ""))
+    parent = Parent(Wire(ours, KINDS), Hello(0, 2, True, new_keys(), 0, ""), [])
     with theirs:
         parent.attach(reactor, cast(Any, None))
         for _ in range(100):

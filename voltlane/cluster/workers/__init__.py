@@ -10,6 +10,7 @@ succession  others in their places, for an upgrade
 arrivals    connections that wait for the worker that has their session, or for any
 questions   asking several at once
 accounts    figures of all of them, added up
+datagrams   sockets for datagrams, one for each worker
 parent      the parent, as a worker sees it
 sibling     a process that is to follow a worker
 claims      what a worker knows of where its connections come from

@@ -25,6 +25,7 @@ from ...store.keys import Keys
 from ..handover.notes import Note, note, note_at
 from .arrivals import ANY, Lounge, Waiting
 from .channel import Saying
+from .datagrams import Groups
 from .handles import Handles, split_handles
 from .home import home_of
 from .notes import (
@@ -96,6 +97,8 @@ class Crew:
         self.lounge = Lounge(reactor, self._late)
         self.most_waiting = MOST_WAITING
         """Connections that may wait in this process, each with a descriptor."""
+        self.groups: Groups | None = None
+        """The sockets for datagrams, if there are any."""
         self.workers = [Worker(self, index) for index in range(count)]
 
     def start(self) -> None:
@@ -257,7 +260,13 @@ class Crew:
     def hello(self, index: int) -> bytes:
         """See worker.Crew."""
         hello = Hello(index, len(self.workers), self.watched, self._keys, self._first_node, self._state_dir)
+        if self.groups is not None:
+            hello = hello._replace(datagrams=self.groups.mode, ports=len(self.groups.of(index)))
         return note(Kind.HELLO, FORMAT, encode_hello(hello))
+
+    def ports(self, index: int) -> list[socket.socket]:
+        """See worker.Crew."""
+        return [] if self.groups is None else self.groups.of(index)
 
     def heard(self, worker: Worker, found: Note) -> None:
         """See worker.Crew."""

@@ -1,7 +1,7 @@
 """What a parent and a worker say to each other. Bytes ↔ values.
 
     parent                                      worker
-      HELLO ───────────────────────────────▶
+      HELLO, PORT … ───────────────────────▶
       ◀──────────────────── READY, STATUS …
       CONNECTION … ────────────────────────▶
       ◀───────────── GREETED, LEFT, CLAIMED …
@@ -27,7 +27,7 @@ from ...wire.crypto import load_key
 from ...wire.noise import KeyPair as ChannelKey
 from ..handover.fields import FLAG, Reader, Writer
 
-FORMAT = 1
+FORMAT = 2
 """Of all that is said. Whatever changes in a note, or in what its fields mean, makes it another one."""
 
 
@@ -48,6 +48,7 @@ class Kind(enum.IntEnum):
     THEIRS = 11  # u64 which question: whose openings these are, the index of a worker for each, in a byte
     DRAIN = 12  # how: see encode_json
     TAKE_BACK = 13
+    PORT = 14  # with a descriptor: a socket for datagrams; behind HELLO, as many as that says
     # of a worker
     READY = 16  # u64 how many connections it has room for
     STATUS = 17  # u64 which it is, counted
@@ -69,7 +70,7 @@ class Kind(enum.IntEnum):
 
 KINDS = {int(kind): kind for kind in Kind}
 
-_HELLO = Struct("<HHBBH")
+_HELLO = Struct("<HHBBHB")
 _CONNECTION = Struct("<BH")
 _LEFT = Struct("<Bd")
 _ARRIVAL = Struct("<BHd")
@@ -87,13 +88,18 @@ class Hello(NamedTuple):
     first_node: int
     state_dir: str
     """As they are for the parent, whatever the settings say by the time that a worker is started again."""
+    datagrams: str = ""
+    """The same of `udp.mode`; "" where there are none."""
+    ports: int = 0
+    """How many sockets for them come behind this."""
 
 
 def encode_hello(hello: Hello) -> bytes:
     """Its fields."""
     writer, keys = Writer(), hello.keys
-    writer.put(_HELLO, hello.which, hello.workers, hello.watched, len(keys.next_keys), hello.first_node)
+    writer.put(_HELLO, hello.which, hello.workers, hello.watched, len(keys.next_keys), hello.first_node, hello.ports)
     writer.text(hello.state_dir)
+    writer.text(hello.datagrams)
     for data in (keys.key.secret, keys.channel_key.secret, *keys.next_keys):
         writer.blob(data)
     return writer.done()
@@ -102,15 +108,15 @@ def encode_hello(hello: Hello) -> bytes:
 def decode_hello(data: bytes) -> Hello:
     """What `encode_hello` gave. Raises Damaged."""
     reader = Reader(data)
-    index, workers, watched, count, first_node = reader.take(_HELLO)
-    state_dir = reader.text()
+    index, workers, watched, count, first_node, ports = reader.take(_HELLO)
+    state_dir, datagrams = reader.text(), reader.text()
     key, channel_key, *next_keys = [reader.blob() for _ in range(2 + count)]
     reader.end()
     try:
         keys = Keys(load_key(key), ChannelKey(channel_key), tuple(next_keys))
     except ValueError:
         raise Damaged("a key that is none") from None
-    return Hello(index, workers, bool(watched), keys, first_node, state_dir)
+    return Hello(index, workers, bool(watched), keys, first_node, state_dir, datagrams, ports)
 
 
 class Comer(NamedTuple):

@@ -80,9 +80,11 @@ class Host(Protocol):
 class Parent:
     """One worker's."""
 
-    def __init__(self, wire: Wire, hello: Hello) -> None:
+    def __init__(self, wire: Wire, hello: Hello, ports: list[socket.socket]) -> None:
         self._wire = wire
         self.hello = hello
+        self.ports = ports
+        """Bound, for datagrams; whoever takes them owns them."""
         self._channel: Channel | None = None
         self._host: Host
         self._statuses = 0
@@ -217,7 +219,23 @@ def parent_of(environ: MutableMapping[str, str]) -> Parent | None:
         found = wire.note()
         if found.kind is not Kind.HELLO or found.number != FORMAT:
             raise Damaged(f"it speaks format {found.number}, and this version {FORMAT}")
-        return Parent(wire, decode_hello(found.data))
+        hello, ports = decode_hello(found.data), list[socket.socket]()
+        for _ in range(hello.ports):
+            found = wire.note()
+            if found.kind is not Kind.PORT:
+                raise Damaged(f"a note {found.kind.name} where a socket was to come")
+            ports.append(_port(wire.descriptor()))
+        return Parent(wire, hello, ports)
     except (Ended, Damaged) as error:
         wire.close()
         raise StartupError(f"process {os.getppid()} has no use for a worker: {error}") from None
+
+
+def _port(descriptor: int) -> socket.socket:
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError as error:
+        os.close(descriptor)
+        raise Damaged(f"a descriptor that is no socket: {error.strerror}") from None
+    sock.setblocking(False)
+    return sock

@@ -31,7 +31,7 @@ def count_of(config: Config) -> int:
 def share_of(config: Config, index: int, workers: int, memory: int) -> Config:
     """The settings of one worker of so many. `memory`: bytes for everything that is queued, in all of them. Raises
     ConfigError."""
-    general, limits, clients = config.general, config.limits, config.clients
+    general, limits, clients, udp = config.general, config.limits, config.clients, config.udp
     state_dir = directory_of(general.state_dir, index) if general.state_dir else ""
     part = memory // workers
     if part < config.master.outbox_bytes:
@@ -45,4 +45,10 @@ def share_of(config: Config, index: int, workers: int, memory: int) -> Config:
         limits=replace(limits, memory_bytes=part, accept_rate=0.0),
         clients=replace(clients, max_stale_clients=-(-clients.max_stale_clients // workers)),
         admin=replace(config.admin, address=""),
+        udp=replace(
+            udp,
+            peers=-(-udp.peers // workers),
+            new_rate=udp.new_rate / workers,
+            network_rate=udp.network_rate / workers,
+        ),
     )

@@ -62,6 +62,10 @@ class Crew(Protocol):
         """The first note for it."""
         ...
 
+    def ports(self, index: int) -> list[socket.socket]:
+        """Those for datagrams that it is to have."""
+        ...
+
     def heard(self, worker: Worker, found: Note) -> None:
         """It has said something that is not about itself."""
 
@@ -165,6 +169,8 @@ class Worker:
         self.channel = Channel(self._reactor, Wire(ours, KINDS), self._on_note, self._on_end)
         self.channel.on_room = self._look
         self.channel.say(self._crew.hello(self.index))
+        for sock in self._crew.ports(self.index):
+            self.channel.say(note(Kind.PORT), sock.dup())
 
     def say(self, words: bytes, sock: socket.socket | None = None) -> None:
         """Tell it something, with a socket that belongs to it from then on."""

@@ -34,6 +34,8 @@ class UdpLane(Datagrams):
     """In which form datagrams are taken and sent."""
     mode = ""
     """As `udp.mode` has it."""
+    share = (0, 1)
+    """Which this process is, and of how many that have one address together."""
 
     def __init__(self, clients: Clients, config: Config) -> None:
         self.clients = clients

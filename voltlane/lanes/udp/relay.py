@@ -267,7 +267,7 @@ class OpenRelay(UdpLane):
         """See UdpLane."""
         if not isinstance(moved, MovedPeer):
             raise ValueError("no client that is an address, where there are no others")
-        name, source = name_of(port.family, *moved.place), self._admission.readmit(moved.source)
+        name, source = name_of(port.family, *moved.place), self._admission.readmit_own(moved.source)
         peer = OpenPeer(self, port, name, session.id, source, moved.since)
         peer.heard = moved.heard
         peer.packets_in, peer.bytes_in, peer.packets_out, peer.bytes_out = moved.counted

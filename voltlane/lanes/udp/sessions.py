@@ -103,11 +103,14 @@ class SessionDatagrams(UdpLane):
         if not self.ports or self.budget.is_near:
             return super().answer(session, body)
         secret, port, now = decode_secrets(session.credential).present, self.ports[0], self.reactor.now
-        while True:  # no other channel may have its id
+        which, processes = self.share
+        while True:  # no other channel may have its id, by which the kernel finds this process
             seed = self._random(datagram.SEED_SIZE)
-            channel = ClientChannel(datagram.derive(secret, asked, seed), session.id, port, now)
-            if self.table.get(channel.id) is None:
+            root = datagram.derive(secret, asked, seed)
+            identity = datagram.client_id(root)
+            if identity[0] % processes == which and self.table.get(identity) is None:
                 break
+        channel = ClientChannel(root, session.id, port, now)
         before = self._current.get(session.id)
         if before is not None:
             self._end_soon(before)

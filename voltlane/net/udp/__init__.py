@@ -9,4 +9,5 @@ drops    what was dropped
 results  what the loops give back
 names    what an address is called
 sockets  binding
+groups   several sockets for one address
 """

@@ -27,11 +27,11 @@ def udp_socket(address: Address) -> socket.socket:
     """
     try:
         if not address.host and socket.has_dualstack_ipv6():
-            return _bind(socket.AF_INET6, ("::", address.port), dual_stack=True)
+            return bind(socket.AF_INET6, ("::", address.port), dual_stack=True)
         if not address.host:
-            return _bind(socket.AF_INET, ("0.0.0.0", address.port))
+            return bind(socket.AF_INET, ("0.0.0.0", address.port))
         family, where = resolve(address)[0]
-        return _bind(family, where)
+        return bind(family, where)
     except OSError as error:
         raise cannot_listen(address, error) from None
 
@@ -46,11 +46,14 @@ def receive_one_by_one(sock: socket.socket) -> None:
             pass
 
 
-def _bind(family: int, where: object, dual_stack: bool = False) -> socket.socket:
+def bind(family: int, where: object, dual_stack: bool = False, joining: bool = False) -> socket.socket:
+    """The same at a socket's address. `joining`: beside others that are there already. Raises OSError."""
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual_stack else 1)
+        if joining:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         equip(sock)
         sock.bind(where)  # type: ignore[arg-type]
         sock.setblocking(False)
