@@ -491,6 +491,8 @@ class World:
             held[server.trunk.outbox] = _memory(server.trunk.outbox._chunks)
         if server.trunk.connection is not None:
             held[server.trunk.connection._held] = len(server.trunk.connection._buffer) - BITE
+        for port in getattr(server.datagrams, "ports", ()):
+            held[port._held] = sum(len(chunk) + CHUNK_COST for _, chunk in port._queue)
         for holding, size in held.items():
             assert holding.held == size, holding
         assert server.budget.used == sum(held.values())

@@ -82,7 +82,7 @@ class Port(Handler):
 
     def send(self, target: Target, chunk: bytes) -> None:
         """Send each frame of a chunk as a datagram, when the turn ends."""
-        if not self._queue:
+        if self._blocked or not self._queue:  # while it is blocked to keep what waits within its bound
             self._reactor.mark_dirty(self)
         self._queue.append((target, chunk))
 
