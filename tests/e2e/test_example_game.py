@@ -25,6 +25,7 @@ def test_positions_go_by_datagrams_and_how_good_their_way_is_is_shown(tmp_path: 
         ada.wait_for_log("Ada has the coin; ")  # it moved onto it, and the backend has seen that
         eve = started(stack, "game.py", server.address, "--name", "Eve", "--seconds", "3")
         ada.wait_for_log("Eve has come")
+        ada.wait_for_log(" % out")  # of what it sends: the server has counted that
         assert eve.wait() == 0
         ada.wait_for_log("Eve has gone")
         ada.process.send_signal(signal.SIGINT)

@@ -8,7 +8,11 @@ from fuzz import clients, datagrams, servers, store, version3, websocket
 from fuzz.parsers import PARSERS
 from fuzz.servers import SERVERS
 
+<<<<<<< HEAD
 _MORE = [*version3.TARGETS, *datagrams.TARGETS, *websocket.TARGETS, *clients.TARGETS, *store.TARGETS]
+=======
+_MORE = [*version3.TARGETS, *websocket.TARGETS, *clients.TARGETS, *store.TARGETS, *datagrams.TARGETS]
+>>>>>>> w/host
 TARGETS = {target.name: target for target in [*PARSERS, *SERVERS, *_MORE]}
 
 if importlib.util.find_spec("h11") and importlib.util.find_spec("prometheus_client"):  # the extra `web`
@@ -23,6 +27,7 @@ def close() -> None:
     """Give back what the targets took."""
     servers.close()
     version3.close()
+    datagrams.close()
     if web is not None:
         web.close()
 

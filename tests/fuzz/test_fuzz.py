@@ -10,6 +10,7 @@ from fuzz.engine import CORPUS, Finding, Reach, Session, Target, check, corpus, 
 from fuzz.targets import TARGETS, close
 
 MUTATIONS = {"handshake": 40, "firehose": 40, "records": 60, "setting": 40, "toml": 20, "group": 100, "retag": 200}
+MUTATIONS.update(batch=150, sessions=50, relay=50)
 USUAL = 400
 every_target = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 

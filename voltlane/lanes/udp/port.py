@@ -86,6 +86,7 @@ class Port(Handler):
 
     def send(self, target: object, chunk: Chunk) -> None:
         """Send each frame of a chunk as a datagram, when the turn ends."""
+<<<<<<< HEAD
         if not self.queue:
             self.reactor.mark_dirty(self)
         self.queue.append((target, chunk))
@@ -95,6 +96,11 @@ class Port(Handler):
         if not self.queue:
             self.reactor.mark_dirty(self)
         self.queue += queue
+=======
+        if self._blocked or not self._queue:  # while it is blocked to keep what waits within its bound
+            self._reactor.mark_dirty(self)
+        self._queue.append((target, chunk))
+>>>>>>> w/host
 
     def say(self, name: Name, datagram: bytes) -> None:
         """Send this one now, or not at all."""

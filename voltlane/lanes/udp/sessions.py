@@ -21,7 +21,7 @@ from ...net.udp.results import Sent
 from ...quality import DatagramQuality, LinkQuality
 from ...reasons import DatagramDrop
 from ...wire import datagram
-from ...wire.datagram import OLD_KEYS_SECS, SMALLEST, WORDS_SIZE, Kind
+from ...wire.datagram import COUNTS, OLD_KEYS_SECS, SMALLEST, WORDS_SIZE, Kind
 from ...wire.tagged import Flag
 from ...wire.v3 import DatagramsOffer, decode_ask
 from ..clients import Clients
@@ -253,7 +253,7 @@ class SessionDatagrams(UdpLane):
         if kind == Kind.RESPONSE and answers(channel.candidate, name, body):
             self._move(channel, port, name)
         elif kind == Kind.PING:
-            self._reply(port, channel, Kind.PONG, name, b"")
+            self._reply(port, channel, Kind.PONG, name, COUNTS.pack(channel.highest + 1, channel.received))
         elif kind == Kind.CHALLENGE and len(body) == WORDS_SIZE:
             self._reply(port, channel, Kind.RESPONSE, name, body)
         candidate, now = channel.candidate, self.reactor.now
