@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 
-from fuzz import clients, datagrams, servers, store, version3, websocket
+from fuzz import client_datagrams, clients, datagrams, servers, store, version3, websocket
 from fuzz.parsers import PARSERS
 from fuzz.servers import SERVERS
 
-<<<<<<< HEAD
-_MORE = [*version3.TARGETS, *datagrams.TARGETS, *websocket.TARGETS, *clients.TARGETS, *store.TARGETS]
-=======
-_MORE = [*version3.TARGETS, *websocket.TARGETS, *clients.TARGETS, *store.TARGETS, *datagrams.TARGETS]
->>>>>>> w/host
+_DATAGRAMS = [*datagrams.TARGETS, *client_datagrams.TARGETS]
+_MORE = [*version3.TARGETS, *_DATAGRAMS, *websocket.TARGETS, *clients.TARGETS, *store.TARGETS]
 TARGETS = {target.name: target for target in [*PARSERS, *SERVERS, *_MORE]}
 
 if importlib.util.find_spec("h11") and importlib.util.find_spec("prometheus_client"):  # the extra `web`

@@ -492,11 +492,7 @@ class World:
         if server.trunk.connection is not None:
             held[server.trunk.connection._held] = len(server.trunk.connection._buffer) - BITE
         for port in getattr(server.datagrams, "ports", ()):
-<<<<<<< HEAD
             held[port._held] = sum(len(chunk) + CHUNK_COST for _, chunk in port.queue)
-=======
-            held[port._held] = sum(len(chunk) + CHUNK_COST for _, chunk in port._queue)
->>>>>>> w/host
         for holding, size in held.items():
             assert holding.held == size, holding
         assert server.budget.used == sum(held.values())

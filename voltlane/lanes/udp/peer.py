@@ -57,8 +57,8 @@ class OpenPeer(Peer):
     def try_send(self, chunk: Chunk, packets: int = -1) -> bool:
         """See Link."""
         port = self.port  # what `Port.send` does, here, for there is one of these for each client and bite
-        if not port.queue:
-            port.reactor.mark_dirty(port)
+        if port.blocked or not port.queue:
+            port.wake()
         port.queue.append((self, chunk))
         return True
 

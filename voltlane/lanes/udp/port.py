@@ -54,10 +54,11 @@ class Port(Handler):
         self._owner = owner
         self.reactor = owner.reactor
         self.queue: Queue = []
-        """What goes out when the turn ends. Whoever is the first to add to it marks the port dirty."""
+        """What goes out when the turn ends. Whoever adds to it says so before, with `wake`."""
         self._offset = 0  # bytes of the first chunk that are out
         self._held = Holding(owner.budget)
-        self._blocked = False  # the socket takes no more
+        self.blocked = False
+        """Whether the socket takes no more."""
         self._going_on = False  # more will be read as a task
         owner.reactor.add(sock.fileno(), self)
 
@@ -65,8 +66,8 @@ class Port(Handler):
 
     def on_event(self, mask: int) -> None:
         """See Handler."""
-        if mask & WRITE and self._blocked:
-            self._blocked = False
+        if mask & WRITE and self.blocked:
+            self.blocked = False
             self.queue[1:] = self._ranked(self.queue[1:])  # the first may be out in part; then whose link is best
             self.reactor.mark_dirty(self)
         if mask & ~WRITE and not self._going_on:
@@ -86,21 +87,18 @@ class Port(Handler):
 
     def send(self, target: object, chunk: Chunk) -> None:
         """Send each frame of a chunk as a datagram, when the turn ends."""
-<<<<<<< HEAD
-        if not self.queue:
-            self.reactor.mark_dirty(self)
+        self.wake()
         self.queue.append((target, chunk))
 
     def send_all(self, queue: Queue) -> None:
         """The same for many."""
-        if not self.queue:
-            self.reactor.mark_dirty(self)
+        self.wake()
         self.queue += queue
-=======
-        if self._blocked or not self._queue:  # while it is blocked to keep what waits within its bound
-            self._reactor.mark_dirty(self)
-        self._queue.append((target, chunk))
->>>>>>> w/host
+
+    def wake(self) -> None:
+        """Something is about to be added to the queue."""
+        if self.blocked or not self.queue:  # while it is blocked to keep what waits within its bound
+            self.reactor.mark_dirty(self)
 
     def say(self, name: Name, datagram: bytes) -> None:
         """Send this one now, or not at all."""
@@ -114,7 +112,7 @@ class Port(Handler):
         """See Handler."""
         if self.sock is None:
             return
-        if not self._blocked:
+        if not self.blocked:
             sent = self._owner.transmit(self, self.queue, self._offset)
             counters = self._owner.counters
             counters.datagrams_down += sent.datagrams
@@ -122,7 +120,7 @@ class Port(Handler):
             del self.queue[: sent.index]
             self._offset = sent.offset
             if sent.blocked:
-                self._blocked = True
+                self.blocked = True
                 self.reactor.filled(self.sock)
         if self.queue:
             self._bound()
