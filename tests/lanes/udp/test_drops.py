@@ -96,7 +96,7 @@ def no_room(world: UdpWorld, wire: Wire) -> None:
     for number in range(20):
         datagram_for(world, client_id, bytes(400))
         world.settle()
-        assert sum(len(chunk) for _, chunk in world.udp.ports[0]._queue) == 404 * min(number + 1, 2)
+        assert sum(len(chunk) for _, chunk in world.udp.ports[0].queue) == 404 * min(number + 1, 2)
     world.udp.transmit = transmit  # type: ignore[method-assign]
 
 
