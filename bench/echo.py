@@ -1,4 +1,4 @@
-"""A backend that sends every data packet back, and is never what is waited for: `python -m bench.echo`.
+"""A backend that sends every packet and datagram back, and is never what is waited for: `python -m bench.echo`.
 
 It looks at the heads only, and goes on reading while it cannot write.
 """
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from .servers import ROOT
 
 HEAD = struct.Struct("<IQB")
+DATAGRAM = 4
 RECEIVE = 1 << 20
 
 
@@ -66,7 +67,7 @@ def _echo(link: socket.socket) -> None:
 
 
 def data_packets(received: bytearray) -> bytes:
-    """Take the whole packets off `received`; those of them that are data."""
+    """Take the whole packets off `received`; those of them that go back."""
     unpack, head = HEAD.unpack_from, HEAD.size
     position = start = 0
     last, kept = len(received) - head, []
@@ -75,7 +76,7 @@ def data_packets(received: bytearray) -> bytes:
         end = position + 4 + size
         if end > len(received):
             break
-        if flag:  # a notice: nothing to send back
+        if flag and flag != DATAGRAM:  # a notice: nothing to send back
             kept.append(received[start:position])
             start = end
         position = end

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from voltlane.address import UDP
 from voltlane.net.reactor import Handler
 from voltlane.reasons import Symbol
 
@@ -35,8 +36,11 @@ class Observed:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.pid = process.pid
-        self.address: str = self._line()["address"]
+        begun = self._line()
+        self.address: str = begun["address"]
         self.port = int(self.address.rpartition(":")[2])
+        self.datagrams: tuple[str, int] | None = tuple(begun["datagrams"]) if begun["datagrams"] else None
+        """Where it receives datagrams, if anywhere."""
 
     def ask(self) -> dict[str, Any]:
         """Its counters and what is in it at present. Raises RuntimeError when it has ended."""
@@ -118,7 +122,9 @@ def main() -> int:
     server = Server(config.load(None, {}, json.loads(sys.argv[1])))
     server.start()
     _Answering(server)
-    print(json.dumps({"address": str(server.listen_address)}), flush=True)
+    places = [(address.host, address.port) for address in server.listen_addresses if address.scheme == UDP]
+    begun = {"address": str(server.listen_address), "datagrams": places[0] if places else None}
+    print(json.dumps(begun), flush=True)
     return server.run()
 
 
@@ -166,6 +172,7 @@ def state_of(server: Any) -> dict[str, Any]:
         "open_sessions": len(server.registry.sessions),
         "stale_sessions": server.registry.stale_count,
         "connections": len(server.clients.connections),
+        "peers": 0 if server.datagrams is None else server.datagrams.peers,
         "timers": server.reactor.timers,
         "watched": server.reactor.watched,
     }

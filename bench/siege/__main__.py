@@ -13,22 +13,27 @@ from bench.wires import Fault
 
 from .attacks import ATTACKS, attacks_on
 from .lanes import LANES, Lane
+from .nobody import DATAGRAM_ATTACKS
 from .run import PUBLIC, Siege, besiege
 
+_NAMES = [*ATTACKS, *DATAGRAM_ATTACKS]
+MOST_LOST = 0.01
+"""Of the good ones' datagrams, so many may be lost."""
 MOST_ADDED_MS = 100.0
 """The round trip of the good, one in a hundred aside, may grow by so much."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 1 when a good client lost, repeated or reordered a packet, or had to wait for too long."""
+    """The exit code: 1 when a good client lost, repeated or reordered a packet, or had to wait for too long; of
+    datagrams, when more than one in a hundred was lost."""
     parser = argparse.ArgumentParser(prog="python -m bench.siege", description=__doc__)
     parser.add_argument("--seconds", type=at_least(1, float), default=60.0, help="of siege (%(default)g)")
     parser.add_argument("--good", type=at_least(1, int), default=100, metavar="N", help="good clients (%(default)s)")
     parser.add_argument("--share", type=at_least(0.001, float), default=1.0, help="of the usual attackers (1)")
     parser.add_argument("--lane", choices=[*LANES, "all"], default="tcp", help="all: one after the other (%(default)s)")
     parser.add_argument(
-        "--attacks", type=names_of(list(ATTACKS)), metavar="NAMES",
-        help=f"some of {','.join(ATTACKS)} (all that the lane has)",
+        "--attacks", type=names_of(_NAMES), metavar="NAMES",
+        help=f"some of {','.join(_NAMES)} (all that the lane has)",
     )  # fmt: skip
     parser.add_argument("--pure", action="store_true", help="the server without its optional parts")
     parser.add_argument("--defaults", action="store_true", help="the server without limits, as it comes")
@@ -55,7 +60,9 @@ def _besiege(lane: Lane, given: argparse.Namespace, settings: dict[str, object])
         print(f"FAULT: {fault}")
         return 1
     tell(found, settings)
-    return int(found.siege.p99 > found.peace.p99 + MOST_ADDED_MS or found.internal_errors > 0)
+    slow = found.siege.p99 > found.peace.p99 + MOST_ADDED_MS
+    lossy = found.siege.lost > MOST_LOST * (found.siege.lost + found.siege.count)
+    return int(slow or lossy or found.internal_errors > 0)
 
 
 def tell(found: Siege, settings: dict[str, object]) -> None:
@@ -69,7 +76,9 @@ def tell(found: Siege, settings: dict[str, object]) -> None:
     for name, counts in found.attacks.items():
         print(f"attack         {name}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
     print(f"accepted       {found.accepted}")
-    for what, counts in (("closed", found.closed), ("session ended", found.ended)):
+    if found.peers:
+        print(f"peers          {found.peers}")
+    for what, counts in (("closed", found.closed), ("session ended", found.ended), ("dropped", found.dropped)):
         for reason, count in counts.items():
             print(f"{what:14} {count} × {reason}")
 

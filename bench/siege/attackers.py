@@ -1,4 +1,5 @@
-"""The process of the attackers: `python -m bench.siege.attackers JSON`, until its standard input ends.
+"""The process of the attackers: `python -m bench.siege.attackers`. What to do stands in a line of JSON on its standard
+input, until the end of which it goes on.
 
 They come from 250 loopback addresses of their own, and at a low priority: elsewhere they would have machines of their
 own, and here the server's processor is what they want.
@@ -18,7 +19,8 @@ from typing import Any
 from bench.machine import raise_descriptor_limit
 
 from .attacks import ATTACKS, IN, NOT_NOW, OUT, Attack, HalfResume, Peer
-from .lanes import LANES, Lane
+from .lanes import LANES
+from .nobody import DATAGRAM_ATTACKS, DatagramAttack
 
 SOURCES = 250
 TICK_SECS = 0.01
@@ -29,13 +31,18 @@ _NO_PORT_YET = 24  # IP_BIND_ADDRESS_NO_PORT: a name for it came with Python 3.1
 class Attackers:
     """All attacks in one loop."""
 
-    def __init__(self, port: int, lane: Lane, share: float, victims: list[int], names: list[str]) -> None:
-        self._port = port
+    def __init__(self, given: dict[str, Any]) -> None:
+        self._port = given["port"]
         self._poller = select.epoll()
         self._count = 0
         self._peers: dict[int, Peer] = {}
-        HalfResume.victims = tuple(victims)
-        self.attacks = {name: ATTACKS[name](self._connect, share, lane) for name in names}
+        HalfResume.victims = tuple(given["victims"])
+        lane, share, caught = LANES[given["lane"]], given["share"], [bytes.fromhex(text) for text in given["caught"]]
+        self.attacks: dict[str, Attack | DatagramAttack] = {
+            name: ATTACKS[name](self._connect, share, lane) if name in ATTACKS
+            else DATAGRAM_ATTACKS[name](tuple(given["place"]), share, caught)
+            for name in given["attacks"]
+        }  # fmt: skip
 
     def _connect(self, attack: Attack) -> Peer | None:
         sock = socket.socket()
@@ -63,7 +70,7 @@ class Attackers:
         while True:
             for fd, mask in self._poller.poll(TICK_SECS, 1024):
                 if fd == 0:
-                    return {name: self._told(attack) for name, attack in self.attacks.items()}
+                    return {name: attack.told() for name, attack in self.attacks.items()}
                 self._on_event(fd, mask, time.monotonic())
             now = time.monotonic()
             for attack in self.attacks.values():
@@ -79,21 +86,12 @@ class Attackers:
             with contextlib.suppress(FileNotFoundError):
                 self._poller.modify(fd, peer.events)
 
-    @staticmethod
-    def _told(attack: Attack) -> dict[str, int]:
-        return {
-            "connected": attack.connected, "as far as it goes": attack.stood,
-            "ended": attack.ended, "at the end": len(attack.peers),
-        }  # fmt: skip
-
 
 def main() -> int:
     """Attack. The exit code."""
     raise_descriptor_limit()
     os.nice(NICE)
-    given = json.loads(sys.argv[1])
-    attackers = Attackers(given["port"], LANES[given["lane"]], given["share"], given["victims"], given["attacks"])
-    print(json.dumps(attackers.run()), flush=True)
+    print(json.dumps(Attackers(json.loads(sys.stdin.readline())).run()), flush=True)
     return 0
 
 

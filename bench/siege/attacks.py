@@ -16,6 +16,7 @@ from voltlane.wire.websocket import Opcode
 
 from . import nonsense
 from .lanes import Lane, Passage, Prefix, Upgrade, client_frame
+from .nobody import BY_MODE
 from .nonsense import VERSION
 
 IN, OUT, ENDED = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR
@@ -93,6 +94,11 @@ class Attack:
             self._by_age.append((now + self.patience, peer))
         while self._by_age and self._by_age[0][0] <= now:
             self.leave(self._by_age.popleft()[1])
+
+    def told(self) -> dict[str, int]:
+        """What was done."""
+        return {"connected": self.connected, "as far as it goes": self.stood, "ended": self.ended,
+                "at the end": len(self.peers)}  # fmt: skip
 
     def leave(self, peer: Peer, *, reset: bool = False) -> None:
         """Close a connection, if it is still there."""
@@ -338,4 +344,6 @@ NOT_NOW = {errno.EMFILE, errno.EADDRNOTAVAIL, errno.EAGAIN, errno.ENFILE, errno.
 
 def attacks_on(lane: Lane) -> list[str]:
     """The names of those that make sense there."""
-    return list(ATTACKS if Upgrade in lane.stages else _EVERYWHERE)
+    if lane.mode == "open":
+        return list(BY_MODE[lane.mode])
+    return [*(ATTACKS if Upgrade in lane.stages else _EVERYWHERE), *BY_MODE[lane.mode]]

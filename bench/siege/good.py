@@ -7,7 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.wires import Fault, Wire
 
@@ -21,6 +21,8 @@ _WIRE = Wire()
 CONNECT_SECS = 10.0
 LAST_SECS = 15.0
 """How long the last packets may take after the last one was sent."""
+Good = Any
+"""A client: with sock, id, sent, returned, caught, send, receive, close; and give_up where it may lose some."""
 
 
 class Trips(NamedTuple):
@@ -30,17 +32,22 @@ class Trips(NamedTuple):
     median: float
     p99: float
     longest: float
+    lost: int = 0
+    """Datagrams that did not come back."""
 
     @classmethod
-    def of(cls, seconds: Sequence[float]) -> Trips:
+    def of(cls, seconds: Sequence[float], lost: int = 0) -> Trips:
         """Of so many measured ones."""
         ordered = sorted(seconds)
         if not ordered:
-            return cls(0, 0.0, 0.0, 0.0)
-        return cls(len(ordered), *(1e3 * ordered[int(q * (len(ordered) - 1))] for q in (0.5, 0.99, 1.0)))
+            return cls(0, 0.0, 0.0, 0.0, lost)
+        median, p99, longest = (1e3 * ordered[int(q * (len(ordered) - 1))] for q in (0.5, 0.99, 1.0))
+        return cls(len(ordered), median, p99, longest, lost)
 
     def __str__(self) -> str:
-        return f"median {self.median:.2f} ms, p99 {self.p99:.2f} ms, longest {self.longest:.2f} ms ({self.count})"
+        lost = f"; {self.lost} were lost" if self.lost else ""
+        times = f"median {self.median:.2f} ms, p99 {self.p99:.2f} ms, longest {self.longest:.2f} ms"
+        return f"{times} ({self.count}){lost}"
 
 
 class GoodClient:
@@ -62,7 +69,12 @@ class GoodClient:
         self.id = field[0] if len(field) == 1 else int.from_bytes(field[1:], "little")
         self.sock.setblocking(False)
         self.sent = self.returned = 0
+        self.caught: list[bytes] = []
         self._got = got[end:]
+
+    def close(self) -> None:
+        """Leave."""
+        self.sock.close()
 
     def send(self) -> None:
         """The next number. It is far smaller than what a socket takes."""
@@ -113,11 +125,19 @@ class GoodClient:
 class Population:
     """All of them, in one loop."""
 
+    may_lose = False
+    """Whether what does not come back is only counted."""
+    last_secs = LAST_SECS
+
     def __init__(self, port: int, count: int, pace: float, lane: Lane = LANES["tcp"]) -> None:
         """`pace`: seconds between two packets of one client."""
+        self.begin([GoodClient(port, number, lane) for number in range(count)], pace)
+
+    def begin(self, clients: Sequence[Good], pace: float) -> None:
+        """With these."""
         self._pace = pace
         self._poller = select.epoll()
-        self.clients = [GoodClient(port, number, lane) for number in range(count)]
+        self.clients = clients
         self._by_fd = {client.sock.fileno(): client for client in self.clients}
         for fd in self._by_fd:
             self._poller.register(fd, select.EPOLLIN)
@@ -133,12 +153,15 @@ class Population:
             while turn < until and began + turn * step <= now:
                 self.clients[turn % len(self.clients)].send()
                 turn += 1
-            if turn == until and all(client.returned == client.sent for client in self.clients):
+            missing = sum(client.sent - client.returned for client in self.clients) if turn == until else 1
+            if not missing:
                 return Trips.of(trips)
-            if now > began + seconds + LAST_SECS:
-                raise Fault(
-                    f"{sum(client.sent - client.returned for client in self.clients)} packets did not come back"
-                )
+            if now > began + seconds + self.last_secs:
+                if not self.may_lose:
+                    raise Fault(f"{missing} packets did not come back")
+                for client in self.clients:
+                    client.give_up()
+                return Trips.of(trips, missing)
             for fd, _ in self._poller.poll(max(0.0, began + turn * step - now) if turn < until else 0.1):
                 self._by_fd[fd].receive(trips)
 
@@ -146,4 +169,4 @@ class Population:
         """Leave."""
         self._poller.close()
         for client in self.clients:
-            client.sock.close()
+            client.close()

@@ -209,6 +209,8 @@ class Lane(NamedTuple):
     framing: type[Prefix]
     settings: Mapping[str, object] = {}
     """What the server needs for it."""
+    mode: str = ""
+    """What the good send are datagrams, as this `udp.mode` has it."""
 
     @property
     def address(self) -> str:
@@ -224,6 +226,13 @@ _TLS = {
     "tls.certificate": [str(CERTIFICATES / "server.pem")],
     "tls.key": [str(CERTIFICATES / "server.key")],
 }
+_SEALED = {
+    "listener.address": ["127.0.0.1:0", "udp://127.0.0.1:0"],
+    "master.datagrams": True,
+    "udp.fallback": "drop",
+    "clients.unencrypted": "always",
+}
+_OPEN = {"listener.address": "udp://127.0.0.1:0", "udp.mode": "open", "udp.new_rate": 200, "udp.peers": 5000}
 LANES: dict[str, Lane] = {
     lane.scheme: lane
     for lane in (
@@ -231,9 +240,11 @@ LANES: dict[str, Lane] = {
         Lane("tls", (Tls,), Prefix, _TLS),
         Lane("ws", (Upgrade,), Frames),
         Lane("wss", (Tls, Upgrade), Frames, _TLS),
+        Lane("udp", (), Prefix, _SEALED, "sessions"),
+        Lane("udp-open", (), Prefix, _OPEN, "open"),
     )
 }
-"""By scheme."""
+"""By scheme, or what they are called here."""
 
 
 class Passage:

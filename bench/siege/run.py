@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from bench.echo import backend
-from bench.observed import ROOT, observed
+from bench.observed import ROOT, Observed, observed
 
+from .datagrams import DatagramPopulation
 from .good import Population, Trips
 from .lanes import Lane
 
@@ -42,6 +43,10 @@ class Siege(NamedTuple):
     accepted: int
     closed: dict[str, int]
     ended: dict[str, int]
+    dropped: dict[str, int]
+    """Datagrams."""
+    peers: int
+    """Clients of the plain relay that there are at the end."""
     internal_errors: int
 
 
@@ -58,18 +63,21 @@ def besiege(
     """Measure `seconds` of siege behind a fifth of it in peace. Raises Fault when a good client loses anything."""
     given = {"listener.address": lane.address, **lane.settings, **settings}
     with backend() as master, observed(given, master, pure=pure) as server:
-        people = Population(server.port, good, PACE, lane)
+        people = (
+            DatagramPopulation(server, good, PACE, lane) if lane.mode else Population(server.port, good, PACE, lane)
+        )
         try:
             peace = people.exchange(max(1.0, seconds / 5))
             before, cpu, resident = server.ask(), server.cpu, server.resident
-            with _attackers(server.port, lane, share, [client.id for client in people.clients], attacks) as report:
+            with _attackers(server, lane, share, people, attacks) as report:
                 siege = people.exchange(seconds)
                 cpu = server.cpu - cpu
                 after = server.ask()
             return Siege(
                 peace, siege, resident, server.resident_peak, cpu / seconds, report,
                 after["accepted"] - before["accepted"],
-                _since(before, after, "closed"), _since(before, after, "ended"), after["internal_errors"],
+                _since(before, after, "closed"), _since(before, after, "ended"),
+                _since(before, after, "datagrams_dropped"), after["peers"], after["internal_errors"],
             )  # fmt: skip
         finally:
             people.close()
@@ -82,16 +90,23 @@ def _since(before: dict[str, Any], after: dict[str, Any], what: str) -> dict[str
 
 @contextmanager
 def _attackers(
-    port: int, lane: Lane, share: float, victims: list[int], attacks: Sequence[str]
+    server: Observed, lane: Lane, share: float, people: Population, attacks: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """The process that attacks, while the block lasts; filled in at its end: what it did."""
-    given = {"port": port, "lane": lane.scheme, "share": share, "victims": victims, "attacks": list(attacks)}
+    given = {
+        "port": server.port, "place": server.datagrams, "lane": lane.scheme, "share": share, "attacks": list(attacks),
+        "victims": [client.id for client in people.clients],
+        "caught": [datagram.hex() for client in people.clients for datagram in client.caught],
+    }  # fmt: skip
     report: dict[str, Any] = {}
     with subprocess.Popen(
-        [sys.executable, "-m", "bench.siege.attackers", json.dumps(given)],
+        [sys.executable, "-m", "bench.siege.attackers"],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:
+            assert process.stdin is not None
+            process.stdin.write(json.dumps(given) + "\n")
+            process.stdin.flush()
             yield report
             told, _ = process.communicate("\n", 10)
             report.update(json.loads(told))

@@ -12,23 +12,39 @@ if not hasattr(select, "epoll"):
 from bench.siege.attacks import attacks_on
 from bench.siege.lanes import LANES
 from bench.siege.run import besiege
+from voltlane.reasons import DatagramDrop
 
 SECONDS = 2.0
 SHARE = 0.06
 SETTINGS: dict[str, object] = {"clients.handshake_secs": 1}
+_OF_STREAMS = ["handshake deadline passed", "connection lost", "malformed handshake packet"]
+_OF_VERSION_2 = ["challenge sent back as its own proof", "proof of the key failed"]
+_EVERYWHERE = [*_OF_STREAMS, *_OF_VERSION_2]
 REFUSED = {
-    "tcp": ["frame over the size limit"],
-    "tls": ["frame over the size limit", "TLS handshake failed"],
-    "ws": ["malformed HTTP request", "frame that breaks the rules of WebSocket", "page that may not connect"],
+    "tcp": [*_EVERYWHERE, "frame over the size limit"],
+    "tls": [*_EVERYWHERE, "frame over the size limit", "TLS handshake failed"],
+    "ws": [
+        *_EVERYWHERE,
+        "malformed HTTP request",
+        "frame that breaks the rules of WebSocket",
+        "page that may not connect",
+    ],
+    "udp": [*_OF_STREAMS, "no session with that id"],
+    "udp-open": [],
 }
-"""What there is to be refused on each lane, besides what there is on all."""
-REFUSED_EVERYWHERE = [
-    "handshake deadline passed",
-    "connection lost",
-    "malformed handshake packet",
-    "challenge sent back as its own proof",
-    "proof of the key failed",
-]
+"""What there is to be refused on each lane."""
+DROPPED = {
+    "udp": [
+        DatagramDrop.SHORT,
+        DatagramDrop.TOO_LARGE,
+        DatagramDrop.UNKNOWN_ID,
+        DatagramDrop.UNSEALED,
+        DatagramDrop.REPLAYED,
+    ],
+    "udp-open": [DatagramDrop.TOO_LARGE, DatagramDrop.STRANGER_RATE],
+}
+MOST_PEERS = 5000
+"""As the lane udp-open has it."""
 
 
 @pytest.fixture(scope="module", params=list(REFUSED))
@@ -45,17 +61,28 @@ def siege(lane):
 
 
 def test_the_good_have_every_packet_back_once_and_in_order(siege) -> None:
-    assert siege.siege.count == 20 * SECONDS * 10
+    assert siege.siege.count + siege.siege.lost == 20 * SECONDS * 10
+    assert siege.siege.lost <= siege.siege.count // 100, "only datagrams may be, and few"
 
 
 def test_every_attack_was_under_way(siege, lane) -> None:
     assert set(siege.attacks) == set(attacks_on(lane))
-    assert all(counts["as far as it goes"] > 0 for counts in siege.attacks.values()), siege.attacks
+    done = [counts.get("as far as it goes", counts.get("datagrams")) for counts in siege.attacks.values()]
+    assert all(done), siege.attacks
 
 
 def test_what_was_refused_is_counted_by_its_reason(siege, lane) -> None:
-    missing = [reason for reason in REFUSED_EVERYWHERE + REFUSED[lane.scheme] if not siege.closed.get(reason)]
+    missing = [reason for reason in REFUSED[lane.scheme] if not siege.closed.get(reason)]
     assert not missing, siege.closed
+    dropped = [reason for reason in DROPPED.get(lane.scheme, ()) if not siege.dropped.get(reason.value)]
+    assert not dropped, siege.dropped
+
+
+def test_nobody_who_has_no_right_to_it_is_answered_much(siege) -> None:
+    for counts in siege.attacks.values():
+        if "datagrams" in counts:
+            assert counts["bytes of them"] <= 3 * counts["bytes"]
+    assert siege.peers <= MOST_PEERS
 
 
 def test_no_session_was_lost_or_taken_over_and_nothing_failed_inside(siege) -> None:

@@ -19,6 +19,11 @@ if importlib.util.find_spec("h11") and importlib.util.find_spec("prometheus_clie
 else:
     web = None  # type: ignore[assignment]
 
+if importlib.util.find_spec("voltlane.client.datagrams"):
+    from fuzz import datagram_client
+
+    TARGETS.update((target.name, target) for target in datagram_client.TARGETS)
+
 
 def close() -> None:
     """Give back what the targets took."""
