@@ -36,6 +36,11 @@ def arrived(rig: ClusterRig, client_id: int, *data: bytes) -> None:
     wait_until(lambda: rig.backend.got[client_id] == list(data), f"{data!r} to arrive")
 
 
+def there(rig: ClusterRig, client_id: int, data: bytes) -> None:
+    """From then on the backend knows by which server the client has come last, and sends by that."""
+    wait_until(lambda: data in rig.backend.got[client_id], f"{data!r} to arrive")
+
+
 def test_a_live_client_of_version_3_goes_from_one_to_the_other_and_back(rig: ClusterRig) -> None:
     """Its old server believes it to be there: it is asked, and gives it up with what it was sent and had not read."""
     one, two = rig.servers
@@ -137,6 +142,7 @@ def test_a_server_that_is_killed_leaves_its_clients_to_the_others(rig: ClusterRi
         proxy.point_to(two.address)
         client.send(b"1", 10)
         client.flush(10)
+        there(rig, client.client_id, b"1")
         rig.backend.send(client.client_id, b"down")
         while True:
             item = client.recv(10)
@@ -160,6 +166,7 @@ def test_version_2_goes_from_one_to_the_other_and_back(rig: ClusterRig) -> None:
     for number, server in enumerate((two, one), 2):
         client = come_back(client, server.address)
         client.send(b"%d" % number)
+        there(rig, client.client_id, b"%d" % number)
         rig.backend.send(client.client_id, b"down")
         assert client.recv() == b"down"
     arrived(rig, client.client_id, b"1", b"2", b"3")
@@ -200,6 +207,7 @@ def test_in_order_nothing_is_lost_and_nobody_waits(rig: ClusterRig) -> None:
         assert one.stop() == 0
         client.send(b"500")
         client.flush(10)
+        there(rig, client.client_id, b"500")
         rig.backend.send(client.client_id, b"down")
         assert client.recv(10) == b"down"
         arrived(rig, client.client_id, *[b"%d" % number for number in range(501)])
@@ -226,6 +234,7 @@ def test_by_force_from_a_server_that_does_not_answer() -> None:
             wait_until(lambda: tell_by(rig, client, first_link), "the old server to know that it has moved")
             client.send(b"3")
             client.flush(10)
+            there(rig, client.client_id, b"3")
             rig.backend.send(client.client_id, b"down")
             assert next(item for item in iter(lambda: client.recv(10), None) if isinstance(item, bytes)) == b"down"
             arrived(rig, client.client_id, b"1", b"2", b"3")
