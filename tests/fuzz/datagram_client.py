@@ -6,8 +6,8 @@ from typing import Any
 
 from fuzz.engine import Target
 from kit.datagram_client import CHALLENGE, DATA, PING, PONG
-from voltlane.client.datagrams import INBOX_PACKETS, Datagrams
 
+from voltlane.client.datagrams import INBOX_PACKETS, Datagrams
 from voltlane.errors import MalformedRecord
 from voltlane.wire.datagram import SMALLEST, derive, seal_datagram, server_keys
 from voltlane.wire.v3 import NO_DATAGRAMS, DatagramsOffer, decode_datagrams
