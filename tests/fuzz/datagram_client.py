@@ -6,8 +6,8 @@ from typing import Any
 
 from fuzz.engine import Target
 from kit.datagram_client import CHALLENGE, DATA, PING, PONG
-from voltlane.client.datagrams import INBOX_PACKETS, Datagrams
 
+from voltlane.client.datagrams import INBOX_PACKETS, Datagrams
 from voltlane.errors import MalformedRecord
 from voltlane.wire.datagram import SMALLEST, derive, seal_datagram, server_keys
 from voltlane.wire.v3 import NO_DATAGRAMS, DatagramsOffer, decode_datagrams
@@ -19,7 +19,7 @@ body; SEND with a size."""
 
 
 class _Server:
-    """The keys that it has told, and the numbers that were used under them."""
+    """The keys that it has told, and the numbers of the data that were taken under them."""
 
     def __init__(self) -> None:
         self.keys: Any = None
@@ -64,8 +64,8 @@ def answers(steps: bytes) -> None:
             datagrams.receive(whole, now)
             if datagrams.link.received > before:
                 assert kind == DATA and server.number not in server.used
+                server.used.add(server.number)
                 taken += 1
-            server.used.add(server.number)
         elif step == OFFER:
             try:
                 answer(decode_datagrams(take(number(1))))
