@@ -111,9 +111,6 @@ class Totals:
 def _record(tracker: LossTracker | None, came: int, lost: int) -> LossTracker | None:
     if not came and not lost:
         return tracker
-    tracker = tracker or LossTracker()
+    tracker = tracker or LossTracker(HISTORY)
     tracker.record_many(came, lost)
-    while tracker.expected > HISTORY:
-        tracker.expected //= 2
-        tracker.lost //= 2
     return tracker

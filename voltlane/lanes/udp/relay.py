@@ -214,9 +214,8 @@ class OpenRelay(UdpLane):
         for peer in cast("list[OpenPeer]", peers):
             if now - peer.heard >= self._idle_secs:
                 self.leave(peer, CloseReason.IDLE)
-            else:
-                if not self._sampler.is_looking:
-                    peer.quality = None  # which nobody needs now, and is memory
+            elif not self._sampler.is_looking:
+                peer.quality = None  # which nobody needs now, and is memory
         if len(self.table):
             self._look_later()
 
