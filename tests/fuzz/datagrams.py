@@ -246,7 +246,8 @@ def session_datagrams(steps: bytes) -> None:
             elif step in (SEAL, ELSEWHERE):
                 kind, jump = (int.from_bytes(take(1), "little") for _ in range(2))
                 wire.sealed.number += jump
-                whole = wire.sealed.datagram(kind, take(int.from_bytes(take(1), "little")))
+                number = (1 << 64) - 1 - kind if jump == 255 else None  # those at the end, too
+                whole = wire.sealed.datagram(kind, take(int.from_bytes(take(1), "little")), number=number)
                 (wire.sock if step == SEAL else _sessions.others[0]).sendto(whole, world.place)
             elif step == ASKS:
                 stranger.say(stranger.endpoint.record(ASK, take(int.from_bytes(take(1), "little"))))
@@ -389,6 +390,7 @@ TARGETS = [
             _sent(SEAL, b"hello") + bytes((TURN, MASTER, TURN)) + _sent(ELSEWHERE, b"from afar") + bytes((TURN,)),
             _sent(SEAL, b"", PING) + _sent(ASKS, bytes(32)) + bytes((TURN, WAIT)) + _sent(SEAL, b"old", 0, 9),
             _sent(ASKS, bytes(31)) + bytes((TURN,)),
+            b"".join(_sent(SEAL, b"", kind, 255) for kind in (4, 1, 0, 1)) + bytes((TURN,)) + _sent(SEAL, b"x"),
             bytes((ANSWER,)) + _sent(SEAL, b"x") + bytes((TURN,)) + _sent(SEAL, bytes(8), RESPONSE) + bytes((TURN,)),
             _sent(ELSEWHERE, bytes(8), CHALLENGE) + _sent(SEND, bytes(60)) + _sent(OTHER, b"") + bytes((KICK, TURN)),
         ],

@@ -9,6 +9,7 @@ from ..wire.datagram import (
     Datagram,
     DatagramKeys,
     clock,
+    counts,
     head_of,
     held_echo,
     open_datagram,
@@ -100,7 +101,7 @@ class KeyedDatagrams:
 
     def counts(self) -> bytes:
         """For a pong."""
-        return COUNTS.pack(self.highest + 1, self.received)
+        return counts(self.highest, self.received)
 
     def told(self, counts: bytes) -> None:
         """What a pong says of what came there: one without counts says nothing."""

@@ -39,8 +39,14 @@ UNVALIDATED_FACTOR = 3
 COUNTS = Struct("<QQ")
 """What a pong says of what came to its sender: one more than the highest number, and how many, each once."""
 
+_LAST = (1 << 64) - 1
 _LABEL = b"VOLTLANE 3 datagrams"
 _NONCE = Struct("<4xQ")
+
+
+def counts(highest: int, received: int) -> bytes:
+    """The body of a pong; `highest` is -1 before anything has come. Above the last number of all there is none."""
+    return COUNTS.pack(min(highest + 1, _LAST), received)
 
 
 class Kind(enum.IntEnum):

@@ -9,6 +9,7 @@ import pytest
 from kit.frames import join
 from kit.udp_world import UdpWorld, taken, udp_world
 
+from voltlane.address import UDP, Address
 from voltlane.lanes.udp.gate import KICKED_SECS, MOST_KICKED
 from voltlane.reasons import CloseReason, EndReason
 from voltlane.wire.tagged import Flag
@@ -200,6 +201,15 @@ class TestStrangers:
         port = world.udp.ports[0]
         assert port.sock is not None
         port.sock.sendto(b"hello, myself", world.place)
+        world.settle()
+        assert ids(world) == [] and world.dropped == {"BAD_ADDRESS": 1}
+
+    def test_nor_where_every_interface_is_ours(self, world: UdpWorld):
+        world.udp.open([Address(UDP, "", 0, "")])
+        port = world.udp.ports[-1]
+        assert port.sock is not None
+        host = "::ffff:127.0.0.1" if port.sock.family == socket.AF_INET6 else "127.0.0.1"
+        port.sock.sendto(b"hello, myself", (host, port.address.port))
         world.settle()
         assert ids(world) == [] and world.dropped == {"BAD_ADDRESS": 1}
 

@@ -450,3 +450,33 @@ class TestConnections:
         wire.send(b"?")
         world.settle()
         assert came(world) == []
+
+
+def test_the_last_number_of_all_is_one_like_others():
+    """A client may use it at once: what is above it does not fit into a pong."""
+    with udp_world("sessions", MARKED) as world:
+        (_, wire), (_, beside) = world.new_wire(), world.new_wire()
+        wire.raw(wire.sealed.datagram(PING, number=(1 << 64) - 1))
+        beside.ping()
+        world.settle()
+        for each, above, received in ((wire, (1 << 64) - 1, 3), (beside, 3, 3)):
+            assert each.heard[-1].kind == PONG
+            assert each.heard[-1].body == above.to_bytes(8, "little") + received.to_bytes(8, "little")
+        assert not world.dropped
+
+
+@pytest.mark.parametrize("mode", ["sessions", "open"])
+def test_an_error_of_ours_about_one_client_ends_the_port_for_nobody(mode: str, monkeypatch: pytest.MonkeyPatch):
+    def fails(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    with udp_world(mode, MARKED) as world:
+        monkeypatch.setattr(world.udp, "_on_event" if mode == "sessions" else "_on_stranger", fails)
+        if mode == "sessions":
+            client = enter(world)
+            world.wire(client).ping()
+        else:
+            world.socket().send(b"hello")
+        world.settle()
+        assert [str(bug) for bug in world.loop.bugs] == ["a bug"] and world.udp.ports[0].sock is not None
+        world.loop.bugs.clear()

@@ -12,6 +12,7 @@ from ...core.datagrams.cookies import Cookies
 from ...core.datagrams.strangers import Strangers
 from ...net.udp.loops import host_port, packed
 from ...net.udp.names import Name
+from ...net.udp.sockets import EVERYWHERE, is_of_this_machine
 from ...quality import validate_address
 from ...reasons import CloseReason, DatagramDrop
 from ...wire.datagram import COOKIE_LEAST, split_cookie, with_cookie
@@ -94,4 +95,9 @@ class StrangerGate:
             validate_address(host, port, local=True)
         except ValueError:
             return False
-        return all(port != own.port or host != own.host for own in self._own)
+        return not any(port == own.port and _is_at(own.host, host) for own in self._own)
+
+
+def _is_at(bound: str, host: str) -> bool:
+    """Whether a socket that is bound there receives at this address of a peer."""
+    return is_of_this_machine(host) if bound in EVERYWHERE else bound == host

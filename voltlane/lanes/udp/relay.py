@@ -141,7 +141,7 @@ class OpenRelay(UdpLane):
         if came.packets:
             self.pass_on(came.chunk, came.packets, came.size)
         for name, data in came.strangers:
-            self._on_stranger(port, name, data)
+            self.reactor.guard(None, self._on_stranger, port, name, data)  # an error is not to end the port
         self.count(self.table.take_drops())
         return came.more
 

@@ -21,7 +21,7 @@ from ...net.udp.results import Sent
 from ...quality import DatagramQuality, LinkQuality
 from ...reasons import DatagramDrop
 from ...wire import datagram
-from ...wire.datagram import COUNTS, OLD_KEYS_SECS, SMALLEST, WORDS_SIZE, Kind
+from ...wire.datagram import OLD_KEYS_SECS, SMALLEST, WORDS_SIZE, Kind, counts
 from ...wire.tagged import Flag
 from ...wire.v3 import DatagramsOffer, decode_ask
 from ..clients import Clients
@@ -238,7 +238,9 @@ class SessionDatagrams(UdpLane):
         if opened.packets:
             self.pass_on(opened.chunk, opened.packets, opened.size)
         for event in opened.events:
-            self._on_event(port, *event)
+            self.reactor.guard(
+                None, self._on_event, port, *event
+            )  # an error is not to end the port, which is everybody's
         self.count(self.table.take_drops())
         return opened.more
 
@@ -253,7 +255,7 @@ class SessionDatagrams(UdpLane):
         if kind == Kind.RESPONSE and answers(channel.candidate, name, body):
             self._move(channel, port, name)
         elif kind == Kind.PING:
-            self._reply(port, channel, Kind.PONG, name, COUNTS.pack(channel.highest + 1, channel.received))
+            self._reply(port, channel, Kind.PONG, name, counts(channel.highest, channel.received))
         elif kind == Kind.CHALLENGE and len(body) == WORDS_SIZE:
             self._reply(port, channel, Kind.RESPONSE, name, body)
         candidate, now = channel.candidate, self.reactor.now

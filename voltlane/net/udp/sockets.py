@@ -10,6 +10,8 @@ from ..sockets import cannot_listen, resolve
 
 BUFFER = 4 << 20
 """Bytes that the system is asked to hold for us, each way: what comes during one turn of the loop."""
+EVERYWHERE = ("::", "0.0.0.0")
+"""Where a socket for every interface is bound."""
 _LINUX = sys.platform == "linux"
 # Python has no names for these.
 _FORCED = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32} if _LINUX else {}
@@ -27,13 +29,23 @@ def udp_socket(address: Address) -> socket.socket:
     """
     try:
         if not address.host and socket.has_dualstack_ipv6():
-            return bind(socket.AF_INET6, ("::", address.port), dual_stack=True)
+            return bind(socket.AF_INET6, (EVERYWHERE[0], address.port), dual_stack=True)
         if not address.host:
-            return bind(socket.AF_INET, ("0.0.0.0", address.port))
+            return bind(socket.AF_INET, (EVERYWHERE[1], address.port))
         family, where = resolve(address)[0]
         return bind(family, where)
     except OSError as error:
         raise cannot_listen(address, error) from None
+
+
+def is_of_this_machine(host: str) -> bool:
+    """Whether this IP address is one of the machine's own: only to those can a socket be bound."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((host, 0))
+    except OSError:
+        return False
+    return True
 
 
 def receive_one_by_one(sock: socket.socket) -> None:
