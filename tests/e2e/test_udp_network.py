@@ -40,9 +40,6 @@ SETTINGS: dict[str, object] = {
 }
 RAN: set[str] = set()
 """Which kinds of network there were in this run."""
-needs_library = pytest.mark.skipif(
-    not hasattr(Connection, "datagram"), reason="the client library has no datagrams in this tree yet"
-)
 
 
 class Numbered:
@@ -310,7 +307,6 @@ def echoing(**settings: object) -> Iterator[ServerProcess]:
         yield server
 
 
-@needs_library
 @pytest.mark.parametrize("cut", [False, True], ids=["the stream stays", "the stream is lost each time"])
 def test_the_library_changes_its_address_five_times(cut: bool) -> None:
     RAN.add("wire")
@@ -349,7 +345,6 @@ def behind_the_response(wire: DatagramWire, binding: int) -> Counter[str]:
     return Counter(one.way for one in ones[responses[-1] :] if one.size == HEAD + SIZE)
 
 
-@needs_library
 def test_the_library_over_a_bad_network() -> None:
     RAN.add("wire")
     faults = BAD._replace(mtu=576)
@@ -388,7 +383,6 @@ def far_away(heartbeat: float = 0.3) -> Iterator[tuple[Cable, ServerProcess, Pla
         yield cable, server, player
 
 
-@needs_library
 @needs_namespaces
 def test_a_machine_gets_another_address_five_times() -> None:
     """Its connections die with the address, without a word from anybody."""
@@ -405,7 +399,6 @@ def test_a_machine_gets_another_address_five_times() -> None:
         assert figures["channels"] == 1 and figures["challenges"] >= 6
 
 
-@needs_library
 @needs_namespaces
 def test_large_ones_pass_where_packets_are_small() -> None:
     """In fragments, both ways: neither side forbids them."""
@@ -418,7 +411,6 @@ def test_large_ones_pass_where_packets_are_small() -> None:
         player.check()
 
 
-@needs_library
 @pytest.mark.skipif(bool(why_no_faults()), reason=why_no_faults())
 def test_a_bad_cable() -> None:
     with far_away(heartbeat=5.0) as (cable, _, player):
@@ -443,6 +435,4 @@ def test_there_was_a_network(request: pytest.FixtureRequest) -> None:
     if len(here) == 1:
         pytest.skip("asked for alone")
     assert RAN, "neither namespaces nor the wire"
-    assert why_not() or "namespaces" in RAN or not hasattr(Connection, "datagram"), (
-        "they can be made here, and were not"
-    )
+    assert why_not() or "namespaces" in RAN, "they can be made here, and were not"

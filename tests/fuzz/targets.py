@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 
-from fuzz import client_datagrams, clients, datagrams, servers, store, version3, websocket
+from fuzz import client_datagrams, clients, datagram_client, datagrams, servers, store, version3, websocket
 from fuzz.parsers import PARSERS
 from fuzz.servers import SERVERS
 
-_DATAGRAMS = [*datagrams.TARGETS, *client_datagrams.TARGETS]
+_DATAGRAMS = [*datagrams.TARGETS, *client_datagrams.TARGETS, *datagram_client.TARGETS]
 _MORE = [*version3.TARGETS, *_DATAGRAMS, *websocket.TARGETS, *clients.TARGETS, *store.TARGETS]
 TARGETS = {target.name: target for target in [*PARSERS, *SERVERS, *_MORE]}
 
@@ -18,11 +18,6 @@ if importlib.util.find_spec("h11") and importlib.util.find_spec("prometheus_clie
     TARGETS.update((target.name, target) for target in [*web.TARGETS, *site.TARGETS])
 else:
     web = None  # type: ignore[assignment]
-
-if importlib.util.find_spec("voltlane.client.datagrams"):
-    from fuzz import datagram_client
-
-    TARGETS.update((target.name, target) for target in datagram_client.TARGETS)
 
 
 def close() -> None:
