@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from kit.datagram_client import ASK, CHALLENGE, PING, PONG, Offer, Sealed, Wire
+from kit.datagram_client import ASK, CHALLENGE, PING, PONG, RESPONSE, Offer, Sealed, Wire
 from kit.frames import join
 from kit.record_world import RecordClient, enter, told
 from kit.udp_world import UdpWorld, udp_world
 
+from voltlane.lanes.udp.sessions import ASK_SECS, ASKS
 from voltlane.wire.datagram import OLD_KEYS_SECS, SMALLEST
 from voltlane.wire.tagged import Flag
 
@@ -317,6 +318,28 @@ class TestRoaming:
         world.settle()
         assert world.server.counters.roamed == 0
 
+    @pytest.mark.parametrize(("behind", "moves"), [(b"", 1), (b"later", 1), (None, 0)])
+    def test_bytes_behind_the_words_say_nothing(self, world: UdpWorld, behind: bytes | None, moves: int):
+        _client, wire = world.new_wire()
+        wire.answers = False
+        wire.move()
+        wire.ping()
+        world.settle()
+        words = wire.heard[-1].body
+        wire.raw(wire.sealed.datagram(RESPONSE, words[:-1] if behind is None else words + behind))
+        world.settle()
+        assert world.server.counters.roamed == moves
+
+    @pytest.mark.parametrize(
+        ("body", "answer"), [(b"8 bytes.", b"8 bytes."), (b"8 bytes.later", b"8 bytes."), (b"7 bytes", None)]
+    )
+    def test_a_challenge_of_a_client_is_answered(self, world: UdpWorld, body: bytes, answer: bytes | None):
+        _client, wire = world.new_wire()
+        before = len(wire.heard)
+        wire.raw(wire.sealed.datagram(CHALLENGE, body))
+        world.settle()
+        assert [(got.kind, got.body) for got in wire.heard[before:]] == ([] if answer is None else [(RESPONSE, answer)])
+
     def test_an_old_one_that_somebody_sends_on_moves_nobody(self, world: UdpWorld):
         client, wire = world.new_wire()
         caught = wire.sealed.data(b"caught")  # and kept from arriving
@@ -433,6 +456,47 @@ class TestConnections:
         keys: list[Sealed] = [world.ask(client) for _ in range(5)]
         assert len(world.udp.table) == 2 and world.udp.channels == 1  # type: ignore[attr-defined]
         assert len({each.id_out for each in keys}) == 5
+
+    def test_who_asks_without_end_gets_keys_at_a_rate(self, world: UdpWorld):
+        client = enter(world)
+        for _ in range(100):
+            client.say(client.endpoint.record(ASK, os.urandom(32)))
+        world.settle()
+        ports = [Offer.of(each).port for each in client.endpoint.offers]
+        assert ports == [world.place[1]] * ASKS + [0] * (100 - ASKS)
+        assert len(world.udp.table) == 2  # type: ignore[attr-defined]
+        world.pass_(2 * ASK_SECS)
+        for _ in range(3):
+            client.say(client.endpoint.record(ASK, os.urandom(32)))
+        world.settle()
+        assert [bool(Offer.of(each).port) for each in client.endpoint.offers[100:]] == [True, True, False]
+
+    def test_to_who_was_told_that_there_are_none_it_goes_over_the_stream(self, world: UdpWorld):
+        client = enter(world)
+        for _ in range(ASKS - 1):
+            world.ask(client)
+        wire = world.settled_wire(client)
+        client.say(client.endpoint.record(ASK, os.urandom(32)))
+        world.settle()
+        assert Offer.of(client.endpoint.offers[-1]).port == 0
+        down(world, client.session.id, b"here")
+        world.settle()
+        assert client.session.got == [b"here"]
+        wire.send(b"still under way")
+        world.settle()
+        assert [body for _, body in came(world)] == [b"still under way"]
+        world.pass_(OLD_KEYS_SECS + 1)
+        assert world.udp.channels == 0 and not len(world.udp.table)  # type: ignore[attr-defined]
+
+    def test_where_memory_is_short_its_datagrams_end_as_well(self, world: UdpWorld, monkeypatch: pytest.MonkeyPatch):
+        client, _ = world.new_wire()
+        monkeypatch.setattr(type(world.udp.budget), "is_near", True)
+        client.say(client.endpoint.record(ASK, os.urandom(32)))
+        world.settle()
+        assert Offer.of(client.endpoint.offers[-1]).port == 0
+        down(world, client.session.id, b"here")
+        world.settle()
+        assert client.session.got == [b"here"]
 
     @pytest.mark.parametrize("how", ["kick", "goodbye", "expire"])
     def test_with_the_session_they_end(self, world: UdpWorld, how: str):

@@ -13,7 +13,7 @@ from .port import Port
 class ClientChannel(Channel):
     """What is received and sent under one pair of keys. Its way down is `path`, by `port`."""
 
-    __slots__ = ("candidate", "ending", "former", "port", "quality", "root", "since")
+    __slots__ = ("asks_due", "candidate", "ending", "former", "port", "quality", "root", "since")
 
     def __init__(self, root: bytes, client_id: int, port: Port, now: float) -> None:
         super().__init__(server_keys(root), client_id, now)
@@ -25,5 +25,7 @@ class ClientChannel(Channel):
         """The one before: it receives for a little while yet."""
         self.ending: Timer | None = None
         """Ends it."""
+        self.asks_due = now
+        """When as many asks as there were are within their rate."""
         self.since = now
         self.quality: DatagramQuality | None = None

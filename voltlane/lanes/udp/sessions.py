@@ -32,6 +32,9 @@ from .port import Port, Queue
 
 _CHALLENGE_SIZE = SMALLEST + WORDS_SIZE
 NOT_WANTED = -1
+ASKS = 16
+"""Asks of one client that are answered with keys at once; in the long run it is one every ASK_SECS."""
+ASK_SECS = 1.0
 SILENT = 3
 """Keepalives that may be missing until an address is no path any more."""
 
@@ -99,10 +102,13 @@ class SessionDatagrams(UdpLane):
 
     def answer(self, session: Session, body: bytes) -> bytes:
         """See Datagrams."""
-        asked = decode_ask(body)
-        if not self.ports or self.budget.is_near:
+        asked, now, before = decode_ask(body), self.reactor.now, self._current.get(session.id)
+        due = now if before is None else max(now, before.asks_due)
+        if not self.ports or self.budget.is_near or due > now + (ASKS - 1) * ASK_SECS:
+            if before is not None:
+                self._give_up(before)
             return super().answer(session, body)
-        secret, port, now = decode_secrets(session.credential).present, self.ports[0], self.reactor.now
+        secret, port = decode_secrets(session.credential).present, self.ports[0]
         which, processes = self.share
         while True:  # no other channel may have its id, by which the kernel finds this process
             seed = self._random(datagram.SEED_SIZE)
@@ -111,7 +117,7 @@ class SessionDatagrams(UdpLane):
             if identity[0] % processes == which and self.table.get(identity) is None:
                 break
         channel = ClientChannel(root, session.id, port, now)
-        before = self._current.get(session.id)
+        channel.asks_due = due + ASK_SECS
         if before is not None:
             self._end_soon(before)
             if before.former is not None:
@@ -122,6 +128,11 @@ class SessionDatagrams(UdpLane):
         self.table.add(channel)
         offer = DatagramsOffer(self._port or port.address.port, self.mtu, self._keepalive, seed, self._host)
         return offer.encode()
+
+    def _give_up(self, channel: ClientChannel) -> None:
+        """Its client is told that there are none, and may forget its keys: nothing is sent to it there any more."""
+        channel.path = channel.candidate = None
+        self._end_soon(channel)
 
     def resumed(self, session: Session) -> None:
         """See Datagrams: its keys are those of the connection before."""
@@ -252,12 +263,12 @@ class SessionDatagrams(UdpLane):
             return  # its client has others: where it is those tell
         if name != channel.path:
             channel.candidate = heard(channel.candidate, name, newest, size, self._random)
-        if kind == Kind.RESPONSE and answers(channel.candidate, name, body):
+        if kind == Kind.RESPONSE and answers(channel.candidate, name, body[:WORDS_SIZE]):
             self._move(channel, port, name)
         elif kind == Kind.PING:
             self._reply(port, channel, Kind.PONG, name, counts(channel.highest, channel.received))
-        elif kind == Kind.CHALLENGE and len(body) == WORDS_SIZE:
-            self._reply(port, channel, Kind.RESPONSE, name, body)
+        elif kind == Kind.CHALLENGE and len(body) >= WORDS_SIZE:
+            self._reply(port, channel, Kind.RESPONSE, name, body[:WORDS_SIZE])
         candidate, now = channel.candidate, self.reactor.now
         if candidate is not None and candidate.name == name and challenge(candidate, _CHALLENGE_SIZE, now):
             self.counters.challenged += 1
