@@ -49,7 +49,8 @@ class FakeDatagrams:
     @property
     def taken(self) -> list[bytes]:
         """What the master was given."""
-        return list(self.model.taken) if self.models else []
+        with self._server.lock:  # not between a packet and the source that it came from
+            return list(self.model.taken) if self.models else []
 
     def push(self, *packets: bytes) -> None:
         """To the client, when there is a path."""

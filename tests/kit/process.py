@@ -107,9 +107,13 @@ class Process:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
     def _wait_until(self, predicate: object, what: str) -> None:
         def found() -> bool:
-            return bool(predicate()) or self.process.poll() is not None  # type: ignore[operator]
+            return bool(predicate()) or self.has_ended  # type: ignore[operator]
 
         try:
             wait_until(found, what)

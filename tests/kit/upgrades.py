@@ -50,14 +50,22 @@ class UpgradingServer(ServerProcess):
     @property
     def upgraded(self) -> bool:
         """Whether another process serves by now than at the last look."""
-        found = re.findall(rf"process (\d+) {GONE}", self.log)
+        found = self._followers()
         if len(found) == self.upgrades:
             return False
         self.upgrades = len(found)
-        before, self.current = self.current, int(found[-1])
+        before, self.current = self.current, found[-1]
         if not (self.stays and before == self.process.pid):
             _wait_for_end(before, self.process)
         return True
+
+    def _followers(self) -> list[int]:
+        return [int(pid) for pid in re.findall(rf"process (\d+) {GONE}", self.log)]
+
+    @property
+    def has_ended(self) -> bool:
+        """See Process: of the last one."""
+        return _has_ended([self.process.pid, *self._followers()][-1], self.process)
 
     def upgrade(self, failures: int = 0) -> None:
         """Ask, and wait. So many have failed before."""
@@ -101,15 +109,16 @@ class UpgradingServer(ServerProcess):
 
 
 def _wait_for_end(pid: int, child: object) -> None:
-    def ended() -> bool:
-        child.poll()  # type: ignore[attr-defined] # which waits for it, should that be the one
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return True
-        return state == "Z"
+    wait_until(lambda: _has_ended(pid, child), f"the end of process {pid}", EXIT_TIMEOUT)
 
-    wait_until(ended, f"the end of process {pid}", EXIT_TIMEOUT)
+
+def _has_ended(pid: int, child: object) -> bool:
+    child.poll()  # type: ignore[attr-defined] # which waits for it, should that be the one
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state == "Z"
 
 
 class Streamer:
