@@ -7,16 +7,11 @@ import errno
 import math
 import select
 import socket
-import sys
 
 from ..net.deadlines import LONGEST_POLL
+from ..net.sockets import send_in_fragments
 
 RECEIVE_SIZE = 1 << 16
-_MTU_DISCOVER: dict[int, tuple[int, int]] = {
-    socket.AF_INET: (socket.IPPROTO_IP, 10),
-    socket.AF_INET6: (socket.IPPROTO_IPV6, 23),
-}
-"""Python has no names for these of Linux's."""
 _LOST = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE, errno.EPERM)
 """That one could not be sent, and the next may be."""
 _NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
@@ -90,9 +85,7 @@ class DatagramSocket:
             try:
                 self._socket = socket.socket(family, socket.SOCK_DGRAM)
                 self._socket.setblocking(False)
-                if sys.platform == "linux" and family in _MTU_DISCOVER:
-                    # One that is too large for the way goes in fragments: better than not at all.
-                    self._socket.setsockopt(*_MTU_DISCOVER[family], 0)
+                send_in_fragments(self._socket, family)
             except OSError:
                 self._targets.append(self._targets.pop(0))
                 self.close()

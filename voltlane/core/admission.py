@@ -18,7 +18,7 @@ from typing import Callable, Union
 from ..config.limits import Limits
 from ..reasons import CloseReason
 from .bucket import TokenBucket
-from .networks import Networks, plain, shown_network
+from .networks import Networks, masks, network_of, plain, shown_network
 
 MINUTE = 60.0
 _FORGOTTEN_AT_ONCE = 2
@@ -118,10 +118,7 @@ class Admission:
         )
         self.wants_addresses = self._listed or self._tracking
         """Whether addresses make a difference: else b"" does for all of them."""
-        self._mask = {
-            4: (1 << 32) - (1 << 32 - limits.ipv4_prefix),
-            16: (1 << 128) - (1 << 128 - limits.ipv6_prefix),
-        }
+        self._mask = masks(limits.ipv4_prefix, limits.ipv6_prefix)
         # How long a resting source has something to be remembered for.
         self._memory = max(
             limits.address_burst / limits.address_rate if limits.address_rate else 0.0,
@@ -185,8 +182,7 @@ class Admission:
         if not self._tracking:
             return self._anyone
         self._forget(now)
-        size = len(packed)
-        key = (int.from_bytes(packed, "big") & self._mask[size]).to_bytes(size, "big")
+        key = network_of(packed, self._mask)
         source = self.sources.get(key)
         if source is None:
             if len(self.sources) >= self.limits.table_size and not self._make_room():

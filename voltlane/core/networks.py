@@ -25,6 +25,20 @@ def shown_network(packed: bytes, length: int) -> str:
     return f"{ip_address(packed)}{'' if length == len(packed) * 8 else f'/{length}'}"
 
 
+def masks(ipv4_prefix: int, ipv6_prefix: int) -> dict[int, int]:
+    """For `network_of`: by the size of an address, its bits that say which network it is in."""
+    return {
+        4: (1 << 32) - (1 << 32 - ipv4_prefix),
+        16: (1 << 128) - (1 << 128 - ipv6_prefix),
+    }
+
+
+def network_of(packed: bytes, masks: dict[int, int]) -> bytes:
+    """The address with its other bits left out."""
+    size = len(packed)
+    return (int.from_bytes(packed, "big") & masks[size]).to_bytes(size, "big")
+
+
 class Networks:
     """Networks, written as text. Asking costs a look-up for each prefix length among them, however many there are."""
 

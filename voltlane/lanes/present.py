@@ -42,17 +42,3 @@ class Present(Protocol):
     def sock(self) -> socket.socket | None:
         """That of its own, which the kernel can be asked about."""
         ...
-
-
-class Datagrams(Protocol):
-    """What there is of clients' datagrams at this moment, in a server that has an address for them."""
-
-    @property
-    def channels(self) -> int:
-        """How many sessions have datagrams beside their stream."""
-        ...
-
-    @property
-    def peers(self) -> int:
-        """How many clients are nothing but an address."""
-        ...

@@ -27,10 +27,19 @@ except ImportError:  # pragma: no cover (not a Unix)
 EXIT_CANNOT_LISTEN = 3
 BACKLOG = 4096
 """Connections the kernel may hold for us; it takes its own limit (somaxconn) if that is less."""
+EVERYWHERE = ("::", "0.0.0.0")
+"""Where a socket for every interface is bound."""
 NO_SIGNAL: int = getattr(socket, "MSG_NOSIGNAL", 0)
 """For send: a program that embeds us may have given SIGPIPE its deadly default back."""
 _UNSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if sys.platform == "linux" else None)
 """Not every Python names it (PyPy)."""
+# Python has no names for these, which are Linux's.
+_MTU_DISCOVER: dict[int, tuple[int, int]] = (
+    {socket.AF_INET: (socket.IPPROTO_IP, 10), socket.AF_INET6: (socket.IPPROTO_IPV6, 23)}
+    if sys.platform == "linux"
+    else {}
+)
+_DONT = 0
 _DRAIN_READS = 64
 _DEFERRED_SECS = 1
 _NO_LINGER, _LINGER = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
@@ -78,14 +87,21 @@ def listening_socket(address: Address, mode: int | None = None) -> socket.socket
         if address.kind == "unix":
             _remove_abandoned(address.path)
             return _listen(socket.AF_UNIX, address.path, mode=mode)
-        if not address.host and socket.has_dualstack_ipv6():
-            return _listen(socket.AF_INET6, ("::", address.port), dual_stack=True)
-        if not address.host:
-            return _listen(socket.AF_INET, ("0.0.0.0", address.port))
-        family, where = resolve(address)[0]
-        return _listen(family, where)
+        return _listen(*place_to_bind(address))
     except OSError as error:
         raise cannot_listen(address, error) from None
+
+
+def place_to_bind(address: Address) -> tuple[int, object, bool]:
+    """Family, socket address, and whether a socket there is to take IPv4, too: for TCP and UDP.
+
+    Raises OSError when a name cannot be resolved.
+    """
+    if address.host:
+        return *resolve(address)[0], False
+    if socket.has_dualstack_ipv6():
+        return socket.AF_INET6, (EVERYWHERE[0], address.port), True
+    return socket.AF_INET, (EVERYWHERE[1], address.port), False
 
 
 def cannot_listen(address: Address, error: OSError) -> StartupError:
@@ -229,6 +245,13 @@ def set_keepalive(sock: socket.socket, seconds: int, user_timeout: int | None = 
     for name, value in options.items():
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def send_in_fragments(sock: socket.socket, family: int) -> None:
+    """Datagrams that are too large for the way to addresses of that family: better than not at all. Raises OSError."""
+    if family in _MTU_DISCOVER:
+        level, option = _MTU_DISCOVER[family]
+        sock.setsockopt(level, option, _DONT)
 
 
 class SocketOptions(NamedTuple):

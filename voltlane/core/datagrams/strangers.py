@@ -11,6 +11,7 @@ import hashlib
 from array import array
 
 from ..bucket import TokenBucket
+from ..networks import masks, network_of
 
 PLACES = 1 << 12
 BURST_SECS = 1.0
@@ -34,18 +35,14 @@ class Strangers:
         if rate != self._rate:
             self._all = None
         self._rate, self._network_rate = rate, network_rate
-        self._masks = {
-            4: (1 << 32) - (1 << 32 - ipv4_prefix),
-            16: (1 << 128) - (1 << 128 - ipv6_prefix),
-        }
+        self._masks = masks(ipv4_prefix, ipv6_prefix)
 
     def network_may(self, packed: bytes, now: float) -> bool:
         """Whether one more may come from this address's network; that counts then."""
         rate = self._network_rate
         if not rate:
             return True
-        size = len(packed)
-        network = (int.from_bytes(packed, "big") & self._masks[size]).to_bytes(size, "big")
+        network = network_of(packed, self._masks)
         place = int.from_bytes(hashlib.blake2b(network, digest_size=8, key=self._key).digest(), "little") % PLACES
         used = max(0.0, self._levels[place] - (now - self._times[place]) * rate)
         if used + 1 > max(1.0, rate * BURST_SECS):

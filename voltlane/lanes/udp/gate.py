@@ -10,9 +10,10 @@ from ...config import Config
 from ...core.admission import Admission, Source
 from ...core.datagrams.cookies import Cookies
 from ...core.datagrams.strangers import Strangers
+from ...net.sockets import EVERYWHERE
 from ...net.udp.loops import host_port, packed
 from ...net.udp.names import Name
-from ...net.udp.sockets import EVERYWHERE, is_of_this_machine
+from ...net.udp.sockets import is_of_this_machine
 from ...quality import validate_address
 from ...reasons import CloseReason, DatagramDrop
 from ...wire.datagram import COOKIE_LEAST, split_cookie, with_cookie

@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 from ...core.admission import Source
 from ...core.outbox import Chunk
 from ...core.session import Session
+from ...net.peers import name_of
 from ...net.udp.loops import Peer, host_port
 from ...net.udp.names import Name
 from ...quality import LinkQuality
@@ -49,8 +50,7 @@ class OpenPeer(Peer):
     @property
     def peer(self) -> str:
         """Its address, for people."""
-        host, port = host_port(self.name)
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return name_of(host_port(self.name))
 
     # ---- the session's link
 

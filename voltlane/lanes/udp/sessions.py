@@ -249,9 +249,8 @@ class SessionDatagrams(UdpLane):
         if opened.packets:
             self.pass_on(opened.chunk, opened.packets, opened.size)
         for event in opened.events:
-            self.reactor.guard(
-                None, self._on_event, port, *event
-            )  # an error is not to end the port, which is everybody's
+            # An error is not to end the port, which is everybody's.
+            self.reactor.guard(None, self._on_event, port, *event)
         self.count(self.table.take_drops())
         return opened.more
 

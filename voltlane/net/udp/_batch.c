@@ -54,7 +54,7 @@ static int make_room(arena *in, int fd, size_t limit)
 }
 
 /* The size of the datagrams in message n. */
-size_t datagram_size(const arena *in, size_t n)
+static size_t datagram_size(const arena *in, size_t n)
 {
     const struct msghdr *message = &in->messages[n].msg_hdr;
     const struct cmsghdr *head = message->msg_controllen ? CMSG_FIRSTHDR(message) : NULL;
@@ -65,7 +65,7 @@ size_t datagram_size(const arena *in, size_t n)
 }
 
 /* So many were received, and have been looked at. */
-void receive_again(table *t, unsigned got)
+static void receive_again(table *t, unsigned got)
 {
     for (unsigned n = 0; n < got; n++) {
         t->in.messages[n].msg_hdr.msg_namelen = NAME_ROOM;
@@ -74,33 +74,32 @@ void receive_again(table *t, unsigned got)
     }
 }
 
-int receive_begin(table *t, PyObject *const *args, Py_ssize_t nargs, int *fd, double *now, size_t *most, long *flag,
-                  size_t *limit)
+static int receive_begin(receiving *r, PyObject *const *args, Py_ssize_t nargs, int *fd, size_t *most)
 {
     if (nargs != 5) {
         PyErr_SetString(PyExc_TypeError, "receive takes 5 arguments: sock, now, most, flag, limit");
         return -1;
     }
     *fd = PyObject_AsFileDescriptor(args[0]);
-    *now = PyFloat_AsDouble(args[1]);
+    r->now = PyFloat_AsDouble(args[1]);
     *most = PyLong_AsSize_t(args[2]);
-    *flag = PyLong_AsLong(args[3]);
-    *limit = PyLong_AsSize_t(args[4]);
+    r->flag = PyLong_AsLong(args[3]);
+    r->limit = PyLong_AsSize_t(args[4]);
     if (PyErr_Occurred())
         return -1;
-    if (*flag > 255 || *limit > 65535) {
+    if (r->flag > 255 || r->limit > 65535) {
         PyErr_SetString(PyExc_ValueError, "a flag is at most 255, a limit at most 65535");
         return -1;
     }
-    if (t->busy) {
+    if (r->into->busy) {
         PyErr_SetString(PyExc_RuntimeError, "it is receiving or sending already");
         return -1;
     }
-    return make_room(&t->in, *fd, *limit);
+    return make_room(&r->into->in, *fd, r->limit);
 }
 
 /* As many as there are, up to a batch and to `most`. */
-unsigned receive_some(table *t, int fd, size_t most)
+static unsigned receive_some(table *t, int fd, size_t most)
 {
     int got;
     do
@@ -109,7 +108,7 @@ unsigned receive_some(table *t, int fd, size_t most)
     return got < 0 ? 0 : (unsigned)got;
 }
 
-int chunk_begin(chunk *c, size_t room)
+static int chunk_begin(chunk *c, size_t room)
 {
     c->size = 0;
     c->room = room < 512 ? 512 : room;
@@ -117,7 +116,7 @@ int chunk_begin(chunk *c, size_t room)
     return c->bytes ? 0 : -1;
 }
 
-int chunk_add(chunk *c, uint64_t client_id, unsigned char flag, const unsigned char *data, size_t size)
+static int chunk_add(chunk *c, uint64_t client_id, unsigned char flag, const unsigned char *data, size_t size)
 {
     if (c->room - c->size < HEADER + size) {
         size_t room = 2 * c->room + HEADER + size;
@@ -134,11 +133,71 @@ int chunk_add(chunk *c, uint64_t client_id, unsigned char flag, const unsigned c
     return 0;
 }
 
-PyObject *chunk_end(chunk *c)
+static PyObject *chunk_end(chunk *c)
 {
     if (_PyBytes_Resize(&c->bytes, (Py_ssize_t)c->size) < 0)
         return NULL;
     return c->bytes;
+}
+
+/* A packet for the master, of that party. */
+int receive_packet(receiving *r, party *from, const unsigned char *data, size_t size)
+{
+    r->packets++;
+    return chunk_add(&r->chunk, from->client_id, (unsigned char)r->flag, data, size);
+}
+
+/* All datagrams of message n. Whether there was no error; how many they were is taken off `most`. */
+static int take_apart(receiving *r, size_t n, taking take, size_t *most)
+{
+    arena *in = &r->into->in;
+    size_t each = datagram_size(in, n), left = in->messages[n].msg_len;
+    size_t name_size = in->messages[n].msg_hdr.msg_namelen;
+    arrival one = {.data = in->pieces[n].iov_base, .name = in->names[n]};
+    one.name_size = name_size < NAME_ROOM ? name_size : NAME_ROOM;
+    do { /* an empty one is one, too */
+        one.size = left < each ? left : each;
+        if (take(r, &one) < 0)
+            return 0;
+        one.data += one.size;
+        left -= one.size;
+        *most -= *most > 0;
+    } while (left);
+    return 1;
+}
+
+/* Receive a batch, as `receive` in Python, and let `take` say what becomes of each datagram. */
+PyObject *receive_all(table *t, PyObject *const *args, Py_ssize_t nargs, taking take, PyObject *result_type)
+{
+    receiving r = {.into = t};
+    int fd, more = 1;
+    size_t most;
+    if (receive_begin(&r, args, nargs, &fd, &most) < 0)
+        return NULL;
+    r.found = PyList_New(0);
+    if (!r.found || chunk_begin(&r.chunk, t->last_chunk) < 0)
+        goto failed;
+    t->busy = 1;
+    while (most && more && r.chunk.size < ENOUGH) {
+        unsigned got = receive_some(t, fd, most);
+        more = got == (most < ARRIVING ? most : ARRIVING);
+        for (size_t n = 0; n < got; n++)
+            if (!take_apart(&r, n, take, &most))
+                goto failed;
+        receive_again(t, got);
+    }
+    t->busy = 0;
+    t->last_chunk = r.chunk.size;
+    Py_ssize_t size = (Py_ssize_t)(r.chunk.size - r.packets * HEADER);
+    if (chunk_end(&r.chunk))
+        return PyObject_CallFunction(result_type, "NnnNO", r.chunk.bytes, (Py_ssize_t)r.packets, size, r.found,
+                                     more ? Py_True : Py_False);
+failed:
+    t->busy = 0;
+    t->in.room = 0; /* it is set up anew */
+    Py_XDECREF(r.chunk.bytes);
+    Py_XDECREF(r.found);
+    return NULL;
 }
 
 /* ---- out */

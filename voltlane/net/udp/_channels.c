@@ -320,47 +320,46 @@ static PyObject *channels_add(PyObject *self, PyObject *one)
     return table_add(self, one, &channel_type);
 }
 
-static int add_event(PyObject *events, channel *c, const arrival *one, int newest)
+static int add_event(receiving *r, channel *c, const arrival *one, int newest)
 {
     const unsigned char *plain = one->data + HEAD;
     PyObject *event = Py_BuildValue("Oiy#y#Oi", c, plain[0], one->name, (Py_ssize_t)one->name_size, plain + INNER,
                                     (Py_ssize_t)(one->size - AROUND), newest ? Py_True : Py_False, (int)one->size);
-    int result = event ? PyList_Append(events, event) : -1;
+    int result = event ? PyList_Append(r->found, event) : -1;
     Py_XDECREF(event);
     return result;
 }
 
 /* What opened, of that channel; 0, or -1 with an error. */
-static int take_opened(table *t, channel *c, const arrival *one, double now, long flag, int newest, chunk *to,
-                       size_t *packets, PyObject *events)
+static int take_opened(receiving *r, channel *c, const arrival *one, int newest)
 {
+    table *t = r->into;
     const unsigned char *plain = one->data + HEAD;
     size_t body = one->size - AROUND;
-    if ((t->packet_rate > 0 || t->byte_rate > 0) && !within(t, &c->p, body, now)) {
+    if ((t->packet_rate > 0 || t->byte_rate > 0) && !within(t, &c->p, body, r->now)) {
         t->drops[RATE]++;
         return 0;
     }
     int elsewhere = one->name_size != c->path_size || memcmp(one->name, c->path, one->name_size);
-    if ((plain[0] != DATA || elsewhere) && add_event(events, c, one, newest) < 0)
+    if ((plain[0] != DATA || elsewhere) && add_event(r, c, one, newest) < 0)
         return -1;
     if (plain[0] != DATA)
         return 0;
     c->p.packets_in++;
     c->p.bytes_in += body;
-    if (flag < 0) {
+    if (r->flag < 0) {
         t->drops[NOT_WANTED]++;
         return 0;
     }
-    ++*packets;
-    return chunk_add(to, c->p.client_id, (unsigned char)flag, plain + INNER, body);
+    return receive_packet(r, &c->p, plain + INNER, body);
 }
 
-static int take_one(table *t, const arrival *one, double now, long flag, size_t limit, chunk *to, size_t *packets,
-                    PyObject *events)
+static int take_one(receiving *r, const arrival *one)
 {
+    table *t = r->into;
     unsigned char *data = one->data, nonce[12] = {0};
     size_t size = one->size;
-    if (size < AROUND || size > limit) {
+    if (size < AROUND || size > r->limit) {
         t->drops[size < AROUND ? SHORT : TOO_LARGE]++;
         return 0;
     }
@@ -381,58 +380,16 @@ static int take_one(table *t, const arrival *one, double now, long flag, size_t 
         return 0;
     }
     const unsigned char *plain = data + HEAD;
-    int newest = take_notice(c, number, plain[1] | (uint32_t)plain[2] << 8, plain[3] | (uint32_t)plain[4] << 8, now);
+    int newest = take_notice(c, number, plain[1] | (uint32_t)plain[2] << 8, plain[3] | (uint32_t)plain[4] << 8, r->now);
     Py_INCREF(c); /* making an event may run anything */
-    int result = take_opened(t, c, one, now, flag, newest, to, packets, events);
+    int result = take_opened(r, c, one, newest);
     Py_DECREF(c);
     return result;
 }
 
 static PyObject *channels_receive(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    table *t = (table *)self;
-    int fd, more = 1;
-    double now;
-    size_t most, limit, packets = 0;
-    long flag;
-    if (receive_begin(t, args, nargs, &fd, &now, &most, &flag, &limit) < 0)
-        return NULL;
-    PyObject *events = PyList_New(0);
-    chunk c = {0};
-    if (!events || chunk_begin(&c, t->last_chunk) < 0)
-        goto failed;
-    t->busy = 1;
-    while (most && more && c.size < ENOUGH) {
-        unsigned got = receive_some(t, fd, most);
-        more = got == (most < ARRIVING ? most : ARRIVING);
-        for (size_t n = 0; n < got; n++) {
-            size_t each = datagram_size(&t->in, n), left = t->in.messages[n].msg_len;
-            size_t name_size = t->in.messages[n].msg_hdr.msg_namelen;
-            arrival one = {.data = t->in.pieces[n].iov_base, .name = t->in.names[n]};
-            one.name_size = name_size < NAME_ROOM ? name_size : NAME_ROOM;
-            do { /* an empty one is one, too */
-                one.size = left < each ? left : each;
-                if (take_one(t, &one, now, flag, limit, &c, &packets, events) < 0)
-                    goto failed;
-                one.data += one.size;
-                left -= one.size;
-                most -= most > 0;
-            } while (left);
-        }
-        receive_again(t, got);
-    }
-    t->busy = 0;
-    t->last_chunk = c.size;
-    Py_ssize_t size = (Py_ssize_t)(c.size - packets * HEADER);
-    if (chunk_end(&c))
-        return PyObject_CallFunction(opened_type, "NnnNO", c.bytes, (Py_ssize_t)packets, size, events,
-                                     more ? Py_True : Py_False);
-failed:
-    t->busy = 0;
-    t->in.room = 0; /* it is set up anew */
-    Py_XDECREF(c.bytes);
-    Py_XDECREF(events);
-    return NULL;
+    return receive_all((table *)self, args, nargs, take_one, opened_type);
 }
 
 /* Send the batch; where the socket takes no more, the numbers of what it has not taken are given back: nobody saw it. */
@@ -526,27 +483,16 @@ static PyObject *channels_send(PyObject *self, PyObject *const *args, Py_ssize_t
 
 static PyMethodDef channels_methods[] = {
     {"add", channels_add, METH_O, NULL},
-    {"remove", table_remove, METH_O, NULL},
-    {"get", table_get, METH_O, NULL},
-    {"set_rates", table_set_rates, METH_VARARGS, NULL},
-    {"sweep", table_sweep, METH_VARARGS, NULL},
-    {"take_drops", table_take_drops, METH_NOARGS, NULL},
     {"receive", (PyCFunction)(void (*)(void))channels_receive, METH_FASTCALL, NULL},
     {"send", (PyCFunction)(void (*)(void))channels_send, METH_FASTCALL, NULL},
     {0},
 };
 
-static PySequenceMethods channels_sequence = {.sq_length = table_length};
-
 PyTypeObject channels_type = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "voltlane.net.udp._native.Channels",
     .tp_basicsize = sizeof(table),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .tp_new = table_new,
-    .tp_dealloc = table_dealloc,
-    .tp_traverse = table_traverse,
-    .tp_clear = table_clear,
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_base = &table_type,
     .tp_methods = channels_methods,
-    .tp_as_sequence = &channels_sequence,
 };

@@ -60,6 +60,7 @@ PyMODINIT_FUNC PyInit__native(void)
         PyTypeObject *type;
     } types[] = {
         {"Party", &party_type},
+        {"Table", &table_type},
         {"Peer", &peer_type},
         {"Peers", &peers_type},
         {"Channel", &channel_type},

@@ -117,7 +117,20 @@ typedef struct {
     size_t sealed_room;
 } table;
 
-extern PyTypeObject party_type, peer_type, peers_type, channel_type, channels_type;
+/* What was made of a batch that comes. */
+typedef struct {
+    table *into;
+    double now;
+    long flag;
+    size_t limit, packets;
+    chunk chunk;
+    PyObject *found; /* a list of what Python has to look at */
+} receiving;
+
+/* What becomes of one datagram. 0, or -1 with an error. */
+typedef int (*taking)(receiving *r, const arrival *one);
+
+extern PyTypeObject party_type, table_type, peer_type, peers_type, channel_type, channels_type;
 extern PyObject *received_type, *opened_type, *sent_type, *reasons[DROPS];
 extern uint64_t secret[2];
 
@@ -152,28 +165,12 @@ static inline void put64(unsigned char *p, uint64_t v)
 /* _table.c */
 int party_begin(party *self, PyObject *client_id, PyObject *now);
 int within(const table *t, party *p, size_t size, double now);
-PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
-void table_dealloc(PyObject *self);
-int table_traverse(PyObject *self, visitproc visit, void *arg);
-int table_clear(PyObject *self);
-Py_ssize_t table_length(PyObject *self);
 party *table_find(const table *t, const unsigned char *key, size_t size);
 PyObject *table_add(PyObject *self, PyObject *one, PyTypeObject *type);
-PyObject *table_remove(PyObject *self, PyObject *one);
-PyObject *table_get(PyObject *self, PyObject *key);
-PyObject *table_set_rates(PyObject *self, PyObject *args);
-PyObject *table_sweep(PyObject *self, PyObject *args);
-PyObject *table_take_drops(PyObject *self, PyObject *nothing);
 
 /* _batch.c */
-int receive_begin(table *t, PyObject *const *args, Py_ssize_t nargs, int *fd, double *now, size_t *most, long *flag,
-                  size_t *limit);
-unsigned receive_some(table *t, int fd, size_t most);
-size_t datagram_size(const arena *in, size_t n);
-void receive_again(table *t, unsigned got);
-int chunk_begin(chunk *c, size_t room);
-int chunk_add(chunk *c, uint64_t client_id, unsigned char flag, const unsigned char *data, size_t size);
-PyObject *chunk_end(chunk *c);
+PyObject *receive_all(table *t, PyObject *const *args, Py_ssize_t nargs, taking take, PyObject *result_type);
+int receive_packet(receiving *r, party *from, const unsigned char *data, size_t size);
 unsigned run_of(const unsigned char *p, const unsigned char *end, uint32_t size, size_t around);
 int send_begin(table *t, PyObject *const *args, PyTypeObject *type);
 int send_next(table *t, PyObject *pair, PyTypeObject *type, int fd, size_t around);

@@ -46,86 +46,42 @@ static PyObject *peers_add(PyObject *self, PyObject *one)
     return table_add(self, one, &peer_type);
 }
 
-static int add_stranger(table *t, PyObject *strangers, const arrival *one)
+static int add_stranger(receiving *r, const arrival *one)
 {
-    if (PyList_GET_SIZE(strangers) >= STRANGERS) {
-        t->drops[TOO_STRANGE]++;
+    if (PyList_GET_SIZE(r->found) >= STRANGERS) {
+        r->into->drops[TOO_STRANGE]++;
         return 0;
     }
     PyObject *pair = Py_BuildValue("y#y#", one->name, (Py_ssize_t)one->name_size, one->data, (Py_ssize_t)one->size);
-    int result = pair ? PyList_Append(strangers, pair) : -1;
+    int result = pair ? PyList_Append(r->found, pair) : -1;
     Py_XDECREF(pair);
     return result;
 }
 
-/* 0, or -1 with an error. */
-static int take_one(table *t, const arrival *one, double now, unsigned char flag, size_t limit, chunk *c,
-                    size_t *packets, PyObject *strangers)
+static int take_one(receiving *r, const arrival *one)
 {
+    table *t = r->into;
     size_t size = one->size;
-    if (size > limit) {
+    if (size > r->limit) {
         t->drops[TOO_LARGE]++;
         return 0;
     }
     party *p = table_find(t, one->name, one->name_size);
     if (!p)
-        return add_stranger(t, strangers, one);
-    p->heard = now;
-    if ((t->packet_rate > 0 || t->byte_rate > 0) && !within(t, p, size, now)) {
+        return add_stranger(r, one);
+    p->heard = r->now;
+    if ((t->packet_rate > 0 || t->byte_rate > 0) && !within(t, p, size, r->now)) {
         t->drops[RATE]++;
         return 0;
     }
     p->packets_in++;
     p->bytes_in += size;
-    ++*packets;
-    return chunk_add(c, p->client_id, flag, one->data, size);
+    return receive_packet(r, p, one->data, size);
 }
 
 static PyObject *peers_receive(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    table *t = (table *)self;
-    int fd, more = 1;
-    double now;
-    size_t most, limit, packets = 0;
-    long flag;
-    if (receive_begin(t, args, nargs, &fd, &now, &most, &flag, &limit) < 0)
-        return NULL;
-    PyObject *strangers = PyList_New(0);
-    chunk c = {0};
-    if (!strangers || chunk_begin(&c, t->last_chunk) < 0)
-        goto failed;
-    t->busy = 1;
-    while (most && more && c.size < ENOUGH) {
-        unsigned got = receive_some(t, fd, most);
-        more = got == (most < ARRIVING ? most : ARRIVING);
-        for (size_t n = 0; n < got; n++) {
-            size_t each = datagram_size(&t->in, n), left = t->in.messages[n].msg_len;
-            size_t name_size = t->in.messages[n].msg_hdr.msg_namelen;
-            arrival one = {.data = t->in.pieces[n].iov_base, .name = t->in.names[n]};
-            one.name_size = name_size < NAME_ROOM ? name_size : NAME_ROOM;
-            do { /* an empty one is one, too */
-                one.size = left < each ? left : each;
-                if (take_one(t, &one, now, (unsigned char)flag, limit, &c, &packets, strangers) < 0)
-                    goto failed;
-                one.data += one.size;
-                left -= one.size;
-                most -= most > 0;
-            } while (left);
-        }
-        receive_again(t, got);
-    }
-    t->busy = 0;
-    t->last_chunk = c.size;
-    Py_ssize_t size = (Py_ssize_t)(c.size - packets * HEADER);
-    if (chunk_end(&c))
-        return PyObject_CallFunction(received_type, "NnnNO", c.bytes, (Py_ssize_t)packets, size, strangers,
-                                     more ? Py_True : Py_False);
-failed:
-    t->busy = 0;
-    t->in.room = 0; /* it is set up anew */
-    Py_XDECREF(c.bytes);
-    Py_XDECREF(strangers);
-    return NULL;
+    return receive_all((table *)self, args, nargs, take_one, received_type);
 }
 
 /* One chunk into the batch, which is sent whenever it is full. 1, 0 when the socket takes no more, -1 with an error. */
@@ -190,27 +146,16 @@ static PyObject *peers_send(PyObject *self, PyObject *const *args, Py_ssize_t na
 
 static PyMethodDef peers_methods[] = {
     {"add", peers_add, METH_O, NULL},
-    {"remove", table_remove, METH_O, NULL},
-    {"get", table_get, METH_O, NULL},
-    {"set_rates", table_set_rates, METH_VARARGS, NULL},
-    {"sweep", table_sweep, METH_VARARGS, NULL},
-    {"take_drops", table_take_drops, METH_NOARGS, NULL},
     {"receive", (PyCFunction)(void (*)(void))peers_receive, METH_FASTCALL, NULL},
     {"send", (PyCFunction)(void (*)(void))peers_send, METH_FASTCALL, NULL},
     {0},
 };
 
-static PySequenceMethods peers_sequence = {.sq_length = table_length};
-
 PyTypeObject peers_type = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "voltlane.net.udp._native.Peers",
     .tp_basicsize = sizeof(table),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .tp_new = table_new,
-    .tp_dealloc = table_dealloc,
-    .tp_traverse = table_traverse,
-    .tp_clear = table_clear,
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_base = &table_type,
     .tp_methods = peers_methods,
-    .tp_as_sequence = &peers_sequence,
 };

@@ -144,7 +144,7 @@ static int resize(table *t, size_t slots)
     return 0;
 }
 
-PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     if (PyTuple_GET_SIZE(args) || (kwargs && PyDict_GET_SIZE(kwargs)))
         return PyErr_Format(PyExc_TypeError, "%s takes no arguments", type->tp_name);
@@ -154,7 +154,7 @@ PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
-int table_traverse(PyObject *self, visitproc visit, void *arg)
+static int table_traverse(PyObject *self, visitproc visit, void *arg)
 {
     table *t = (table *)self;
     for (size_t n = 0; n < t->slots; n++)
@@ -162,7 +162,7 @@ int table_traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-int table_clear(PyObject *self)
+static int table_clear(PyObject *self)
 {
     table *t = (table *)self;
     party **at = t->at;
@@ -178,7 +178,7 @@ int table_clear(PyObject *self)
     return 0;
 }
 
-void table_dealloc(PyObject *self)
+static void table_dealloc(PyObject *self)
 {
     PyObject_GC_UnTrack(self);
     table_clear(self);
@@ -187,7 +187,7 @@ void table_dealloc(PyObject *self)
     Py_TYPE(self)->tp_free(self);
 }
 
-Py_ssize_t table_length(PyObject *self)
+static Py_ssize_t table_length(PyObject *self)
 {
     return (Py_ssize_t)((table *)self)->count;
 }
@@ -234,7 +234,7 @@ static void empty(table *t, size_t slot)
     t->at[slot] = NULL;
 }
 
-PyObject *table_remove(PyObject *self, PyObject *one)
+static PyObject *table_remove(PyObject *self, PyObject *one)
 {
     table *t = (table *)self;
     party *p = (party *)one;
@@ -252,7 +252,7 @@ PyObject *table_remove(PyObject *self, PyObject *one)
     Py_RETURN_NONE;
 }
 
-PyObject *table_get(PyObject *self, PyObject *key)
+static PyObject *table_get(PyObject *self, PyObject *key)
 {
     party *found = NULL;
     if (PyBytes_Check(key))
@@ -262,7 +262,7 @@ PyObject *table_get(PyObject *self, PyObject *key)
     return result;
 }
 
-PyObject *table_set_rates(PyObject *self, PyObject *args)
+static PyObject *table_set_rates(PyObject *self, PyObject *args)
 {
     table *t = (table *)self;
     double packets, bytes, secs;
@@ -275,7 +275,7 @@ PyObject *table_set_rates(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyObject *table_sweep(PyObject *self, PyObject *args)
+static PyObject *table_sweep(PyObject *self, PyObject *args)
 {
     table *t = (table *)self;
     Py_ssize_t slot, slots;
@@ -291,7 +291,7 @@ PyObject *table_sweep(PyObject *self, PyObject *args)
     return found ? Py_BuildValue("Nn", found, end < t->slots ? (Py_ssize_t)end : 0) : NULL;
 }
 
-PyObject *table_take_drops(PyObject *self, PyObject *nothing)
+static PyObject *table_take_drops(PyObject *self, PyObject *nothing)
 {
     (void)nothing;
     table *t = (table *)self;
@@ -307,3 +307,27 @@ PyObject *table_take_drops(PyObject *self, PyObject *nothing)
         }
     return found;
 }
+
+static PyMethodDef table_methods[] = {
+    {"remove", table_remove, METH_O, NULL},
+    {"get", table_get, METH_O, NULL},
+    {"set_rates", table_set_rates, METH_VARARGS, NULL},
+    {"sweep", table_sweep, METH_VARARGS, NULL},
+    {"take_drops", table_take_drops, METH_NOARGS, NULL},
+    {0},
+};
+
+static PySequenceMethods table_sequence = {.sq_length = table_length};
+
+PyTypeObject table_type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "voltlane.net.udp._native.Table",
+    .tp_basicsize = sizeof(table),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .tp_new = table_new,
+    .tp_dealloc = table_dealloc,
+    .tp_traverse = table_traverse,
+    .tp_clear = table_clear,
+    .tp_methods = table_methods,
+    .tp_as_sequence = &table_sequence,
+};

@@ -16,7 +16,7 @@ from struct import Struct
 from ...address import Address
 from ...errors import StartupError
 from ..sockets import EXIT_CANNOT_LISTEN, cannot_listen
-from .sockets import bind, udp_socket
+from .sockets import bind, is_dual_stack, udp_socket
 
 # Python has no name for this.
 _ATTACH_CBPF = 51 if sys.platform == "linux" else 0
@@ -57,8 +57,7 @@ def socket_group(
 
 
 def _another(first: socket.socket) -> socket.socket:
-    both = first.family == socket.AF_INET6 and not first.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-    return bind(first.family, first.getsockname(), both, joining=True)
+    return bind(first.family, first.getsockname(), is_dual_stack(first), joining=True)
 
 
 def _steer(member: socket.socket, count: int) -> None:

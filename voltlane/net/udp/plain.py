@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from itertools import islice
 
 from ...reasons import DatagramDrop
 from ...wire.framing import PREFIX, PREFIX_SIZE, Buffer
 from ...wire.tagged import HEADER, HEADER_SIZE, TAG_SIZE
-from .drops import Drops
 from .names import Name, host_port, packed
 from .names import tuple_name as name_of
-from .rates import Rated, Rates
+from .rates import Rated
 from .results import Received, Sent
 from .sealed import Channel, Channels
-from .sockets import receive_one_by_one
+from .table import Table
 
 __all__ = ["Channel", "Channels", "Peer", "Peers", "host_port", "name_of", "packed"]
 
 MOST_STRANGERS = 64
 """In one batch; there is work for each."""
-_NO_LIMIT = Rates(0, 0, 0)
 
 
 class Peer(Rated):
@@ -43,55 +40,19 @@ class Peer(Rated):
         HEADER.pack(0, client_id, 0)  # which says if it is none
 
 
-class Peers:
+class Peers(Table[Name, Peer]):
     """The peers of one socket, by their names."""
 
-    def __init__(self) -> None:
-        self._peers: dict[Name, Peer] = {}
-        self._rates = _NO_LIMIT
-        self._sock: socket.socket | None = None  # that was received from last
-        self._drops = Drops()
+    TWICE = "there is a peer of that name"
 
-    def __len__(self) -> int:
-        return len(self._peers)
-
-    def add(self, peer: Peer) -> None:
-        """Raises ValueError where one of that name is there."""
-        if peer.name in self._peers:
-            raise ValueError("there is a peer of that name")
-        self._peers[peer.name] = peer
-
-    def remove(self, peer: Peer) -> None:
-        """Forget it; one that is not there is no error."""
-        if self._peers.get(peer.name) is peer:
-            del self._peers[peer.name]
-
-    def get(self, name: Name) -> Peer | None:
-        """The peer of that name."""
-        return self._peers.get(name)
-
-    def set_rates(self, packet_rate: float, byte_rate: float, burst_secs: float) -> None:
-        """What each peer may send a second, and at once after a quiet time, in seconds of it. 0: no limit."""
-        self._rates = Rates(packet_rate, byte_rate, burst_secs)
-
-    def sweep(self, slot: int, slots: int) -> tuple[list[Peer], int]:
-        """The peers of a part of the table, about as many as `slots`, and where the next part begins; 0 at its end.
-
-        Who comes and goes meanwhile may shift another out of one round, not out of all.
-        """
-        found = list(islice(self._peers.values(), slot, slot + slots))
-        return found, slot + slots if slot + slots < len(self._peers) else 0
-
-    def take_drops(self) -> dict[DatagramDrop, int]:
-        """What was dropped since the last time, in both directions."""
-        return self._drops.take()
+    @staticmethod
+    def _key_of(party: Peer) -> Name:
+        return party.name
 
     def receive(self, sock: socket.socket, now: float, most: int, flag: int, limit: int) -> Received:
         """Take up to `most` datagrams of at most `limit` bytes; those of peers become packets with that flag."""
-        peers, drops, rates = self._peers, self._drops, self._rates
-        if sock is not self._sock:
-            receive_one_by_one(sock)
-            self._sock = sock
+        self._receive_from(sock)
+        peers, drops, rates = self._parties, self._drops, self._rates
         limited, pack, recvfrom, room = rates.limited, HEADER.pack, sock.recvfrom, limit + 1
         strangers: list[tuple[Name, bytes]] = []
         pieces: list[bytes] = []

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Sequence
-from itertools import islice
 from struct import Struct
 
 from ...reasons import DatagramDrop
@@ -29,15 +28,13 @@ from ...wire.datagram import (
 from ...wire.framing import PREFIX, PREFIX_SIZE, Buffer
 from ...wire.tagged import HEADER, HEADER_SIZE
 from ...wire.tagged import TAG_SIZE as CLIENT_TAG
-from .drops import Drops
 from .names import Name
-from .rates import Rated, Rates
+from .rates import Rated
 from .results import Opened, Sent
-from .sockets import receive_one_by_one
+from .table import Table
 
 _MASK = (1 << WINDOW) - 1
 _STATE = Struct(f"<9Qdd{WINDOW // 8}s")
-_NO_LIMIT = Rates(0, 0, 0)
 
 
 class Channel(Rated):
@@ -182,45 +179,14 @@ class Channel(Rated):
         self._peer_at = self._transit = None
 
 
-class Channels:
+class Channels(Table[bytes, Channel]):
     """The channels of one socket, by the ids of what comes."""
 
-    def __init__(self) -> None:
-        self._channels: dict[bytes, Channel] = {}
-        self._rates = _NO_LIMIT
-        self._sock: socket.socket | None = None  # that was received from last
-        self._drops = Drops()
+    TWICE = "there is a channel of that id"
 
-    def __len__(self) -> int:
-        return len(self._channels)
-
-    def add(self, channel: Channel) -> None:
-        """Raises ValueError where one of that id is there."""
-        if channel.id in self._channels:
-            raise ValueError("there is a channel of that id")
-        self._channels[channel.id] = channel
-
-    def remove(self, channel: Channel) -> None:
-        """Forget it; one that is not there is no error."""
-        if self._channels.get(channel.id) is channel:
-            del self._channels[channel.id]
-
-    def get(self, id: bytes) -> Channel | None:
-        """The channel of that id."""
-        return self._channels.get(id)
-
-    def set_rates(self, packet_rate: float, byte_rate: float, burst_secs: float) -> None:
-        """What each channel may send a second, and at once after a quiet time, in seconds of it. 0: no limit."""
-        self._rates = Rates(packet_rate, byte_rate, burst_secs)
-
-    def sweep(self, slot: int, slots: int) -> tuple[list[Channel], int]:
-        """As `Peers.sweep`."""
-        found = list(islice(self._channels.values(), slot, slot + slots))
-        return found, slot + slots if slot + slots < len(self._channels) else 0
-
-    def take_drops(self) -> dict[DatagramDrop, int]:
-        """What was dropped since the last time, in both directions."""
-        return self._drops.take()
+    @staticmethod
+    def _key_of(party: Channel) -> bytes:
+        return party.id
 
     def receive(self, sock: socket.socket, now: float, most: int, flag: int, limit: int) -> Opened:
         """Take up to `most` datagrams of at most `limit` bytes; the data in them become packets with that flag.
@@ -228,10 +194,8 @@ class Channels:
         A flag below 0: data are counted, and dropped. Only what opened is held against the rates: anybody could use
         them up for a channel else.
         """
-        channels, drops, rates = self._channels, self._drops, self._rates
-        if sock is not self._sock:
-            receive_one_by_one(sock)
-            self._sock = sock
+        self._receive_from(sock)
+        channels, drops, rates = self._parties, self._drops, self._rates
         limited, recvfrom, room = rates.limited, sock.recvfrom, limit + 1
         pieces: list[bytes] = []
         events: list[tuple[Channel, int, Name, bytes, bool, int]] = []

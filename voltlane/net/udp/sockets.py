@@ -6,17 +6,13 @@ import socket
 import sys
 
 from ...address import Address
-from ..sockets import cannot_listen, resolve
+from ..sockets import cannot_listen, place_to_bind, send_in_fragments
 
 BUFFER = 4 << 20
 """Bytes that the system is asked to hold for us, each way: what comes during one turn of the loop."""
-EVERYWHERE = ("::", "0.0.0.0")
-"""Where a socket for every interface is bound."""
 _LINUX = sys.platform == "linux"
 # Python has no names for these.
 _FORCED = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32} if _LINUX else {}
-_MTU_DISCOVER = {socket.AF_INET: (socket.IPPROTO_IP, 10), socket.AF_INET6: (socket.IPPROTO_IPV6, 23)} if _LINUX else {}
-_DONT = 0
 _JOINED = 104
 """UDP_GRO: what one address sends at once may be received in one piece."""
 
@@ -28,12 +24,7 @@ def udp_socket(address: Address) -> socket.socket:
     in fragments: nobody here would hear of the system's refusal. Raises StartupError, with the exit code.
     """
     try:
-        if not address.host and socket.has_dualstack_ipv6():
-            return bind(socket.AF_INET6, (EVERYWHERE[0], address.port), dual_stack=True)
-        if not address.host:
-            return bind(socket.AF_INET, (EVERYWHERE[1], address.port))
-        family, where = resolve(address)[0]
-        return bind(family, where)
+        return bind(*place_to_bind(address))
     except OSError as error:
         raise cannot_listen(address, error) from None
 
@@ -77,13 +68,15 @@ def bind(family: int, where: object, dual_stack: bool = False, joining: bool = F
 
 def equip(sock: socket.socket) -> None:
     """Give a socket, bound or not, the options that are said of `udp_socket`. Raises OSError."""
-    both = sock.family == socket.AF_INET6 and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-    for family in {sock.family, socket.AF_INET} if both else {sock.family}:
-        if family in _MTU_DISCOVER:
-            level, option = _MTU_DISCOVER[family]
-            sock.setsockopt(level, option, _DONT)
+    for family in {sock.family, socket.AF_INET} if is_dual_stack(sock) else {sock.family}:
+        send_in_fragments(sock, family)
     for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         _enlarge(sock, buffer)
+
+
+def is_dual_stack(sock: socket.socket) -> bool:
+    """Whether it takes IPv6 and IPv4."""
+    return sock.family == socket.AF_INET6 and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
 def _enlarge(sock: socket.socket, buffer: int) -> None:
