@@ -57,7 +57,12 @@ def lane(request):
 @pytest.fixture(scope="module")
 def siege(lane):
     """Raises Fault when a good client loses, repeats or reorders a packet, or is closed."""
-    return besiege(SECONDS, lane=lane, good=20, share=SHARE, attacks=attacks_on(lane), settings=SETTINGS)
+    refused = {
+        "closed": REFUSED[lane.scheme],
+        "datagrams_dropped": [reason.value for reason in DROPPED.get(lane.scheme, ())],
+    }
+    attacks = attacks_on(lane)
+    return besiege(SECONDS, lane=lane, good=20, share=SHARE, attacks=attacks, settings=SETTINGS, refused=refused)
 
 
 def test_the_good_have_every_packet_back_once_and_in_order(siege) -> None:

@@ -69,14 +69,18 @@ class OpenClient:
     def __init__(self, server: ServerProcess, first: bytes = b"") -> None:
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.settimeout(10.0)
-        self.sock.connect(server.datagrams)
         self.number = 0
-        if first:
-            self.sock.send(first)
-            self.cookie = self.sock.recv(100)
-            self.sock.send(self.cookie + b"hello")
-            assert self.sock.recv(100) == b"hello"
-        self.exchange()
+        try:
+            self.sock.connect(server.datagrams)
+            if first:
+                self.sock.send(first)
+                self.cookie = self.sock.recv(100)
+                self.sock.send(self.cookie + b"hello")
+                assert self.sock.recv(100) == b"hello"
+            self.exchange()
+        except BaseException:
+            self.close()
+            raise
 
     def exchange(self) -> None:
         self.number += 1
@@ -94,7 +98,7 @@ def besieged(settings: Mapping[str, object]) -> Iterator[tuple[ServerProcess, Ev
         ServerProcess(backend.address, settings) as server,
         ExitStack() as stack,
     ):
-        backend.wait_for_log("a server is here")
+        server.wait_for_log("connected to the master")
         everywhere = Everywhere(server.datagrams)
         stack.callback(everywhere.close)
         yield server, everywhere

@@ -303,7 +303,7 @@ class Player:
 @contextmanager
 def echoing(**settings: object) -> Iterator[ServerProcess]:
     with BackendProcess() as backend, ServerProcess(backend.address, {**SETTINGS, **settings}) as server:
-        backend.wait_for_log("a server is here")
+        server.wait_for_log("connected to the master")
         yield server
 
 
