@@ -187,6 +187,35 @@ def test_version_2_comes_back_from_a_server_that_was_killed(rig: ClusterRig) -> 
     client.close()
 
 
+@pytest.mark.parametrize("given_up", [False, True])
+def test_what_a_client_of_version_2_has_got_is_not_sent_again_by_the_next_server(
+    rig: ClusterRig, given_up: bool
+) -> None:
+    """What waited for it was in the store, and is not once its client is back: the server that handed it on may die."""
+    first, second = rig.servers
+    third = rig.add(2) if given_up else second
+    client = RawClient.new(first.address)
+    client.send(b"1")
+    there(rig, client.client_id, b"1")
+    client.leave()
+    first.wait_for_log("peer closed")
+    rig.backend.send(client.client_id, b"missed")
+    rig.backend.send(987654, b"fence", rig.backend.heard_on[client.client_id])
+    wait_until(lambda: (987654, "Client not found") in rig.backend.failures, "the packet to be there")
+    server = second if given_up else first
+    client = come_back(client, server.address)
+    assert client.recv() == b"missed"
+    client.send(b"2")
+    there(rig, client.client_id, b"2")
+    server.kill()
+    client = come_back(client, third.address)
+    client.send(b"3")
+    there(rig, client.client_id, b"3")
+    rig.backend.send(client.client_id, b"new")
+    assert client.recv() == b"new"
+    client.close()
+
+
 def come_back(client: RawClient, address: str) -> RawClient:
     """Again and again: a server that was killed is believed to live while it has its number."""
     deadline = time.monotonic() + 20

@@ -332,7 +332,7 @@ class Finder(Whereabouts):
         session = self._registry.sessions.get(client_id)
         if session is not None:
             session.secret = candidate.secret
-        if row.retained and (taken.exact or known is None):
+        if row.retained and taken.exact:
             self._hub.restore(client_id, row.retained)
 
     def forget(self, client_id: int) -> None:

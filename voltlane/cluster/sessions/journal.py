@@ -20,7 +20,7 @@ from ...reasons import CloseReason, EndReason
 from ..moved import MovedEnd
 from ..redis.link import Link
 from ..redis.resp import Argument, Kind, Reply, Trouble
-from .rows import Rows
+from .rows import Rows, numbers_of
 from .scripts import END, REFRESH, WRITE
 
 MOST_UNDER_WAY = 1024
@@ -192,15 +192,13 @@ class ClusterJournal(SessionJournal, Handler):
     def write(self, session: Session, then: Callable[[Reply], None], state: str = "") -> None:
         """Write how a session is, at once; `then` gets what WRITE answers, or a Trouble."""
         self._dirty.pop(session.id, None)
-        row, _ = self._rows.row(session)
         handle = revive(session.credential)[1]
         arguments: list[Argument] = [
             self._owner(),
             self.terms.get(session.id, self.registry.epoch),
             state or session.state.value,
-            row.credential,
-            row.numbers,
-            row.retained,
+            self._rows.seal(session.id, session.credential),
+            numbers_of(session),
             self.milliseconds(None if state == State.LIVE.value else session),
             session.id,
         ]

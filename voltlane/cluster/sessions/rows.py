@@ -25,7 +25,9 @@ class Row(NamedTuple):
     numbers: bytes
     """As `Delivery.encode` gives them; b"" for one without."""
     retained: bytes
-    """Whole frames (SPEC 7) that its client has not taken; sealed in the store, as the credential is."""
+    """Whole frames (SPEC 7) that its client has not taken; sealed in the store, as the credential is. They stand there
+    from when its owner gives it up until somebody takes it: what a living owner has kept may be out by the time it
+    dies, and a client of version 2 could not tell that it gets it twice."""
 
 
 class Taken(NamedTuple):
@@ -61,13 +63,13 @@ class Rows:
         return self._sealer.seal(PURPOSE, _whose(client_id), credential)
 
     def row(self, session: Session) -> tuple[Row, int]:
-        """That of a session, for the store; and how many of the oldest packets had no room in it."""
+        """That of a session that is given up; and how many of the oldest packets had no room in it."""
         delivery = session.delivery
         retained, dropped = b"", 0
         if session.backlog is not None and session.state is State.STALE:
             retained = b"".join([chunk for chunk, _ in session.backlog.kept()])
             retained, dropped = latest(retained, self.most)
-        numbers = NO_NUMBERS if delivery is None else delivery.encode()
+        numbers = numbers_of(session)
         if delivery is not None and dropped:
             left = decode_delivery(numbers)
             left.drop(dropped)
@@ -96,6 +98,11 @@ class Rows:
         if numbers and len(numbers) != DELIVERY_SIZE:
             raise RowError("is of another version")
         return Row(opened, numbers or b"", retained or b"")
+
+
+def numbers_of(session: Session) -> bytes:
+    """What is known of its packets, for the store."""
+    return NO_NUMBERS if session.delivery is None else session.delivery.encode()
 
 
 def delivery_of(row: Row, term: int, exact: bool) -> Delivery | None:

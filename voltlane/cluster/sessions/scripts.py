@@ -1,8 +1,8 @@
 """What the store does for sessions. Each may be asked again when its answer was lost.
 
 session:<id>      a hash. owner: "<number of the server>:<its token>", "" for nobody. term: +1 with each take. state:
-                  live, stale, free (given up), ended. credential: sealed. numbers, retained: what is known of its
-                  packets and what is kept for its client; exact: 1 where the owner has given it up with those.
+                  live, stale, free (given up), ended. credential: sealed. numbers: what is known of its packets.
+                  retained: what is kept for its client, and exact: 1, where the owner has given it up with that.
 opening:<handle>  the id of the session that was opened with it
 
 A write says whose it is and under which term, and is refused where that is not so any more. Only the store gives terms:
@@ -38,22 +38,22 @@ end
 WRITE = Script(
     _WHO
     + """\
--- KEYS: the session, its opening or ''. ARGV: me, term, state, credential, numbers, retained, milliseconds, id.
+-- KEYS: the session, its opening or ''. ARGV: me, term, state, credential, numbers, milliseconds, id.
 -- Gives 1, 0 where it is not ours; or the id of another session that was opened with the same handle.
 local there = redis.call('HMGET', KEYS[1], 'owner', 'term')
 if is_anothers(there, ARGV[1], ARGV[2]) then
   return 0
 end
-if KEYS[2] ~= '' and not redis.call('SET', KEYS[2], ARGV[8], 'NX', 'PX', ARGV[7]) then
+if KEYS[2] ~= '' and not redis.call('SET', KEYS[2], ARGV[7], 'NX', 'PX', ARGV[6]) then
   local other = redis.call('GET', KEYS[2])
-  if other ~= ARGV[8] then
+  if other ~= ARGV[7] then
     return {other}
   end
-  redis.call('PEXPIRE', KEYS[2], ARGV[7])
+  redis.call('PEXPIRE', KEYS[2], ARGV[6])
 end
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'term', ARGV[2], 'state', ARGV[3], 'credential', ARGV[4],
-  'numbers', ARGV[5], 'retained', ARGV[6], 'exact', '0')
-redis.call('PEXPIRE', KEYS[1], ARGV[7])
+  'numbers', ARGV[5], 'retained', '', 'exact', '0')
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
 return 1
 """
 )
