@@ -16,7 +16,8 @@ from kit.world import MakeWorld, World, world
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A hook, for conftest files."""
-    if "make" in metafunc.fixturenames and getattr(metafunc.module, "EACH_POLLER", False):
+    each = getattr(metafunc.module, "EACH_POLLER", False) and not metafunc.definition.get_closest_marker("one_poller")
+    if "make" in metafunc.fixturenames and each:
         metafunc.parametrize("make", POLLERS, ids=lambda poller: poller.__name__, indirect=True)
 
 

@@ -88,6 +88,7 @@ def test_what_is_behind_the_handshake_is_data(make: MakeWorld, lane: ModuleType,
     assert client.ready and home.master.data[client.id] == payloads
 
 
+@pytest.mark.one_poller
 @pytest.mark.parametrize("size", [1, 1000, 70_000, 8 * 1024 * 1024 - 9])
 def test_the_sizes_of_packets(make: MakeWorld, lane: ModuleType, size: int):
     home = make()
@@ -433,6 +434,7 @@ def test_a_takeover_drains_what_nobody_was_told_of(make: MakeWorld, lane: Module
     assert not new.ended
 
 
+@pytest.mark.one_poller
 def test_lives(make: MakeWorld, lane: ModuleType, other: ModuleType):
     """Sessions that wander between two lanes: up, down, cut and taken over in any order."""
     for seed in range(8):
