@@ -19,6 +19,10 @@ def closed(reason: str) -> str:
     return f'voltlane_connections_closed_total{{instance="a",reason="{reason}"}}'
 
 
+def dropped(reason: str) -> str:
+    return f'voltlane_datagrams_dropped_total{{instance="a",reason="{reason}"}}'
+
+
 ENDS = 'voltlane_certificate_expiry_timestamp_seconds{instance="a",name="example.org"}'
 GAPS = 'voltlane_protocol_gaps_total{instance="a",protocol="v3"}'
 ONCE, QUIET = "0x10 1x20", "7x30"
@@ -41,6 +45,17 @@ CASES = {
     "frames": ({closed("frame that breaks the rules of WebSocket"): "0+900x30"}, ["VoltlaneStrangers"]),
     "texts": ({closed("text where the protocol is binary"): "0+900x30"}, ["VoltlaneStrangers"]),
     "keys": ({closed("bad public key"): "0+900x30"}, ["VoltlaneStrangers"]),
+    "unwanted-datagrams": ({dropped("the master takes no datagrams"): "0+60x30"}, ["VoltlaneDatagramsNotWanted"]),
+    "unwanted-before": ({dropped("the master takes no datagrams"): QUIET}, []),
+    "a-flood": ({dropped("no channel with that id"): "0+90000x30"}, ["VoltlaneDatagramStrangers"]),
+    "a-flood-of-new-ones": ({dropped("too many new peers a second"): "0+90000x30"}, ["VoltlaneDatagramStrangers"]),
+    "some-strangers": ({dropped("no cookie that is good"): "0+9000x30"}, []),
+    "a-full-socket": (
+        {dropped("the socket takes no more, and too much waits"): "0+60x30"},
+        ["VoltlaneDatagramsLate"],
+    ),
+    "no-store": ({'voltlane_store_up{instance="a"}': "1x10 0x20"}, ["VoltlaneStoreAway"]),
+    "a-store": ({'voltlane_store_up{instance="a"}': "1x30"}, []),
     "who-goes": ({closed("peer closed"): "0+9000x30"}, []),
 }
 

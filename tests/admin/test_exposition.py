@@ -371,7 +371,9 @@ LABELLED = re.compile(r'(\w+)\s*=(~?)\s*"([^"]*)"', re.DOTALL)
 
 def test_rules_and_dashboard_name_only_metrics_there_are(watched: World) -> None:
     watched.new(lane=tls)
-    body, _ = expose(watched.server.statistics(), True, "application/openmetrics-text")
+    watched.server.datagrams = DatagramsThere(channels=1, peers=0)
+    everything = watched.server.statistics()._replace(store=StoreFigures(True, "", 0, 0, 0, 0.0, 1))
+    body, _ = expose(everything, True, "application/openmetrics-text")
     there_are = {name for name, _ in samples(body.decode())}
     for path in (RULES, DASHBOARD):
         named = names_in(path.read_text(encoding="utf-8"))
@@ -380,7 +382,7 @@ def test_rules_and_dashboard_name_only_metrics_there_are(watched: World) -> None
 
 def test_rules_and_dashboard_ask_for_labels_and_values_there_are() -> None:
     """A reason that was renamed would make an alert that never comes."""
-    reasons = [reason.value for kind in (CloseReason, EndReason) for reason in kind]
+    reasons = [reason.value for kind in (CloseReason, EndReason, DatagramDrop) for reason in kind]
     seen = 0
     for expression in expressions():
         for label, by_pattern, value in LABELLED.findall(expression):
@@ -403,6 +405,9 @@ def test_rules_and_dashboard_ask_for_labels_and_values_there_are() -> None:
         "protocol_gaps_total",
         "uncertain_total",
         "certificate_expiry_timestamp_seconds",
+        "datagrams_up_total",
+        "datagrams_dropped_total",
+        "datagram_paths_moved_total",
     ],
 )
 def test_what_there_is_of_lanes_protocols_and_losses_is_on_the_dashboard(name: str) -> None:
@@ -417,7 +422,7 @@ def test_the_alerts_are_all_read() -> None:
 
 def test_reasons_in_the_rules_are_reasons() -> None:
     text = re.sub(r"\s+", " ", RULES.read_text(encoding="utf-8"))
-    reasons = [reason.value for enum in (AdminEnd, CloseReason, EndReason) for reason in enum]
+    reasons = [reason.value for enum in (AdminEnd, CloseReason, EndReason, DatagramDrop) for reason in enum]
     patterns = re.findall(r'reason=~?"([^"]+)"', text)
     assert patterns
     for pattern in patterns:
