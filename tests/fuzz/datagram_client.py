@@ -9,22 +9,34 @@ from kit.datagram_client import CHALLENGE, DATA, PING, PONG
 
 from voltlane.client.datagrams import INBOX_PACKETS, Datagrams
 from voltlane.errors import MalformedRecord
-from voltlane.wire.datagram import SMALLEST, derive, seal_datagram, server_keys
+from voltlane.wire.datagram import SMALLEST, derive, open_datagram, seal_datagram, server_keys
 from voltlane.wire.v3 import NO_DATAGRAMS, DatagramsOffer, decode_datagrams
 
 SECRET, SEED = b"s" * 32, b"o" * 32
+MOST = 1200
 RAW, SEALED, OFFER, BEGIN, WAIT, SEND, END = range(7)
 """Steps: RAW, and OFFER with a size and bytes; SEALED with a kind, a jump of the number, a time, an echo, a size and a
 body; SEND with a size."""
 
 
 class _Server:
-    """The keys that it has told, and the numbers of the data that were taken under them."""
+    """The keys that it has told, the numbers of the data that were taken under them, and what it hears."""
 
     def __init__(self) -> None:
         self.keys: Any = None
         self.number = 0
         self.used: set[int] = set()
+        self._heard: dict[bytes, tuple[Any, set[int]]] = {}
+
+    def tells(self, keys: Any) -> None:
+        self.keys, self.number, self.used = keys, 0, set()
+        self._heard.setdefault(keys.id_in, (keys, set()))
+
+    def hears(self, datagram: bytes) -> None:
+        keys, numbers = self._heard[datagram[:8]]
+        number = open_datagram(keys, datagram).number
+        assert number not in numbers and len(datagram) <= MOST
+        numbers.add(number)
 
 
 def answers(steps: bytes) -> None:
@@ -46,8 +58,7 @@ def answers(steps: bytes) -> None:
         asked = datagrams.stage.name == "ASKED"
         datagrams.answered(offer, now)
         if asked and offer.port and offer.mtu >= SMALLEST:
-            server.keys = server_keys(derive(SECRET, seed, offer.seed))
-            server.number, server.used = 0, set()
+            server.tells(server_keys(derive(SECRET, seed, offer.seed)))
         elif not offer.port or offer.mtu < SMALLEST:
             server.keys = None
 
@@ -80,15 +91,18 @@ def answers(steps: bytes) -> None:
             datagrams.tick(now)
         elif step == SEND:
             try:
-                datagrams.seal(bytes(number(1)), now)
+                said = datagrams.seal(bytes(number(1)), now)
+                if said is not None:
+                    server.hears(said)
             except ValueError:
                 assert datagrams.link.most < 255
         elif step == END:
             datagrams.end()
             server.keys = None
         assert len(datagrams.output) <= len(steps) + 1
-        datagrams.output.clear()
-    assert datagrams.link.received == taken and len(datagrams.inbox) <= INBOX_PACKETS
+        while datagrams.output:
+            server.hears(datagrams.output.popleft())
+    assert datagrams.link.received == taken and len(datagrams.inbox) <= INBOX_PACKETS and repr(datagrams.link)
 
 
 def _sealed(kind: int, body: bytes = b"", jump: int = 1, time: int = 0, echo: int = 0) -> bytes:

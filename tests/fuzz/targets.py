@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 
-from fuzz import client_datagrams, clients, datagram_client, datagrams, servers, store, version3, websocket
+from fuzz import clients, datagram_client, datagrams, servers, store, version3, websocket
 from fuzz.parsers import PARSERS
 from fuzz.servers import SERVERS
 
-_DATAGRAMS = [*datagrams.TARGETS, *client_datagrams.TARGETS, *datagram_client.TARGETS]
+_DATAGRAMS = [*datagrams.TARGETS, *datagram_client.TARGETS]
 _MORE = [*version3.TARGETS, *_DATAGRAMS, *websocket.TARGETS, *clients.TARGETS, *store.TARGETS]
 TARGETS = {target.name: target for target in [*PARSERS, *SERVERS, *_MORE]}
 
