@@ -117,7 +117,7 @@ def _offer(body: bytes) -> bytes:
 _GOOD = DatagramsOffer(7000, 200, 1, SEED, "relay.example").encode()
 TARGETS = [
     Target(
-        "answers",
+        "datagram_client",
         answers,
         [
             _sealed(CHALLENGE, bytes(8)) + _sealed(DATA, b"down") + _sealed(DATA, b"again", 0) + bytes((WAIT, 20)),

@@ -8,16 +8,18 @@ from fuzz import clients, datagram_client, datagrams, servers, store, version3, 
 from fuzz.parsers import PARSERS
 from fuzz.servers import SERVERS
 
-_DATAGRAMS = [*datagrams.TARGETS, *datagram_client.TARGETS]
-_MORE = [*version3.TARGETS, *_DATAGRAMS, *websocket.TARGETS, *clients.TARGETS, *store.TARGETS]
-TARGETS = {target.name: target for target in [*PARSERS, *SERVERS, *_MORE]}
+_MODULES = (version3, datagrams, datagram_client, websocket, clients, store)
+_ALL = [*PARSERS, *SERVERS, *(target for module in _MODULES for target in module.TARGETS)]
 
 if importlib.util.find_spec("h11") and importlib.util.find_spec("prometheus_client"):  # the extra `web`
     from fuzz import site, web
 
-    TARGETS.update((target.name, target) for target in [*web.TARGETS, *site.TARGETS])
+    _ALL += [*web.TARGETS, *site.TARGETS]
 else:
     web = None  # type: ignore[assignment]
+
+TARGETS = {target.name: target for target in _ALL}
+assert len(TARGETS) == len(_ALL), "two of a name, of which one would never run"
 
 
 def close() -> None:
