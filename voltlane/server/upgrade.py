@@ -121,6 +121,8 @@ class Upgrade:
     def hold(self) -> None:
         """See Host."""
         self._parts.entrance.hold(Hold.UPGRADE)
+        if self._parts.datagrams is not None:
+            self._parts.datagrams.rest()
 
     def pause(self) -> None:
         """See Host. The store's answers come before that."""
@@ -157,6 +159,8 @@ class Upgrade:
         """See Host."""
         self._offer = Offer(goods_of(self._parts))  # for that one nobody takes any more
         self._parts.entrance.release(Hold.UPGRADE)
+        if self._parts.datagrams is not None:
+            self._parts.datagrams.go_on()
         if self._parts.node is not None:
             self._parts.node.go_on()
 

@@ -26,6 +26,7 @@ from kit.datagrams import (
 )
 from kit.frames import join
 
+from voltlane.net.udp.sockets import receive_joined
 from voltlane.reasons import DatagramDrop
 from voltlane.wire.datagram import DatagramKeys
 
@@ -43,6 +44,7 @@ class Place:
         self.server, self.client, self.elsewhere = socks
         self.here, self.there = (form.name_of(sock.family, *sock.getsockname()) for sock in socks[1:])
         self.channels = form.Channels()
+        receive_joined(self.server, self.channels.takes_apart)
         self.channel = form.Channel(KEYS, 9, 1.0)
         self.channel.path = self.here
         self.channels.add(self.channel)
@@ -126,7 +128,6 @@ def test_flipped_bits(place: Place):
 
 @every_datagram_form
 def test_what_was_sent_at_once_comes_apart(place: Place):
-    place.channels.receive(place.server, 1.0, 1, 4, LIMIT)
     whole = [sealed(n, b"%03d" % n) for n in range(30)]
     whole[7] = whole[7][:-1] + b"?"
     send_at_once(place.client, b"".join(whole), 40, place.server.getsockname())
@@ -318,7 +319,7 @@ def test_a_socket_that_takes_no_more(form: ModuleType):
         channels, channel = form.Channels(), form.Channel(KEYS, 9, 1.0)
         channel.path = name
         payloads = [b"%04d" % n * (1 + n % 3) for n in range(500)]
-        queue = [(channel, join(payloads[at : at + 50])) for at in range(0, 500, 50)]
+        queue = [(channel, join([*payloads[at : at + 50], bytes(LIMIT)])) for at in range(0, 500, 50)]
         found: list[bytes] = []
         index = offset = total = 0
         while True:
@@ -334,6 +335,7 @@ def test_a_socket_that_takes_no_more(form: ModuleType):
         inside = [opened(one) for one in found]
         assert [one.body for one in inside] == payloads
         assert [one.number for one in inside] == list(range(len(payloads))), "what was not sent has no number"
+        assert channels.take_drops() == {DatagramDrop.TOO_LARGE: 10}, "once each, however often it was tried"
 
 
 @every_datagram_form

@@ -84,7 +84,20 @@ class UdpLane(Datagrams):
         """Receive on sockets that are bound already, each with the address that it was bound for, or ""."""
         ports = [Port(self, sock, asked) for asked, sock in socks]
         self.ports += ports
+        self.go_on()
         return ports
+
+    def rest(self) -> None:
+        """Another process may go on with the sockets, which may not be able to take apart what comes joined: nothing
+        does from now on, and what has come so is taken."""
+        if self.takes_joined:
+            for port in self.ports:
+                port.rest()
+
+    def go_on(self) -> None:
+        """None does, or we are that one."""
+        for port in self.ports:
+            port.receive_joined(self.takes_joined)
 
     def drop(self, asked: str) -> None:
         """Receive no more where that was asked for. Whose datagrams went that way is told, or gone."""
@@ -111,6 +124,11 @@ class UdpLane(Datagrams):
             port.close(CloseReason.SHUTDOWN)
 
     # ---- for subclasses to fill in
+
+    @property
+    def takes_joined(self) -> bool:
+        """Whether what one address sends at once may come in one piece."""
+        raise NotImplementedError
 
     def receive(self, port: Port) -> bool:
         """See Owner."""

@@ -14,10 +14,14 @@ from ...net.reactor import Handler, Reactor
 from ...net.sockets import local_address
 from ...net.udp.names import Name, address_of
 from ...net.udp.results import Sent
+from ...net.udp.sockets import is_readable, receive_joined
 from ...reasons import CloseReason, DatagramDrop
 from ...wire.framing import count_frames
 from ..fairness.sampler import rank
 
+RESTS = 8
+MOST_HELD = 64
+"""Batches, at most, of what the system holds: its 4 MiB are 5,000 small datagrams."""
 Queue = list[tuple[Any, Chunk]]
 """What is to be sent, each chunk of frames to whom: a peer or a channel, as its owner has them."""
 
@@ -82,6 +86,25 @@ class Port(Handler):
             self.reactor.call_soon(self._read, self)
         else:
             self.reactor.drained(self.sock)
+
+    def receive_joined(self, joined: bool) -> None:
+        """See `sockets.receive_joined`."""
+        if self.sock is not None:
+            receive_joined(self.sock, joined)
+
+    def rest(self) -> None:
+        """Receive nothing joined any more, and take what has come so: what it is, is not told afterwards. So if there
+        is something again by then, once more; in a flood not without end."""
+        for _ in range(RESTS):
+            for _ in range(MOST_HELD):
+                if self.sock is None or not self._owner.receive(self):
+                    break
+            self.receive_joined(False)
+            if self.sock is None or not is_readable(self.sock):
+                break
+            self.receive_joined(True)
+        self.receive_joined(False)
+        self._read()
 
     # ---- out
 

@@ -81,6 +81,11 @@ class OpenRelay(UdpLane):
         """See UdpLane."""
         return len(self.table)
 
+    @property
+    def takes_joined(self) -> bool:
+        """See UdpLane."""
+        return self.table.takes_apart
+
     # ---- down
 
     def send(self, session: Session, chunk: bytes) -> bool:

@@ -87,6 +87,12 @@ class SessionDatagrams(UdpLane):
         quality.set_jitter(channel.jitter)
         quality.sample(channel.bytes_in, channel.bytes_out, now)
 
+    @property
+    def takes_joined(self) -> bool:
+        """See UdpLane. Among several processes the kernel says by a datagram's first byte whose it is, and would look
+        only at the first of those that come joined; one address may be many clients."""
+        return self.table.takes_apart and self.share[1] == 1
+
     def look_at(self, session: Session) -> None:
         """See UdpLane."""
         channel = self._current.get(session.id)

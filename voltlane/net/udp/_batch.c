@@ -23,22 +23,21 @@ static void set_up(arena *in, size_t stride)
         message->msg_namelen = NAME_ROOM;
         message->msg_iov = &in->pieces[n];
         message->msg_iovlen = 1;
-        message->msg_control = in->joined ? in->controls[n].bytes : NULL;
-        message->msg_controllen = in->joined ? sizeof in->controls[n].bytes : 0;
+        message->msg_control = in->controls[n].bytes;
+        message->msg_controllen = CONTROL;
     }
 }
 
-/* Room for datagrams of at most `limit` bytes; where they may come joined, for the largest message there is. */
+/* Room for datagrams of at most `limit` bytes; where they may come joined, for the largest message there is. Asked each
+ * time, for that may change, and a descriptor be another socket's. */
 static int make_room(arena *in, int fd, size_t limit)
 {
-    if (!in->bytes || fd != in->sock) {
-        int yes = 1;
-        in->joined = !setsockopt(fd, IPPROTO_UDP, UDP_GRO, &yes, sizeof yes);
-        in->sock = fd;
-        in->room = 0;
-    }
-    size_t room = in->joined ? JOINED : limit + 1;
-    if (room == in->room)
+    int joined = 0;
+    socklen_t length = sizeof joined;
+    if (getsockopt(fd, IPPROTO_UDP, UDP_GRO, &joined, &length))
+        joined = 0;
+    size_t room = joined ? JOINED : limit + 1;
+    if (room <= in->room)
         return 0;
     size_t stride = ((room + 63) & ~(size_t)63) + 192; /* no power of two: they would share a few lines of the cache */
     unsigned char *bytes = PyMem_Malloc(stride * ARRIVING);
@@ -56,11 +55,11 @@ static int make_room(arena *in, int fd, size_t limit)
 /* The size of the datagrams in message n. */
 static size_t datagram_size(const arena *in, size_t n)
 {
-    const struct msghdr *message = &in->messages[n].msg_hdr;
-    const struct cmsghdr *head = message->msg_controllen ? CMSG_FIRSTHDR(message) : NULL;
+    struct msghdr *message = (struct msghdr *)&in->messages[n].msg_hdr;
     int size = 0;
-    if (head && head->cmsg_level == IPPROTO_UDP && head->cmsg_type == UDP_GRO)
-        memcpy(&size, CMSG_DATA(head), sizeof size);
+    for (struct cmsghdr *head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR(message, head))
+        if (head->cmsg_level == IPPROTO_UDP && head->cmsg_type == UDP_GRO && head->cmsg_len >= CMSG_LEN(sizeof size))
+            memcpy(&size, CMSG_DATA(head), sizeof size);
     return size > 0 ? (size_t)size : in->messages[n].msg_len;
 }
 
@@ -69,8 +68,7 @@ static void receive_again(table *t, unsigned got)
 {
     for (unsigned n = 0; n < got; n++) {
         t->in.messages[n].msg_hdr.msg_namelen = NAME_ROOM;
-        if (t->in.joined)
-            t->in.messages[n].msg_hdr.msg_controllen = sizeof t->in.controls[n].bytes;
+        t->in.messages[n].msg_hdr.msg_controllen = CONTROL;
     }
 }
 
@@ -98,12 +96,12 @@ static int receive_begin(receiving *r, PyObject *const *args, Py_ssize_t nargs, 
     return make_room(&r->into->in, *fd, r->limit);
 }
 
-/* As many as there are, up to a batch and to `most`. */
-static unsigned receive_some(table *t, int fd, size_t most)
+/* As many as there are, up to so many messages. */
+static unsigned receive_some(table *t, int fd, unsigned most)
 {
     int got;
     do
-        got = recvmmsg(fd, t->in.messages, most < ARRIVING ? (unsigned)most : ARRIVING, MSG_DONTWAIT, NULL);
+        got = recvmmsg(fd, t->in.messages, most, MSG_DONTWAIT, NULL);
     while (got < 0 && errno == EINTR);
     return got < 0 ? 0 : (unsigned)got;
 }
@@ -147,8 +145,8 @@ int receive_packet(receiving *r, party *from, const unsigned char *data, size_t 
     return chunk_add(&r->chunk, from->client_id, (unsigned char)r->flag, data, size);
 }
 
-/* All datagrams of message n. Whether there was no error; how many they were is taken off `most`. */
-static int take_apart(receiving *r, size_t n, taking take, size_t *most)
+/* All datagrams of message n. Whether there was no error; how many they were is added to `taken`. */
+static int take_apart(receiving *r, size_t n, taking take, size_t *taken)
 {
     arena *in = &r->into->in;
     size_t each = datagram_size(in, n), left = in->messages[n].msg_len;
@@ -161,9 +159,16 @@ static int take_apart(receiving *r, size_t n, taking take, size_t *most)
             return 0;
         one.data += one.size;
         left -= one.size;
-        *most -= *most > 0;
+        ++*taken;
     } while (left);
     return 1;
+}
+
+/* How many messages to ask for, to have so many datagrams if they come as they did before. */
+static unsigned messages_for(const table *t, size_t datagrams)
+{
+    size_t messages = (datagrams + t->joined - 1) / t->joined;
+    return messages < ARRIVING ? (unsigned)messages : ARRIVING;
 }
 
 /* Receive a batch, as `receive` in Python, and let `take` say what becomes of each datagram. */
@@ -174,17 +179,21 @@ PyObject *receive_all(table *t, PyObject *const *args, Py_ssize_t nargs, taking 
     size_t most;
     if (receive_begin(&r, args, nargs, &fd, &most) < 0)
         return NULL;
+    t->busy = 1; /* making a list may run anything */
     r.found = PyList_New(0);
     if (!r.found || chunk_begin(&r.chunk, t->last_chunk) < 0)
         goto failed;
-    t->busy = 1;
     while (most && more && r.chunk.size < ENOUGH) {
-        unsigned got = receive_some(t, fd, most);
-        more = got == (most < ARRIVING ? most : ARRIVING);
+        unsigned asked = messages_for(t, most), got = receive_some(t, fd, asked);
+        size_t taken = 0;
+        more = got == asked;
         for (size_t n = 0; n < got; n++)
-            if (!take_apart(&r, n, take, &most))
+            if (!take_apart(&r, n, take, &taken))
                 goto failed;
         receive_again(t, got);
+        most -= taken < most ? taken : most;
+        if (got)
+            t->joined = taken / got;
     }
     t->busy = 0;
     t->last_chunk = r.chunk.size;
@@ -266,17 +275,19 @@ int send_next(table *t, PyObject *pair, PyTypeObject *type, int fd, size_t aroun
         PyErr_Format(PyExc_TypeError, "a queue is a list of pairs of a %s and a chunk", type->tp_name);
         return -1;
     }
-    if (h->count > BATCH) {
-        if (!batch_flush(t, fd, around))
-            return 0;
+    if (h->count > BATCH && !batch_flush(t, fd, around))
+        return 0;
+    Py_INCREF(pair); /* what lets go of a buffer, or gives one, may empty the queue */
+    if (h->count > BATCH)
         let_go(h);
+    int got = PyObject_GetBuffer(PyTuple_GET_ITEM(pair, 1), &h->buffers[h->count], PyBUF_SIMPLE);
+    if (got == 0) {
+        h->owners[h->count] = PyTuple_GET_ITEM(pair, 0);
+        Py_INCREF(h->owners[h->count]);
+        h->count++;
     }
-    if (PyObject_GetBuffer(PyTuple_GET_ITEM(pair, 1), &h->buffers[h->count], PyBUF_SIMPLE) < 0)
-        return -1;
-    h->owners[h->count] = PyTuple_GET_ITEM(pair, 0);
-    Py_INCREF(h->owners[h->count]);
-    h->count++;
-    return 1;
+    Py_DECREF(pair);
+    return got < 0 ? -1 : 1;
 }
 
 /* The next message of the batch, with no datagram in it yet. */

@@ -52,6 +52,10 @@ static int channel_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *words[] = {"keys", "client_id", "now", NULL};
     PyObject *keys, *client_id, *now;
+    if (!sodium_seal || !sodium_open) {
+        PyErr_SetString(PyExc_RuntimeError, "nobody has said where libsodium is");
+        return -1;
+    }
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO:Channel", words, &keys, &client_id, &now))
         return -1;
     if (!PyTuple_Check(keys) || PyTuple_GET_SIZE(keys) != 4) {
@@ -416,7 +420,10 @@ static int send_chunk(table *t, int fd, channel *c, Py_ssize_t index, Py_ssize_t
             return -1;
         }
         uint32_t size = get32(at);
-        if (!c->path_size || size + AROUND > limit) {
+        if (!c->path_size || (size_t)size + AROUND > limit) { /* counted when what is in front of it is out */
+            if (!flush(t, fd))
+                return 0;
+            *used = 0;
             t->drops[c->path_size ? TOO_LARGE : NO_PATH]++;
             at += PREFIX + (size_t)size;
             continue;

@@ -5,6 +5,7 @@
 
 PyObject *received_type, *opened_type, *sent_type, *reasons[DROPS];
 uint64_t secret[2] = {1, 1};
+static int begun;
 
 void use_sodium(void *seal, void *open);
 
@@ -37,8 +38,11 @@ static PyObject *begin(PyObject *module, PyObject *args)
         reasons[n] = one;
         Py_XDECREF(before);
     }
-    memcpy(secret, bytes, sizeof secret);
-    secret[1] |= 1;
+    if (!begun) { /* tables that there are go by it */
+        memcpy(secret, bytes, sizeof secret);
+        secret[1] |= 1;
+        begun = 1;
+    }
     use_sodium(seal_at, open_at);
     Py_RETURN_NONE;
 }

@@ -27,6 +27,7 @@ enum {
     SEGMENTED = 65000,
     STRANGERS = 64,
     PIECES = 4 * BATCH,
+    CONTROL = 256,   /* what the system may say of a message that comes, whatever the socket's options are */
     ENOUGH = 1 << 16, /* bytes of a chunk: one much larger costs more to allocate than to fill */
 };
 
@@ -51,12 +52,10 @@ typedef struct {
 typedef struct {
     unsigned char *bytes;
     size_t room;                                /* for each message, as things are set up for now; 0: they are not */
-    int joined;                                 /* whether they may come so */
-    int sock;                                   /* the socket that was told so last */
     struct mmsghdr messages[ARRIVING];
     struct iovec pieces[ARRIVING];
     unsigned char names[ARRIVING][NAME_ROOM];
-    union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } controls[ARRIVING];
+    union { char bytes[CONTROL]; struct cmsghdr align; } controls[ARRIVING];
 } arena;
 
 /* One datagram in there. */
@@ -108,6 +107,7 @@ typedef struct {
     double packet_rate, byte_rate, packet_burst, byte_burst;
     uint64_t drops[DROPS];
     size_t last_chunk;                          /* bytes of the last chunk received: what the next may need */
+    size_t joined;                              /* datagrams in a message, as they came last */
     int segments;                               /* whether the kernel takes messages apart; -1: not asked yet */
     int busy;
     arena in;

@@ -97,7 +97,9 @@ static int send_chunk(table *t, int fd, party *p, Py_ssize_t index, Py_ssize_t o
             return -1;
         }
         uint32_t size = get32(at);
-        if (size > limit) {
+        if (size > limit) { /* counted when what is in front of it is out: else it would be met, and counted, again */
+            if (!batch_flush(t, fd, 0))
+                return 0;
             t->drops[TOO_LARGE]++;
             at += PREFIX + (size_t)size;
             continue;

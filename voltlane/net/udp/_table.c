@@ -64,14 +64,18 @@ PyTypeObject party_type = {
 
 int party_begin(party *self, PyObject *client_id, PyObject *now)
 {
+    uint64_t id = PyLong_AsUnsignedLongLong(client_id);
+    double heard = PyErr_Occurred() ? 0.0 : PyFloat_AsDouble(now); /* which may run anything */
+    if (PyErr_Occurred())
+        return -1;
     if (self->tables) {
         PyErr_SetString(PyExc_RuntimeError, "it is in a table");
         return -1;
     }
-    self->client_id = PyLong_AsUnsignedLongLong(client_id);
-    self->heard = PyErr_Occurred() ? 0.0 : PyFloat_AsDouble(now);
+    self->client_id = id;
+    self->heard = heard;
     self->tokens_at = (double)NAN;
-    return PyErr_Occurred() ? -1 : 0;
+    return 0;
 }
 
 int within(const table *t, party *p, size_t size, double now)
@@ -149,8 +153,10 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (PyTuple_GET_SIZE(args) || (kwargs && PyDict_GET_SIZE(kwargs)))
         return PyErr_Format(PyExc_TypeError, "%s takes no arguments", type->tp_name);
     table *self = (table *)type->tp_alloc(type, 0);
-    if (self)
+    if (self) {
         self->segments = -1;
+        self->joined = 1;
+    }
     return (PyObject *)self;
 }
 
@@ -284,11 +290,11 @@ static PyObject *table_sweep(PyObject *self, PyObject *args)
     if (slot < 0 || slots < 1)
         return PyErr_Format(PyExc_ValueError, "slot is at least 0, slots at least 1");
     PyObject *found = PyList_New(0);
-    size_t end = (size_t)slot + (size_t)slots;
-    for (size_t n = (size_t)slot; found && n < end && n < t->slots; n++)
+    size_t n = (size_t)slot;
+    for (; found && n < t->slots && PyList_GET_SIZE(found) < slots; n++)
         if (t->at[n] && PyList_Append(found, (PyObject *)t->at[n]) < 0)
             Py_CLEAR(found);
-    return found ? Py_BuildValue("Nn", found, end < t->slots ? (Py_ssize_t)end : 0) : NULL;
+    return found ? Py_BuildValue("Nn", found, n < t->slots ? (Py_ssize_t)n : 0) : NULL;
 }
 
 static PyObject *table_take_drops(PyObject *self, PyObject *nothing)
@@ -317,6 +323,15 @@ static PyMethodDef table_methods[] = {
     {0},
 };
 
+static PyObject *get_takes_apart(PyObject *self, void *nothing)
+{
+    (void)self;
+    (void)nothing;
+    Py_RETURN_TRUE;
+}
+
+static PyGetSetDef table_fields[] = {{"takes_apart", get_takes_apart, NULL, NULL, NULL}, {0}};
+
 static PySequenceMethods table_sequence = {.sq_length = table_length};
 
 PyTypeObject table_type = {
@@ -329,5 +344,6 @@ PyTypeObject table_type = {
     .tp_traverse = table_traverse,
     .tp_clear = table_clear,
     .tp_methods = table_methods,
+    .tp_getset = table_fields,
     .tp_as_sequence = &table_sequence,
 };

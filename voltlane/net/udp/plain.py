@@ -51,7 +51,6 @@ class Peers(Table[Name, Peer]):
 
     def receive(self, sock: socket.socket, now: float, most: int, flag: int, limit: int) -> Received:
         """Take up to `most` datagrams of at most `limit` bytes; those of peers become packets with that flag."""
-        self._receive_from(sock)
         peers, drops, rates = self._parties, self._drops, self._rates
         limited, pack, recvfrom, room = rates.limited, HEADER.pack, sock.recvfrom, limit + 1
         strangers: list[tuple[Name, bytes]] = []

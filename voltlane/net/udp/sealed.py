@@ -194,7 +194,6 @@ class Channels(Table[bytes, Channel]):
         A flag below 0: data are counted, and dropped. Only what opened is held against the rates: anybody could use
         them up for a channel else.
         """
-        self._receive_from(sock)
         channels, drops, rates = self._parties, self._drops, self._rates
         limited, recvfrom, room = rates.limited, sock.recvfrom, limit + 1
         pieces: list[bytes] = []

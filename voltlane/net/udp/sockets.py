@@ -14,7 +14,7 @@ _LINUX = sys.platform == "linux"
 # Python has no names for these.
 _FORCED = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32} if _LINUX else {}
 _JOINED = 104
-"""UDP_GRO: what one address sends at once may be received in one piece."""
+"""UDP_GRO."""
 
 
 def udp_socket(address: Address) -> socket.socket:
@@ -39,14 +39,23 @@ def is_of_this_machine(host: str) -> bool:
     return True
 
 
-def receive_one_by_one(sock: socket.socket) -> None:
-    """Have each datagram received by itself, for who could not take others apart. Another process, which has left us
-    this socket, may have asked for it otherwise."""
+def receive_joined(sock: socket.socket, joined: bool) -> None:
+    """Whether what one address sends at once may be received in one piece from now on, where the system can do it; only
+    the loops in C can take that apart. What has come already stays as it is."""
     if _LINUX:
         try:
-            sock.setsockopt(socket.IPPROTO_UDP, _JOINED, 0)
+            sock.setsockopt(socket.IPPROTO_UDP, _JOINED, int(joined))
         except (OSError, AttributeError):  # an old kernel; no socket for UDP
             pass
+
+
+def is_readable(sock: socket.socket) -> bool:
+    """Whether a datagram is there."""
+    try:
+        sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return False
+    return True
 
 
 def bind(family: int, where: object, dual_stack: bool = False, joining: bool = False) -> socket.socket:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from itertools import islice
 from typing import ClassVar, Generic, TypeVar
 
 from ...reasons import DatagramDrop
 from .drops import Drops
 from .rates import Rates
-from .sockets import receive_one_by_one
 
 Key = TypeVar("Key")
 Party = TypeVar("Party")
@@ -21,11 +19,12 @@ class Table(Generic[Key, Party]):
 
     TWICE: ClassVar[str]
     """What is said of a party whose key another one has."""
+    takes_apart: ClassVar[bool] = False
+    """Whether datagrams may come joined (`sockets.receive_joined`)."""
 
     def __init__(self) -> None:
         self._parties: dict[Key, Party] = {}
         self._rates = _NO_LIMIT
-        self._sock: socket.socket | None = None  # that was received from last
         self._drops = Drops()
 
     def __len__(self) -> int:
@@ -67,9 +66,3 @@ class Table(Generic[Key, Party]):
     def take_drops(self) -> dict[DatagramDrop, int]:
         """What was dropped since the last time, in both directions."""
         return self._drops.take()
-
-    def _receive_from(self, sock: socket.socket) -> None:
-        """From now on; and each datagram by itself."""
-        if sock is not self._sock:
-            receive_one_by_one(sock)
-            self._sock = sock
