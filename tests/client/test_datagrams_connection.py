@@ -13,10 +13,13 @@ from kit.fake_datagrams import FakeDatagrams
 from kit.fake_server_v3 import FakeServerV3
 from kit.wait import wait_until
 
+from voltlane.address import Address
 from voltlane.client import Connection, ConnectionLost, NoDatagrams, SessionLost
+from voltlane.client.link import look_up
 from voltlane.errors import ConfigError
+from voltlane.wire import v3
 from voltlane.wire.datagram import Kind
-from voltlane.wire.v3 import Code
+from voltlane.wire.v3 import NO_DATAGRAMS, Code
 
 SECS = 10.0
 
@@ -309,3 +312,82 @@ def test_ipv6() -> None:
         with datagrams, Connection(server.address) as connection:
             datagrams.tells_host = "::1"
             assert connection.datagram(b"x", SECS)
+
+
+# ---- when the server has none any longer, or nobody knows where it is
+
+
+def told_none(server: FakeServerV3, connection: Connection) -> None:
+    """There are none any longer, and the client knows."""
+    server.do(lambda: server.session.link.say(v3.Kind.DATAGRAMS, NO_DATAGRAMS))
+    wait_until(lambda: connection_turns(connection) and connection.datagram_fileno() < 0, "it to know")
+
+
+def test_who_is_told_that_there_are_none_has_no_socket_for_them(server: FakeServerV3, datagrams: FakeDatagrams) -> None:
+    """What nobody reads would wake whoever waits, without end."""
+    with Connection(server.address) as connection:
+        assert connection.datagram(b"up") and connection.datagram_fileno() >= 0
+        told_none(server, connection)
+        assert connection.datagram(b"now") is False
+
+
+def test_who_only_sends_datagrams_asks_again(
+    server: FakeServerV3, datagrams: FakeDatagrams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voltlane.client.datagrams.AGAIN_SECS", 0.05)
+    with Connection(server.address) as connection:
+        assert connection.datagram(b"up")
+        told_none(server, connection)
+        wait_until(lambda: connection.datagram(b"again"), "new keys")
+        wait_until(lambda: connection.datagram(b"again") and b"again" in datagrams.taken, "it to arrive")
+
+
+def test_who_waits_for_one_asks_again(
+    server: FakeServerV3, datagrams: FakeDatagrams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voltlane.client.datagrams.AGAIN_SECS", 0.05)
+    with Connection(server.address) as connection:
+        assert connection.datagram(b"up")
+        got: list[bytes] = []
+        reader = threading.Thread(target=lambda: got.append(connection.recv_datagram(20)))
+        reader.start()
+        asked = datagrams.asked
+        server.do(lambda: server.session.link.say(v3.Kind.DATAGRAMS, NO_DATAGRAMS))
+        wait_until(lambda: datagrams.asked > asked, "it to ask")
+        datagrams.push(b"down")
+        reader.join(20)
+        assert got == [b"down"]
+
+
+def test_who_only_sends_datagrams_comes_back(server: FakeServerV3, datagrams: FakeDatagrams) -> None:
+    with Connection(server.address, reconnect="auto") as connection:
+        assert connection.datagram(b"up")
+        before = len(server.links)
+        server.cut()
+        wait_until(lambda: (connection.datagram(b"on"), len(server.links) > before)[1], "another connection")
+
+
+def test_a_name_that_nobody_knows_at_that_moment(server: FakeServerV3, datagrams: FakeDatagrams) -> None:
+    """They go on to where they went before."""
+    datagrams.tells_host = "localhost"
+    with Connection(server.address, reconnect="auto") as connection:
+        assert connection.datagram(b"up")
+        datagrams.tells_host, asked = "nowhere.invalid", datagrams.asked
+        server.cut()
+        wait_until(lambda: connection_turns(connection) and datagrams.asked > asked, "it to ask there")
+        wait_until(lambda: connection.datagram(b"after") and b"after" in datagrams.taken, "it to arrive")
+
+
+def test_the_next_address_of_a_name_is_tried(
+    server: FakeServerV3, datagrams: FakeDatagrams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        there = look_up(Address("tcp", "127.0.0.1", datagrams.port, ""))
+        deaf = [(socket.AF_INET, nobody.getsockname())]
+        datagrams.tells_host = "both.test"
+        with Connection(server.address) as connection:
+            connection.ping(10)
+            monkeypatch.setattr("voltlane.client.driver.look_up", lambda address: deaf + there)
+            assert connection.datagram(b"up", 10)
+            wait_until(lambda: datagrams.taken == [b"up"], "it to arrive")

@@ -47,7 +47,7 @@ class DatagramSocket:
 
     def send(self, datagram: bytes) -> bool:
         """Whether the system has taken it."""
-        if self._socket is None and not self._open():
+        if not self._open():
             return False
         assert self._socket is not None
         try:
@@ -71,6 +71,11 @@ class DatagramSocket:
                 self._try_another(error.errno)
                 return None
         return None
+
+    def try_next(self) -> None:
+        """Send to the next address, if there are several."""
+        if len(self._targets) > 1:
+            self._try_another(errno.EHOSTUNREACH)
 
     def _try_another(self, error: int | None) -> None:
         """The next address; and another socket, where it is not only that there is no way to this one."""

@@ -55,6 +55,10 @@ class Datagrams:
         """The server's last, with keys: where what goes out goes."""
         self.began = False
         """Whether they have worked at all."""
+        self.awaited = 0
+        """How many callers wait for one."""
+        self.unheard = 0
+        """Pings since anything has come under these keys."""
         self._asked: tuple[bytes, bytes] | None = None
         self._keyed: KeyedDatagrams | None = None
         self._former: KeyedDatagrams | None = None
@@ -96,7 +100,7 @@ class Datagrams:
             self._keyed = KeyedDatagrams(client_keys(derive(secret, seed, offer.seed)), offer.mtu, self.link)
             self.offer, self.stage = offer, Stage.KEYED
             self.link.working, self.link.most = False, offer.mtu - SMALLEST
-            self._looked_at, self._challenged_at = now, None
+            self._looked_at, self._challenged_at, self.unheard = now, None, 0
             self._unsettled, self._pause = True, PROBE_SECS
             self._ping(now)
 
@@ -125,7 +129,7 @@ class Datagrams:
     def due(self) -> float | None:
         """When `tick` is needed, at the latest."""
         if self._keyed is None or self.offer is None:
-            return None
+            return self._refused_at + AGAIN_SECS if self.awaited and self.stage is Stage.REFUSED else None
         if self._unsettled:
             return self._pinged_at + self._pause
         silent = self._sent_at + max(1, self.offer.keepalive)
@@ -134,7 +138,8 @@ class Datagrams:
     def tick(self, now: float) -> None:
         """A ping where it is time for one."""
         due = self.due()
-        if due is not None and now >= due:
+        if self._keyed is not None and due is not None and now >= due:
+            self.unheard += 1
             if self._unsettled and self.offer is not None:
                 self._pause = min(2 * self._pause, max(1.0, self.offer.keepalive))
             self._ping(now)
@@ -155,6 +160,7 @@ class Datagrams:
         keyed = self._keyed
         opened = keyed.open(datagram, now) if keyed is not None else None
         if opened is not None:
+            self.unheard = 0
             if now >= self._looked_at + MEASURE_SECS:
                 self._looked_at = now
                 keyed.look()  # type: ignore[union-attr] # it has opened

@@ -30,6 +30,8 @@ ALONE_SECS = 0.25
 """Without a connection, how long datagrams are waited for until it is looked whether another thread has made one."""
 DATAGRAM_BATCH = 256
 """Datagrams taken at once."""
+AIM_SECS = 1.0
+"""Between two look-ups of where datagrams go, while nobody knows."""
 
 _T = TypeVar("_T")
 
@@ -66,6 +68,8 @@ class Driver:
         self._socket = DatagramSocket()
         self._offer: DatagramsOffer | None = None
         """Where the socket sends to."""
+        self._aims_at = 0.0
+        """When that may be looked up again."""
         self._waiting = False
         """Whether a thread waits at the socket: it alone reads."""
         self._alone = False
@@ -141,7 +145,7 @@ class Driver:
     def send_datagram(self, packet: bytes) -> bool:
         """Whether it is on its way. Raises ValueError when it is too large for a datagram."""
         datagrams = self.endpoint.datagrams
-        self._turn_datagrams()
+        self._go_on()  # else a program that only sends these would never hear that it has to ask for them anew
         datagram = datagrams.seal(packet, time.monotonic())
         sent = datagram is not None and self._socket.send(datagram)
         if sent:
@@ -301,25 +305,32 @@ class Driver:
 
     def _turn_datagrams(self) -> None:
         """Take what is there, do what is due, and send what comes of both."""
-        datagrams = self.endpoint.datagrams
+        datagrams, now = self.endpoint.datagrams, time.monotonic()
         if datagrams.offer is None:
+            if self._offer is not None:  # whatever comes there now is nothing of ours, and nobody would read it
+                self._offer = None
+                self._socket.forget()
             return
-        if datagrams.offer is not self._offer:
+        if datagrams.offer is not self._offer and now >= self._aims_at:
             self._aim(datagrams.offer)
-        now = time.monotonic()
+            now = time.monotonic()
         for _ in range(DATAGRAM_BATCH):
             datagram = self._socket.receive()
             if datagram is None:
                 break
             datagrams.receive(datagram, now)
             self.lock.notify_all()
+        unheard = datagrams.unheard
         datagrams.tick(now)
+        if datagrams.unheard > max(unheard, 1):  # nobody may be at this address of the server's
+            self._socket.try_next()
         while datagrams.output:
             self._socket.send(datagrams.output.popleft())
 
     def _aim(self, offer: DatagramsOffer) -> None:
-        """Send to where the server has said. The lock is open while a name is looked up."""
-        self._offer = offer
+        """Send to where the server has said; where that is not known now, to where it was before, and look again
+        later. The lock is open while a name is looked up."""
+        self._aims_at = time.monotonic() + AIM_SECS
         if offer.host:
             self.lock.release()
             try:
@@ -331,7 +342,8 @@ class Driver:
         else:
             peer = None if self._line is None else self._line.peer
             targets = [] if peer is None else [_with_port(*peer, offer.port)]
-        if self._offer is offer and not self.closed:
+        if targets and self.endpoint.datagrams.offer is offer and not self.closed:
+            self._offer = offer
             self._socket.aim(targets)
 
     def _wait(self, left: float | None) -> None:

@@ -229,7 +229,11 @@ class SessionV3:
         """The next one."""
         with self._lock:
             self._want_datagrams()
-            return self._driver.until(self._take_datagram, deadline_after(timeout), self._why_no_datagram)
+            self._datagrams.awaited += 1
+            try:
+                return self._driver.until(self._take_datagram, deadline_after(timeout), self._why_no_datagram)
+            finally:
+                self._datagrams.awaited -= 1
 
     def _want_datagrams(self) -> None:
         """They need no connection once there are keys."""
@@ -252,6 +256,9 @@ class SessionV3:
             self._driver.refuse_lost()
         if not self._datagrams.began:
             self._is_working()
+        elif self._datagrams.stage is Stage.REFUSED:  # it may have some again
+            self._datagrams.want(time.monotonic())
+            self._endpoint.pump(time.monotonic())
         return None
 
     def _why_no_datagrams(self) -> str:
