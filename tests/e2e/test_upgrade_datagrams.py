@@ -70,8 +70,8 @@ def test_clients_that_are_addresses() -> None:
             client.close()
 
 
-def listed(*addresses: str, mode: str = "sessions") -> str:
-    return f'[listener]\naddress = {list(addresses)}\n[udp]\nmode = "{mode}"\n'
+def listed(*addresses: str, mode: str = "sessions", mtu: int = 1200) -> str:
+    return f'[listener]\naddress = {list(addresses)}\n[udp]\nmode = "{mode}"\nmtu = {mtu}\n'
 
 
 def test_addresses_come_and_go_with_the_settings(tmp_path: Path) -> None:
@@ -86,14 +86,18 @@ def test_addresses_come_and_go_with_the_settings(tmp_path: Path) -> None:
         server.ask()
         server.wait_for_log("handing over has failed")
         assert "udp.mode is open, and was sessions: to change it, stop the server and start it again" in server.log
+        config.write_text(listed(stream, "udp://127.0.0.1:0", mtu=1400))
+        server.ask()
+        server.wait_for_log("handing over has failed", 2)
+        assert "udp.mtu is 1400, and was 1200: to change it, stop the server and start it again" in server.log
         config.write_text(listed(stream))
-        server.upgrade(failures=1)
+        server.upgrade(failures=2)
         server.wait_for_log("clients connect to udp://127.0.0.1:0 no more: it is not in listener.address")
         while len(client.endpoint.offers) == 1:
             assert client.step()
         assert client.endpoint.offers[-1][:2] == bytes(2), "it is told so"
         config.write_text(listed(stream, "udp://localhost:0"))
-        server.upgrade(failures=1)
+        server.upgrade(failures=2)
         again = ask(client)
         again.send(b"again")
         assert master.recv_for(client.client_id).data == b"again"

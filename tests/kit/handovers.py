@@ -76,12 +76,12 @@ HERITAGE = Heritage(
     123, 4, 5, "/var/lib/voltlane", b"k" * 32, b"c" * 32, ("*:42000",), "redis://store:6379/0 voltlane:", "open"
 )
 CHANNELS = [
-    MovedChannel(7, 0, bytes(range(32)), None, 1.5, 2.5, None, b"state"),
-    MovedChannel(7, 2**32 - 1, bytes(32), Place("fe80::1", 65535, 2**32 - 1), 1.5, 2.5, 12.5, b""),
+    MovedChannel(7, 0, bytes(range(32)), None, 1.5, 2.5, None, 15, False, b"state"),
+    MovedChannel(7, 2**32 - 1, bytes(32), Place("fe80::1", 65535, 2**32 - 1), 1.5, 2.5, 12.5, 65535, True, b""),
 ]
 PEERS = [
-    MovedPeer(7, 0, Place("192.0.2.1", 1), 1.5, 2.5, b"", (0, 0, 0, 0)),
-    MovedPeer(7, 1, Place("2001:db8::1", 5, 3), 1.5, 2.5, b"\xc0\0\2\0", (1, 2, 3, 2**64 - 1)),
+    MovedPeer(7, 0, Place("192.0.2.1", 1), 1.5, 2.5, b"", (0, 0, 0, 0), False),
+    MovedPeer(7, 1, Place("2001:db8::1", 5, 3), 1.5, 2.5, b"\xc0\0\2\0", (1, 2, 3, 2**64 - 1), True),
 ]
 NODES = [
     MovedNode(b"sealed", None, -1.0, {}, [], [], []),

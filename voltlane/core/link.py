@@ -44,3 +44,6 @@ class Link(Protocol):
 
     def detach(self, reason: CloseReason) -> None:
         """Leave the session, which has ended, and close."""
+
+    def retire(self, reason: CloseReason) -> None:
+        """Send no more: the client is to go elsewhere."""

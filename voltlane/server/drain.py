@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections import deque
 
 from ..core.bucket import TokenBucket
+from ..core.link import Link
 from ..core.readiness import Event, Readiness
+from ..core.session import Session
 from ..core.timers import Timer
 from ..lanes.clients import Clients
 from ..lanes.connection import ClientConnection
@@ -62,6 +64,7 @@ class Drain:
         self._bucket: TokenBucket | None = None
         self._line: deque[ClientConnection] = deque()  # who is to be told, in this order
         self._busy: deque[ClientConnection] = deque()  # the same, behind them: something waits to be written to these
+        self._others: deque[Session] = deque()  # behind all of them: who is nothing but an address
         self._reading: deque[tuple[float, int]] = deque()  # until when, and by id: who was told, and is read
         self._timer: Timer | None = None
 
@@ -114,6 +117,7 @@ class Drain:
         self.step = Step.IDLE
         self._line.clear()
         self._busy.clear()
+        self._others.clear()
         if self._timer is not None:
             self._reactor.cancel(self._timer)
             self._timer = None
@@ -160,6 +164,20 @@ class Drain:
             self._reactor.guard(connection, connection.retire, CloseReason.DRAINED)
             if connection.sock is not None:
                 self._reading.append((now + READ_SECS, connection.client_id))
+        while bucket is not None and bucket.tokens(now) >= 1.0 and (link := self._next_other()) is not None:
+            bucket.debit(1.0, now)
+            self._told += 1
+            self._reactor.guard(None, link.retire, CloseReason.DRAINED)
+
+    def _next_other(self) -> Link | None:
+        """Who has no connection to be told by: it is taken for nobody from now on."""
+        if not self._others and not self._line and not self._busy and self._left:
+            self._others.extend(self._clients.hub.registry.live())
+        while self._others:
+            link = self._others.popleft().link
+            if link is not None and not link.is_stream:
+                return link
+        return None
 
     def _next(self) -> ClientConnection | None:
         """Who has yet to take something comes last: it may have done so by then. Behind them all, who has finished its

@@ -291,7 +291,9 @@ class Parts:
         if Hold.MASTER in self.entrance.holds:
             return DatagramDrop.NO_MASTER
         holds = self.entrance.holds - {Hold.UPGRADE}  # there are no handshakes to wait for
-        return DatagramDrop.NOT_ADMITTED if holds or self.gate.shut is not None else None
+        ends = self.readiness.leaving and self.drain.progress is None
+        shut = self.gate.shut is not None or ends
+        return DatagramDrop.NOT_ADMITTED if holds or shut else None
 
     def _on_store(self) -> None:
         if self.link is not None and not self.readiness.leaving:  # then it has other things to say

@@ -109,6 +109,7 @@ class Upgrade:
             tuple(asked),
             cluster_of(parts.config),
             "" if datagrams is None else datagrams.mode,
+            0 if datagrams is None else datagrams.mtu,
             store.lock,
         )
 
@@ -191,11 +192,14 @@ def check_heritage(heritage: Heritage, config: Config) -> None:
     """Raises StartupError where these settings are not those of a process that can follow that one."""
     general = config.general
     state_dir = os.path.abspath(general.state_dir) if general.state_dir else ""
-    mode = config.udp.mode if heritage.datagrams and listens_for_datagrams(config) else heritage.datagrams
+    both = heritage.datagrams and listens_for_datagrams(config)
+    mode = config.udp.mode if both else heritage.datagrams
+    mtu = config.udp.mtu if both else heritage.mtu
     for name, now, before in (
         ("general.state_dir", state_dir, heritage.state_dir),
         ("general.node", general.node, heritage.node),
         ("udp.mode", mode, heritage.datagrams),
+        ("udp.mtu", mtu, heritage.mtu),
         ("the store of cluster.url and cluster.prefix", cluster_of(config), heritage.cluster),
     ):
         if now != before:

@@ -21,19 +21,19 @@ def words():
 
 def test_the_newest_from_elsewhere_is_the_candidate():
     random_ = words()
-    candidate = heard(None, A, True, 50, random_)
+    candidate = heard(None, A, True, 1, 50, random_)
     assert candidate is not None and candidate.name == A and candidate.received == 50
-    assert heard(candidate, A, False, 30, random_) is candidate and candidate.received == 80
-    other = heard(candidate, B, True, 40, random_)
+    assert heard(candidate, A, False, 1, 30, random_) is candidate and candidate.received == 80
+    other = heard(candidate, B, True, 2, 40, random_)
     assert other is not None and other is not candidate and (other.name, other.received) == (B, 40)
     assert other.words != candidate.words and len(other.words) == WORDS_SIZE
 
 
 def test_an_old_one_from_elsewhere_says_nothing():
     random_ = words()
-    assert heard(None, A, False, 50, random_) is None
-    candidate = heard(None, A, True, 50, random_)
-    assert heard(candidate, B, False, 50, random_) is candidate
+    assert heard(None, A, False, 1, 50, random_) is None
+    candidate = heard(None, A, True, 1, 50, random_)
+    assert heard(candidate, B, False, 2, 50, random_) is candidate
     assert candidate is not None and candidate.received == 50
 
 
@@ -42,11 +42,21 @@ def test_an_old_one_from_elsewhere_says_nothing():
     [(A, b"right its", True), (B, b"right its", False), (A, b"wrong its", False), (A, b"", False)],
 )
 def test_who_answers_has_to_be_there_and_to_have_read_it(name, sent: bytes, good: bool):
-    assert answers(Candidate(A, b"right its"), name, sent) is good
+    assert answers(Candidate(A, b"right its"), name, sent, 0) is good
+
+
+def test_who_has_left_again_is_not_there():
+    """The words may have been caught on their way, and be said by somebody else."""
+    candidate = heard(None, A, True, 7, 50, words())
+    assert candidate is not None and answers(candidate, A, candidate.words, 7)
+    assert heard(candidate, A, False, 8, 50, words()) is candidate, "8 came from its path"
+    assert not answers(candidate, A, candidate.words, 8)
+    assert heard(candidate, A, True, 9, 50, words()) is candidate, "it is back"
+    assert answers(candidate, A, candidate.words, 9)
 
 
 def test_nobody_answers_what_was_not_asked():
-    assert not answers(None, A, b"")
+    assert not answers(None, A, b"", 0)
 
 
 def test_it_is_challenged_at_once_and_then_not_all_the_time():

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from kit.frames import join
 from kit.udp_world import UdpWorld, taken, udp_world
 
 from voltlane.address import UDP, Address
+from voltlane.config import Config
 from voltlane.lanes.udp.gate import KICKED_SECS, MOST_KICKED
 from voltlane.reasons import CloseReason, EndReason
+from voltlane.server.drain import Step
 from voltlane.wire.tagged import Flag
 
 
@@ -19,6 +22,10 @@ from voltlane.wire.tagged import Flag
 def world() -> Iterator[UdpWorld]:
     with udp_world("open") as made:
         yield made
+
+
+def with_udp(config: Config, **settings: object) -> Config:
+    return replace(config, udp=replace(config.udp, **settings))
 
 
 def ids(world: UdpWorld) -> list[int]:
@@ -327,3 +334,43 @@ def test_beside_streams_and_for_who_is_gone_each_packet_goes_its_own_way():
         world.master.write(join([client_id.to_bytes(8, "little") + b"\0two", tag + b"by the stream"]))
         world.settle()
         assert taken(sock) == [b"two"] and stream.got == [b"by the stream"]
+
+
+class TestTheServer:
+    def test_a_drain_ends_though_they_go_on(self, world: UdpWorld):
+        """They have no words for it: whoever is sent away is nobody from then on."""
+        socks = [world.socket() for _ in range(30)]
+        for sock in socks:
+            sock.send(b"hello")
+        world.settle()
+        world.server.drain.begin(10.0, 0.0)
+        for _ in range(40):
+            socks[0].send(b"more")
+            world.pass_(0.1)
+        assert world.server.drain.step is Step.EMPTY and world.udp.peers == 0
+        assert world.server.counters.closed == {CloseReason.DRAINED: 30}
+
+    def test_who_ends_takes_nobody_any_more(self):
+        with udp_world("open", {"general.shutdown_secs": 5}) as world:
+            world.socket().send(b"before")
+            world.settle()
+            world.server._on_stop()
+            world.socket().send(b"behind")
+            world.settle()
+            assert len(ids(world)) == 1 and world.dropped == {"NOT_ADMITTED": 1}
+
+    def test_cookies_that_are_asked_for_later_free_nobody_who_has_shown_none(self):
+        with udp_world("open", {"udp.amplification": 3}) as world:
+            sock = world.socket()
+            sock.send(b"x" * 100)
+            world.settle()
+            (client_id,) = ids(world)
+            world.udp.configure(with_udp(world.server.config, cookie=True))
+            for _ in range(5):
+                world.master.send(client_id, b"y" * 90)
+                world.settle()
+            assert len(taken(sock)) == 3 and world.dropped["UNVALIDATED"] == 2
+            world.follow()
+            world.master.send(client_id, b"y" * 90)
+            world.settle()
+            assert taken(sock) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from kit.datagram_client import ASK, CHALLENGE, PING, PONG, RESPONSE, Offer, Sealed, Wire
@@ -12,6 +13,7 @@ from kit.record_world import RecordClient, enter, told
 from kit.udp_world import UdpWorld, udp_world
 
 from voltlane.lanes.udp.sessions import ASK_SECS, ASKS
+from voltlane.net.udp.loops import name_of
 from voltlane.wire.datagram import OLD_KEYS_SECS, SMALLEST
 from voltlane.wire.tagged import Flag
 
@@ -273,6 +275,22 @@ class TestDown:
         down(world, client.session.id, b"there again")
         assert wire.got == [b"still there", b"there again"]
 
+    def test_as_long_as_the_client_was_told_whatever_is_set_since(self):
+        settings: dict[str, object] = {**MARKED, "udp.keepalive_secs": 60}
+        with udp_world("sessions", settings) as world:
+            client, wire = world.new_wire()
+            before = world.server.config
+            world.udp.configure(replace(before, udp=replace(before.udp, keepalive_secs=5.0)))
+            for wait in (59.0, 59.0):
+                world.pass_(wait)
+                down(world, client.session.id, b"by datagram")
+                wire.ping()
+                world.settle()
+            assert wire.got == [b"by datagram"] * 2
+            again = enter(world)
+            world.ask(again)
+            assert Offer.of(again.endpoint.offers[-1]).keepalive == 5
+
     def test_both_kinds_in_one_stream(self, world: UdpWorld):
         client, wire = world.new_wire()
         tag = client.session.id.to_bytes(8, "little")
@@ -351,6 +369,26 @@ class TestRoaming:
         assert (client.session.id, b"caught") in came(world)
         with pytest.raises(BlockingIOError):
             attacker.recv(100)
+
+    def test_a_late_response_moves_nobody_who_has_left_again(self, world: UdpWorld):
+        """It was caught on its way, and is said from there by somebody else."""
+        client, wire = world.new_wire()
+        home = wire.sock
+        wire.answers = False
+        wire.move()
+        away = wire.sock
+        wire.ping()
+        world.settle()
+        words = [got for got in wire.heard if got.kind == CHALLENGE][-1].body
+        response = wire.sealed.datagram(RESPONSE, words)
+        wire.sock = home
+        wire.send(b"home again")
+        world.settle()
+        away.sendto(response, wire.server)
+        world.settle()
+        path = world.udp.channel_of(client.session.id).path  # type: ignore[attr-defined]
+        assert path == name_of(home.family, *home.getsockname())
+        away.close()
 
     def test_one_that_is_sent_on_at_once_is_challenged_and_gets_no_data(self, world: UdpWorld):
         client, wire = world.new_wire()
@@ -438,6 +476,18 @@ class TestConnections:
         world.settle()
         assert len(came(world)) == 2 and world.dropped == {"UNKNOWN_ID": 1}
 
+    def test_those_before_receive_for_as_long_behind_a_late_answer(self, world: UdpWorld):
+        client, wire = world.new_wire()
+        client.cut()
+        world.settle()
+        again = enter(world, client.session)
+        world.pass_(OLD_KEYS_SECS - 0.3)
+        world.settled_wire(again)
+        world.pass_(1.0)
+        wire.send(b"under the keys before")
+        world.settle()
+        assert came(world)[-1] == (client.session.id, b"under the keys before")
+
     def test_who_resumes_and_does_not_ask_has_none_after_a_while(self, world: UdpWorld):
         client, wire = world.new_wire()
         client.cut()
@@ -482,9 +532,12 @@ class TestConnections:
         down(world, client.session.id, b"here")
         world.settle()
         assert client.session.got == [b"here"]
+        heard = len(wire.heard)
         wire.send(b"still under way")
+        wire.ping()
         world.settle()
         assert [body for _, body in came(world)] == [b"still under way"]
+        assert len(wire.heard) == heard, "it has forgotten its keys, and no path comes of that"
         world.pass_(OLD_KEYS_SECS + 1)
         assert world.udp.channels == 0 and not len(world.udp.table)  # type: ignore[attr-defined]
 

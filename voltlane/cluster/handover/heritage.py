@@ -9,7 +9,7 @@ from typing import IO, NamedTuple
 from ...store.records import Damaged
 from .fields import Reader, Writer
 
-_NUMBERS = Struct("<QQQB")
+_NUMBERS = Struct("<QQQHB")
 _KEY_SIZE = 32
 _MODES = ("", "sessions", "open")
 
@@ -32,13 +32,15 @@ class Heritage(NamedTuple):
     """Which store it has in common with other servers, and the prefix there; "" where it is alone."""
     datagrams: str = ""
     """What datagrams are there, as `udp.mode` has it; "" where there are none."""
+    mtu: int = 0
+    """How large they may be, which clients were told."""
     lock: int = -1
     """The descriptor of the state directory's lock, if there is one."""
 
     def encode(self) -> bytes:
         """Its fields."""
         writer = Writer()
-        writer.put(_NUMBERS, self.pid, self.node, self.epoch, self.lock >= 0)
+        writer.put(_NUMBERS, self.pid, self.node, self.epoch, self.mtu, self.lock >= 0)
         writer.text(self.state_dir)
         writer.blob(self.key)
         writer.blob(self.channel_key)
@@ -58,7 +60,7 @@ class Heritage(NamedTuple):
 def decode_heritage(data: bytes) -> tuple[Heritage, bool]:
     """What `encode` gave, and whether a descriptor came with it. Raises Damaged."""
     reader = Reader(data)
-    pid, node, epoch, locked = reader.take(_NUMBERS)
+    pid, node, epoch, mtu, locked = reader.take(_NUMBERS)
     state_dir, key, channel_key, listening = reader.text(), reader.blob(), reader.blob(), reader.text()
     cluster, datagrams = reader.text(), reader.text()
     reader.end()
@@ -67,4 +69,4 @@ def decode_heritage(data: bytes) -> tuple[Heritage, bool]:
     if datagrams not in _MODES:
         raise Damaged(f"nothing here has datagrams of mode {datagrams}")
     addresses = tuple(listening.split("\n")) if listening else ()
-    return Heritage(pid, node, epoch, state_dir, key, channel_key, addresses, cluster, datagrams), bool(locked)
+    return Heritage(pid, node, epoch, state_dir, key, channel_key, addresses, cluster, datagrams, mtu), bool(locked)

@@ -27,7 +27,7 @@ from zlib import crc32
 from ...store.records import FRAME, FRAME_SIZE, Damaged
 from ...wire.framing import Buffer
 
-FORMAT = 4
+FORMAT = 5
 """Of all that is said. Whatever changes in a note, or in what its fields mean, makes it another one."""
 GO = b"\x01"
 """The last word."""

@@ -24,12 +24,14 @@ from ...wire.datagram import CHALLENGE_EVERY_SECS, UNVALIDATED_FACTOR, WORDS_SIZ
 class Candidate:
     """An address that may be a client's. `name` as the sockets have it."""
 
-    __slots__ = ("asked", "name", "received", "sent", "words")
+    __slots__ = ("asked", "latest", "name", "received", "sent", "words")
 
     def __init__(self, name: Hashable, words: bytes) -> None:
         self.name = name
         self.words = words
         """What it has to send back."""
+        self.latest = 0
+        """The highest number that has come, when one came from there that was the newest."""
         self.received = self.sent = 0
         """Bytes of whole datagrams."""
         self.asked: float | None = None
@@ -43,16 +45,19 @@ class Candidate:
 
 
 def heard(
-    candidate: Candidate | None, name: Hashable, newest: bool, size: int, random: Callable[[int], bytes]
+    candidate: Candidate | None, name: Hashable, newest: bool, highest: int, size: int, random: Callable[[int], bytes]
 ) -> Candidate | None:
     """A datagram of the client's has come from there, which is not its path: who is the candidate now.
 
-    Not `newest`: a later one has come before it. It says nothing of where the client is now.
+    Not `newest`: a later one has come before it. It says nothing of where the client is now. `highest`: the highest
+    number that has come.
     """
     if candidate is None or candidate.name != name:
         if not newest:
             return candidate
         candidate = Candidate(name, random(WORDS_SIZE))
+    if newest:
+        candidate.latest = highest
     candidate.received += size
     return candidate
 
@@ -67,6 +72,9 @@ def challenge(candidate: Candidate, size: int, now: float) -> bool:
     return True
 
 
-def answers(candidate: Candidate | None, name: Hashable, words: bytes) -> bool:
-    """Whether these words from there show that the client is there."""
-    return candidate is not None and candidate.name == name and compare_digest(candidate.words, words)
+def answers(candidate: Candidate | None, name: Hashable, words: bytes, highest: int) -> bool:
+    """Whether these words from there show that the client is there. If something newer has come from elsewhere, it has
+    left again, and they may have been caught on their way."""
+    if candidate is None or candidate.name != name or candidate.latest != highest:
+        return False
+    return compare_digest(candidate.words, words)

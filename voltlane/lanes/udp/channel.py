@@ -13,13 +13,28 @@ from .port import Port
 class ClientChannel(Channel):
     """What is received and sent under one pair of keys. Its way down is `path`, by `port`."""
 
-    __slots__ = ("asks_due", "candidate", "ending", "former", "port", "quality", "root", "since")
+    __slots__ = (
+        "asks_due",
+        "candidate",
+        "ending",
+        "former",
+        "keepalive",
+        "port",
+        "quality",
+        "refused",
+        "root",
+        "since",
+    )
 
-    def __init__(self, root: bytes, client_id: int, port: Port, now: float) -> None:
+    def __init__(self, root: bytes, client_id: int, port: Port, now: float, keepalive: int) -> None:
         super().__init__(server_keys(root), client_id, now)
         self.root = root
         """What its keys come of, in a fifth of their size: for another process."""
         self.port = port
+        self.keepalive = keepalive
+        """What its client was told, in seconds."""
+        self.refused = False
+        """Whether it was told since that there are none."""
         self.candidate: Candidate | None = None
         self.former: ClientChannel | None = None
         """The one before: it receives for a little while yet."""

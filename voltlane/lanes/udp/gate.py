@@ -34,7 +34,9 @@ class Admitted(NamedTuple):
 
     source: Source
     packet: bytes
-    """What it has sent, without a cookie."""
+    """What it has sent, without a cookie, ..."""
+    shown: bool
+    """... and whether there was one."""
 
 
 Verdict = Union[DatagramDrop, Cookie, Admitted]
@@ -87,7 +89,7 @@ class StrangerGate:
         if not self._strangers.may(now):
             return DatagramDrop.STRANGER_RATE
         answer = self._admission.admit(address, now)
-        return DatagramDrop.NOT_ADMITTED if isinstance(answer, CloseReason) else Admitted(answer, data)
+        return DatagramDrop.NOT_ADMITTED if isinstance(answer, CloseReason) else Admitted(answer, data, self._asks)
 
     def _can_be(self, host: str, port: int) -> bool:
         """Whether a client can be there: at this machine, too, but not where we are ourselves, to send to which is to

@@ -24,6 +24,10 @@ class MovedChannel(NamedTuple):
     """Both by the monotonic clock, which all processes of a machine share, ..."""
     ending: float | None
     """... as when it ends, if it does."""
+    keepalive: int
+    """That the client was told, in seconds, ..."""
+    refused: bool
+    """... and whether it was told since that there are none."""
     state: bytes
     """As `Channel.export` has it."""
 
@@ -43,6 +47,8 @@ class MovedPeer(NamedTuple):
     """The key of its address among those that are counted; b"" for one that is not."""
     counted: tuple[int, int, int, int]
     """Packets and bytes in, packets and bytes out."""
+    shown: bool
+    """Whether it has shown a cookie."""
 
 
 Moved = Union[MovedChannel, MovedPeer]

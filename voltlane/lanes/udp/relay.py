@@ -74,7 +74,7 @@ class OpenRelay(UdpLane):
         self.table.set_rates(clients.packet_rate, clients.byte_rate, clients.rate_burst_secs)
         self._gate.configure(config)
         self._most, self._idle_secs = config.udp.peers, config.udp.idle_secs
-        self._factor = 0.0 if config.udp.cookie else config.udp.amplification
+        self._factor = config.udp.amplification
 
     @property
     def peers(self) -> int:
@@ -122,6 +122,9 @@ class OpenRelay(UdpLane):
         rooms: dict[OpenPeer, float] = {}
         kept: Queue = []
         for place, (peer, chunk) in enumerate(queue):
+            if peer.shown:
+                kept.append((peer, chunk))
+                continue
             room = rooms.get(peer, self._factor * peer.bytes_in - peer.bytes_out)
             size = len(chunk) - (0 if place else offset)
             if size > room:
@@ -166,7 +169,7 @@ class OpenRelay(UdpLane):
             self.drop_one(DatagramDrop.NO_COOKIE)
             port.say(name, verdict.words)
         else:
-            self._first(self._let_in(port, name, verdict.source), verdict.packet)
+            self._first(self._let_in(port, name, verdict.source, verdict.shown), verdict.packet)
 
     def _first(self, peer: OpenPeer, packet: bytes) -> None:
         """One that came before the table knew of the peer."""
@@ -184,11 +187,11 @@ class OpenRelay(UdpLane):
             return DatagramDrop.NOT_ADMITTED
         return self._why_not()
 
-    def _let_in(self, port: Port, name: Name, source: Source) -> OpenPeer:
+    def _let_in(self, port: Port, name: Name, source: Source, shown: bool) -> OpenPeer:
         now, hub = self.reactor.now, self.clients.hub
         registry = hub.registry
         registry.promised = registry.promised or registry.ids.take()
-        peer = OpenPeer(self, port, name, registry.promised, source, now)
+        peer = OpenPeer(self, port, name, registry.promised, source, now, shown)
         peer.session = session = hub.open(b"", peer)
         self.table.add(peer)
         source.greeted()
@@ -265,6 +268,7 @@ class OpenRelay(UdpLane):
                 peer.heard,
                 peer.source.key,
                 (peer.packets_in, peer.bytes_in, peer.packets_out, peer.bytes_out),
+                peer.shown,
             )
 
     def move_in(self, moved: Moved, port: Port, session: Session) -> None:
@@ -272,7 +276,7 @@ class OpenRelay(UdpLane):
         if not isinstance(moved, MovedPeer):
             raise ValueError("no client that is an address, where there are no others")
         name, source = name_of(port.family, *moved.place), self._admission.readmit_own(moved.source)
-        peer = OpenPeer(self, port, name, session.id, source, moved.since)
+        peer = OpenPeer(self, port, name, session.id, source, moved.since, moved.shown)
         peer.heard = moved.heard
         peer.packets_in, peer.bytes_in, peer.packets_out, peer.bytes_out = moved.counted
         self.table.add(peer)

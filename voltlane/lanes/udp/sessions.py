@@ -122,10 +122,10 @@ class SessionDatagrams(UdpLane):
             identity = datagram.client_id(root)
             if identity[0] % processes == which and self.table.get(identity) is None:
                 break
-        channel = ClientChannel(root, session.id, port, now)
+        channel = ClientChannel(root, session.id, port, now, self._keepalive)
         channel.asks_due = due + ASK_SECS
         if before is not None:
-            self._end_soon(before)
+            self._end_at(before, now + OLD_KEYS_SECS)
             if before.former is not None:
                 self._end(before.former)
                 before.former = None
@@ -137,6 +137,7 @@ class SessionDatagrams(UdpLane):
 
     def _give_up(self, channel: ClientChannel) -> None:
         """Its client is told that there are none, and may forget its keys: nothing is sent to it there any more."""
+        channel.refused = True
         channel.path = channel.candidate = None
         self._end_soon(channel)
 
@@ -158,6 +159,8 @@ class SessionDatagrams(UdpLane):
             self._end_at(channel, self.reactor.now + OLD_KEYS_SECS)
 
     def _end_at(self, channel: ClientChannel, deadline: float) -> None:
+        if channel.ending is not None:
+            self.reactor.cancel(channel.ending)
         channel.ending = self.reactor.call_at(deadline, lambda now: self._time_out(channel))
 
     def _time_out(self, channel: ClientChannel) -> None:
@@ -205,6 +208,8 @@ class SessionDatagrams(UdpLane):
                         channel.since,
                         channel.heard,
                         None if channel.ending is None else channel.ending.deadline,
+                        channel.keepalive,
+                        channel.refused,
                         channel.export(),
                     )
 
@@ -212,7 +217,8 @@ class SessionDatagrams(UdpLane):
         """See UdpLane."""
         if not isinstance(moved, MovedChannel):
             raise ValueError("no sealed datagrams, where there are no others")
-        channel = ClientChannel(moved.root, session.id, port, moved.heard)
+        channel = ClientChannel(moved.root, session.id, port, moved.heard, moved.keepalive)
+        channel.refused = moved.refused
         channel.restore(moved.state)
         channel.since = moved.since
         if moved.path is not None:
@@ -233,7 +239,7 @@ class SessionDatagrams(UdpLane):
         channel = self._current.get(session.id)
         if channel is None or channel.path is None:
             return False
-        if self.reactor.now - channel.heard > SILENT * self._keepalive:
+        if self.reactor.now - channel.heard > SILENT * channel.keepalive:
             channel.path = None  # until it is heard again: the way may be gone, and its connection is not
             return False
         channel.port.send(channel, chunk)
@@ -264,11 +270,11 @@ class SessionDatagrams(UdpLane):
         self, port: Port, channel: ClientChannel, kind: int, name: Name, body: bytes, newest: bool, size: int
     ) -> None:
         """One that has opened, and is no data or came from elsewhere than its client's path."""
-        if self._current.get(channel.client_id) is not channel:
-            return  # its client has others: where it is those tell
+        if channel.refused or self._current.get(channel.client_id) is not channel:
+            return  # its client has no others, or these tell where it is
         if name != channel.path:
-            channel.candidate = heard(channel.candidate, name, newest, size, self._random)
-        if kind == Kind.RESPONSE and answers(channel.candidate, name, body[:WORDS_SIZE]):
+            channel.candidate = heard(channel.candidate, name, newest, channel.highest, size, self._random)
+        if kind == Kind.RESPONSE and answers(channel.candidate, name, body[:WORDS_SIZE], channel.highest):
             self._move(channel, port, name)
         elif kind == Kind.PING:
             self._reply(port, channel, Kind.PONG, name, counts(channel.highest, channel.received))
