@@ -111,7 +111,7 @@ def run(store: Store) -> None:
 
     def released(first: int = 0, retained: bytes = b"") -> Callable[[int], Words]:
         def words(index: int) -> Words:
-            rest: list[Argument] = [CREDENTIALS[3], NUMBERS, retained, KEEP_MS, FIRST + first + index, 1]
+            rest: list[Argument] = [CREDENTIALS[3], NUMBERS, retained, KEEP_MS, FIRST + first + index, 1, 0]
             return [session(first + index), key("told", 4)], [ONE, 1, *rest]
 
         return words

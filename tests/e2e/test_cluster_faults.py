@@ -7,6 +7,7 @@ import contextlib
 import re
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -101,6 +102,107 @@ def test_a_secret_that_the_store_has_not_been_told_of() -> None:
             way.refusing = False
             client.flush(30)
             wait_until(lambda: rig.backend.got[client.client_id] == [b"0", b"1", b"2", b"3"], "all to arrive")
+
+
+@contextlib.contextmanager
+def one_without_the_store(**settings: object) -> Iterator[tuple[ClusterRig, FaultProxy]]:
+    """Two servers, of which the first has its store by way of a proxy."""
+    with ClusterRig(servers=0, settings=settings) as rig, FaultProxy(rig.store.address) as way:
+        rig.add(0, **{"cluster.url": f"redis://{way.address}"})
+        rig.add(1)
+        yield rig, way
+
+
+@pytest.mark.parametrize("ends", ["expired", "too much waits"])
+def test_an_old_copy_that_ends_is_not_the_end_of_a_session(ends: str) -> None:
+    """It is another server's by then: nobody is told that it is over, and its client may come back to where it was."""
+    settings: dict[str, object] = {"clients.stale_timeout_secs": 1.5, "clients.stale_reap_interval_secs": 0.1}
+    if ends != "expired":
+        settings = {"clients.missed_packets_buffer_size": 3}
+    with one_without_the_store(**settings) as (rig, way):
+        one, two = rig.servers
+        proxy = rig.proxy()
+        with Connection(proxy.address, reconnect="auto", gaps="return") as client:
+            client.send(b"1")
+            client.flush(10)
+            old = rig.backend.heard_on[client.client_id]
+            way.refusing = True
+            way.cut_all()
+            one.wait_for_log("the store at")
+            proxy.point_to(two.address)
+            proxy.cut_all()
+            client.send(b"2")
+            client.flush(20)
+            wait_until(lambda: b"2" in rig.backend.got[client.client_id], "it to arrive")
+            if ends == "expired":
+                until = time.monotonic() + 3
+                wait_until(lambda: driven(client) and time.monotonic() > until, "the old copy to end")
+            else:
+                for number in range(5):
+                    rig.backend.send(client.client_id, b"%d" % number, old)
+                rig.backend.send(987654, b"fence", old)
+                wait_until(lambda: (987654, "Client not found") in rig.backend.failures, "them to be there")
+            way.refusing = False
+            one.wait_for_log("the store at", 2)
+            proxy.point_to(one.address)
+            proxy.cut_all()
+            client.send(b"3")
+            client.flush(60)  # a store that was away is not believed at once
+            wait_until(lambda: rig.backend.got[client.client_id] == [b"1", b"2", b"3"], "all to arrive")
+        told = {reason for client_id, reason in rig.backend.failures if client_id == client.client_id}
+        assert told <= {"Client moved", "Client disconnected"}
+        assert rig.backend.failures.count((client.client_id, "Client disconnected")) <= 1, "by its own end only"
+
+
+def test_more_than_goes_along_ends_a_client_of_version_2() -> None:
+    """It could not be told of the hole."""
+    with ClusterRig(settings={"cluster.retained_bytes": 1000}) as rig:
+        one, two = rig.servers
+        client = RawClient.new(one.address)
+        client.send(b"1")
+        wait_until(lambda: rig.backend.got[client.client_id] == [b"1"], "it to arrive")
+        client.leave()
+        one.wait_for_log("peer closed")
+        for number in range(3):
+            rig.backend.send(client.client_id, b"%d" % number * 500)
+        rig.backend.send(987654, b"fence", rig.backend.heard_on[client.client_id])
+        wait_until(lambda: (987654, "Client not found") in rig.backend.failures, "them to be there")
+        client.address = two.address
+        with pytest.raises(EOFError):
+            client.come_back()
+        wait_until(lambda: (client.client_id, "Client disconnected") in rig.backend.failures, "the master to know")
+
+
+def test_what_a_drained_connection_has_brought_goes_in_front() -> None:
+    """Its client is at another server by then."""
+    settings: dict[str, object] = {
+        "clients.packet_rate": 50,
+        "clients.rate_policy": "throttle",
+        "admin.address": "127.0.0.1:0",
+    }
+    with ClusterRig(settings=settings) as rig:
+        one, two = rig.servers
+        sent = [b"%d" % number for number in range(200)]
+        client = RawClient.new(one.address)
+        client.send(*sent)
+        wait_until(lambda: len(rig.backend.got[client.client_id]) >= 50, "some to arrive")
+        assert one.stats["clients"]["live"] == 1
+        place = re.search(r"the admin endpoint is at (\S+)", one.log)[1]  # type: ignore[index]
+        request = urllib.request.Request(f"http://{place}/drain?rate=100&notice=0", method="POST")
+        urllib.request.urlopen(request, timeout=10).close()
+        assert client.fill() is False, "it was told to go"
+        client.send(b"late")
+        client.address = two.address
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                client = client.come_back()
+                break
+            except (OSError, EOFError):
+                assert time.monotonic() < deadline
+        client.send(b"new")
+        wait_until(lambda: rig.backend.got[client.client_id] == [*sent, b"late", b"new"], "all, and in order")
+        client.close()
 
 
 class Aside:

@@ -9,7 +9,7 @@ from ..core.budget import Budget
 from ..core.counters import Counters
 from ..core.hub import Hub
 from ..core.ids import Ids
-from ..core.session import Session, State
+from ..core.session import State
 from ..errors import BadProof, StartupError
 from ..lanes.entry.arrival import OnSession
 from ..net.reactor import Reactor
@@ -120,14 +120,17 @@ class Node:
                 "the store has other keys of the servers than this one, whose clients know it no more: restart it"
             )
 
-    def join(self, hub: Hub, trunk: Trunk, on_session: OnSession) -> None:
-        """Be a part of the server: its registry asks here for sessions, and tells what becomes of them."""
+    def join(self, hub: Hub, trunk: Trunk, on_session: OnSession, settle: Callable[[int], bool]) -> None:
+        """Be a part of the server: its registry asks here for sessions, and tells what becomes of them. `settle`: see
+        Clients."""
         reactor, link, registry, counters = self._reactor, self.link, hub.registry, self._counters
         self._hub, self._trunk = hub, trunk
         journal = self.journal = ClusterJournal(
             reactor, link, self.rows, self.name, self._stale_secs, lambda session: self.giver.fence(session)
         )
-        journal.registry, journal.on_agreed = registry, hub.tell_end
+        journal.registry = registry
+        journal.on_agreed, journal.on_refused = hub.end_for_good, self._on_refused
+        hub.settle_end = journal.settle_end
         finder = self.finder = Finder(
             reactor,
             link,
@@ -140,9 +143,8 @@ class Node:
             self._patience,
             lambda session: self.giver.fence(session),
         )
-        self.giver = Giver(reactor, link, self.rows, journal, finder, hub, trunk, counters)
+        self.giver = Giver(reactor, link, self.rows, journal, finder, hub, trunk, counters, settle)
         self.entry = Entry(reactor, link, registry, journal, finder, on_session, self.giver.fence)
-        registry.on_end = self._on_end
         registry.journal, registry.whereabouts, registry.ids = journal, finder, LeasedIds(self.keeper)
         hub.moved = self.moved_clients
         self.keeper.watchers.append(self._on_number)
@@ -195,10 +197,11 @@ class Node:
         """Go by these settings from now on."""
         self.journal.configure(config.clients.stale_timeout_secs)
 
-    def _on_end(self, session: Session, reason: EndReason) -> None:
-        """One of ours has been stale for too long. Another server may have it: the master is told when it has not."""
-        self._hub.note_end(session, reason)
-        self.journal.tell_when_ended(session.id, reason)
+    def _on_refused(self, client_id: int, reason: EndReason) -> None:
+        """What ended here was an old copy of a session that another server has."""
+        self.moved_clients.add(client_id)
+        if reason is EndReason.KICKED:
+            self._hub.kick_elsewhere(client_id)
 
     # ---- from one process to another: in between it is as if the store were away
 

@@ -72,6 +72,8 @@ class Hub:
         """Takes the data of a whole bite at once, or says no, where clients may all be alike."""
         self.moved: Container[int] = ()
         """Clients who are at another server now, as far as is remembered."""
+        self.settle_end: Callable[[int, EndReason, Tombstone | None], None] = self.end_for_good
+        """What becomes of the end of a session: where others may have it, they are asked first."""
         self.registry: Registry
         """Set once by whoever makes both, since each needs the other."""
 
@@ -146,20 +148,17 @@ class Hub:
         self._kick(session, EndReason.EXPELLED, CloseReason.EXPELLED)
 
     def ended(self, session: Session, reason: EndReason) -> None:
-        """Count a session's end, tell the master, if it does not know, and remember it for its client."""
-        self.note_end(session, reason)
-        self.tell_end(session.id, reason)
-
-    def note_end(self, session: Session, reason: EndReason) -> None:
-        """The same without the master."""
+        """Count a session's end; and see to what becomes of it."""
         self._counters.ended[reason] += 1
-        delivery = session.delivery
+        delivery, stone = session.delivery, None
         if delivery is not None:
             stone = Tombstone(session.credential, reason, delivery.safe, delivery.taken)
-            self.registry.tombstones.add(session.id, stone)
+        self.settle_end(session.id, reason, stone)
 
-    def tell_end(self, client_id: int, reason: EndReason) -> None:
-        """Tell the master, if it does not know."""
+    def end_for_good(self, client_id: int, reason: EndReason, stone: Tombstone | None) -> None:
+        """Nobody has that session: it is remembered for its client, and the master is told, if it does not know."""
+        if stone is not None:
+            self.registry.tombstones.add(client_id, stone)
         notice = _END_NOTICE[reason]
         if notice is not None:
             self._trunk.push(frame_tagged(client_id, Flag.FAILURE, notice), 1)
@@ -233,6 +232,10 @@ class Hub:
         self.ended(session, end)
         if link is not None:
             link.detach(close)
+
+    def kick_elsewhere(self, client_id: int) -> None:
+        """Whom the master wanted to be rid of is at another server, and has heard nothing of it: so the master does."""
+        self._not_found(client_id, 1)
 
     def _not_found(self, client_id: int, packets: int) -> None:
         moved = client_id in self.moved

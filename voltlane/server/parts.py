@@ -167,7 +167,7 @@ class Parts:
             self.clients.begin,
         )
         if self.node is not None:
-            self.node.join(self.hub, self.trunk, self.clients.begin)
+            self.node.join(self.hub, self.trunk, self.clients.begin, self.clients.settle)
             self.arrivals.on_session = self.node.entry.begin
             self.node.link.watchers.append(self._on_store)
         self.sampler = Sampler(self.reactor, self.clients.turns, config.quality.sample_secs)

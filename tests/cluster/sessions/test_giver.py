@@ -59,7 +59,7 @@ class House:
             give_away=lambda session, undelivered: registry.give_away(session),
         )
         self.counters = Counters()
-        self.giver = Giver(loop, link, rows, journal, finder, hub, self.trunk, self.counters)  # type: ignore[arg-type]
+        self.giver = Giver(loop, link, rows, journal, finder, hub, self.trunk, self.counters, lambda client_id: True)  # type: ignore[arg-type]
         self.world.until_up()
 
     def _set_aside(self, session: Session, now: float) -> None:

@@ -54,7 +54,7 @@ class Home:
         finder: Any = SimpleNamespace(me=lambda: ME, forget=lambda _: None, told=lambda _: None, moved=MovedClients())
         hub: Any = SimpleNamespace(registry=self.registry, give_away=lambda *_: None)
         world, rows = self.world, Rows(Sealer(SECRET), 1 << 20)
-        return Giver(world.loop, world.link, rows, self.journal, finder, hub, hub, Counters())
+        return Giver(world.loop, world.link, rows, self.journal, finder, hub, hub, Counters(), lambda client_id: True)
 
     def close(self) -> None:
         self.world.link.stop()
@@ -147,14 +147,14 @@ def test_an_end_is_news_if_it_was_ours_to_the_end(home: Home, server: RedisServe
     session = home.open()
     home.settle()
     told: list[tuple[int, EndReason]] = []
-    home.journal.on_agreed = lambda *end: told.append(end)
+    home.journal.on_agreed = lambda client_id, reason, stone: told.append((client_id, reason))
     if not ours:
         home.world.ask("HSET", f"voltlane:session:{session.id}", "owner", "4:another", "term", "2")
     if away:
         server.pause()
         home.world.until(lambda: home.world.ask("PING") != b"PONG", "the link to notice")
     home.registry.end(session)
-    home.journal.tell_when_ended(session.id, EndReason.EXPIRED)
+    home.journal.settle_end(session.id, EndReason.EXPIRED, None)
     assert not told and home.journal.unsaid == [MovedEnd(session.id, 1, EndReason.EXPIRED)]
     if away:
         server.go_on()
@@ -207,12 +207,12 @@ class TestAnotherProcess:
         home.world.link.rest(lambda: None)
         for session in (ended, silent):
             home.registry.end(session)
-        home.journal.tell_when_ended(ended.id, EndReason.EXPIRED)
+        home.journal.settle_end(ended.id, EndReason.EXPIRED, None)
         told: list[tuple[int, EndReason]] = []
         heir = Home(server.url)
         try:
             heir.world.ask("HSET", f"voltlane:session:{kept.id}", "state", "out of date")
-            heir.journal.on_agreed = lambda *end: told.append(end)
+            heir.journal.on_agreed = lambda client_id, reason, stone: told.append((client_id, reason))
             heir.registry.take_over(kept)
             heir.journal.move_in(dict(home.journal.terms), home.journal.unsaid)
             heir.journal.write_all()  # as when it has the store

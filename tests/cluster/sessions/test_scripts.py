@@ -39,8 +39,8 @@ class Store:
     def take(self, me: str, force: object = "") -> Any:
         return self.run(TAKE, [KEY, "node:", "ask:"], me, 60_000, ID, force, me.split(":")[0])
 
-    def release(self, me: str, term: int, exact: int = 1) -> Any:
-        return self.run(RELEASE, [KEY, "told:2"], me, term, "cred2", "exactly", "rest", 60_000, ID, exact)
+    def release(self, me: str, term: int, exact: int = 1, again: int = 0) -> Any:
+        return self.run(RELEASE, [KEY, "told:2"], me, term, "cred2", "exactly", "rest", 60_000, ID, exact, again)
 
     def look(self, me: str = ONE) -> Any:
         return self.run(LOOK, [KEY, "node:"], me)
@@ -83,6 +83,18 @@ def test_one_that_was_given_up_is_taken_exactly_and_once(store: Store):
     assert store.take(ONE) == [0, b"2"]
     assert store.write(TWO, 2) == 1
     assert store.take(TWO)[2:] == [b"0", b"cred", b"numbers", b""], "what it has written since is not what was given up"
+
+
+def test_one_given_up_to_a_store_that_has_lost_it_since_is_not_exact(store: Store):
+    """Said again: it may have been taken meanwhile, and what was kept for its client may be with that."""
+    store.write(ONE, 1)
+    assert store.release(ONE, 1, again=1) == 1
+    assert store.take(TWO) == [1, b"2", b"1", b"cred2", b"exactly", b"rest"], "it was not lost"
+    store.server.ask("FLUSHALL")
+    store.lease(ONE)
+    store.lease(TWO)
+    assert store.release(ONE, 1, again=1) == 1
+    assert store.take(TWO) == [1, b"2", b"0", b"cred2", b"exactly", b""]
 
 
 def test_one_whose_owner_is_dead_is_taken_and_not_exactly(store: Store):
@@ -178,6 +190,9 @@ def test_openings(store: Store):
     assert store.write(ONE, 1, opening="opening:h") == 1
     assert store.write(TWO, 1, opening="opening:h", client_id=78) == [b"77"]
     assert store.server.ask("EXISTS", "session:78") == 0
+    assert store.end(ONE, 1) == 1
+    assert store.write(TWO, 1, opening="opening:h", client_id=78) == 1, "nobody is at the one before"
+    assert store.server.ask("GET", "opening:h") == b"78"
 
 
 def test_refreshing(store: Store):

@@ -138,9 +138,9 @@ class Lease:
         self._move(event)
 
     def hurry(self, now: float) -> None:
-        """The store is there again: ask at once, if there is something to ask for."""
-        if self.state is not State.HELD:
-            self._next = min(self._next, now)
+        """The store is there again: ask at once. It may have forgotten who has the number; until it knows again, all
+        that is ours is nobody's to the others."""
+        self._next = min(self._next, now)
 
     def leave(self) -> None:
         """It is not used any more."""

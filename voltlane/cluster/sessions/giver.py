@@ -9,7 +9,7 @@ client was cut, and whoever wants it takes it by force.
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from ...core.counters import Counters
 from ...core.hub import Hub
@@ -17,6 +17,7 @@ from ...core.session import Session, State
 from ...core.timers import Timer
 from ...core.trunk import Trunk
 from ...net.reactor import Reactor
+from ...reasons import EndReason
 from ..moved import MovedRelease
 from ..redis.link import Link
 from ..redis.resp import Argument, Kind, Reply, Trouble
@@ -31,7 +32,7 @@ MOST_UNDER_WAY = 1024
 MOST_BYTES_UNDER_WAY = 1 << 24
 """Releases that are sent at once, and what they retain; the others wait for their answers."""
 RETRY_SECS = 1.0
-_RETAINED = 4  # which of a release's arguments that is
+_RETAINED, _AGAIN = 4, 8  # which of a release's arguments that is
 
 
 class _Giving:
@@ -70,7 +71,10 @@ class Giver:
         hub: Hub,
         trunk: Trunk,
         counters: Counters,
+        settle: Callable[[int], bool],
     ) -> None:
+        """`settle`: see Clients."""
+        self._settle = settle
         self._reactor = reactor
         self._link = link
         self._rows = rows
@@ -113,6 +117,8 @@ class Giver:
         if client_id in self._releases:
             return
         if session is None or not ours:
+            if self._journal.is_ending(client_id):
+                return  # the store is about to hear of that, and who has asked with it
             if not self._finder.is_getting(client_id):  # a take of our own that we know nothing of
                 self._disown(client_id, term, asker)
         elif term > ours:
@@ -147,6 +153,8 @@ class Giver:
         session = giving.session
         if session.state is State.ENDED or (session.link is not None and not session.link.can_hand_over):
             return
+        if not self._settle(session.id):  # what a connection has brought that was told to go elsewhere
+            return
         self._journal.silent.add(session.id)
         self._hub.set_aside(session, now)
         giving.mark = self._trunk.pushed
@@ -162,6 +170,9 @@ class Giver:
         """Give up a stale session, of which the master has everything; or not, where it is not `exact`."""
         row, dropped = self._rows.row(session)
         client_id = session.id
+        if dropped and session.delivery is None and not self._hub.limits.drop_oldest:
+            self._hub.overflow(session, EndReason.BACKLOG_FULL)  # nobody could tell it of the hole
+            return
         arguments: list[Argument] = [
             self._finder.me(),
             self._journal.terms[client_id],
@@ -171,6 +182,7 @@ class Giver:
             self._journal.milliseconds(session),
             client_id,
             int(exact),
+            0,
         ]
         keys = [self._link.key("session", client_id), self._link.key("told", asker)]
         self._releases[client_id] = _Release(keys, arguments, len(row.retained))
@@ -194,6 +206,7 @@ class Giver:
     def _released(self, client_id: int, reply: Reply) -> None:
         self._bytes_under_way -= self._releases[client_id].size
         if isinstance(reply, Trouble) and reply.kind is not Kind.REFUSED:
+            self._releases[client_id].arguments[_AGAIN] = 1
             self._unsent[client_id] = None
             if self._retry is None:
                 self._retry = self._reactor.call_later(RETRY_SECS, self._retry_now)
@@ -223,11 +236,12 @@ class Giver:
     def move_in(self, moved: list[MovedRelease]) -> None:
         """Go on with another process's: the store is told when it is there."""
         for client_id, keys, arguments in moved:
-            self._releases[client_id] = _Release(list(keys), list(arguments), len(arguments[_RETAINED]))
+            said: list[Argument] = [*arguments[:_AGAIN], 1]  # it may have been, by that process
+            self._releases[client_id] = _Release(list(keys), said, len(arguments[_RETAINED]))
             self._unsent[client_id] = None
 
     def _disown(self, client_id: int, term: int, asker: int) -> None:
-        arguments: list[Argument] = [self._finder.me(), term, "", "", "", 0, client_id, 0]
+        arguments: list[Argument] = [self._finder.me(), term, "", "", "", 0, client_id, 0, 0]
         keys = [self._link.key("session", client_id), self._link.key("told", asker)]
         self._link.run(RELEASE, keys, arguments, lambda reply: None)
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import islice
+from math import ceil
 from typing import Callable
 
 from ...core.protocols.table import revive
 from ...core.registry import Registry, SessionJournal
 from ...core.session import Session, State
 from ...core.timers import Timer
+from ...core.tombstones import Tombstone
 from ...net.reactor import Handler, Reactor
 from ...ops.log import log
 from ...reasons import CloseReason, EndReason
@@ -26,7 +28,9 @@ from .scripts import END, REFRESH, WRITE
 MOST_UNDER_WAY = 1024
 """Rows that are written at once; the others wait for their answers."""
 SLICE = 256
-"""Sessions whose time in the store is renewed at once."""
+"""Sessions whose time in the store is renewed at once, or more where a round would take longer than it may."""
+STEP_SECS = 0.1
+"""Between two of these, as timers go."""
 LEAST_SECS = 10.0
 """For so long at least the store has a session."""
 ENDED_SECS = 300.0
@@ -76,9 +80,11 @@ class ClusterJournal(SessionJournal, Handler):
         """Those that are about to be opened or resumed, as the store knows already."""
         self._dirty: dict[int, None] = {}
         self._ended: dict[int, int] = {}  # and under which term
-        self._reasons: dict[int, EndReason] = {}  # of those of whom somebody is told when the store has agreed
-        self.on_agreed: Callable[[int, EndReason], None] = lambda client_id, reason: None
-        """Told of them then."""
+        self._ends: dict[int, tuple[EndReason, Tombstone | None]] = {}  # of those of whom somebody is told then
+        self.on_agreed: Callable[[int, EndReason, Tombstone | None], None] = lambda client_id, reason, stone: None
+        """Told when the store has agreed that a session was ours to the end; ..."""
+        self.on_refused: Callable[[int, EndReason], None] = lambda client_id, reason: None
+        """... or when it was another's."""
         self._under_way = 0
         self._refreshing: Timer | None = None
         self._left: list[int] = []  # whose time is to be renewed in this round
@@ -146,30 +152,35 @@ class ClusterJournal(SessionJournal, Handler):
                 self._is_ended(oldest)
             self._reactor.mark_dirty(self)
 
-    def tell_when_ended(self, client_id: int, reason: EndReason) -> None:
-        """Call `on_agreed` when the store has agreed that a session was ours to the end; never, if it was another's."""
+    def settle_end(self, client_id: int, reason: EndReason, stone: Tombstone | None) -> None:
+        """See Hub: of one that the store knows nothing of at once."""
         if client_id in self._ended:
-            self._reasons[client_id] = reason
+            self._ends[client_id] = reason, stone
         else:
-            self.on_agreed(client_id, reason)
+            self.on_agreed(client_id, reason, stone)
+
+    def is_ending(self, client_id: int) -> bool:
+        """Whether it has ended here, and the store has not said that it knows."""
+        return client_id in self._ended or client_id in self._ends
 
     def _is_ended(self, client_id: int) -> None:
-        reason = self._reasons.pop(client_id, None)
-        if reason is not None:
-            self.on_agreed(client_id, reason)
+        end = self._ends.pop(client_id, None)
+        if end is not None:
+            self.on_agreed(client_id, *end)
 
     # ---- from one process to another
 
     @property
     def unsaid(self) -> list[MovedEnd]:
         """Sessions that have ended, of which the store does not know yet, while nothing is under way."""
-        return [MovedEnd(client_id, term, self._reasons.get(client_id)) for client_id, term in self._ended.items()]
+        reasons = {client_id: reason for client_id, (reason, _) in self._ends.items()}
+        return [MovedEnd(client_id, term, reasons.get(client_id)) for client_id, term in self._ended.items()]
 
     def move_in(self, terms: dict[int, int], unsaid: list[MovedEnd]) -> None:
         """Go on with another process's, before `start`. What each session is, is written when the store is there."""
         self.terms.update(terms)
         self._ended.update((end.client_id, end.term) for end in unsaid)
-        self._reasons.update((end.client_id, end.reason) for end in unsaid if end.reason is not None)
+        self._ends.update((end.client_id, (end.reason, None)) for end in unsaid if end.reason is not None)
 
     def forget(self, client_id: int) -> None:
         """It is not ours any more."""
@@ -238,7 +249,9 @@ class ClusterJournal(SessionJournal, Handler):
             self._ended[client_id] = term
             self._retry_later()
         elif reply == 0:
-            self._reasons.pop(client_id, None)
+            end = self._ends.pop(client_id, None)
+            if end is not None:
+                self.on_refused(client_id, end[0])
         else:
             self._is_ended(client_id)
 
@@ -288,7 +301,8 @@ class ClusterJournal(SessionJournal, Handler):
 
     def _refresh(self, now: float) -> None:
         """Renew some; whoever is not ours any more is found by that."""
-        some, self._left = self._left[:SLICE], self._left[SLICE:]
+        many = max(SLICE, ceil(len(self.terms) * 2 * STEP_SECS / self._round_secs))
+        some, self._left = self._left[:many], self._left[many:]
         sessions = self.registry.sessions
         for state, milliseconds in ((State.LIVE, self.milliseconds()), (State.STALE, 0)):
             ids = [one for one in some if one in self.terms and one in sessions and sessions[one].state is state]
@@ -296,7 +310,7 @@ class ClusterJournal(SessionJournal, Handler):
                 keys = [self._link.key("session", client_id) for client_id in ids]
                 arguments: list[Argument] = [self._owner(), milliseconds, *[self.terms[one] for one in ids]]
                 self._link.run(REFRESH, keys, arguments, partial(self._refreshed, ids))
-        wait, step = (0.05, self._refresh) if self._left else (self._round_secs, self._begin_round)
+        wait, step = (STEP_SECS / 2, self._refresh) if self._left else (self._round_secs, self._begin_round)
         self._refreshing = self._reactor.call_later(wait, step)
 
     def _refreshed(self, ids: list[int], reply: Reply) -> None:

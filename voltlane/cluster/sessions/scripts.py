@@ -39,7 +39,7 @@ WRITE = Script(
     _WHO
     + """\
 -- KEYS: the session, its opening or ''. ARGV: me, term, state, credential, numbers, milliseconds, id.
--- Gives 1, 0 where it is not ours; or the id of another session that was opened with the same handle.
+-- Gives 1, 0 where it is not ours; or the id of another session that was opened with the same handle, and is there.
 local there = redis.call('HMGET', KEYS[1], 'owner', 'term')
 if is_anothers(there, ARGV[1], ARGV[2]) then
   return 0
@@ -47,9 +47,12 @@ end
 if KEYS[2] ~= '' and not redis.call('SET', KEYS[2], ARGV[7], 'NX', 'PX', ARGV[6]) then
   local other = redis.call('GET', KEYS[2])
   if other ~= ARGV[7] then
-    return {other}
+    local state = redis.call('HGET', string.sub(KEYS[1], 1, -1 - #ARGV[7]) .. other, 'state')
+    if state and state ~= 'ended' then
+      return {other}
+    end
   end
-  redis.call('PEXPIRE', KEYS[2], ARGV[6])
+  redis.call('SET', KEYS[2], ARGV[7], 'PX', ARGV[6])
 end
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'term', ARGV[2], 'state', ARGV[3], 'credential', ARGV[4],
   'numbers', ARGV[5], 'retained', '', 'exact', '0')
@@ -151,15 +154,20 @@ return {1, term, exact, rest[1], rest[2], rest[3]}
 RELEASE = Script(
     _WHO
     + """\
--- KEYS: the session, told:<number>. ARGV: me, term, credential, numbers, retained, milliseconds, id, exact.
--- Gives 1, or 0 where it is not ours. Where it is not exact there is nothing to be written, if there is none.
+-- KEYS: the session, told:<number>. ARGV: me, term, credential, numbers, retained, milliseconds, id, exact, again.
+-- Gives 1, or 0 where it is not ours. Where it is not exact there is nothing to be written, if there is none. Said
+-- again to a store that has lost it since, it may have been taken meanwhile, and is exact no more.
 local there = redis.call('HMGET', KEYS[1], 'owner', 'term')
 if is_anothers(there, ARGV[1], ARGV[2]) or (ARGV[8] ~= '1' and not there[2]) then
   return 0
 end
-redis.call('HSET', KEYS[1], 'owner', '', 'term', ARGV[2], 'state', 'free', 'exact', ARGV[8])
+local exact, retained = ARGV[8], ARGV[5]
+if ARGV[9] == '1' and not there[2] then
+  exact, retained = '0', ''
+end
+redis.call('HSET', KEYS[1], 'owner', '', 'term', ARGV[2], 'state', 'free', 'exact', exact)
 if ARGV[8] == '1' then
-  redis.call('HSET', KEYS[1], 'credential', ARGV[3], 'numbers', ARGV[4], 'retained', ARGV[5])
+  redis.call('HSET', KEYS[1], 'credential', ARGV[3], 'numbers', ARGV[4], 'retained', retained)
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
 end
 redis.call('PUBLISH', KEYS[2], ARGV[7])
