@@ -15,7 +15,7 @@ from ...errors import NoMemory, SessionEnded, TokenRefused
 from ...reasons import CloseReason
 from ...wire.event_stream import SECRET_SIZE, Place, Token
 from ...wire.framing import Buffer
-from ..delivery import Claims, Delivery
+from ..delivery import EPOCH_SPAN, Claims, Delivery
 from ..registry import Registry
 from ..session import Session
 from ..whereabouts import Elsewhere
@@ -83,7 +83,8 @@ class EventsHandshake:
             else:
                 assert self.session.delivery is not None
                 self.secret = place.token.secret
-                self.claims = Claims(self.session.delivery.epoch, place.number, 0, 0, 0)
+                epoch = max(self.session.delivery.epoch, place.number // EPOCH_SPAN)  # it may have been elsewhere since
+                self.claims = Claims(epoch, place.number, 0, 0, 0)
                 return
         else:
             self.lost = place
