@@ -451,6 +451,10 @@ def test_a_stream_of_events_goes_on_at_another_server(killed: bool) -> None:
             with Sender(two.address, reader.token) as sender:
                 assert sender.post(b"beside") == 202
             arrived(rig, client_id, b"beside")
+            rig.backend.send(client_id, b"by the one that has it not", rig.backend.heard_on[client_id])
+            wait_until(
+                lambda: rig.backend.failures == [(client_id, CLIENT_MOVED)], "the master to know where it is not"
+            )
             first_link = rig.backend.firehose.links[0]
             rig.backend.send(client_id, b"1", first_link)
             reader.read_until(lambda: reader.got == [b"1"], "the first")

@@ -146,7 +146,7 @@ class Node:
         self.giver = Giver(reactor, link, self.rows, journal, finder, hub, trunk, counters, settle)
         self.entry = Entry(reactor, link, registry, journal, finder, on_session, self.giver.fence)
         registry.journal, registry.whereabouts, registry.ids = journal, finder, LeasedIds(self.keeper)
-        hub.moved = self.moved_clients
+        hub.moved, hub.note_elsewhere = self.moved_clients, self.moved_clients.add
         self.keeper.watchers.append(self._on_number)
         self.channels.watchers.append(self._on_channels)
         self._on_number()  # it may have been quick

@@ -89,8 +89,9 @@ class Cluster(Section):
     )
     retained_bytes: int = setting(
         1 << 20,
-        "What may be kept in the store of what a client that lost its connection has missed. Of more the client is "
-        "told that it is lost, if it comes back to another server.",
+        "What may be kept in the store of what a client that lost its connection has missed, when it comes back to "
+        "another server. Of more a client of version 3 is told that it is lost; one of version 2 fails, unless "
+        "clients.missed_packets_policy is drop-oldest.",
         unit="bytes",
         at_least=0,
         at_most=64 << 20,

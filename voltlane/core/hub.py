@@ -74,6 +74,8 @@ class Hub:
         """Clients who are at another server now, as far as is remembered."""
         self.settle_end: Callable[[int, EndReason, Tombstone | None], None] = self.end_for_good
         """What becomes of the end of a session: where others may have it, they are asked first."""
+        self.note_elsewhere: Callable[[int], None] = lambda client_id: None
+        """Told of a client of whom a packet came by way of us, and whom another server has."""
         self.registry: Registry
         """Set once by whoever makes both, since each needs the other."""
 

@@ -41,7 +41,9 @@ class Posts:
 
     def send(self, session: Session, packet: bytes) -> float:
         """See Uplink."""
-        wait = self._shared.meters.admit(session, len(packet))
+        wait, hub = self._shared.meters.admit(session, len(packet)), self._shared.hub
         if not wait:
+            if session.id not in hub.registry.sessions:
+                hub.note_elsewhere(session.id)
             self._shared.trunk.push(frame_tagged(session.id, Flag.DATA, packet), 1)
         return wait
