@@ -251,7 +251,8 @@ class Connection:
         the server has datagrams.
 
         The first asks the server, and waits until one has come through, at most `timeout` seconds (as at the beginning,
-        if none is given); the others never wait. Whether the system has taken it; one that it does not take is lost.
+        if none is given); the others never wait, but for a name that has to be looked up. Whether the system has taken
+        it; one that it does not take is lost.
         Datagrams need no connection once there are keys for them: they go on while it is lost, as long as the server
         keeps the session, and from whatever address this machine gets. After each reconnect new keys are asked for.
 

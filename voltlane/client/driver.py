@@ -8,6 +8,7 @@ nothing is done.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import time
 from threading import Condition
@@ -31,7 +32,7 @@ ALONE_SECS = 0.25
 DATAGRAM_BATCH = 256
 """Datagrams taken at once."""
 AIM_SECS = 1.0
-"""Between two look-ups of where datagrams go, while nobody knows."""
+"""Until it is looked up again where datagrams go, if nobody knew."""
 
 _T = TypeVar("_T")
 
@@ -330,7 +331,7 @@ class Driver:
     def _aim(self, offer: DatagramsOffer) -> None:
         """Send to where the server has said; where that is not known now, to where it was before, and look again
         later. The lock is open while a name is looked up."""
-        self._aims_at = time.monotonic() + AIM_SECS
+        self._aims_at = math.inf  # nobody else does meanwhile
         if offer.host:
             self.lock.release()
             try:
@@ -342,6 +343,7 @@ class Driver:
         else:
             peer = None if self._line is None else self._line.peer
             targets = [] if peer is None else [_with_port(*peer, offer.port)]
+        self._aims_at = 0.0 if targets else time.monotonic() + AIM_SECS
         if targets and self.endpoint.datagrams.offer is offer and not self.closed:
             self._offer = offer
             self._socket.aim(targets)
