@@ -14,6 +14,7 @@ from kit.udp_world import UdpWorld, udp_world
 
 from voltlane.lanes.udp.sessions import ASK_SECS, ASKS
 from voltlane.net.udp.loops import name_of
+from voltlane.reasons import CloseReason
 from voltlane.wire.datagram import OLD_KEYS_SECS, SMALLEST
 from voltlane.wire.tagged import Flag
 
@@ -597,3 +598,16 @@ def test_an_error_of_ours_about_one_client_ends_the_port_for_nobody(mode: str, m
         world.settle()
         assert [str(bug) for bug in world.loop.bugs] == ["a bug"] and world.udp.ports[0].sock is not None
         world.loop.bugs.clear()
+
+
+def test_a_port_that_an_error_has_closed_is_nobodys(world: UdpWorld):
+    """Its clients are told, and nobody is sent there."""
+    client, _ = world.new_wire()
+    world.udp.ports[0].close(CloseReason.INTERNAL_ERROR)
+    world.settle()
+    assert world.udp.ports == [] and world.udp.channels == 0
+    assert Offer.of(client.endpoint.offers[-1]).port == 0
+    down(world, client.session.id, b"over the stream")
+    world.settle()
+    assert client.session.got == [b"over the stream"]
+    world.follow()

@@ -106,6 +106,12 @@ class UdpLane(Datagrams):
             self.leave_port(port)
             port.close(CloseReason.SHUTDOWN)
 
+    def closed(self, port: Port) -> None:
+        """See Owner. One that nobody has dropped was closed for an error of ours."""
+        if port in self.ports:
+            self.ports.remove(port)
+            self.leave_port(port)
+
     @property
     def asked(self) -> list[str]:
         """The addresses that were asked for, of those where datagrams are received."""

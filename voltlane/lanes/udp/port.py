@@ -43,6 +43,9 @@ class Owner(Protocol):
         """Send what is in the queue, from this byte of its first chunk on, as far as the socket takes it."""
         ...
 
+    def closed(self, port: Port) -> None:
+        """Nothing is received there any more."""
+
     def measure(self, target: Any, now: float) -> None:
         """Look how good the way to somebody is who is in a queue."""
 
@@ -180,6 +183,7 @@ class Port(Handler):
         self._held.hold(0)
         if sock is not None:
             self.reactor.remove(sock)
+            self._owner.closed(self)
 
 
 def _rank(entry: tuple[object, Chunk]) -> int:
