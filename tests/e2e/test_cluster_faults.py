@@ -106,9 +106,9 @@ def test_a_secret_that_the_store_has_not_been_told_of() -> None:
 
 @contextlib.contextmanager
 def one_without_the_store(**settings: object) -> Iterator[tuple[ClusterRig, FaultProxy]]:
-    """Two servers, of which the first has its store by way of a proxy."""
-    with ClusterRig(servers=0, settings=settings) as rig, FaultProxy(rig.store.address) as way:
-        rig.add(0, **{"cluster.url": f"redis://{way.address}"})
+    """Two servers, of which the first has its store by way of a proxy, and these settings."""
+    with ClusterRig(servers=0) as rig, FaultProxy(rig.store.address) as way:
+        rig.add(0, **{"cluster.url": f"redis://{way.address}", **settings})
         rig.add(1)
         yield rig, way
 
