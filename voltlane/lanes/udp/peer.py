@@ -29,7 +29,7 @@ class Relay(Protocol):
 class OpenPeer(Peer):
     """One of them, and the `Link` of its session, for as long as that lasts."""
 
-    __slots__ = ("port", "quality", "relay", "session", "shown", "since", "source")
+    __slots__ = ("port", "quality", "relay", "session", "since", "source")
 
     is_stream: ClassVar[bool] = False
     lane = "udp"
@@ -38,15 +38,14 @@ class OpenPeer(Peer):
     sock = None
     """Nor has it one of its own."""
 
-    def __init__(
-        self, relay: Relay, port: Port, name: Name, client_id: int, source: Source, now: float, shown: bool
-    ) -> None:
+    shown: ClassVar[bool] = False
+    """Whether it has shown a cookie: that it is there."""
+
+    def __init__(self, relay: Relay, port: Port, name: Name, client_id: int, source: Source, now: float) -> None:
         super().__init__(name, client_id, now)
         self.relay = relay
         self.port = port
         self.source = source
-        self.shown = shown
-        """Whether it has shown a cookie: that it is there."""
         self.since = now
         self.session: Session | None = None
         self.quality: LinkQuality | None = None
@@ -93,3 +92,11 @@ class OpenPeer(Peer):
     def retire(self, reason: CloseReason) -> None:
         """See Link: it cannot be told, and is nobody from now on."""
         self.relay.leave(self, reason)
+
+
+class ShownPeer(OpenPeer):
+    """One that has: a class of its own, since a field would be memory of each of a million."""
+
+    __slots__ = ()
+
+    shown = True

@@ -30,7 +30,7 @@ from ..fairness.sampler import Sampler
 from .gate import Cookie, StrangerGate
 from .lane import BATCH, UdpLane
 from .moved import Moved, MovedPeer
-from .peer import OpenPeer
+from .peer import OpenPeer, ShownPeer
 from .port import Port, Queue
 
 ROUND_SECS = 2.0
@@ -191,7 +191,7 @@ class OpenRelay(UdpLane):
         now, hub = self.reactor.now, self.clients.hub
         registry = hub.registry
         registry.promised = registry.promised or registry.ids.take()
-        peer = OpenPeer(self, port, name, registry.promised, source, now, shown)
+        peer = _kind_of(shown)(self, port, name, registry.promised, source, now)
         peer.session = session = hub.open(b"", peer)
         self.table.add(peer)
         source.greeted()
@@ -276,7 +276,7 @@ class OpenRelay(UdpLane):
         if not isinstance(moved, MovedPeer):
             raise ValueError("no client that is an address, where there are no others")
         name, source = name_of(port.family, *moved.place), self._admission.readmit_own(moved.source)
-        peer = OpenPeer(self, port, name, session.id, source, moved.since, moved.shown)
+        peer = _kind_of(moved.shown)(self, port, name, session.id, source, moved.since)
         peer.heard = moved.heard
         peer.packets_in, peer.bytes_in, peer.packets_out, peer.bytes_out = moved.counted
         self.table.add(peer)
@@ -311,3 +311,8 @@ class OpenRelay(UdpLane):
         if self._timer is not None:
             self.reactor.cancel(self._timer)
             self._timer = None
+
+
+def _kind_of(shown: bool) -> type[OpenPeer]:
+    """Of a client that has shown a cookie, or has not."""
+    return ShownPeer if shown else OpenPeer
