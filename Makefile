@@ -17,8 +17,7 @@ bin := $(VENV)/bin
 installed := $(VENV)/.installed
 installed-dev := $(VENV)/.installed-dev
 installed-bench := $(VENV)/.installed-bench
-# Where PYTHONDONTWRITEBYTECODE is set each of the thousand servers that the tests start would compile all of it anew.
-pytest := $(bin)/python -m compileall -q voltlane bench tests/kit && $(bin)/python -m pytest -q -n $(JOBS) --dist loadfile
+pytest := $(bin)/python -m pytest -q -n $(JOBS) --dist loadfile
 recipe := pyproject.toml setup.py .ci/install $(wildcard voltlane/wire/batch/*.c voltlane/net/udp/*.[ch])
 
 .DEFAULT_GOAL := help

@@ -38,6 +38,16 @@ def down(world: UdpWorld, client_id: int, *bodies: bytes) -> None:
     world.settle()
 
 
+def is_told_none(world: UdpWorld, client: RecordClient) -> None:
+    """When it asks now; and what is for it goes over the stream."""
+    client.say(client.endpoint.record(ASK, os.urandom(32)))
+    world.settle()
+    assert Offer.of(client.endpoint.offers[-1]).port == 0
+    down(world, client.session.id, b"here")
+    world.settle()
+    assert client.session.got == [b"here"]
+
+
 class TestAsking:
     def test_a_client_is_told_keys_and_where_to_send(self, world: UdpWorld):
         client = enter(world)
@@ -527,12 +537,7 @@ class TestConnections:
         for _ in range(ASKS - 1):
             world.ask(client)
         wire = world.settled_wire(client)
-        client.say(client.endpoint.record(ASK, os.urandom(32)))
-        world.settle()
-        assert Offer.of(client.endpoint.offers[-1]).port == 0
-        down(world, client.session.id, b"here")
-        world.settle()
-        assert client.session.got == [b"here"]
+        is_told_none(world, client)
         heard = len(wire.heard)
         wire.send(b"still under way")
         wire.ping()
@@ -545,12 +550,7 @@ class TestConnections:
     def test_where_memory_is_short_its_datagrams_end_as_well(self, world: UdpWorld, monkeypatch: pytest.MonkeyPatch):
         client, _ = world.new_wire()
         monkeypatch.setattr(type(world.udp.budget), "is_near", True)
-        client.say(client.endpoint.record(ASK, os.urandom(32)))
-        world.settle()
-        assert Offer.of(client.endpoint.offers[-1]).port == 0
-        down(world, client.session.id, b"here")
-        world.settle()
-        assert client.session.got == [b"here"]
+        is_told_none(world, client)
 
     @pytest.mark.parametrize("how", ["kick", "goodbye", "expire"])
     def test_with_the_session_they_end(self, world: UdpWorld, how: str):
